@@ -1,0 +1,1 @@
+//! Accumulators: the folding state of aggregates, one slot a group.

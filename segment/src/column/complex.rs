@@ -1,0 +1,3 @@
+//! complex columns.
+
+pub struct ComplexColumn {}

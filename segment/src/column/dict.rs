@@ -1,0 +1,3 @@
+//! dict columns.
+
+pub struct DictColumn {}

@@ -1,0 +1,3 @@
+//! number columns.
+
+pub struct NumberColumn {}
