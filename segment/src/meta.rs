@@ -50,4 +50,9 @@ pub struct SegmentMeta {
     pub metrics: Vec<String>,
     /// Key of the file in deep storage; empty until it is uploaded.
     pub path: String,
+    /// How many partitions the set of this interval and version was published with. The set is visible once the
+    /// partitions `0..core_partitions` are all served; 0 for sets that grow by appending. Settled by the catalog when
+    /// it publishes: whoever builds a file writes 0.
+    #[serde(default)]
+    pub core_partitions: u32,
 }
