@@ -1,0 +1,61 @@
+//! The port to the catalog: committed positions, names for new segments, and the one transaction that publishes.
+
+use async_trait::async_trait;
+use segment::{Interval, SegmentId, SegmentMeta};
+
+use crate::error::Result;
+use crate::positions::Positions;
+
+/// What tasks ask of the catalog. Every call may be repeated after a failure whose outcome is unknown.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Committed positions of a supervisor; empty if nothing was ever committed (or they were reset).
+    async fn positions(&self, supervisor: &str) -> Result<Positions>;
+
+    /// A name for a new segment. Asked twice with the same sequence, interval and index, the same id.
+    async fn allocate(&self, what: &Allocation) -> Result<SegmentId>;
+
+    /// One transaction: compares and sets the positions, inserts the segments. Answers the ids of the segments, in the
+    /// order given.
+    ///
+    /// If they differ from those given, nothing was changed: versions have moved since the allocation (a replace came
+    /// in between), and the caller renames what it serves and publishes again with the new ids.
+    /// [`crate::Error::Stale`] if the committed positions are not `from`.
+    async fn publish(&self, what: &Publication) -> Result<Vec<SegmentId>>;
+
+    /// Whether a published segment is queryable outside the task, or no longer wanted (replaced or dropped).
+    async fn is_served(&self, id: &SegmentId) -> Result<bool>;
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    pub datasource: String,
+    /// Names the rows: allocations of the same sequence are repeatable.
+    pub sequence: String,
+    pub interval: Interval,
+    /// A version newer than any there is (batch replace), else the version in force is joined.
+    pub fresh_version: bool,
+    /// The how-many-th segment of this sequence and interval.
+    pub index: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub task: String,
+    /// Whose positions are compared and set; `None` for batch tasks, which have none.
+    pub supervisor: Option<String>,
+    pub datasource: String,
+    pub segments: Vec<SegmentMeta>,
+    /// Only these partitions are compared. One that was never committed passes.
+    pub from: Positions,
+    pub to: Positions,
+    pub mode: PublishMode,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PublishMode {
+    /// Beside what is there.
+    Append,
+    /// Instead of everything older within these intervals.
+    Replace { intervals: Vec<Interval> },
+}
