@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs every test. Starts a real Kafka on a free port first and tells the tests its address; where none can be had, says
+# loudly which suite did not run.
+#   dev/test.sh         bounded lengths, for every change
+#   dev/test.sh soak    the acceptance lengths
+# Further arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mode=bounded
+if [ "${1:-}" = soak ]; then mode=soak; shift; fi
+dev/need.sh test
+
+if [ "$mode" = soak ]; then
+  export HENGE_TEST_LEDGER_EVENTS=${HENGE_TEST_LEDGER_EVENTS:-2000000}
+  export HENGE_TEST_KILLS=${HENGE_TEST_KILLS:-50}
+  export HENGE_ORACLE_CASES=${HENGE_ORACLE_CASES:-20000}
+  export HENGE_FLIPS=${HENGE_FLIPS:-10000}
+  export HENGE_FUZZ_SECONDS=${HENGE_FUZZ_SECONDS:-600}
+  export HENGE_TEST_MEMORY_EVENTS=${HENGE_TEST_MEMORY_EVENTS:-10000000}
+fi
+
+run=$(mktemp -d)
+trap 'dev/kafka.sh stop "$run/kafka"; rm -rf "$run"' EXIT
+if address=$(dev/kafka.sh start "$run/kafka"); then
+  export HENGE_TEST_KAFKA=$address
+else
+  echo "=====================================================================" >&2
+  echo "NO KAFKA: the ledger, crash and memory suites against a real broker DID NOT RUN" >&2
+  echo "=====================================================================" >&2
+fi
+
+cargo test --release --workspace "$@"

@@ -1,0 +1,281 @@
+//! Settings as written (file, then `HENGE_*`, then flags, each overriding the one before) and as checked.
+//!
+//! [`KEYS`] is the one list of what can be set: it names every key with its default and a sentence.
+//! `deploy/henge.toml` is printed from it (a test keeps them equal), and an unknown key anywhere is refused with the
+//! nearest known one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A setting: `section.name` in the file is `HENGE_SECTION_NAME` in the environment and `--set section.name=value` as a
+/// flag. An empty default means that the value follows from others; the sentence says how.
+pub struct Key {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub sentence: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, sentence: &'static str) -> Key {
+    Key { name, default, sentence }
+}
+
+pub const KEYS: &[Key] = &[
+    key("data_dir", "var", "folder that holds everything this process keeps: metadata, deep storage, segment copies, tasks"),
+    key("host", "127.0.0.1", "address to listen on"),
+    key("port", "8888", "port to listen on; 0 takes a free one"),
+    key("roles", "all", "what this process does: all (later: router, broker, historical, ingest, coordinator)"),
+    key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
+    key("log.format", "text", "text or json"),
+    key("query.threads", "0", "threads that compute queries; 0 is one a core"),
+    key("query.concurrent_max", "64", "queries that run at once; more are refused with 429"),
+    key("query.memory_max_bytes", "1073741824", "memory that one query may hold for groups and results"),
+    key("query.timeout_ms", "300000", "deadline of a query whose context names no timeout"),
+    key("query.timeout_max_ms", "3600000", "longest deadline that a context may ask for"),
+    key("query.body_max_bytes", "16777216", "largest body of a query"),
+    key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
+    key("ingest.body_max_bytes", "536870912", "largest body of a task or supervisor spec (inline data included)"),
+    key("storage.deep", "", "folder of deep storage; empty is deep-storage below data_dir"),
+    key("storage.local_sources", "*", "folders that local input sources may read, separated by commas; * is any"),
+    key("coordinator.cycle_ms", "1000", "longest time between two looks of the coordinator at what should be where"),
+    key("ingest.fail_point", "", "for crash tests: the named step of a task at which the process kills itself"),
+];
+
+/// Checked settings, every path resolved.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub host: String,
+    pub port: u16,
+    pub log_level: String,
+    pub log_json: bool,
+    pub query_threads: usize,
+    pub query_concurrent_max: usize,
+    pub query_memory_max_bytes: usize,
+    pub query_timeout_ms: u64,
+    pub query_timeout_max_ms: u64,
+    pub query_body_max_bytes: usize,
+    pub tasks_max: usize,
+    pub ingest_body_max_bytes: usize,
+    pub deep_storage: PathBuf,
+    pub local_sources: Vec<String>,
+    pub cycle_ms: u64,
+    pub fail_point: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    Syntax { path: PathBuf, reason: String },
+    #[error("{place}: unknown setting '{name}'; did you mean '{nearest}'?")]
+    Unknown { place: String, name: String, nearest: &'static str },
+    #[error("{place}: '{name}' = '{value}': {reason}")]
+    Value { place: String, name: String, value: String, reason: String },
+}
+
+/// Where a value came from, for the error that names it.
+type Written = BTreeMap<String, (String, String)>;
+
+impl Config {
+    /// `environment` is the process's variables; `flags` are (key, value) in the order given.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Config, ConfigError> {
+        let mut written = Written::new();
+        if let Some(path) = file {
+            read_file(path, &mut written)?;
+        }
+        for (name, value) in environment {
+            let Some(rest) = name.strip_prefix("HENGE_") else { continue };
+            let Some(key) = KEYS.iter().find(|k| env_name(k.name) == rest) else {
+                return Err(unknown("the environment", &name, |k| format!("HENGE_{}", env_name(k))));
+            };
+            written.insert(key.name.into(), (value, format!("environment variable {name}")));
+        }
+        for (name, value) in flags {
+            if !KEYS.iter().any(|k| k.name == name) {
+                return Err(unknown("the command line", name, str::to_string));
+            }
+            written.insert(name.clone(), (value.clone(), "the command line".into()));
+        }
+        check(&written)
+    }
+}
+
+/// `deploy/henge.toml`: every key with its default and sentence.
+pub fn commented_file() -> String {
+    let mut text = String::from(
+        "# Every setting of Henge with its default. A file overrides defaults, HENGE_SECTION_NAME in the environment\n\
+         # overrides the file, flags override both. Unknown keys are refused.\n",
+    );
+    let section_of = |key: &Key| key.name.split_once('.').map_or("", |(section, _)| section);
+    let mut sections: Vec<&str> = Vec::new();
+    for key in KEYS {
+        if !sections.contains(&section_of(key)) {
+            sections.push(section_of(key));
+        }
+    }
+    for section in sections {
+        if !section.is_empty() {
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        for key in KEYS.iter().filter(|k| section_of(k) == section) {
+            push(&mut text, key, key.name.split_once('.').map_or(key.name, |(_, name)| name));
+        }
+    }
+    text
+}
+
+fn push(text: &mut String, key: &Key, name: &str) {
+    let number = !key.default.is_empty() && key.default.bytes().all(|b| b.is_ascii_digit());
+    let value = if number { key.default.to_string() } else { format!("\"{}\"", key.default) };
+    text.push_str(&format!("# {}\n{name} = {value}\n", key.sentence));
+}
+
+fn env_name(key: &str) -> String {
+    key.replace('.', "_").to_ascii_uppercase()
+}
+
+fn unknown(place: &str, name: &str, form: impl Fn(&str) -> String) -> ConfigError {
+    let nearest = KEYS
+        .iter()
+        .min_by_key(|k| strsim::levenshtein(&form(k.name), name))
+        .map_or("data_dir", |k| k.name);
+    ConfigError::Unknown { place: place.into(), name: name.into(), nearest }
+}
+
+fn read_file(path: &Path, written: &mut Written) -> Result<(), ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::File { path: path.into(), source })?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| ConfigError::Syntax { path: path.into(), reason: e.to_string() })?;
+    let place = path.display().to_string();
+    let mut put = |name: String, value: &toml::Value| -> Result<(), ConfigError> {
+        if !KEYS.iter().any(|k| k.name == name) {
+            return Err(unknown(&place, &name, str::to_string));
+        }
+        let value = match value {
+            toml::Value::String(s) => s.clone(),
+            toml::Value::Integer(n) => n.to_string(),
+            toml::Value::Boolean(b) => b.to_string(),
+            other => {
+                let reason = format!("a {} is not a setting's value", other.type_str());
+                return Err(ConfigError::Value { place: place.clone(), name, value: other.to_string(), reason });
+            }
+        };
+        written.insert(name, (value, place.clone()));
+        Ok(())
+    };
+    for (name, value) in &table {
+        match value {
+            toml::Value::Table(section) => {
+                for (inner, value) in section {
+                    put(format!("{name}.{inner}"), value)?;
+                }
+            }
+            value => put(name.clone(), value)?,
+        }
+    }
+    Ok(())
+}
+
+fn check(written: &Written) -> Result<Config, ConfigError> {
+    let text = |name: &str| -> String {
+        written.get(name).map_or_else(
+            || KEYS.iter().find(|k| k.name == name).map(|k| k.default.to_string()).expect("check names keys of KEYS"),
+            |(value, _)| value.clone(),
+        )
+    };
+    let bad = |name: &str, reason: &str| ConfigError::Value {
+        place: written.get(name).map_or("the default".into(), |(_, place)| place.clone()),
+        name: name.into(),
+        value: text(name),
+        reason: reason.into(),
+    };
+    let number = |name: &str, low: u64, high: u64| -> Result<u64, ConfigError> {
+        text(name)
+            .parse::<u64>()
+            .ok()
+            .filter(|n| (low..=high).contains(n))
+            .ok_or_else(|| bad(name, &format!("must be a whole number from {low} to {high}")))
+    };
+    let roles = text("roles");
+    if roles.split(',').map(str::trim).any(|role| role != "all") {
+        return Err(bad("roles", "this version runs every role in one process: all"));
+    }
+    let log_json = match text("log.format").as_str() {
+        "text" => false,
+        "json" => true,
+        _ => return Err(bad("log.format", "must be text or json")),
+    };
+    let data_dir = std::path::absolute(text("data_dir")).map_err(|e| bad("data_dir", &e.to_string()))?;
+    let deep = text("storage.deep");
+    let deep_storage = if deep.is_empty() {
+        data_dir.join("deep-storage")
+    } else {
+        std::path::absolute(&deep).map_err(|e| bad("storage.deep", &e.to_string()))?
+    };
+    let threads = number("query.threads", 0, 1024)? as usize;
+    Ok(Config {
+        data_dir,
+        host: text("host"),
+        port: number("port", 0, u16::MAX as u64)? as u16,
+        log_level: text("log.level"),
+        log_json,
+        query_threads: if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads },
+        query_concurrent_max: number("query.concurrent_max", 1, 100_000)? as usize,
+        query_memory_max_bytes: number("query.memory_max_bytes", 1 << 20, 1 << 40)? as usize,
+        query_timeout_ms: number("query.timeout_ms", 1, 1 << 40)?,
+        query_timeout_max_ms: number("query.timeout_max_ms", 1, 1 << 40)?,
+        query_body_max_bytes: number("query.body_max_bytes", 1 << 10, 1 << 32)? as usize,
+        tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
+        ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,
+        deep_storage,
+        local_sources: text("storage.local_sources").split(',').map(|s| s.trim().to_string()).collect(),
+        cycle_ms: number("coordinator.cycle_ms", 10, 600_000)?,
+        fail_point: Some(text("ingest.fail_point")).filter(|s| !s.is_empty()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
+        Config::load(None, own(env).into_iter(), &own(flags))
+    }
+
+    #[test]
+    fn flags_override_the_environment() {
+        let config = load(&[("HENGE_PORT", "1"), ("HENGE_QUERY_THREADS", "3"), ("PATH", "x")], &[("port", "2")]);
+        let config = config.expect("valid settings");
+        assert_eq!((config.port, config.query_threads), (2, 3));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_one() {
+        let error = load(&[("HENGE_QUERY_THREDS", "3")], &[]).expect_err("unknown").to_string();
+        assert!(error.contains("HENGE_QUERY_THREDS") && error.contains("query.threads"), "{error}");
+        let error = load(&[], &[("prt", "3")]).expect_err("unknown").to_string();
+        assert!(error.contains("'prt'") && error.contains("'port'"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place() {
+        let error = load(&[("HENGE_PORT", "70000")], &[]).expect_err("too large").to_string();
+        assert!(error.contains("environment variable HENGE_PORT") && error.contains("65535"), "{error}");
+    }
+
+    #[test]
+    fn the_deployed_file_shows_every_key() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/henge.toml");
+        let deployed = std::fs::read_to_string(path).expect("deploy/henge.toml");
+        assert_eq!(deployed, commented_file(), "print it anew with `henge settings > deploy/henge.toml`");
+        Config::load(Some(Path::new(path)), std::iter::empty(), &[]).expect("the deployed file is valid");
+    }
+}

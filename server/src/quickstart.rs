@@ -1,0 +1,164 @@
+//! `henge quickstart`: the server, a broker to read from, a live synthetic stream, two supervisors posted over the public
+//! API, and a page of what to try.
+//!
+//! Without `--bootstrap-servers` the broker is librdkafka's own mock cluster, in this process: real Kafka protocol over
+//! TCP, nothing kept. Its offsets begin anew at each start, so the two supervisors are reset then, and at a graceful stop
+//! they are suspended, which publishes what they have read.
+
+mod events;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use serde_json::{Value, json};
+
+/// Partitions of each demo topic.
+const PARTITIONS: i32 = 2;
+
+/// How long a graceful stop waits for the demo's rows to be published.
+const STOP_WAIT: Duration = Duration::from_secs(20);
+
+pub struct Options {
+    /// An existing cluster; its topics must allow automatic creation or exist.
+    pub bootstrap_servers: Option<String>,
+    /// Events per second and topic.
+    pub rate: u32,
+}
+
+/// The running demo: owns the embedded broker and the thread that feeds it.
+pub struct Quickstart {
+    base: String,
+    embedded: Option<MockCluster<'static, DefaultProducerContext>>,
+    stop: Arc<AtomicBool>,
+    feeder: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Quickstart {
+    /// Blocking: called once the server answers at `base` (`http://host:port`).
+    pub fn start(base: &str, options: &Options) -> anyhow::Result<Quickstart> {
+        let mut embedded = None;
+        let bootstrap = match &options.bootstrap_servers {
+            Some(servers) => servers.clone(),
+            None => {
+                let cluster = MockCluster::new(1).context("starting the embedded broker")?;
+                for topic in events::TOPICS {
+                    cluster.create_topic(topic.name, PARTITIONS, 1).context("creating a demo topic")?;
+                }
+                let servers = cluster.bootstrap_servers();
+                embedded = Some(cluster);
+                servers
+            }
+        };
+        for topic in events::TOPICS {
+            let id = topic.name;
+            let known = get(base, "/druid/indexer/v1/supervisor")?.as_array().is_some_and(|ids| ids.contains(&json!(id)));
+            if known && embedded.is_some() {
+                post(base, &format!("/druid/indexer/v1/supervisor/{id}/reset"), &Value::Null)?;
+            }
+            post(base, "/druid/indexer/v1/supervisor", &(topic.spec)(&bootstrap))?;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+            .set("bootstrap.servers", &bootstrap)
+            .set("linger.ms", "5")
+            .set("enable.idempotence", "true")
+            .create()
+            .context("connecting the demo's producer")?;
+        let (rate, stopping) = (options.rate.max(1), stop.clone());
+        let feeder = std::thread::Builder::new()
+            .name("quickstart-feeder".into())
+            .spawn(move || feed(&producer, rate, &stopping))
+            .context("starting the feeder")?;
+        Ok(Quickstart { base: base.into(), embedded, stop, feeder: Some(feeder) })
+    }
+
+    /// What to try, for the terminal.
+    pub fn page(&self) -> String {
+        let base = &self.base;
+        format!(
+            r#"
+  Henge is serving at {base}, with two live datasources: wikipedia and payments.
+
+  Count while events arrive (run it twice):
+    curl -s {base}/druid/v2/sql -H 'Content-Type: application/json' \
+      -d '{{"query": "SELECT COUNT(*) AS edits, MAX(__time) AS newest FROM wikipedia"}}'
+
+  The busiest channels of the last five minutes:
+    curl -s {base}/druid/v2/sql -H 'Content-Type: application/json' \
+      -d '{{"query": "SELECT channel, COUNT(*) AS edits, SUM(added) AS added FROM wikipedia WHERE __time >= CURRENT_TIMESTAMP - INTERVAL '"'"'5'"'"' MINUTE GROUP BY channel ORDER BY edits DESC LIMIT 5"}}'
+
+  Declined payments per minute, as a native Druid query:
+    curl -s {base}/druid/v2 -H 'Content-Type: application/json' \
+      -d '{{"queryType": "timeseries", "dataSource": "payments", "granularity": "minute", "intervals": ["2020/2100"], "filter": {{"type": "equals", "column": "status", "matchValueType": "STRING", "matchValue": "declined"}}, "aggregations": [{{"type": "longSum", "name": "payments", "fieldName": "payments"}}, {{"type": "doubleSum", "name": "amount", "fieldName": "amount"}}]}}'
+
+  How ingestion stands:   curl -s {base}/druid/indexer/v1/supervisor/wikipedia/status
+  Metrics for Prometheus: curl -s {base}/metrics
+
+  Your own Kafka: post a Druid supervisor spec to {base}/druid/indexer/v1/supervisor.
+  Ctrl-C publishes what was read and stops.
+"#
+        )
+    }
+
+    /// Stops the stream; with the embedded broker (which dies with this process) the supervisors publish first.
+    /// Blocking.
+    pub fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(feeder) = self.feeder.take() {
+            let _ = feeder.join();
+        }
+        if self.embedded.is_none() {
+            return;
+        }
+        for topic in events::TOPICS {
+            if let Err(error) = post(&self.base, &format!("/druid/indexer/v1/supervisor/{}/suspend", topic.name), &Value::Null) {
+                tracing::warn!(%error, supervisor = topic.name, "could not suspend");
+            }
+        }
+        let end = Instant::now() + STOP_WAIT;
+        while Instant::now() < end {
+            match get(&self.base, "/druid/indexer/v1/tasks?state=running") {
+                Ok(tasks) if tasks.as_array().is_none_or(|t| t.is_empty()) => return,
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        tracing::warn!("the demo's last rows were not published in time");
+    }
+}
+
+fn feed(producer: &ThreadedProducer<DefaultProducerContext>, rate: u32, stop: &AtomicBool) {
+    let mut streams = events::Streams::new();
+    let started = Instant::now();
+    let mut sent = 0u64;
+    while !stop.load(Ordering::Relaxed) {
+        let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
+        while sent < due {
+            for (topic, payload) in streams.next(jiff::Timestamp::now().as_millisecond()) {
+                let record = BaseRecord::<(), [u8]>::to(topic).payload(payload.as_bytes());
+                if let Err((error, _)) = producer.send(record) {
+                    // The queue is full or the broker away: the demo drops events rather than piling them up.
+                    tracing::debug!(%error, "demo event not sent");
+                }
+            }
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = producer.flush(Duration::from_secs(5));
+}
+
+fn get(base: &str, path: &str) -> anyhow::Result<Value> {
+    Ok(ureq::get(format!("{base}{path}")).call()?.body_mut().read_json()?)
+}
+
+fn post(base: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let mut answer = ureq::post(format!("{base}{path}")).config().http_status_as_error(false).build().send_json(body)?;
+    let text = answer.body_mut().read_to_string()?;
+    anyhow::ensure!(answer.status().is_success(), "{path}: {} {text}", answer.status());
+    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+}

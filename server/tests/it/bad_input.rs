@@ -1,0 +1,93 @@
+//! Wrong specs, queries and paths: a clear error in Druid's shape, the field named, and the server goes on serving.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Server, supervisor};
+
+struct Case {
+    path: &'static str,
+    body: String,
+    status: u16,
+    /// Words the error must contain.
+    words: &'static [&'static str],
+}
+
+fn case(path: &'static str, body: impl ToString, status: u16, words: &'static [&'static str]) -> Case {
+    Case { path, body: body.to_string(), status, words }
+}
+
+#[test]
+fn wrong_requests_get_errors_that_name_the_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let spec = |change: &dyn Fn(&mut Value)| {
+        let mut spec = supervisor("bad", "bad", "127.0.0.1:1", json!({}), json!({}));
+        change(&mut spec);
+        spec
+    };
+    let native = "/druid/v2";
+    let sql = "/druid/v2/sql";
+    let supervisors = "/druid/indexer/v1/supervisor";
+    let tasks = "/druid/indexer/v1/task";
+    let series = |more: Value| {
+        let mut query = json!({"queryType": "timeseries", "dataSource": "x", "granularity": "all", "intervals": ["2020/2021"]});
+        query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        query
+    };
+    let cases = [
+        case(native, "{not json", 400, &["Json parse failed"]),
+        case(native, series(json!({"granularity": "fortnight"})), 400, &["granularity", "fortnight"]),
+        case(native, series(json!({"intervals": ["yesterday"]})), 400, &["yesterday"]),
+        case(native, series(json!({"filter": {"type": "equalz", "column": "a"}})), 400, &["filter", "equalz", "equals"]),
+        case(native, series(json!({"aggregations": [{"type": "longSum", "name": "a"}]})), 400, &["aggregations", "fieldName"]),
+        case(native, series(json!({"context": {"timeout": "soon"}})), 400, &["timeout"]),
+        case(native, json!({"queryType": "timeseries", "dataSource": "x", "intervals": ["2020/2021"]}), 400, &["granularity"]),
+        case(sql, json!({"query": "SELEC 1"}), 400, &["SELEC"]),
+        case(sql, json!({"query": "SELECT nothing FROM nowhere"}), 400, &["nowhere"]),
+        case(sql, json!({"query": ""}), 400, &["query"]),
+        case(sql, "{", 400, &["JSON"]),
+        case(supervisors, "{", 400, &[]),
+        case(supervisors, spec(&|s| s["spec"]["dataSchema"]["timestampSpek"] = json!({})), 400, &["timestampSpek", "timestampSpec"]),
+        case(supervisors, spec(&|s| s["spec"]["ioConfig"]["taskCount"] = json!("many")), 400, &["taskCount"]),
+        case(supervisors, spec(&|s| s["spec"]["ioConfig"]["taskDuration"] = json!("an hour")), 400, &["taskDuration"]),
+        case(
+            supervisors,
+            spec(&|s| s["spec"]["dataSchema"]["granularitySpec"]["segmentGranularity"] = json!("FORTNIGHT")),
+            400,
+            &["segmentGranularity", "FORTNIGHT"],
+        ),
+        case(supervisors, spec(&|s| s["spec"]["dataSchema"]["dataSource"] = json!("a/b")), 400, &["dataSource"]),
+        case(tasks, json!({"type": "index_parallel", "spec": {}}), 400, &["dataSchema"]),
+        case(tasks, json!({"type": "dance"}), 400, &["dance"]),
+    ];
+    for case in cases {
+        let reply = server.try_post(case.path, &case.body).unwrap();
+        let text = reply.body.to_string();
+        assert_eq!(reply.status, case.status, "{} {} answered {text}", case.path, case.body);
+        assert!(reply.body.get("error").is_some(), "{} {} answered {text}", case.path, case.body);
+        for word in case.words {
+            assert!(text.contains(word), "{} {}: '{word}' is not in {text}", case.path, case.body);
+        }
+    }
+    assert_eq!(server.get("/druid/indexer/v1/supervisor").body, json!([]), "no bad spec was kept");
+    assert_eq!(server.get("/status/health").body, json!(true));
+}
+
+#[test]
+fn a_broker_that_is_down_is_a_state_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let spec = supervisor("away", "away", "127.0.0.1:1", json!({"useEarliestOffset": true}), json!({}));
+    server.post_ok("/druid/indexer/v1/supervisor", &spec);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(40);
+    loop {
+        let status = server.get("/druid/indexer/v1/supervisor/away/status").body;
+        let state = status["payload"]["detailedState"].as_str().unwrap_or_default().to_string();
+        let errors = status["payload"]["recentErrors"].as_array().map_or(0, Vec::len);
+        if (state.contains("STREAM") || state.contains("UNHEALTHY")) && errors > 0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,81 @@
+//! Native batch tasks: append, replace, reports, and the same rows whatever path they came by.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+fn task(datasource: &str, rows: &[Value], append: bool) -> Value {
+    let data = rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    json!({"type": "index_parallel", "spec": {
+        "dataSchema": {
+            "dataSource": datasource,
+            "timestampSpec": {"column": "t", "format": "iso"},
+            "dimensionsSpec": {"dimensions": ["k", {"type": "long", "name": "v"}, {"type": "double", "name": "d"}]},
+            "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false},
+        },
+        "ioConfig": {"type": "index_parallel", "appendToExisting": append, "inputFormat": {"type": "json"},
+            "inputSource": {"type": "inline", "data": data}},
+        "tuningConfig": {"type": "index_parallel"},
+    }})
+}
+
+fn row(day: u32, k: &str, v: i64) -> Value {
+    json!({"t": format!("2024-01-{day:02}T01:02:03Z"), "k": k, "v": v, "d": v as f64 / 4.0})
+}
+
+fn wait_for(server: &Server, sql: &str, expected: &Value) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let rows = json!(server.try_post("/druid/v2/sql", &json!({"query": sql, "resultFormat": "array"}).to_string())
+            .map(|r| r.body).unwrap_or_default());
+        if rows == *expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{sql}: {rows}, expected {expected}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
+fn append_adds_and_replace_replaces_only_its_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let run = |rows: &[Value], append: bool| {
+        let status = server.run_task(&task("days", rows, append), Duration::from_secs(60));
+        assert_eq!(status["status"], "SUCCESS", "{status}");
+    };
+    let sums = r#"SELECT TIME_FORMAT(FLOOR(__time TO DAY), 'dd'), COUNT(*), SUM("v") FROM days GROUP BY 1 ORDER BY 1"#;
+    run(&[row(1, "a", 1), row(1, "b", 2), row(2, "a", 10)], false);
+    wait_for(&server, sums, &json!([["01", 2, 3], ["02", 1, 10]]));
+    run(&[row(2, "c", 5)], true);
+    wait_for(&server, sums, &json!([["01", 2, 3], ["02", 2, 15]]));
+    run(&[row(1, "z", 100)], false);
+    wait_for(&server, sums, &json!([["01", 1, 100], ["02", 2, 15]]));
+
+    // A restart serves the same from what was published.
+    assert!(server.stop());
+    let server = Server::start(dir.path());
+    wait_for(&server, sums, &json!([["01", 1, 100], ["02", 2, 15]]));
+}
+
+#[test]
+fn unparseable_rows_are_counted_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut spec = task("mixed", &[row(1, "a", 1)], false);
+    let good = spec["spec"]["ioConfig"]["inputSource"]["data"].as_str().unwrap().to_string();
+    spec["spec"]["ioConfig"]["inputSource"]["data"] = json!(format!("{good}\n{{not json\n{good}\n{{\"t\": \"never\"}}\n"));
+    spec["spec"]["tuningConfig"]["maxSavedParseExceptions"] = json!(10);
+    let id = server.post_ok("/druid/indexer/v1/task", &spec)["task"].as_str().unwrap().to_string();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while server.get(&format!("/druid/indexer/v1/task/{id}/status")).body["status"]["status"] == "RUNNING" {
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let report = server.get(&format!("/druid/indexer/v1/task/{id}/reports")).body;
+    let stats = &report["ingestionStatsAndErrors"]["payload"]["rowStats"]["buildSegments"];
+    assert_eq!((&stats["processed"], &stats["unparseable"]), (&json!(2), &json!(2)), "{report}");
+    wait_for(&server, "SELECT COUNT(*) FROM mixed", &json!([[2]]));
+}

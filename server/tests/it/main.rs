@@ -1,0 +1,12 @@
+//! End-to-end tests: the real binary as a child process, driven over HTTP; a real Kafka where `HENGE_TEST_KAFKA` names
+//! one (`make test` starts it), librdkafka's mock cluster otherwise where that is enough.
+
+mod harness;
+
+mod bad_input;
+mod batch;
+mod crash;
+mod ledger;
+mod memory;
+mod quickstart;
+mod tidy;
