@@ -4,8 +4,10 @@
 pub mod error;
 pub mod fail;
 pub mod ledger;
+pub mod parse;
 pub mod positions;
 pub mod report;
+pub mod spec;
 pub mod worker;
 
 pub use error::{Error, Result};

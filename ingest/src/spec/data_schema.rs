@@ -1,0 +1,509 @@
+//! The dataSchema: datasource, time, dimensions, metrics, granularity and transforms. Shared by streams and batches.
+
+use segment::aggregate::{Aggregate, AggregateKind};
+use segment::error::{Error, Result};
+use segment::expr::Expr;
+use segment::filter::Filter;
+use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, TIME, ValueType};
+use segment::time::{Granularity, Interval, parse_timestamp};
+use serde_json::Value;
+
+use super::fields::{Fields, kind_of, not_one_of};
+use crate::parse::timestamp::Pattern;
+
+#[derive(Debug, Clone)]
+pub struct DataSchema {
+    pub datasource: String,
+    pub timestamp: TimestampSpec,
+    /// Dimensions with a given type, in their order.
+    pub dimensions: Vec<DimensionSchema>,
+    /// Dimensions that take the type of their first value (`auto` without `castToType`).
+    pub auto_dimensions: Vec<String>,
+    /// What becomes of fields that no list names.
+    pub discovery: Discovery,
+    pub exclusions: Vec<String>,
+    pub metrics: Vec<Aggregate>,
+    pub granularity: GranularitySpec,
+    pub transform: TransformSpec,
+}
+
+#[derive(Debug, Clone)]
+pub struct TimestampSpec {
+    pub column: String,
+    pub format: TimestampFormat,
+    /// Taken where the column is absent or null.
+    pub missing: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub enum TimestampFormat {
+    Auto,
+    Iso,
+    Posix,
+    Millis,
+    Micro,
+    Nano,
+    /// Seconds with a fraction.
+    Ruby,
+    Pattern(Pattern),
+}
+
+#[derive(Debug, Clone)]
+pub struct GranularitySpec {
+    /// The time chunk of a segment.
+    pub segment: Granularity,
+    /// What `__time` is truncated to.
+    pub query: Granularity,
+    pub rollup: bool,
+    /// Batch: rows outside are thrown away. Sorted, not overlapping.
+    pub intervals: Option<Vec<Interval>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct TransformSpec {
+    /// Name and expression; they read raw fields, not each other.
+    pub transforms: Vec<(String, Expr)>,
+    pub filter: Option<Filter>,
+}
+
+/// The fields of an event that something reads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wanted {
+    pub names: Vec<String>,
+    /// Whether all other fields are wanted too, except those in `excluded`.
+    pub others: bool,
+    pub excluded: Vec<String>,
+}
+
+impl DataSchema {
+    pub fn from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<DataSchema> {
+        let meant = [
+            "dataSource",
+            "timestampSpec",
+            "dimensionsSpec",
+            "metricsSpec",
+            "granularitySpec",
+            "transformSpec",
+            "parser",
+        ];
+        let f = Fields::open(json, path, &meant, &["projections", "baseTable", "segmentGranularitySpec"], ignored)?;
+        if f.get("parser").is_some() {
+            return Err(Error::invalid(format!(
+                "{} is no longer read; use timestampSpec, dimensionsSpec and the ioConfig's inputFormat",
+                f.path_of("parser")
+            )));
+        }
+        let datasource = f.required_text("dataSource")?;
+        check_name(&datasource, &f.path_of("dataSource"))?;
+        let timestamp = TimestampSpec::from_json(f.get("timestampSpec"), &f.path_of("timestampSpec"), ignored)?;
+        let dimensions = Dimensions::from_json(f.get("dimensionsSpec"), &f.path_of("dimensionsSpec"), ignored)?;
+        let mut metrics: Vec<Aggregate> = Vec::new();
+        for (i, metric) in f.list("metricsSpec")?.iter().enumerate() {
+            let at = format!("{}[{i}]", f.path_of("metricsSpec"));
+            let metric = Aggregate::from_json(metric, &at)?;
+            let clash = if metric.name == TIME {
+                Some("the time column")
+            } else if metrics.iter().any(|m| m.name == metric.name) {
+                Some("another metric")
+            } else if dimensions.typed.iter().any(|d| d.name == metric.name) || dimensions.auto.contains(&metric.name) {
+                Some("a dimension")
+            } else {
+                None
+            };
+            if let Some(other) = clash {
+                return Err(Error::invalid(format!(
+                    "{at}.name {:?} is also the name of {other}; rename one",
+                    metric.name
+                )));
+            }
+            if metric.name.is_empty() {
+                return Err(Error::invalid(format!("{at}.name must not be empty")));
+            }
+            metrics.push(metric);
+        }
+        Ok(DataSchema {
+            datasource,
+            timestamp,
+            dimensions: dimensions.typed,
+            auto_dimensions: dimensions.auto,
+            discovery: dimensions.discovery,
+            exclusions: dimensions.exclusions,
+            metrics,
+            granularity: GranularitySpec::from_json(f.get("granularitySpec"), &f.path_of("granularitySpec"), ignored)?,
+            transform: TransformSpec::from_json(f.get("transformSpec"), &f.path_of("transformSpec"), ignored)?,
+        })
+    }
+
+    /// The schema that a realtime index is built with. A batch's fields that are neither its dimensions nor excluded
+    /// here are to be discovered.
+    pub fn schema(&self) -> Schema {
+        let mut exclusions = self.exclusions.clone();
+        let mut exclude = |name: &str| {
+            let is_dimension = self.is_dimension(name);
+            if !is_dimension && !exclusions.iter().any(|e| e == name) {
+                exclusions.push(name.to_string());
+            }
+        };
+        exclude(TIME);
+        exclude(&self.timestamp.column);
+        for metric in &self.metrics {
+            exclude(&metric.name);
+            metric.columns().into_iter().for_each(&mut exclude);
+        }
+        let discovery = match (self.discovery, self.auto_dimensions.is_empty()) {
+            (Discovery::None, false) => {
+                self.transform.columns().into_iter().for_each(&mut exclude);
+                self.transform.transforms.iter().for_each(|(name, _)| exclude(name));
+                Discovery::Typed
+            }
+            (discovery, _) => discovery,
+        };
+        Schema {
+            dimensions: self.dimensions.clone(),
+            discovery,
+            exclusions,
+            metrics: self.metrics.clone(),
+            rollup: self.granularity.rollup,
+            query_granularity: self.granularity.query.clone(),
+        }
+    }
+
+    /// The raw fields that dimensions, metrics, transforms and the filter read. The timestamp column is not among them
+    /// unless something else reads it too.
+    pub fn wanted(&self) -> Wanted {
+        let derived = |name: &str| self.transform.transforms.iter().any(|(t, _)| t == name);
+        let mut names: Vec<String> = Vec::new();
+        let mut want = |name: &str| {
+            if name != TIME && !names.iter().any(|n| n == name) {
+                names.push(name.to_string());
+            }
+        };
+        let after: Vec<&str> = (self.dimensions.iter().map(|d| d.name.as_str()))
+            .chain(self.auto_dimensions.iter().map(String::as_str))
+            .chain(self.metrics.iter().flat_map(|m| m.columns()))
+            .chain(self.transform.filter.iter().flat_map(|f| f.columns()))
+            .collect();
+        after.into_iter().filter(|name| !derived(name)).for_each(&mut want);
+        self.transform.transforms.iter().flat_map(|(_, expr)| expr.columns()).for_each(&mut want);
+        let mut excluded = self.schema().exclusions;
+        excluded.retain(|name| !names.contains(name));
+        Wanted { names, others: self.discovery != Discovery::None, excluded }
+    }
+
+    fn is_dimension(&self, name: &str) -> bool {
+        self.dimensions.iter().any(|d| d.name == name) || self.auto_dimensions.iter().any(|d| d == name)
+    }
+
+    /// Whether a metric or discovery could ever need more than the values of a row, so that rows cannot be skipped.
+    pub fn counts_rows(&self) -> bool {
+        self.metrics.iter().any(|m| matches!(m.kind, AggregateKind::Count))
+    }
+}
+
+impl TimestampSpec {
+    fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<TimestampSpec> {
+        let Some(json) = json else {
+            return Ok(TimestampSpec { column: "timestamp".into(), format: TimestampFormat::Auto, missing: None });
+        };
+        let f = Fields::open(json, path, &["column", "format", "missingValue", "type"], &[], ignored)?;
+        let format = f.text("format")?.unwrap_or_else(|| "auto".into());
+        let format = TimestampFormat::parse(&format)
+            .map_err(|reason| Error::invalid(format!("{} {format:?}: {reason}", f.path_of("format"))))?;
+        let missing = match f.get("missingValue") {
+            None => None,
+            Some(Value::Number(n)) => n.as_i64(),
+            Some(Value::String(text)) => Some(parse_timestamp(text).ok_or_else(|| {
+                Error::invalid(format!("{} {text:?} is not an ISO 8601 time", f.path_of("missingValue")))
+            })?),
+            Some(other) => {
+                return Err(Error::invalid(format!(
+                    "{} must be an ISO 8601 time, not {}",
+                    f.path_of("missingValue"),
+                    kind_of(other)
+                )));
+            }
+        };
+        let column = f.text("column")?.unwrap_or_else(|| "timestamp".into());
+        Ok(TimestampSpec { column, format, missing })
+    }
+}
+
+impl TimestampFormat {
+    pub fn parse(format: &str) -> Result<TimestampFormat, String> {
+        let names = ["auto", "iso", "posix", "millis", "micro", "nano", "ruby"];
+        Ok(match format.to_ascii_lowercase().as_str() {
+            "auto" => TimestampFormat::Auto,
+            "iso" => TimestampFormat::Iso,
+            "posix" => TimestampFormat::Posix,
+            "millis" => TimestampFormat::Millis,
+            "micro" => TimestampFormat::Micro,
+            "nano" => TimestampFormat::Nano,
+            "ruby" => TimestampFormat::Ruby,
+            _ => TimestampFormat::Pattern(
+                Pattern::parse(format).map_err(|reason| format!("{reason}; named formats are {}", names.join(", ")))?,
+            ),
+        })
+    }
+}
+
+struct Dimensions {
+    typed: Vec<DimensionSchema>,
+    auto: Vec<String>,
+    discovery: Discovery,
+    exclusions: Vec<String>,
+}
+
+impl Dimensions {
+    fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<Dimensions> {
+        let mut found =
+            Dimensions { typed: Vec::new(), auto: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
+        let Some(json) = json else { return Ok(found) };
+        let meant =
+            ["dimensions", "dimensionExclusions", "includeAllDimensions", "useSchemaDiscovery", "spatialDimensions"];
+        let f = Fields::open(json, path, &meant, &["forceSegmentSortByTime"], ignored)?;
+        if !f.list("spatialDimensions")?.is_empty() {
+            return Err(Error::invalid(format!("{} are not supported", f.path_of("spatialDimensions"))));
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for (i, dimension) in f.list("dimensions")?.iter().enumerate() {
+            let at = format!("{}[{i}]", f.path_of("dimensions"));
+            let read = dimension_from_json(dimension, &at, ignored)?;
+            let name = match &read {
+                Dimension::Typed(d) => d.name.clone(),
+                Dimension::Auto(name) => name.clone(),
+            };
+            if name == TIME {
+                match read {
+                    Dimension::Typed(d) if d.value_type == ValueType::Long => continue,
+                    _ => {
+                        return Err(Error::invalid(format!(
+                            "{at}.name {TIME} is the time column; give its dimension type long or leave it out"
+                        )));
+                    }
+                }
+            }
+            if seen.contains(&name) {
+                return Err(Error::invalid(format!("{at}.name {name:?} is there twice")));
+            }
+            seen.push(name);
+            match read {
+                Dimension::Typed(d) => found.typed.push(d),
+                Dimension::Auto(name) => found.auto.push(name),
+            }
+        }
+        found.exclusions = f.texts("dimensionExclusions")?;
+        if let Some(name) = found.exclusions.iter().find(|e| seen.contains(e)) {
+            return Err(Error::invalid(format!(
+                "{} has {name:?}, which is also a dimension",
+                f.path_of("dimensionExclusions")
+            )));
+        }
+        found.discovery =
+            match (f.flag("useSchemaDiscovery", false)?, f.flag("includeAllDimensions", false)?, seen.is_empty()) {
+                (true, _, _) => Discovery::Typed,
+                (false, true, _) | (false, false, true) => Discovery::Strings,
+                (false, false, false) => Discovery::None,
+            };
+        Ok(found)
+    }
+}
+
+enum Dimension {
+    Typed(DimensionSchema),
+    Auto(String),
+}
+
+fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<Dimension> {
+    let mut schema = DimensionSchema {
+        name: String::new(),
+        value_type: ValueType::String,
+        multi_value: MultiValue::default(),
+        indexed: true,
+    };
+    if let Value::String(name) = json {
+        check_column(name, path)?;
+        schema.name = name.clone();
+        return Ok(Dimension::Typed(schema));
+    }
+    let meant = ["type", "name", "multiValueHandling", "createBitmapIndex", "castToType"];
+    let f = Fields::open(json, path, &meant, &["maxStringLength", "columnFormatSpec", "formatVersion"], ignored)?;
+    schema.name = f.required_text("name")?;
+    check_column(&schema.name, &f.path_of("name"))?;
+    schema.indexed = f.flag("createBitmapIndex", true)?;
+    if let Some(text) = f.text("multiValueHandling")? {
+        schema.multi_value = match text.to_ascii_uppercase().as_str() {
+            "SORTED_ARRAY" => MultiValue::SortedArray,
+            "SORTED_SET" => MultiValue::SortedSet,
+            "ARRAY" => MultiValue::Array,
+            _ => {
+                return Err(not_one_of(
+                    &f.path_of("multiValueHandling"),
+                    &text,
+                    &["SORTED_ARRAY", "SORTED_SET", "ARRAY"],
+                ));
+            }
+        };
+    }
+    let kind = f.text("type")?.unwrap_or_else(|| "string".into());
+    schema.value_type = match kind.to_ascii_lowercase().as_str() {
+        "string" => ValueType::String,
+        "long" => ValueType::Long,
+        "float" => ValueType::Float,
+        "double" => ValueType::Double,
+        "auto" => match f.text("castToType")? {
+            None => return Ok(Dimension::Auto(schema.name)),
+            Some(cast) => match cast.to_ascii_uppercase().as_str() {
+                "LONG" => ValueType::Long,
+                "FLOAT" => ValueType::Float,
+                "DOUBLE" => ValueType::Double,
+                "STRING" => ValueType::String,
+                array if array.starts_with("ARRAY<") => {
+                    // Arrays are kept as multi-value strings in their order.
+                    ignored.push(f.path_of("castToType"));
+                    schema.multi_value = MultiValue::Array;
+                    ValueType::String
+                }
+                _ => {
+                    return Err(not_one_of(
+                        &f.path_of("castToType"),
+                        &cast,
+                        &["STRING", "LONG", "FLOAT", "DOUBLE", "ARRAY<STRING>"],
+                    ));
+                }
+            },
+        },
+        "json" => {
+            // Nested values are kept as the text of their JSON.
+            ignored.push(f.path_of("type"));
+            ValueType::String
+        }
+        _ => return Err(not_one_of(&f.path_of("type"), &kind, &["string", "long", "float", "double", "auto", "json"])),
+    };
+    Ok(Dimension::Typed(schema))
+}
+
+impl GranularitySpec {
+    fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<GranularitySpec> {
+        let empty = Value::Object(Default::default());
+        let meant = ["type", "segmentGranularity", "queryGranularity", "rollup", "intervals"];
+        let f = Fields::open(json.unwrap_or(&empty), path, &meant, &[], ignored)?;
+        match f.text("type")?.as_deref() {
+            None | Some("uniform") => {}
+            Some("arbitrary") => {
+                return Err(Error::invalid(format!(
+                    "{} \"arbitrary\" is not supported; use \"uniform\"",
+                    f.path_of("type")
+                )));
+            }
+            Some(other) => return Err(not_one_of(&f.path_of("type"), other, &["uniform"])),
+        }
+        let granularity = |name: &str, default: &str| -> Result<Granularity> {
+            let default = Value::String(default.into());
+            Granularity::from_json(f.get(name).unwrap_or(&default))
+                .map_err(|e| Error::invalid(format!("{}: {e}", f.path_of(name))))
+        };
+        let segment = granularity("segmentGranularity", "DAY")?;
+        check_segment_granularity(&segment, &f.path_of("segmentGranularity"))?;
+        let query = granularity("queryGranularity", "NONE")?;
+        let intervals = match f.get("intervals") {
+            None => None,
+            Some(Value::String(text)) => Some(vec![interval(text, &f.path_of("intervals"))?]),
+            Some(_) => {
+                let texts = f.texts("intervals")?;
+                let at = |i: usize| format!("{}[{i}]", f.path_of("intervals"));
+                let list =
+                    texts.iter().enumerate().map(|(i, text)| interval(text, &at(i))).collect::<Result<Vec<_>>>()?;
+                (!list.is_empty()).then(|| Interval::merge(&list))
+            }
+        };
+        Ok(GranularitySpec { segment, query, rollup: f.flag("rollup", true)?, intervals })
+    }
+}
+
+/// Time chunks must not be so small that every event gets its own segment.
+fn check_segment_granularity(granularity: &Granularity, path: &str) -> Result<()> {
+    const LEAST_MILLIS: i64 = 1_000;
+    let too_fine = match granularity {
+        Granularity::None => true,
+        Granularity::All => false,
+        Granularity::Duration { millis, .. } => *millis < LEAST_MILLIS,
+        Granularity::Period(_) => {
+            let bucket = granularity.bucket(0);
+            bucket.end.saturating_sub(bucket.start) < LEAST_MILLIS
+        }
+    };
+    if too_fine {
+        return Err(Error::invalid(format!("{path} must be at least one second, such as HOUR or DAY")));
+    }
+    Ok(())
+}
+
+fn interval(text: &str, path: &str) -> Result<Interval> {
+    let interval = Interval::parse(text).map_err(|e| Error::invalid(format!("{path}: {e}")))?;
+    if interval.is_empty() {
+        return Err(Error::invalid(format!("{path} {text:?} is empty; its end must be after its start")));
+    }
+    Ok(interval)
+}
+
+impl TransformSpec {
+    fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<TransformSpec> {
+        let Some(json) = json else { return Ok(TransformSpec::default()) };
+        let f = Fields::open(json, path, &["transforms", "filter", "type"], &[], ignored)?;
+        let mut transforms: Vec<(String, Expr)> = Vec::new();
+        for (i, transform) in f.list("transforms")?.iter().enumerate() {
+            let at = format!("{}[{i}]", f.path_of("transforms"));
+            let t = Fields::open(transform, &at, &["type", "name", "expression"], &[], ignored)?;
+            let kind = t.required_text("type")?;
+            if kind != "expression" {
+                return Err(not_one_of(&t.path_of("type"), &kind, &["expression"]));
+            }
+            let name = t.required_text("name")?;
+            if transforms.iter().any(|(other, _)| *other == name) {
+                return Err(Error::invalid(format!("{at}.name {name:?} is there twice")));
+            }
+            let text = t.required_text("expression")?;
+            let expr = Expr::parse(&text).map_err(|e| Error::invalid(format!("{}: {e}", t.path_of("expression"))))?;
+            transforms.push((name, expr));
+        }
+        let filter = match f.get("filter") {
+            None => None,
+            Some(json) => Some(Filter::from_json(json, &f.path_of("filter"))?),
+        };
+        Ok(TransformSpec { transforms, filter })
+    }
+
+    /// The columns that transforms and the filter read.
+    fn columns(&self) -> Vec<&str> {
+        let read = self.transforms.iter().flat_map(|(_, expr)| expr.columns());
+        read.chain(self.filter.iter().flat_map(|f| f.columns())).collect()
+    }
+}
+
+/// Druid's rules for the name of a datasource, which supervisors' ids follow too.
+pub fn check_name(name: &str, path: &str) -> Result<()> {
+    let bad = |reason: &str| Err(Error::invalid(format!("{path} {name:?} {reason}")));
+    if name.trim().is_empty() {
+        return Err(Error::invalid(format!("{path} must not be empty")));
+    }
+    if name.len() > 255 {
+        return Err(Error::invalid(format!("{path} must be at most 255 bytes, not {}", name.len())));
+    }
+    if name.starts_with('.') {
+        return bad("must not start with a dot");
+    }
+    if name.contains('/') {
+        return bad("must not contain a slash");
+    }
+    if name.chars().any(|c| c.is_control() || (c.is_whitespace() && c != ' ')) {
+        return bad("must not contain control characters nor whitespace other than the space");
+    }
+    Ok(())
+}
+
+fn check_column(name: &str, path: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid(format!("{path} must not be empty")));
+    }
+    Ok(())
+}
