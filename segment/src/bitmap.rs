@@ -1,18 +1,30 @@
-//! Sets of row numbers: roaring bitmaps in the file (portable format, read in place), plain bitsets where they are dense.
+//! Sets of row numbers: what a column's index answers with.
 
-/// Rows that hold a value, read in place from a file.
+/// Rows that hold a value, read in place.
 pub struct Bitmap<'a> {
-    _file: std::marker::PhantomData<&'a ()>,
+    form: Form<'a>,
 }
 
-impl Bitmap<'_> {
-    pub fn count(&self) -> u64 {
-        todo!()
+enum Form<'a> {
+    /// Bit `r % 64` of word `r / 64`.
+    Words(&'a [u64]),
+}
+
+impl<'a> Bitmap<'a> {
+    pub(crate) fn words(words: &'a [u64]) -> Bitmap<'a> {
+        Bitmap { form: Form::Words(words) }
     }
 
-    /// Sets the bits of its rows in `words` (bit `r % 64` of word `r / 64`).
+    pub fn count(&self) -> u64 {
+        match &self.form {
+            Form::Words(words) => words.iter().map(|w| u64::from(w.count_ones())).sum(),
+        }
+    }
+
+    /// Sets the bits of its rows in `words` (bit `r % 64` of word `r / 64`). Rows past the end of `words` are left out.
     pub fn or_into(&self, words: &mut [u64]) {
-        let _ = words;
-        todo!()
+        match &self.form {
+            Form::Words(own) => words.iter_mut().zip(*own).for_each(|(w, o)| *w |= o),
+        }
     }
 }

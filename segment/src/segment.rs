@@ -1,15 +1,28 @@
 //! An immutable, queryable table of rows: from a file or from a snapshot of a realtime index; readers cannot tell.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::column::{Column, NumberColumn};
-use crate::error::Result;
+use crate::block::Value;
+use crate::column::{Column, ColumnBuilder, NumberColumn};
+use crate::error::{Error, Result};
 use crate::meta::SegmentId;
-use crate::schema::ValueType;
+use crate::schema::{Schema, TIME, ValueType};
 use crate::time::Granularity;
 
 /// Columns are opened (and a file's are checked) when first asked for; decoding an open column cannot fail.
-pub struct Segment {}
+pub struct Segment {
+    id: SegmentId,
+    rows: usize,
+    time_range: Option<(i64, i64)>,
+    time_sorted: bool,
+    /// `__time`, then the dimensions, then the metrics.
+    slots: Vec<Slot>,
+    by_name: hashbrown::HashMap<String, usize, foldhash::fast::FixedState>,
+    dimensions: Vec<String>,
+    metrics: Vec<String>,
+    provenance: Provenance,
+    size_bytes: u64,
+}
 
 /// What the segment says of how it was made.
 #[derive(Debug, Clone)]
@@ -20,55 +33,127 @@ pub struct Provenance {
     pub aggregates: Vec<serde_json::Value>,
 }
 
+struct Slot {
+    name: String,
+    value_type: ValueType,
+    column: OnceLock<Result<Column, String>>,
+}
+
 impl Segment {
+    /// A segment of memory columns. `columns` holds the dimensions, then the metrics, all with as many rows as `time`.
+    pub fn from_parts(
+        id: SegmentId,
+        time: NumberColumn,
+        columns: Vec<(String, Column)>,
+        dimensions: Vec<String>,
+        metrics: Vec<String>,
+        time_sorted: bool,
+        provenance: Provenance,
+    ) -> Segment {
+        let rows = time.rows();
+        let time_range = time.long_range();
+        let columns = std::iter::once((TIME.to_string(), Column::Number(time))).chain(columns);
+        let mut size_bytes = 0;
+        let slot = |(name, column): (String, Column)| {
+            assert_eq!(column.rows(), rows, "column {name} is not as long as the time column");
+            size_bytes += column.size_bytes();
+            Slot { name, value_type: column.value_type(), column: OnceLock::from(Ok(column)) }
+        };
+        let slots: Vec<Slot> = columns.map(slot).collect();
+        let by_name = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        Segment { id, rows, time_range, time_sorted, slots, by_name, dimensions, metrics, provenance, size_bytes }
+    }
+
+    /// A memory segment of rows as they stand, without rollup: for inline data and tests. A field that no dimension or
+    /// metric names is left out; metrics are given by their own name, already aggregated.
+    pub fn from_rows(id: SegmentId, schema: &Schema, rows: &[(i64, Vec<(&str, Value)>)]) -> Segment {
+        let dimensions = schema.dimensions.iter().map(|d| (d.name.clone(), d.value_type.clone()));
+        let metrics = schema.metrics.iter().map(|m| (m.name.clone(), m.value_type()));
+        let mut time = ColumnBuilder::new(ValueType::Long);
+        rows.iter().for_each(|(t, _)| time.push(&Value::Long(*t)));
+        let build = |(name, value_type): (String, ValueType)| {
+            let mut builder = ColumnBuilder::new(value_type);
+            for (_, fields) in rows {
+                let value = fields.iter().find(|(field, _)| *field == name).map_or(&Value::Null, |(_, v)| v);
+                builder.push(value);
+            }
+            (name, builder.finish())
+        };
+        let columns = dimensions.chain(metrics).map(build).collect();
+        let Column::Number(time) = time.finish() else { unreachable!("longs make a number column") };
+        Segment::from_parts(
+            id,
+            time,
+            columns,
+            schema.dimensions.iter().map(|d| d.name.clone()).collect(),
+            schema.metrics.iter().map(|m| m.name.clone()).collect(),
+            rows.is_sorted_by_key(|(t, _)| *t),
+            Provenance {
+                rollup: schema.rollup,
+                query_granularity: Some(schema.query_granularity.clone()),
+                aggregates: schema.metrics.iter().map(|m| m.combining().to_json()).collect(),
+            },
+        )
+    }
+
     pub fn id(&self) -> &SegmentId {
-        todo!()
+        &self.id
     }
 
     pub fn rows(&self) -> usize {
-        todo!()
+        self.rows
     }
 
     /// Smallest and largest time of the rows, inclusive; `None` if it has no rows.
     pub fn time_range(&self) -> Option<(i64, i64)> {
-        todo!()
+        self.time_range
     }
 
     /// Whether rows stand in time order (files: always; realtime rows: as they came).
     pub fn is_time_sorted(&self) -> bool {
-        todo!()
+        self.time_sorted
     }
 
     pub fn time(&self) -> Result<&NumberColumn> {
-        todo!()
+        match self.open(&self.slots[0])? {
+            Column::Number(time) => Ok(time),
+            _ => Err(Error::corrupt(format!("segment {}: column {TIME} is not of longs", self.id))),
+        }
     }
 
     /// `Ok(None)`: there is no such column. `Corrupt` if its bytes are not what was written.
     pub fn column(&self, name: &str) -> Result<Option<&Column>> {
-        let _ = name;
-        todo!()
+        match self.by_name.get(name) {
+            Some(slot) => self.open(&self.slots[*slot]).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Names and types, `__time` first, then dimensions, then metrics, without opening them.
     pub fn columns(&self) -> Vec<(String, ValueType)> {
-        todo!()
+        self.slots.iter().map(|s| (s.name.clone(), s.value_type.clone())).collect()
     }
 
     pub fn dimensions(&self) -> &[String] {
-        todo!()
+        &self.dimensions
     }
 
     pub fn metrics(&self) -> &[String] {
-        todo!()
+        &self.metrics
     }
 
     /// Bytes it holds in memory or on disk.
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        self.size_bytes
     }
 
     pub fn provenance(&self) -> &Provenance {
-        todo!()
+        &self.provenance
+    }
+
+    fn open<'a>(&self, slot: &'a Slot) -> Result<&'a Column> {
+        let column = slot.column.get_or_init(|| Err("not opened".into()));
+        column.as_ref().map_err(|text| Error::corrupt(format!("segment {}: {text}", self.id)))
     }
 }
 

@@ -1,13 +1,21 @@
 //! Reading one column. A column of a file and a column of a realtime snapshot look the same from here; dispatch is paid
 //! once a block.
 
-use crate::bitmap::Bitmap;
-use crate::block::Block;
-use crate::schema::ValueType;
-
+pub mod builder;
 pub mod complex;
 pub mod dict;
+pub mod memory;
 pub mod number;
+
+use std::sync::Arc;
+
+use crate::block::{Block, Value};
+use crate::schema::ValueType;
+
+pub use builder::ColumnBuilder;
+pub use complex::ComplexColumn;
+pub use dict::DictColumn;
+pub use number::NumberColumn;
 
 pub enum Column {
     Dict(DictColumn),
@@ -15,44 +23,69 @@ pub enum Column {
     Complex(ComplexColumn),
 }
 
-pub use complex::ComplexColumn;
-pub use dict::DictColumn;
-pub use number::NumberColumn;
-
 impl Column {
     pub fn value_type(&self) -> ValueType {
-        todo!()
+        match self {
+            Column::Dict(_) => ValueType::String,
+            Column::Number(c) => c.value_type(),
+            Column::Complex(c) => ValueType::Complex(c.type_name().to_string()),
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        match self {
+            Column::Dict(c) => c.rows(),
+            Column::Number(c) => c.rows(),
+            Column::Complex(c) => c.rows(),
+        }
     }
 
     /// Values of `len` rows from `start`: text for strings (lists in `Block::Any` if multi-value), longs, doubles (also
     /// for floats). The slow path for dictionary columns; engines use codes.
     pub fn block(&self, start: usize, len: usize) -> Block {
-        let _ = (start, len);
-        todo!()
+        match self {
+            Column::Dict(c) if c.is_multi() => {
+                let (mut offsets, mut codes) = (Vec::new(), Vec::new());
+                c.lists(start, len, &mut offsets, &mut codes);
+                let list = |i: usize| &codes[offsets[i] as usize..offsets[i + 1] as usize];
+                let values = (0..len).map(|i| c.list_value(list(i))).collect();
+                Block::Any { values }
+            }
+            Column::Dict(c) => {
+                let mut codes = vec![0; len];
+                c.codes(start, &mut codes);
+                let mut known: hashbrown::HashMap<u32, Option<Arc<str>>, foldhash::fast::FixedState> =
+                    Default::default();
+                let text = |code: &u32| known.entry(*code).or_insert_with(|| c.value(*code).map(Arc::from)).clone();
+                Block::Text { values: codes.iter().map(text).collect() }
+            }
+            Column::Number(c) => {
+                let mut flags = vec![false; if c.has_nulls() { len } else { 0 }];
+                let some = c.has_nulls() && c.nulls(start, &mut flags);
+                let nulls = some.then_some(flags);
+                if c.value_type() == ValueType::Long {
+                    let mut values = vec![0; len];
+                    c.longs(start, &mut values);
+                    Block::Long { values, nulls }
+                } else {
+                    let mut values = vec![0.0; len];
+                    c.doubles(start, &mut values);
+                    Block::Double { values, nulls }
+                }
+            }
+            Column::Complex(c) => {
+                let value = |row| c.bytes(row).map_or(Value::Null, |b| Value::Bytes(Arc::from(b)));
+                Block::Any { values: (start..start + len).map(value).collect() }
+            }
+        }
+    }
+
+    /// Bytes it holds in memory or takes in its file.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Column::Dict(c) => c.size_bytes(),
+            Column::Number(c) => c.size_bytes(),
+            Column::Complex(c) => c.size_bytes(),
+        }
     }
 }
-
-// The reading interface that the engine uses; bodies stand in dict.rs and number.rs.
-//
-// DictColumn
-//   fn cardinality(&self) -> u32                        number of codes, the null's included if there is a null
-//   fn value(&self, code: u32) -> Option<&str>          None is null
-//   fn is_sorted(&self) -> bool                         codes are ordered as values are, null first (files: always)
-//   fn code(&self, value: Option<&str>) -> Option<u32>
-//   fn lower_bound(&self, value: &str) -> u32           first code whose value >= value (sorted dictionaries only)
-//   fn is_multi(&self) -> bool
-//   fn codes(&self, start: usize, out: &mut [u32])      single-value columns
-//   fn lists(&self, start: usize, len: usize, offsets: &mut Vec<u32>, codes: &mut Vec<u32>)   offsets: len + 1 entries; empty list = null
-//   fn bitmap(&self, code: u32) -> Option<Bitmap>       rows that hold the code; None if the column has no index
-// NumberColumn
-//   fn value_type(&self) -> ValueType                   Long, Float or Double
-//   fn has_nulls(&self) -> bool
-//   fn longs(&self, start: usize, out: &mut [i64])      Long columns; 0 where null
-//   fn doubles(&self, start: usize, out: &mut [f64])    Long, Float and Double columns (converted); 0 where null
-//   fn nulls(&self, start: usize, out: &mut [bool]) -> bool     whether any of the rows is null
-//   fn null_bitmap(&self) -> Option<Bitmap>
-//   fn range(&self) -> Option<(f64, f64)>  /  fn long_range(&self) -> Option<(i64, i64)>           over all non-null values
-//   fn block_long_range(&self, block: usize) -> Option<(i64, i64)>    over block `block` of BLOCK_ROWS rows
-//   fn block_double_range(&self, block: usize) -> Option<(f64, f64)>
-#[allow(unused)]
-fn _interface(_: &Bitmap) {}

@@ -1,0 +1,161 @@
+//! Builds a memory column value by value, coercing each to the column's type.
+
+use std::sync::Arc;
+
+use super::memory::{BytesChunk, ListChunk, MemoryCodes, MemoryDictionary, NumberChunk};
+use super::{Column, ComplexColumn, DictColumn, NumberColumn};
+use crate::block::{BLOCK_ROWS, Value};
+use crate::schema::ValueType;
+
+/// Values go in with [`ColumnBuilder::push`] in row order. A string column becomes multi-value with its first list.
+pub struct ColumnBuilder {
+    value_type: ValueType,
+    form: Form,
+}
+
+enum Form {
+    Text(TextBuilder),
+    Number { long: bool, chunks: Vec<NumberChunk> },
+    Bytes(Vec<BytesChunk>),
+}
+
+#[derive(Default)]
+struct TextBuilder {
+    known: hashbrown::HashMap<Option<Arc<str>>, u32, foldhash::fast::FixedState>,
+    dictionary: MemoryDictionary,
+    single: Vec<Vec<u32>>,
+    multi: Option<Vec<ListChunk>>,
+}
+
+impl ColumnBuilder {
+    pub fn new(value_type: ValueType) -> ColumnBuilder {
+        let form = match &value_type {
+            ValueType::String => Form::Text(TextBuilder::default()),
+            ValueType::Complex(_) => Form::Bytes(Vec::new()),
+            number => Form::Number { long: *number == ValueType::Long, chunks: Vec::new() },
+        };
+        ColumnBuilder { value_type, form }
+    }
+
+    /// A value that cannot be of the column's type becomes null.
+    pub fn push(&mut self, value: &Value) {
+        match &mut self.form {
+            Form::Text(text) => text.push(value),
+            Form::Number { long, chunks } => {
+                if chunks.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
+                    chunks.push(if *long { NumberChunk::long() } else { NumberChunk::double() });
+                }
+                let chunk = chunks.last_mut().expect("a chunk with room was pushed");
+                match (&self.value_type, number(value)) {
+                    (ValueType::Long, v) => chunk.push_long(match (value, v) {
+                        (Value::Long(exact), _) => Some(*exact),
+                        (Value::Text(text), _) => text.parse().ok().or(v.map(|v| v as i64)),
+                        _ => v.map(|v| v as i64),
+                    }),
+                    (ValueType::Float, v) => chunk.push_double(v.map(|v| v as f32 as f64)),
+                    (_, v) => chunk.push_double(v),
+                }
+            }
+            Form::Bytes(chunks) => {
+                if chunks.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
+                    chunks.push(Vec::new());
+                }
+                let chunk = chunks.last_mut().expect("a chunk with room was pushed");
+                chunk.push(match value {
+                    Value::Bytes(bytes) => Some(bytes.clone()),
+                    _ => None,
+                });
+            }
+        }
+    }
+
+    pub fn finish(self) -> Column {
+        fn shared<T>(chunks: Vec<T>) -> Vec<Arc<T>> {
+            chunks.into_iter().map(Arc::new).collect()
+        }
+        match self.form {
+            Form::Text(text) => {
+                let codes = match text.multi {
+                    Some(chunks) => MemoryCodes::Multi(shared(chunks)),
+                    None => MemoryCodes::Single(shared(text.single)),
+                };
+                Column::Dict(DictColumn::from_memory(text.dictionary, codes))
+            }
+            Form::Number { chunks, .. } => Column::Number(NumberColumn::from_chunks(self.value_type, shared(chunks))),
+            Form::Bytes(chunks) => {
+                let ValueType::Complex(name) = self.value_type else { unreachable!("bytes are of a complex type") };
+                Column::Complex(ComplexColumn::from_chunks(name, shared(chunks)))
+            }
+        }
+    }
+}
+
+impl TextBuilder {
+    fn push(&mut self, value: &Value) {
+        if let Value::List(values) = value {
+            let codes: Vec<u32> = values.iter().map(|v| self.code(v)).collect();
+            self.multi();
+            self.push_list(&codes);
+            return;
+        }
+        let code = self.code(value);
+        if self.multi.is_some() {
+            self.push_list(&[code]);
+            return;
+        }
+        if self.single.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
+            self.single.push(Vec::new());
+        }
+        self.single.last_mut().expect("a chunk with room was pushed").push(code);
+    }
+
+    fn push_list(&mut self, codes: &[u32]) {
+        let chunks = self.multi.as_mut().expect("lists go into a multi-value column");
+        if chunks.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
+            chunks.push(ListChunk::default());
+        }
+        chunks.last_mut().expect("a chunk with room was pushed").push(codes);
+    }
+
+    /// Makes a list of one code of every row so far.
+    fn multi(&mut self) {
+        if self.multi.is_some() {
+            return;
+        }
+        let lists = |codes: Vec<u32>| ListChunk { ends: (1..=codes.len() as u32).collect(), codes };
+        self.multi = Some(std::mem::take(&mut self.single).into_iter().map(lists).collect());
+    }
+
+    fn code(&mut self, value: &Value) -> u32 {
+        let text = text(value);
+        if let Some(code) = self.known.get(&text) {
+            return *code;
+        }
+        let code = self.dictionary.push(text.as_deref());
+        self.known.insert(text, code);
+        code
+    }
+}
+
+fn text(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::Null | Value::List(_) | Value::Bytes(_) => None,
+        Value::Text(text) => Some(text.clone()),
+        Value::Long(v) => Some(Arc::from(v.to_string())),
+        Value::Double(v) => Some(Arc::from(double_text(*v))),
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Long(v) => Some(*v as f64),
+        Value::Double(v) => Some(*v),
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::Null | Value::List(_) | Value::Bytes(_) => None,
+    }
+}
+
+/// A double as text when it becomes a string value: shortest digits that read back the same, `1.0` for whole numbers.
+pub(crate) fn double_text(v: f64) -> String {
+    format!("{v:?}")
+}
