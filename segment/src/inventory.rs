@@ -32,6 +32,8 @@ pub enum Change {
         segment: Arc<Segment>,
     },
     Retire(SegmentId),
+    /// Retires the realtime rows under the id; if a published segment has taken their place already, it stays.
+    Withdraw(SegmentId),
     /// Rows of these intervals are missing until further notice (a task is catching up after a restart). `owner` names
     /// the task; a later `Incomplete` of the same owner replaces it, an empty list ends it.
     Incomplete {
@@ -104,47 +106,24 @@ impl Inventory {
         let mut incomplete = Vec::new();
         for within in &intervals {
             for slice in holding.published.visible(*within) {
-                slices.push(Slice {
-                    id: slice.id,
-                    interval: slice.interval,
-                    item: Served::Published(slice.item),
-                });
+                slices.push(Slice { id: slice.id, interval: slice.interval, item: Served::Published(slice.item) });
             }
             for (id, index) in &holding.realtime {
                 let interval = id.interval.intersect(within);
                 if !interval.is_empty() {
-                    slices.push(Slice {
-                        id: id.clone(),
-                        interval,
-                        item: Served::Realtime(index.clone()),
-                    });
+                    slices.push(Slice { id: id.clone(), interval, item: Served::Realtime(index.clone()) });
                 }
             }
             incomplete.extend(holding.published.hidden(*within));
-            incomplete.extend(
-                holding
-                    .incomplete
-                    .values()
-                    .flatten()
-                    .map(|missing| missing.intersect(within)),
-            );
+            incomplete.extend(holding.incomplete.values().flatten().map(|missing| missing.intersect(within)));
         }
-        Some(View {
-            slices,
-            incomplete: Interval::merge(&incomplete),
-            generation: state.generation,
-        })
+        Some(View { slices, incomplete: Interval::merge(&incomplete), generation: state.generation })
     }
 
     /// Those with rows here, by name.
     pub fn datasources(&self) -> Vec<String> {
         let state = self.state.read();
-        state
-            .datasources
-            .iter()
-            .filter(|(_, holding)| holding.has_rows())
-            .map(|(name, _)| name.clone())
-            .collect()
+        state.datasources.iter().filter(|(_, holding)| holding.has_rows()).map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether the segment is here, as realtime rows or published, visible or not.
@@ -159,32 +138,19 @@ impl Inventory {
     /// Whether the segment is here in its published form.
     pub fn serves_published(&self, id: &SegmentId) -> bool {
         let state = self.state.read();
-        state
-            .datasources
-            .get(&id.datasource)
-            .is_some_and(|holding| holding.published.get(id).is_some())
+        state.datasources.get(&id.datasource).is_some_and(|holding| holding.published.get(id).is_some())
     }
 
     /// All published segments, visible or not.
     pub fn published(&self) -> Vec<Arc<Segment>> {
         let state = self.state.read();
-        state
-            .datasources
-            .values()
-            .flat_map(|holding| holding.published.iter())
-            .map(|(_, s)| s.clone())
-            .collect()
+        state.datasources.values().flat_map(|holding| holding.published.iter()).map(|(_, s)| s.clone()).collect()
     }
 
     /// The names of all published segments here, visible or not: what a historical reports to the coordinator.
     pub fn published_ids(&self) -> Vec<SegmentId> {
         let state = self.state.read();
-        state
-            .datasources
-            .values()
-            .flat_map(|holding| holding.published.iter())
-            .map(|(id, _)| id.clone())
-            .collect()
+        state.datasources.values().flat_map(|holding| holding.published.iter()).map(|(id, _)| id.clone()).collect()
     }
 
     /// All realtime indexes.
@@ -214,7 +180,7 @@ impl Inventory {
 impl State {
     fn apply(&mut self, change: Change, replaced: &mut Vec<Served>) {
         let datasource = match &change {
-            Change::Serve(id, _) | Change::Retire(id) => id.datasource.clone(),
+            Change::Serve(id, _) | Change::Retire(id) | Change::Withdraw(id) => id.datasource.clone(),
             Change::Load { meta, .. } => meta.id.datasource.clone(),
             Change::Incomplete { datasource, .. } => datasource.clone(),
         };
@@ -224,19 +190,16 @@ impl State {
                 replaced.extend(holding.published.remove(&id).map(Served::Published));
                 replaced.extend(holding.realtime.insert(id, index).map(Served::Realtime));
             }
-            Change::Serve(id, Served::Published(segment)) => {
-                holding.publish(id, 0, segment, replaced)
-            }
-            Change::Load { meta, segment } => {
-                holding.publish(meta.id, meta.core_partitions, segment, replaced)
-            }
+            Change::Serve(id, Served::Published(segment)) => holding.publish(id, 0, segment, replaced),
+            Change::Load { meta, segment } => holding.publish(meta.id, meta.core_partitions, segment, replaced),
             Change::Retire(id) => {
                 replaced.extend(holding.published.remove(&id).map(Served::Published));
                 replaced.extend(holding.realtime.remove(&id).map(Served::Realtime));
             }
-            Change::Incomplete {
-                owner, intervals, ..
-            } => {
+            Change::Withdraw(id) => {
+                replaced.extend(holding.realtime.remove(&id).map(Served::Realtime));
+            }
+            Change::Incomplete { owner, intervals, .. } => {
                 if intervals.is_empty() {
                     holding.incomplete.remove(&owner);
                 } else {
@@ -255,19 +218,9 @@ impl Holding {
         !self.published.is_empty() || !self.realtime.is_empty()
     }
 
-    fn publish(
-        &mut self,
-        id: SegmentId,
-        core: u32,
-        segment: Arc<Segment>,
-        replaced: &mut Vec<Served>,
-    ) {
+    fn publish(&mut self, id: SegmentId, core: u32, segment: Arc<Segment>, replaced: &mut Vec<Served>) {
         replaced.extend(self.realtime.remove(&id).map(Served::Realtime));
-        replaced.extend(
-            self.published
-                .add_partition(id, core, segment)
-                .map(Served::Published),
-        );
+        replaced.extend(self.published.add_partition(id, core, segment).map(Served::Published));
     }
 }
 

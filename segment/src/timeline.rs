@@ -56,23 +56,13 @@ struct Span {
 
 impl<T> Default for Timeline<T> {
     fn default() -> Timeline<T> {
-        Timeline {
-            sets: BTreeMap::new(),
-            spans: BTreeMap::new(),
-            longest: 0,
-            len: 0,
-        }
+        Timeline { sets: BTreeMap::new(), spans: BTreeMap::new(), longest: 0, len: 0 }
     }
 }
 
 impl<T> Set<T> {
     fn is_complete(&self) -> bool {
-        let core = self
-            .partitions
-            .values()
-            .map(|entry| entry.core)
-            .max()
-            .unwrap_or(0);
+        let core = self.partitions.values().map(|entry| entry.core).max().unwrap_or(0);
         !self.partitions.is_empty() && self.partitions.range(..core).count() == core as usize
     }
 }
@@ -98,9 +88,7 @@ impl<T: Clone> Timeline<T> {
             .entry(interval)
             .or_default()
             .entry(version)
-            .or_insert_with(|| Set {
-                partitions: BTreeMap::new(),
-            });
+            .or_insert_with(|| Set { partitions: BTreeMap::new() });
         let was_complete = set.is_complete();
         let was_known = !set.partitions.is_empty();
         let replaced = set.partitions.insert(partition, Entry { id, core, item });
@@ -108,9 +96,7 @@ impl<T: Clone> Timeline<T> {
         if replaced.is_none() {
             self.len += 1;
         }
-        self.longest = self
-            .longest
-            .max(interval.end.saturating_sub(interval.start));
+        self.longest = self.longest.max(interval.end.saturating_sub(interval.start));
         if changed {
             self.settle(interval);
         }
@@ -138,12 +124,7 @@ impl<T: Clone> Timeline<T> {
     }
 
     pub fn get(&self, id: &SegmentId) -> Option<&T> {
-        let entry = self
-            .sets
-            .get(&id.interval)?
-            .get(&id.version)?
-            .partitions
-            .get(&id.partition)?;
+        let entry = self.sets.get(&id.interval)?.get(&id.version)?.partitions.get(&id.partition)?;
         Some(&entry.item)
     }
 
@@ -173,19 +154,10 @@ impl<T: Clone> Timeline<T> {
             if span.hidden {
                 continue;
             }
-            let part = Interval {
-                start: *start,
-                end: span.end,
-            }
-            .intersect(&within);
+            let part = Interval { start: *start, end: span.end }.intersect(&within);
             for set in &span.sets {
-                let at = latest
-                    .entry((*set, span.version.as_str()))
-                    .or_insert(usize::MAX);
-                if let Some(slice) = slices
-                    .get_mut(*at)
-                    .filter(|slice| slice.2.end == part.start)
-                {
+                let at = latest.entry((*set, span.version.as_str())).or_insert(usize::MAX);
+                if let Some(slice) = slices.get_mut(*at).filter(|slice| slice.2.end == part.start) {
                     slice.2.end = part.end;
                 } else {
                     *at = slices.len();
@@ -196,11 +168,7 @@ impl<T: Clone> Timeline<T> {
         let mut visible = Vec::with_capacity(slices.len());
         for (set, version, interval) in slices {
             for entry in self.sets[&set][version].partitions.values() {
-                visible.push(Slice {
-                    id: entry.id.clone(),
-                    interval,
-                    item: entry.item.clone(),
-                });
+                visible.push(Slice { id: entry.id.clone(), interval, item: entry.item.clone() });
             }
         }
         visible
@@ -210,11 +178,7 @@ impl<T: Clone> Timeline<T> {
     pub fn hidden(&self, within: Interval) -> Vec<Interval> {
         let mut hidden: Vec<Interval> = Vec::new();
         for (start, span) in self.spans_in(within).filter(|(_, span)| span.hidden) {
-            let part = Interval {
-                start: *start,
-                end: span.end,
-            }
-            .intersect(&within);
+            let part = Interval { start: *start, end: span.end }.intersect(&within);
             match hidden.last_mut() {
                 Some(last) if last.end == part.start => last.end = part.end,
                 _ => hidden.push(part),
@@ -251,39 +215,23 @@ impl<T: Clone> Timeline<T> {
 
     /// The intervals and versions of the sets that overlap `within`, visible or not.
     pub fn sets(&self, within: Interval) -> Vec<(Interval, &str)> {
-        self.overlapping(within)
-            .map(|(interval, version, _)| (interval, version))
-            .collect()
+        self.overlapping(within).map(|(interval, version, _)| (interval, version)).collect()
     }
 
     fn spans_in(&self, within: Interval) -> impl Iterator<Item = (&i64, &Span)> {
-        let first = self
-            .spans
-            .range(..=within.start)
-            .next_back()
-            .map_or(within.start, |(start, _)| *start);
+        let first = self.spans.range(..=within.start).next_back().map_or(within.start, |(start, _)| *start);
         let end = if within.is_empty() { first } else { within.end };
-        self.spans
-            .range(first..end.max(first))
-            .filter(move |(_, span)| span.end > within.start)
+        self.spans.range(first..end.max(first)).filter(move |(_, span)| span.end > within.start)
     }
 
     fn overlapping(&self, within: Interval) -> impl Iterator<Item = (Interval, &str, &Set<T>)> {
-        let from = Interval {
-            start: within.start.saturating_sub(self.longest),
-            end: i64::MIN,
-        };
-        let to = Interval {
-            start: within.end.max(from.start),
-            end: i64::MIN,
-        };
+        let from = Interval { start: within.start.saturating_sub(self.longest), end: i64::MIN };
+        let to = Interval { start: within.end.max(from.start), end: i64::MIN };
         self.sets
             .range(from..to)
             .filter(move |(interval, _)| interval.overlaps(&within) && !interval.is_empty())
             .flat_map(|(interval, versions)| {
-                versions
-                    .iter()
-                    .map(move |(version, set)| (*interval, version.as_str(), set))
+                versions.iter().map(move |(version, set)| (*interval, version.as_str(), set))
             })
     }
 
@@ -320,29 +268,15 @@ impl<T: Clone> Timeline<T> {
                 }
                 at += 1;
             }
-            if let (Some(((complete, version), sets)), Some(next)) =
-                (active.last_key_value(), edges.get(at))
-            {
+            if let (Some(((complete, version), sets)), Some(next)) = (active.last_key_value(), edges.get(at)) {
                 let mut sets = sets.clone();
                 sets.sort_unstable();
                 let hidden = !complete;
-                let version = if hidden {
-                    String::new()
-                } else {
-                    version.to_string()
-                };
+                let version = if hidden { String::new() } else { version.to_string() };
                 if hidden {
                     sets.clear();
                 }
-                fresh.push((
-                    instant,
-                    Span {
-                        end: next.0,
-                        version,
-                        sets,
-                        hidden,
-                    },
-                ));
+                fresh.push((instant, Span { end: next.0, version, sets, hidden }));
             }
         }
 
@@ -362,17 +296,9 @@ impl<T: Clone> Timeline<T> {
                 self.spans.insert(within.start, right);
             }
         }
-        let inside: Vec<i64> = self
-            .spans
-            .range(within.start..within.end)
-            .map(|(start, _)| *start)
-            .collect();
+        let inside: Vec<i64> = self.spans.range(within.start..within.end).map(|(start, _)| *start).collect();
         for start in inside {
-            if let Some(span) = self
-                .spans
-                .remove(&start)
-                .filter(|span| span.end > within.end)
-            {
+            if let Some(span) = self.spans.remove(&start).filter(|span| span.end > within.end) {
                 self.spans.insert(within.end, span);
             }
         }
@@ -380,23 +306,14 @@ impl<T: Clone> Timeline<T> {
 
     /// Makes neighbours that say the same one span, from the one before `within` to the one after it.
     fn join(&mut self, within: Interval) {
-        let first = self
-            .spans
-            .range(..within.start)
-            .next_back()
-            .map_or(within.start, |(start, _)| *start);
-        let starts: Vec<i64> = self
-            .spans
-            .range(first..=within.end)
-            .map(|(start, _)| *start)
-            .collect();
+        let first = self.spans.range(..within.start).next_back().map_or(within.start, |(start, _)| *start);
+        let starts: Vec<i64> = self.spans.range(first..=within.end).map(|(start, _)| *start).collect();
         let mut previous: Option<i64> = None;
         for start in starts {
             let same = previous.is_some_and(|before| {
                 let (left, right) = (&self.spans[&before], &self.spans[&start]);
                 left.end == start
-                    && (left.hidden, &left.version, &left.sets)
-                        == (right.hidden, &right.version, &right.sets)
+                    && (left.hidden, &left.version, &left.sets) == (right.hidden, &right.version, &right.sets)
             });
             match (same, previous) {
                 (true, Some(before)) => {
@@ -421,24 +338,14 @@ mod tests {
     use super::*;
 
     fn id(start: i64, end: i64, version: &str, partition: u32) -> SegmentId {
-        SegmentId {
-            datasource: "d".into(),
-            interval: Interval { start, end },
-            version: version.into(),
-            partition,
-        }
+        SegmentId { datasource: "d".into(), interval: Interval { start, end }, version: version.into(), partition }
     }
 
     fn shown(timeline: &Timeline<()>, start: i64, end: i64) -> Vec<String> {
         timeline
             .visible(Interval { start, end })
             .iter()
-            .map(|s| {
-                format!(
-                    "{}#{} {}..{}",
-                    s.id.version, s.id.partition, s.interval.start, s.interval.end
-                )
-            })
+            .map(|s| format!("{}#{} {}..{}", s.id.version, s.id.partition, s.interval.start, s.interval.end))
             .collect()
     }
 
@@ -448,20 +355,8 @@ mod tests {
         timeline.add(id(0, 24, "v1", 0), ());
         timeline.add(id(0, 24, "v1", 1), ());
         timeline.add(id(8, 10, "v2", 0), ());
-        assert_eq!(
-            shown(&timeline, 0, 24),
-            [
-                "v1#0 0..8",
-                "v1#1 0..8",
-                "v2#0 8..10",
-                "v1#0 10..24",
-                "v1#1 10..24"
-            ]
-        );
-        assert_eq!(
-            shown(&timeline, 9, 12),
-            ["v2#0 9..10", "v1#0 10..12", "v1#1 10..12"]
-        );
+        assert_eq!(shown(&timeline, 0, 24), ["v1#0 0..8", "v1#1 0..8", "v2#0 8..10", "v1#0 10..24", "v1#1 10..24"]);
+        assert_eq!(shown(&timeline, 9, 12), ["v2#0 9..10", "v1#0 10..12", "v1#1 10..12"]);
         assert!(timeline.overshadowed().is_empty());
         timeline.remove(&id(8, 10, "v2", 0));
         assert_eq!(shown(&timeline, 0, 24), ["v1#0 0..24", "v1#1 0..24"]);
@@ -476,18 +371,12 @@ mod tests {
         assert!(timeline.overshadowed().is_empty());
         timeline.add_partition(id(0, 10, "v2", 0), 2, ());
         timeline.add_partition(id(0, 10, "v2", 2), 2, ());
-        assert_eq!(
-            shown(&timeline, 0, 10),
-            ["v2#0 0..10", "v2#1 0..10", "v2#2 0..10"]
-        );
+        assert_eq!(shown(&timeline, 0, 10), ["v2#0 0..10", "v2#1 0..10", "v2#2 0..10"]);
         assert_eq!(timeline.overshadowed(), [id(0, 10, "v1", 0)]);
         timeline.remove(&id(0, 10, "v1", 0));
         timeline.remove(&id(0, 10, "v2", 1));
         assert!(shown(&timeline, 0, 10).is_empty());
-        assert_eq!(
-            timeline.hidden(Interval { start: 2, end: 20 }),
-            [Interval { start: 2, end: 10 }]
-        );
+        assert_eq!(timeline.hidden(Interval { start: 2, end: 20 }), [Interval { start: 2, end: 10 }]);
     }
 
     #[test]
@@ -504,13 +393,7 @@ mod tests {
     #[test]
     fn the_widest_interval_is_held() {
         let mut timeline = Timeline::new();
-        timeline.add(
-            SegmentId {
-                interval: Interval::ETERNITY,
-                ..id(0, 0, "v1", 0)
-            },
-            (),
-        );
+        timeline.add(SegmentId { interval: Interval::ETERNITY, ..id(0, 0, "v1", 0) }, ());
         timeline.add(id(0, 5, "v2", 0), ());
         assert_eq!(timeline.visible(Interval::ETERNITY).len(), 3);
         assert_eq!(shown(&timeline, 3, 7), ["v2#0 3..5", "v1#0 5..7"]);
@@ -522,21 +405,13 @@ mod tests {
             .keys()
             .filter(|id| id.interval.contains(instant))
             .filter(|id| {
-                let set = || {
-                    known
-                        .iter()
-                        .filter(|(o, _)| o.interval == id.interval && o.version == id.version)
-                };
+                let set = || known.iter().filter(|(o, _)| o.interval == id.interval && o.version == id.version);
                 let core = set().map(|(_, core)| *core).max().unwrap_or(0);
                 (0..core).all(|wanted| set().any(|(o, _)| o.partition == wanted))
             })
             .collect();
         let newest = complete.iter().map(|id| &id.version).max();
-        complete
-            .iter()
-            .filter(|id| Some(&id.version) == newest)
-            .map(|id| (*id).clone())
-            .collect()
+        complete.iter().filter(|id| Some(&id.version) == newest).map(|id| (*id).clone()).collect()
     }
 
     proptest! {
