@@ -1,1 +1,29 @@
-//! query
+//! From a question to an answer.
+//!
+//! A [`language::Query`] (from Druid's JSON, or built by SQL) enters through [`Broker::answer`], the only door:
+//! `admission` makes it a leaf, `view` says which segments it concerns, `node` runs `engine` over them on the threads
+//! of `pool`, within the query's [`Budget`]; `finish` orders and limits, `language::response` writes Druid's JSON.
+//!
+//! Knows nothing of sockets, headers, the catalog, Kafka, or how segments got here.
+
+pub mod admission;
+pub mod budget;
+pub mod error;
+pub mod language;
+pub mod table;
+
+pub mod columns;
+pub mod engine;
+pub mod pool;
+pub mod selection;
+
+pub mod broker;
+pub mod node;
+pub mod view;
+
+pub use admission::Principal;
+pub use broker::Broker;
+pub use budget::{Budget, Settings};
+pub use error::{Error, Result};
+pub use language::Query;
+pub use table::{Answer, Batch, ResponseContext, Table};

@@ -1,0 +1,279 @@
+//! What one query may use: time, memory, and whether it may go on. Read once from the query's context; looked at once
+//! a block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::{Error, Result};
+use crate::language::context::Context;
+
+/// Limits of the process, given at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Threads that compute.
+    pub threads: usize,
+    /// Queries at work at once; more are refused.
+    pub queries_max: usize,
+    pub timeout_default: Duration,
+    /// No query may ask for more.
+    pub timeout_max: Duration,
+    /// Of groups, rows waiting to be sent and sorted, for one query.
+    pub memory_bytes: u64,
+    /// Rows of the answer of an inner query.
+    pub subquery_rows_max: u64,
+}
+
+/// Shared by all threads that work on a query.
+#[derive(Debug)]
+pub struct Budget {
+    query_id: String,
+    started: Instant,
+    timeout: Duration,
+    memory_limit: u64,
+    memory_used: AtomicU64,
+    cancelled: AtomicBool,
+    priority: i64,
+    partial: Partial,
+    subquery_rows_max: u64,
+    /// Intervals named at most in the answer's `uncoveredIntervals`.
+    uncovered_max: usize,
+}
+
+/// What a query wants when parts of what it asks for are not there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partial {
+    /// An answer that says what is missing.
+    Told,
+    /// No answer.
+    Refused,
+}
+
+/// Intervals named in a response context if the query does not say: the header is limited to 7 KiB.
+const UNCOVERED_MAX: usize = 64;
+
+impl Budget {
+    /// Reads `timeout`, `queryId`, `priority`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows` and
+    /// `uncoveredIntervalsLimit`; the rest of the context is read with the query. A query without an id gets one.
+    pub fn from_context(context: &Map<String, Json>, settings: &Settings) -> Result<Budget> {
+        let context = Context::new(context);
+        let timeout = match context.long("timeout")? {
+            None => settings.timeout_default,
+            Some(0) => settings.timeout_max,
+            Some(millis) => {
+                let timeout = u64::try_from(millis)
+                    .map(Duration::from_millis)
+                    .map_err(|_| Error::Context(format!("timeout must be 0 or more milliseconds, not {millis}")))?;
+                if timeout > settings.timeout_max {
+                    return Err(Error::Context(format!(
+                        "timeout [{millis}] must not exceed the server's maximum of [{}] milliseconds",
+                        settings.timeout_max.as_millis()
+                    )));
+                }
+                timeout
+            }
+        };
+        let positive = |key: &str| match context.long(key)? {
+            None => Ok(None),
+            Some(value) => {
+                u64::try_from(value).map(Some).map_err(|_| Error::Context(format!("{key} must not be negative")))
+            }
+        };
+        let memory = positive("maxQueryMemoryBytes")?.filter(|bytes| *bytes > 0);
+        let query_id = match context.text("queryId")? {
+            Some(id) if !id.is_empty() => id.to_string(),
+            _ => uuid::Uuid::new_v4().to_string(),
+        };
+        Ok(Budget {
+            query_id,
+            started: Instant::now(),
+            timeout,
+            memory_limit: memory.map_or(settings.memory_bytes, |bytes| bytes.min(settings.memory_bytes)),
+            memory_used: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            priority: context.long("priority")?.unwrap_or(0),
+            partial: match context.flag("returnPartialResults")? {
+                Some(false) => Partial::Refused,
+                _ => Partial::Told,
+            },
+            subquery_rows_max: positive("maxSubqueryRows")?
+                .map_or(settings.subquery_rows_max, |rows| rows.min(settings.subquery_rows_max)),
+            uncovered_max: positive("uncoveredIntervalsLimit")?
+                .filter(|limit| *limit > 0)
+                .map_or(UNCOVERED_MAX, |limit| limit.min(UNCOVERED_MAX as u64) as usize),
+        })
+    }
+
+    pub fn query_id(&self) -> &str {
+        &self.query_id
+    }
+
+    pub fn priority(&self) -> i64 {
+        self.priority
+    }
+
+    pub fn partial(&self) -> Partial {
+        self.partial
+    }
+
+    pub fn subquery_rows_max(&self) -> u64 {
+        self.subquery_rows_max
+    }
+
+    pub fn uncovered_max(&self) -> usize {
+        self.uncovered_max
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Time left; zero when the deadline has passed.
+    pub fn remaining(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed())
+    }
+
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the query may go on. Call it once a block.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled("Query cancelled".into()));
+        }
+        if self.started.elapsed() > self.timeout {
+            return Err(self.timed_out());
+        }
+        Ok(())
+    }
+
+    pub fn timed_out(&self) -> Error {
+        Error::Timeout(format!(
+            "Query [{}] timed out after [{}] milliseconds; raise `timeout` in its context or ask for less",
+            self.query_id,
+            self.timeout.as_millis()
+        ))
+    }
+
+    /// Counts memory that the query is about to use.
+    pub fn take(&self, bytes: usize) -> Result<()> {
+        let used = self.memory_used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if used > self.memory_limit {
+            return Err(Error::ResourceLimit(format!(
+                "the query needs more than its [{}] bytes of memory; narrow its interval, filter or dimensions",
+                self.memory_limit
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives back what was taken.
+    pub fn give(&self, bytes: usize) {
+        let before = self.memory_used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        debug_assert!(before >= bytes as u64, "more memory given back than taken");
+    }
+
+    pub fn memory_used(&self) -> u64 {
+        self.memory_used.load(Ordering::Relaxed)
+    }
+
+    pub fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+}
+
+/// Memory taken from a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Taken {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Taken {
+    pub fn new(budget: &Arc<Budget>, bytes: usize) -> Result<Taken> {
+        let mut taken = Taken { budget: budget.clone(), bytes: 0 };
+        taken.grow(bytes)?;
+        Ok(taken)
+    }
+
+    pub fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        self.budget.take(bytes)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            threads: 1,
+            queries_max: 1,
+            timeout_default: Duration::from_secs(300),
+            timeout_max: Duration::from_secs(600),
+            memory_bytes: 1000,
+            subquery_rows_max: 100,
+        }
+    }
+
+    fn budget(context: Json) -> Result<Budget> {
+        Budget::from_context(context.as_object().unwrap(), &settings())
+    }
+
+    #[test]
+    fn values_may_be_text_and_wrong_ones_are_named() {
+        let b = budget(json!({"timeout": "5000", "queryId": "q", "priority": "7", "returnPartialResults": "false"}))
+            .unwrap();
+        assert_eq!(
+            (b.timeout, b.query_id(), b.priority, b.partial),
+            (Duration::from_secs(5), "q", 7, Partial::Refused)
+        );
+        let b = budget(json!({})).unwrap();
+        assert_eq!((b.timeout, b.partial), (Duration::from_secs(300), Partial::Told));
+        assert!(!b.query_id().is_empty());
+        for (context, named) in [
+            (json!({"timeout": "soon"}), "timeout"),
+            (json!({"timeout": -1}), "timeout"),
+            (json!({"timeout": 600_001}), "timeout"),
+            (json!({"timeout": []}), "timeout"),
+            (json!({"queryId": 7}), "queryId"),
+            (json!({"priority": {}}), "priority"),
+            (json!({"returnPartialResults": 1}), "returnPartialResults"),
+        ] {
+            match budget(context) {
+                Err(Error::Context(text)) => assert!(text.contains(named), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_limited_and_comes_back() {
+        let b = Arc::new(budget(json!({"maxQueryMemoryBytes": 100})).unwrap());
+        let first = Taken::new(&b, 80).unwrap();
+        assert!(matches!(Taken::new(&b, 30), Err(Error::ResourceLimit(_))));
+        drop(first);
+        assert_eq!(b.memory_used(), 0);
+        assert!(Taken::new(&b, 100).is_ok());
+    }
+
+    #[test]
+    fn a_cancelled_query_stops() {
+        let b = budget(json!({})).unwrap();
+        assert!(b.check().is_ok());
+        b.cancel();
+        assert!(matches!(b.check(), Err(Error::Cancelled(_))));
+    }
+}

@@ -1,0 +1,234 @@
+//! The columns of a segment as a query sees them: real ones, virtual ones, and those that are not there.
+
+use std::sync::Arc;
+
+use segment::Segment;
+use segment::block::{Block, Value};
+use segment::column::{Column, NumberColumn};
+use segment::expr::Inputs;
+use segment::schema::{TIME, ValueType};
+
+use crate::error::Result;
+use crate::language::VirtualColumn;
+
+/// A segment and the query's virtual columns, which may shadow its own.
+#[derive(Clone)]
+pub struct Columns {
+    segment: Arc<Segment>,
+    virtual_columns: Arc<[VirtualColumn]>,
+}
+
+pub enum Resolved<'a> {
+    /// All null.
+    Missing,
+    Time(&'a NumberColumn),
+    Physical(&'a Column),
+    Virtual(&'a VirtualColumn),
+}
+
+impl Columns {
+    pub fn new(segment: Arc<Segment>, virtual_columns: Arc<[VirtualColumn]>) -> Columns {
+        Columns { segment, virtual_columns }
+    }
+
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub fn virtual_column(&self, name: &str) -> Option<&VirtualColumn> {
+        self.virtual_columns.iter().find(|v| v.name == name)
+    }
+
+    pub fn virtual_columns(&self) -> &[VirtualColumn] {
+        &self.virtual_columns
+    }
+
+    pub fn resolve(&self, name: &str) -> Result<Resolved<'_>> {
+        match self.virtual_column(name) {
+            Some(column) => Ok(Resolved::Virtual(column)),
+            None => self.physical(name),
+        }
+    }
+
+    /// The segment's own column, whatever shadows it.
+    pub fn physical(&self, name: &str) -> Result<Resolved<'_>> {
+        if name == TIME {
+            return Ok(Resolved::Time(self.segment.time()?));
+        }
+        Ok(match self.segment.column(name)? {
+            Some(column) => Resolved::Physical(column),
+            None => Resolved::Missing,
+        })
+    }
+
+    /// The type of a column's values; `None`: there is no such column, or a virtual one whose type is not known.
+    pub fn value_type(&self, name: &str) -> Option<ValueType> {
+        match self.virtual_column(name) {
+            Some(column) => {
+                column.output_type.clone().or_else(|| column.expr.value_type(&|read| self.read_type(name, read)))
+            }
+            None => self.physical_type(name),
+        }
+    }
+
+    fn read_type(&self, reader: &str, name: &str) -> Option<ValueType> {
+        if reader == name { self.physical_type(name) } else { self.value_type(name) }
+    }
+
+    fn physical_type(&self, name: &str) -> Option<ValueType> {
+        if name == TIME {
+            return Some(ValueType::Long);
+        }
+        let column = self.segment.column(name).ok()??;
+        Some(column.value_type())
+    }
+
+    /// Values of `len` rows from `start` of any column.
+    pub fn block(&self, name: &str, start: usize, len: usize) -> Result<Block> {
+        match self.resolve(name)? {
+            Resolved::Virtual(column) => self.virtual_block(column, start, len),
+            other => Ok(other.block(start, len)),
+        }
+    }
+
+    pub fn virtual_block(&self, column: &VirtualColumn, start: usize, len: usize) -> Result<Block> {
+        // What the expression reads is decoded before, so that a column that cannot be opened is an error here.
+        let names = column.expr.columns();
+        let mut blocks = Vec::with_capacity(names.len());
+        for name in names {
+            let resolved = if name == column.name { self.physical(name)? } else { self.resolve(name)? };
+            let block = match resolved {
+                Resolved::Missing => None,
+                Resolved::Virtual(inner) => Some(self.virtual_block(inner, start, len)?),
+                other => Some(other.block(start, len)),
+            };
+            blocks.push((name, block));
+        }
+        let block = column.expr.block(&Decoded { blocks: &blocks, len });
+        Ok(match &column.output_type {
+            Some(value_type) => cast(block, value_type),
+            None => block,
+        })
+    }
+}
+
+impl Resolved<'_> {
+    /// Values of a real column; a missing one is null. Virtual columns go through [`Columns::block`].
+    fn block(&self, start: usize, len: usize) -> Block {
+        match self {
+            Resolved::Missing | Resolved::Virtual(_) => Block::Text { values: vec![None; len] },
+            Resolved::Physical(column) => column.block(start, len),
+            Resolved::Time(time) => {
+                let mut values = vec![0; len];
+                time.longs(start, &mut values);
+                Block::Long { values, nulls: None }
+            }
+        }
+    }
+}
+
+/// Blocks by name, for expressions.
+pub struct Decoded<'a> {
+    pub blocks: &'a [(&'a str, Option<Block>)],
+    pub len: usize,
+}
+
+impl Inputs for Decoded<'_> {
+    fn column(&self, name: &str) -> Option<Block> {
+        let (_, block) = self.blocks.iter().find(|(n, _)| *n == name)?;
+        block.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// Values as another type; what cannot be read as a number is null.
+pub fn cast(block: Block, to: &ValueType) -> Block {
+    match (&block, to) {
+        (Block::Long { .. }, ValueType::Long) | (Block::Double { .. }, ValueType::Double) => return block,
+        (Block::Text { .. }, ValueType::String) => return block,
+        (Block::Any { .. }, ValueType::String | ValueType::Complex(_)) => return block,
+        _ => {}
+    }
+    let len = block.len();
+    match to {
+        ValueType::Long => {
+            let mut nulls = vec![false; len];
+            let values = (0..len)
+                .map(|row| match as_long(&block.value(row)) {
+                    Some(long) => long,
+                    None => {
+                        nulls[row] = true;
+                        0
+                    }
+                })
+                .collect();
+            Block::Long { values, nulls: some_null(nulls) }
+        }
+        ValueType::Float | ValueType::Double => {
+            let single = *to == ValueType::Float;
+            let mut nulls = vec![false; len];
+            let values = (0..len)
+                .map(|row| match as_double(&block.value(row)) {
+                    Some(double) if single => f64::from(double as f32),
+                    Some(double) => double,
+                    None => {
+                        nulls[row] = true;
+                        0.0
+                    }
+                })
+                .collect();
+            Block::Double { values, nulls: some_null(nulls) }
+        }
+        ValueType::String => Block::Text { values: (0..len).map(|row| as_text(&block.value(row))).collect() },
+        ValueType::Complex(_) => block,
+    }
+}
+
+fn some_null(nulls: Vec<bool>) -> Option<Vec<bool>> {
+    nulls.contains(&true).then_some(nulls)
+}
+
+/// A value read as a long, as Druid casts: doubles are cut, text is parsed.
+pub fn as_long(value: &Value) -> Option<i64> {
+    match value {
+        Value::Long(long) => Some(*long),
+        Value::Double(double) => Some(*double as i64),
+        Value::Text(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| text.parse::<f64>().ok().map(|double| double as i64))
+        }
+        Value::List(items) if items.len() == 1 => as_long(&items[0]),
+        _ => None,
+    }
+}
+
+pub fn as_double(value: &Value) -> Option<f64> {
+    match value {
+        Value::Long(long) => Some(*long as f64),
+        Value::Double(double) => Some(*double),
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::List(items) if items.len() == 1 => as_double(&items[0]),
+        _ => None,
+    }
+}
+
+pub fn as_text(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::Null | Value::Bytes(_) => None,
+        Value::Text(text) => Some(text.clone()),
+        Value::Long(long) => Some(Arc::from(long.to_string())),
+        Value::Double(double) => Some(Arc::from(crate::language::response::double_text(*double))),
+        Value::List(items) => match items.as_slice() {
+            [] => None,
+            [one] => as_text(one),
+            many => {
+                let texts: Vec<String> =
+                    many.iter().map(|item| as_text(item).map_or("null".to_string(), |t| t.to_string())).collect();
+                Some(Arc::from(format!("[{}]", texts.join(", "))))
+            }
+        },
+    }
+}

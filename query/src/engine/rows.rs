@@ -1,0 +1,1 @@
+//! Rows as they stand: scan and search.

@@ -1,0 +1,1 @@
+//! Conductor of a data node.

@@ -1,0 +1,1 @@
+//! Which segments a query concerns, as of one moment.
