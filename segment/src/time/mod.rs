@@ -1,10 +1,25 @@
 //! Instants, intervals and granularities. Instants are milliseconds since 1970 UTC, as `i64`.
 
+pub mod civil;
+mod granularity;
+mod period;
+mod span;
+mod text;
+mod zone;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+pub use granularity::Granularity;
+pub use period::Period;
+pub use span::Span;
+pub use text::{
+    format_timestamp, format_timestamp_in, parse_timestamp, parse_timestamp_in, write_timestamp, write_timestamp_in,
+};
+pub use zone::Zone;
+
+use crate::error::{Error, Result};
 
 /// A half-open span of time, `start <= t < end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,8 +35,38 @@ impl Interval {
     /// `start/end`, `start/period` or `period/end`, in ISO 8601 with Joda's leniency (`2016`, `2016-06`, `2016-W26`,
     /// no zone means UTC).
     pub fn parse(text: &str) -> Result<Interval> {
-        let _ = text;
-        todo!()
+        let wrong = |part: &str| {
+            Error::invalid(format!(
+                "[{text}] is not an interval: [{part}] is neither an ISO 8601 time nor a period; write start/end, such as 2016-06-27/2016-06-28 or 2016-06-27/P1D"
+            ))
+        };
+        let Some((left, right)) = text.split_once('/') else {
+            return Err(Error::invalid(format!(
+                "[{text}] is not an interval: write start/end, such as 2016-06-27/2016-06-28 or 2016-06-27/P1D"
+            )));
+        };
+        let (left, right) = (left.trim(), right.trim());
+        let is_period = |part: &str| part.trim_start_matches('-').starts_with(['P', 'p']);
+        let instant = |part: &str| parse_timestamp(part).ok_or_else(|| wrong(part));
+        let span = |part: &str| Span::parse(part).map_err(|_| wrong(part));
+        let interval = match (is_period(left), is_period(right)) {
+            (true, true) => {
+                return Err(Error::invalid(format!("[{text}] is not an interval: only one side may be a period")));
+            }
+            (true, false) => {
+                let end = instant(right)?;
+                Interval { start: span(left)?.add(end, -1, &Zone::Utc), end }
+            }
+            (false, true) => {
+                let start = instant(left)?;
+                Interval { start, end: span(right)?.add(start, 1, &Zone::Utc) }
+            }
+            (false, false) => Interval { start: instant(left)?, end: instant(right)? },
+        };
+        if interval.end < interval.start {
+            return Err(Error::invalid(format!("interval [{text}] ends before it starts")));
+        }
+        Ok(interval)
     }
 
     pub fn contains(&self, t: i64) -> bool {
@@ -43,8 +88,16 @@ impl Interval {
 
     /// Sorted, with overlapping and abutting intervals made one, empty ones dropped.
     pub fn merge(intervals: &[Interval]) -> Vec<Interval> {
-        let _ = intervals;
-        todo!()
+        let mut sorted: Vec<Interval> = intervals.iter().copied().filter(|i| !i.is_empty()).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<Interval> = Vec::with_capacity(sorted.len());
+        for next in sorted {
+            match merged.last_mut() {
+                Some(last) if next.start <= last.end => last.end = last.end.max(next.end),
+                _ => merged.push(next),
+            }
+        }
+        merged
     }
 }
 
@@ -54,80 +107,5 @@ impl fmt::Display for Interval {
     }
 }
 
-/// How time is cut into buckets.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Granularity {
-    All,
-    /// Buckets of one millisecond.
-    None,
-    Duration { millis: i64, origin: i64 },
-    Period(Period),
-}
-
-/// A calendar period in a time zone, counted from an origin. Private fields: owner decides.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Period {}
-
-impl Granularity {
-    /// Druid's string and object forms. Errors name the value and the valid ones.
-    pub fn from_json(json: &serde_json::Value) -> Result<Granularity> {
-        let _ = json;
-        todo!()
-    }
-
-    pub fn to_json(&self) -> serde_json::Value {
-        todo!()
-    }
-
-    /// An ISO period (`PT1H`) in a zone (`UTC`, IANA name or offset), from an origin (default: 1970 in that zone).
-    pub fn period(period: &str, zone: &str, origin: Option<i64>) -> Result<Granularity> {
-        let _ = (period, zone, origin);
-        todo!()
-    }
-
-    /// Start of the bucket that holds `t`. `All` gives `Interval::ETERNITY.start`.
-    pub fn floor(&self, t: i64) -> i64 {
-        let _ = t;
-        todo!()
-    }
-
-    /// Start of the bucket after the one that starts at `start`. `All` gives `Interval::ETERNITY.end`.
-    pub fn next(&self, start: i64) -> i64 {
-        let _ = start;
-        todo!()
-    }
-
-    pub fn bucket(&self, t: i64) -> Interval {
-        let start = self.floor(t);
-        Interval { start, end: self.next(start) }
-    }
-
-    /// `floor` of many instants; fast for runs in the same bucket. `out` is as long as `times`.
-    pub fn floor_all(&self, times: &[i64], out: &mut [i64]) {
-        let _ = (times, out);
-        todo!()
-    }
-
-    /// The zone that timestamps of results are printed in; `None` is UTC.
-    pub fn zone(&self) -> Option<&str> {
-        todo!()
-    }
-}
-
-/// ISO 8601 with Joda's leniency, UTC where no zone is given.
-pub fn parse_timestamp(text: &str) -> Option<i64> {
-    let _ = text;
-    todo!()
-}
-
-/// `2016-06-27T00:00:00.000Z`; years beyond 9999 get a sign and more digits, as Joda prints them.
-pub fn format_timestamp(t: i64) -> String {
-    let _ = t;
-    todo!()
-}
-
-/// As [`format_timestamp`] in a zone, with its offset (`…-07:00`). `None` is UTC.
-pub fn format_timestamp_in(t: i64, zone: Option<&str>) -> String {
-    let _ = (t, zone);
-    todo!()
-}
+#[cfg(test)]
+mod tests;
