@@ -8,6 +8,7 @@ pub mod parse;
 pub mod positions;
 pub mod report;
 pub mod spec;
+pub mod transform;
 pub mod worker;
 
 pub use error::{Error, Result};

@@ -14,8 +14,14 @@ pub enum Cell {
     Bool(bool),
     Long(i64),
     Double(f64),
-    Text { start: u32, len: u32 },
-    List { start: u32, len: u32 },
+    Text {
+        start: u32,
+        len: u32,
+    },
+    List {
+        start: u32,
+        len: u32,
+    },
 }
 
 /// A batch of rows. Every vector in `fields` is as long as `times` (call [`RowBatch::finish_row`] after each row).
@@ -26,6 +32,14 @@ pub struct RowBatch {
     times: Vec<i64>,
     arena: String,
     list_cells: Vec<Cell>,
+}
+
+/// A place in a batch, for [`RowBatch::rollback`].
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    rows: usize,
+    arena: usize,
+    list_cells: usize,
 }
 
 impl RowBatch {
@@ -102,6 +116,13 @@ impl RowBatch {
         Cell::Text { start, len: text.len() as u32 }
     }
 
+    /// Writes text straight into the arena: `write` appends to it and changes nothing before.
+    pub fn text_with(&mut self, write: impl FnOnce(&mut String)) -> Cell {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        Cell::Text { start: start as u32, len: (self.arena.len() - start) as u32 }
+    }
+
     pub fn list(&mut self, cells: &[Cell]) -> Cell {
         let start = self.list_cells.len() as u32;
         self.list_cells.extend_from_slice(cells);
@@ -121,6 +142,19 @@ impl RowBatch {
     pub fn abandon_row(&mut self) {
         let rows = self.times.len();
         self.cells.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
+    /// Where the batch stands, to come back to with [`RowBatch::rollback`].
+    pub fn mark(&self) -> Mark {
+        Mark { rows: self.times.len(), arena: self.arena.len(), list_cells: self.list_cells.len() }
+    }
+
+    /// Takes back all rows since the mark, and the one that was being built. Fields stay.
+    pub fn rollback(&mut self, mark: Mark) {
+        self.times.truncate(mark.rows);
+        self.arena.truncate(mark.arena);
+        self.list_cells.truncate(mark.list_cells);
+        self.cells.iter_mut().for_each(|c| c.truncate(mark.rows));
     }
 
     /// The text of a cell made by this batch. Panics on a cell of another kind.

@@ -116,7 +116,7 @@ impl InputFormat {
             "regex" => {
                 let f = Fields::open(json, path, &["type", "pattern", "columns", "listDelimiter"], &[], ignored)?;
                 let pattern = f.required_text("pattern")?;
-                let pattern = regex::Regex::new(&pattern).map_err(|e| {
+                let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).map_err(|e| {
                     Error::invalid(format!("{} is not a regular expression: {e}", f.path_of("pattern")))
                 })?;
                 let mut columns = f.texts("columns")?;

@@ -1,0 +1,173 @@
+//! The transformSpec at work: derives columns and drops rows, a batch at a time.
+
+use std::sync::Arc;
+
+use segment::block::{Block, Value};
+use segment::expr::{Expr, Inputs};
+use segment::filter::Filter;
+use segment::row::{Cell, RowBatch};
+use segment::schema::TIME;
+use segment::time::Interval;
+
+use crate::spec::DataSchema;
+
+pub struct Transform {
+    transforms: Vec<(String, Expr)>,
+    filter: Option<Filter>,
+    columns: Vec<String>,
+}
+
+/// Rows that do not pass, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The filter does not match them.
+    pub filtered: usize,
+    /// A transform of `__time` gave no instant.
+    pub unparseable: usize,
+}
+
+impl Transform {
+    pub fn new(schema: &DataSchema) -> Transform {
+        let filter = schema.transform.filter.clone();
+        let columns = filter.iter().flat_map(|f| f.columns()).map(str::to_string).collect();
+        Transform { transforms: schema.transform.transforms.clone(), filter, columns }
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.transforms.is_empty() && self.filter.is_none()
+    }
+
+    /// Sets the derived columns of all rows, and lists the rows that pass in `keep`.
+    pub fn apply(&self, batch: &mut RowBatch, keep: &mut Vec<u32>) -> Dropped {
+        keep.clear();
+        let rows = batch.rows();
+        let mut dropped = Dropped::default();
+        let mut lost: Vec<bool> = Vec::new();
+        if !self.transforms.is_empty() && rows > 0 {
+            // All are computed before any is set: they read raw fields, not each other.
+            let results: Vec<Block> =
+                self.transforms.iter().map(|(_, expr)| expr.block(&BatchInputs { batch })).collect();
+            for ((name, _), block) in self.transforms.iter().zip(results) {
+                if name == TIME {
+                    lost = set_times(batch, &block);
+                } else {
+                    set_field(batch, name, &block);
+                }
+            }
+        }
+        for row in 0..rows {
+            if lost.get(row) == Some(&true) {
+                dropped.unparseable += 1;
+            } else if self.passes(batch, row) {
+                keep.push(row as u32);
+            } else {
+                dropped.filtered += 1;
+            }
+        }
+        dropped
+    }
+
+    fn passes(&self, batch: &RowBatch, row: usize) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        // The columns of the filter, decoded once a row.
+        let values: Vec<(&str, Value)> =
+            self.columns.iter().map(|name| (name.as_str(), value_of(batch, name, row))).collect();
+        let column = |name: &str| match values.iter().find(|(n, _)| *n == name) {
+            Some((_, value)) => value.clone(),
+            None => value_of(batch, name, row),
+        };
+        filter.matches(&column) == Some(true)
+    }
+}
+
+fn value_of(batch: &RowBatch, name: &str, row: usize) -> Value {
+    if name == TIME {
+        return Value::Long(batch.times()[row]);
+    }
+    batch.find(name).map_or(Value::Null, |field| batch.value(batch.cells(field)[row]))
+}
+
+/// A batch as the input of expressions.
+struct BatchInputs<'a> {
+    batch: &'a RowBatch,
+}
+
+impl Inputs for BatchInputs<'_> {
+    fn column(&self, name: &str) -> Option<Block> {
+        if name == TIME {
+            return Some(Block::Long { values: self.batch.times().to_vec(), nulls: None });
+        }
+        Some(block_of(self.batch, self.batch.find(name)?))
+    }
+
+    fn len(&self) -> usize {
+        self.batch.rows()
+    }
+}
+
+fn block_of(batch: &RowBatch, field: usize) -> Block {
+    let cells = batch.cells(field);
+    let all = |kind: fn(&Cell) -> bool| cells.iter().all(|c| *c == Cell::Null || kind(c));
+    let nulls = || cells.contains(&Cell::Null).then(|| cells.iter().map(|c| *c == Cell::Null).collect());
+    if all(|c| matches!(c, Cell::Long(_) | Cell::Bool(_))) {
+        let long = |c: &Cell| match c {
+            Cell::Long(n) => *n,
+            Cell::Bool(b) => i64::from(*b),
+            _ => 0,
+        };
+        return Block::Long { values: cells.iter().map(long).collect(), nulls: nulls() };
+    }
+    if all(|c| matches!(c, Cell::Double(_))) {
+        let double = |c: &Cell| if let Cell::Double(n) = c { *n } else { 0.0 };
+        return Block::Double { values: cells.iter().map(double).collect(), nulls: nulls() };
+    }
+    if all(|c| matches!(c, Cell::Text { .. })) {
+        let text = |c: &Cell| matches!(c, Cell::Text { .. }).then(|| Arc::from(batch.text_of(*c)));
+        return Block::Text { values: cells.iter().map(text).collect() };
+    }
+    Block::Any { values: cells.iter().map(|c| batch.value(*c)).collect() }
+}
+
+fn set_field(batch: &mut RowBatch, name: &str, block: &Block) {
+    let field = batch.field(name);
+    for row in 0..batch.rows() {
+        let cell = match block {
+            Block::Text { values } => values[row].as_ref().map_or(Cell::Null, |text| batch.text(text)),
+            other => cell_of(batch, &other.value(row)),
+        };
+        batch.cells_mut(field)[row] = cell;
+    }
+}
+
+fn cell_of(batch: &mut RowBatch, value: &Value) -> Cell {
+    match value {
+        Value::Null | Value::Bytes(_) => Cell::Null,
+        Value::Long(n) => Cell::Long(*n),
+        Value::Double(n) => Cell::Double(*n),
+        Value::Text(text) => batch.text(text),
+        Value::List(list) => {
+            let cells: Vec<Cell> = list.iter().map(|v| cell_of(batch, v)).collect();
+            batch.list(&cells)
+        }
+    }
+}
+
+/// Sets `__time` to the results; true for rows whose result is no instant.
+fn set_times(batch: &mut RowBatch, block: &Block) -> Vec<bool> {
+    let times = batch.times_mut();
+    let mut lost = vec![false; times.len()];
+    for (row, time) in times.iter_mut().enumerate() {
+        let found = match block.value(row) {
+            Value::Long(n) => Some(n),
+            Value::Double(n) if n.is_finite() => Some(n as i64),
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        match found {
+            Some(t) if Interval::ETERNITY.contains(t) => *time = t,
+            _ => lost[row] = true,
+        }
+    }
+    lost
+}
