@@ -213,6 +213,35 @@ impl NumberChunk {
         }
     }
 
+    /// Adds longs at once; `nulls` is as long as `values`, or empty if none is null. Panics on a chunk of doubles.
+    pub fn extend_longs(&mut self, new: &[i64], nulls: &[bool]) {
+        self.extend_nulls(new.len(), nulls);
+        let Numbers::Long { values, bounds } = &mut self.numbers else { panic!("longs for a double chunk") };
+        values.extend_from_slice(new);
+        let valid = new.iter().enumerate().filter(|(at, _)| nulls.is_empty() || !nulls[*at]).map(|(_, value)| *value);
+        *bounds = valid.fold(*bounds, |bounds, v| Some(bounds.map_or((v, v), |(lo, hi)| (lo.min(v), hi.max(v)))));
+    }
+
+    /// As [`NumberChunk::extend_longs`], for doubles.
+    pub fn extend_doubles(&mut self, new: &[f64], nulls: &[bool]) {
+        self.extend_nulls(new.len(), nulls);
+        let Numbers::Double { values, .. } = &mut self.numbers else { panic!("doubles for a long chunk") };
+        values.extend_from_slice(new);
+        let valid = new.iter().enumerate().filter(|(at, _)| nulls.is_empty() || !nulls[*at]).map(|(_, value)| *value);
+        valid.for_each(|value| self.widen(value));
+    }
+
+    fn extend_nulls(&mut self, more: usize, new: &[bool]) {
+        let len = self.len();
+        if self.nulls.is_none() && new.contains(&true) {
+            self.nulls = Some(vec![false; len]);
+        }
+        if let Some(nulls) = &mut self.nulls {
+            nulls.extend_from_slice(new);
+            nulls.resize(len + more, false);
+        }
+    }
+
     /// Replaces a value by a non-null one (rollup folds into rows that stand already).
     pub fn set_long(&mut self, row: usize, value: i64) {
         let Numbers::Long { values, bounds } = &mut self.numbers else { panic!("a long for a double chunk") };
