@@ -5,6 +5,18 @@ use std::sync::Arc;
 /// Rows that are decoded at once. Files cut their columns into blocks of this many rows, and the engine walks them.
 pub const BLOCK_ROWS: usize = 4096;
 
+/// Cuts the rows `start..start + out.len()` at block borders: `(block, first row in the block, its part of out)`.
+pub(crate) fn spans<T>(start: usize, out: &mut [T], mut each: impl FnMut(usize, usize, &mut [T])) {
+    let (mut row, mut out) = (start, out);
+    while !out.is_empty() {
+        let from = row % BLOCK_ROWS;
+        let len = (BLOCK_ROWS - from).min(out.len());
+        let (now, rest) = out.split_at_mut(len);
+        each(row / BLOCK_ROWS, from, now);
+        (row, out) = (row + len, rest);
+    }
+}
+
 /// One value, where values are handled one at a time (literals, results, row-wise evaluation).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
@@ -23,11 +35,21 @@ pub enum Value {
 /// the value below a null is unspecified.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Block {
-    Long { values: Vec<i64>, nulls: Option<Vec<bool>> },
-    Double { values: Vec<f64>, nulls: Option<Vec<bool>> },
-    Text { values: Vec<Option<Arc<str>>> },
+    Long {
+        values: Vec<i64>,
+        nulls: Option<Vec<bool>>,
+    },
+    Double {
+        values: Vec<f64>,
+        nulls: Option<Vec<bool>>,
+    },
+    Text {
+        values: Vec<Option<Arc<str>>>,
+    },
     /// Mixed or list values: the slow path.
-    Any { values: Vec<Value> },
+    Any {
+        values: Vec<Value>,
+    },
 }
 
 impl Block {

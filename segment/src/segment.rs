@@ -15,6 +15,8 @@ pub struct Segment {
     rows: usize,
     time_range: Option<(i64, i64)>,
     time_sorted: bool,
+    /// The columns that rows are ordered by, as far as is known.
+    order: Vec<String>,
     /// `__time`, then the dimensions, then the metrics.
     slots: Vec<Slot>,
     by_name: hashbrown::HashMap<String, usize, foldhash::fast::FixedState>,
@@ -33,10 +35,37 @@ pub struct Provenance {
     pub aggregates: Vec<serde_json::Value>,
 }
 
+/// A column that may not be open yet.
 struct Slot {
     name: String,
     value_type: ValueType,
+    multi: bool,
     column: OnceLock<Result<Column, String>>,
+    open: Option<Opener>,
+}
+
+/// Opens a column of a file and checks it; the error says what is wrong with it.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Column, String> + Send + Sync>;
+
+/// A column of a file, not open yet.
+pub(crate) struct FileColumn {
+    pub name: String,
+    pub value_type: ValueType,
+    pub multi: bool,
+    pub open: Opener,
+}
+
+/// What a file says of its segment.
+pub(crate) struct FileParts {
+    pub rows: usize,
+    pub time_range: Option<(i64, i64)>,
+    /// `__time` first.
+    pub columns: Vec<FileColumn>,
+    pub dimensions: Vec<String>,
+    pub metrics: Vec<String>,
+    pub provenance: Provenance,
+    pub order: Vec<String>,
+    pub size_bytes: u64,
 }
 
 impl Segment {
@@ -57,11 +86,49 @@ impl Segment {
         let slot = |(name, column): (String, Column)| {
             assert_eq!(column.rows(), rows, "column {name} is not as long as the time column");
             size_bytes += column.size_bytes();
-            Slot { name, value_type: column.value_type(), column: OnceLock::from(Ok(column)) }
+            let multi = matches!(&column, Column::Dict(dict) if dict.is_multi());
+            Slot { name, value_type: column.value_type(), multi, column: OnceLock::from(Ok(column)), open: None }
         };
         let slots: Vec<Slot> = columns.map(slot).collect();
         let by_name = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
-        Segment { id, rows, time_range, time_sorted, slots, by_name, dimensions, metrics, provenance, size_bytes }
+        Segment {
+            id,
+            rows,
+            time_range,
+            time_sorted,
+            order: Vec::new(),
+            slots,
+            by_name,
+            dimensions,
+            metrics,
+            provenance,
+            size_bytes,
+        }
+    }
+
+    pub(crate) fn from_file(id: SegmentId, parts: FileParts) -> Segment {
+        let slot = |FileColumn { name, value_type, multi, open }| Slot {
+            name,
+            value_type,
+            multi,
+            column: OnceLock::new(),
+            open: Some(open),
+        };
+        let slots: Vec<Slot> = parts.columns.into_iter().map(slot).collect();
+        let by_name = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        Segment {
+            id,
+            rows: parts.rows,
+            time_range: parts.time_range,
+            time_sorted: true,
+            order: parts.order,
+            slots,
+            by_name,
+            dimensions: parts.dimensions,
+            metrics: parts.metrics,
+            provenance: parts.provenance,
+            size_bytes: parts.size_bytes,
+        }
     }
 
     /// A memory segment of rows as they stand, without rollup: for inline data and tests. A field that no dimension or
@@ -114,6 +181,11 @@ impl Segment {
         self.time_sorted
     }
 
+    /// The columns that rows are ordered by, most significant first; empty if that is not known.
+    pub fn order(&self) -> &[String] {
+        &self.order
+    }
+
     pub fn time(&self) -> Result<&NumberColumn> {
         match self.open(&self.slots[0])? {
             Column::Number(time) => Ok(time),
@@ -134,6 +206,11 @@ impl Segment {
         self.slots.iter().map(|s| (s.name.clone(), s.value_type.clone())).collect()
     }
 
+    /// Whether a column holds lists of strings, without opening it.
+    pub fn is_multi(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|slot| self.slots[*slot].multi)
+    }
+
     pub fn dimensions(&self) -> &[String] {
         &self.dimensions
     }
@@ -152,7 +229,8 @@ impl Segment {
     }
 
     fn open<'a>(&self, slot: &'a Slot) -> Result<&'a Column> {
-        let column = slot.column.get_or_init(|| Err("not opened".into()));
+        let open = || slot.open.as_ref().map_or_else(|| Err("column without bytes".into()), |open| open());
+        let column = slot.column.get_or_init(open);
         column.as_ref().map_err(|text| Error::corrupt(format!("segment {}: {text}", self.id)))
     }
 }

@@ -1,8 +1,14 @@
 //! String dimensions: codes of rows, the dictionary that the codes number, and rows by code where there is an index.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::index::Index;
 use super::memory::{MemoryCodes, MemoryDictionary};
 use crate::bitmap::Bitmap;
-use crate::block::{BLOCK_ROWS, Value};
+use crate::block::{BLOCK_ROWS, Value, spans};
+use crate::dictionary::{Dictionary, Texts};
+use crate::encoding::codes::Codes;
 
 /// A single- or multi-value string column. Null is a code like any other.
 pub struct DictColumn {
@@ -11,6 +17,35 @@ pub struct DictColumn {
 
 enum Form {
     Memory { dictionary: MemoryDictionary, codes: MemoryCodes },
+    File(FileDict),
+}
+
+/// A column of a file: codes ascend with values, null is code 0 if there is a null.
+pub(crate) struct FileDict {
+    pub dictionary: Dictionary,
+    pub has_null: bool,
+    pub rows: FileRows,
+    pub index: FileIndex,
+    pub size_bytes: u64,
+}
+
+pub(crate) enum FileRows {
+    Single(Codes),
+    Multi(Lists),
+}
+
+/// How many codes each row has, and all codes one after the other.
+pub(crate) struct Lists {
+    pub lengths: Codes,
+    /// Where the codes of each block of rows start, and of the end.
+    pub starts: Vec<u64>,
+    pub codes: Codes,
+}
+
+/// The index is opened when it is first asked for. A damaged one counts as none, which changes no answer.
+pub(crate) struct FileIndex {
+    pub open: Box<dyn Fn() -> Option<Index> + Send + Sync>,
+    pub opened: OnceLock<Option<Index>>,
 }
 
 impl DictColumn {
@@ -18,9 +53,15 @@ impl DictColumn {
         DictColumn { form: Form::Memory { dictionary, codes } }
     }
 
+    pub(crate) fn from_file(file: FileDict) -> DictColumn {
+        DictColumn { form: Form::File(file) }
+    }
+
     pub fn rows(&self) -> usize {
         match &self.form {
             Form::Memory { codes, .. } => codes.rows(),
+            Form::File(FileDict { rows: FileRows::Single(codes), .. }) => codes.rows(),
+            Form::File(FileDict { rows: FileRows::Multi(lists), .. }) => lists.lengths.rows(),
         }
     }
 
@@ -28,6 +69,7 @@ impl DictColumn {
     pub fn cardinality(&self) -> u32 {
         match &self.form {
             Form::Memory { dictionary, .. } => dictionary.len,
+            Form::File(file) => file.dictionary.len() + u32::from(file.has_null),
         }
     }
 
@@ -35,20 +77,21 @@ impl DictColumn {
     pub fn value(&self, code: u32) -> Option<&str> {
         match &self.form {
             Form::Memory { dictionary, .. } => dictionary.get(code),
+            Form::File(file) if file.has_null => Some(file.dictionary.get(code.checked_sub(1)?)),
+            Form::File(file) => Some(file.dictionary.get(code)),
         }
     }
 
     /// Whether codes are ordered as values are, null first. Always so in files.
     pub fn is_sorted(&self) -> bool {
-        match &self.form {
-            Form::Memory { .. } => false,
-        }
+        matches!(self.form, Form::File(_))
     }
 
     /// The null's code, if there is a null.
     pub fn null_code(&self) -> Option<u32> {
         match &self.form {
             Form::Memory { dictionary, .. } => dictionary.null,
+            Form::File(file) => file.has_null.then_some(0),
         }
     }
 
@@ -57,20 +100,49 @@ impl DictColumn {
         let Some(text) = value else { return self.null_code() };
         match &self.form {
             Form::Memory { dictionary, .. } => (0..dictionary.len).find(|c| dictionary.get(*c) == Some(text)),
+            Form::File(file) => file.dictionary.find(text).ok().map(|number| number + u32::from(file.has_null)),
         }
     }
 
     /// First code whose value is not below `value`. Sorted dictionaries only: panics on others.
     pub fn lower_bound(&self, value: &str) -> u32 {
-        let _ = value;
         match &self.form {
             Form::Memory { .. } => panic!("lower bound in an unsorted dictionary"),
+            Form::File(file) => {
+                let (Ok(number) | Err(number)) = file.dictionary.find(value);
+                number + u32::from(file.has_null)
+            }
+        }
+    }
+
+    /// Walks the non-null values with codes in `range`, many at once: `each` gets some texts that lie one after the other,
+    /// the places among them that are in the range, and the code of place 0. The way to test every value of a large
+    /// dictionary: nothing is kept in memory that was not there, and a substring search can run over the whole text.
+    pub fn scan_values(&self, range: Range<u32>, mut each: impl FnMut(u32, Range<usize>, &Texts)) {
+        match &self.form {
+            Form::Memory { dictionary, .. } => {
+                let mut texts = Texts::default();
+                for code in range {
+                    let Some(value) = dictionary.get(code) else { continue };
+                    texts.text.clear();
+                    texts.text.push_str(value);
+                    texts.ends.clear();
+                    texts.ends.push(value.len() as u32);
+                    each(code, 0..1, &texts);
+                }
+            }
+            Form::File(file) => {
+                let shift = u32::from(file.has_null);
+                let numbers = range.start.saturating_sub(shift)..range.end.saturating_sub(shift);
+                file.dictionary.scan(numbers, |first, range, texts| each(first + shift, range, texts));
+            }
         }
     }
 
     pub fn is_multi(&self) -> bool {
         match &self.form {
             Form::Memory { codes, .. } => matches!(codes, MemoryCodes::Multi(_)),
+            Form::File(file) => matches!(file.rows, FileRows::Multi(_)),
         }
     }
 
@@ -78,16 +150,10 @@ impl DictColumn {
     pub fn codes(&self, start: usize, out: &mut [u32]) {
         match &self.form {
             Form::Memory { codes: MemoryCodes::Single(chunks), .. } => {
-                let (mut row, mut out) = (start, out);
-                while !out.is_empty() {
-                    let from = &chunks[row / BLOCK_ROWS][row % BLOCK_ROWS..];
-                    let len = from.len().min(out.len());
-                    let (now, rest) = out.split_at_mut(len);
-                    now.copy_from_slice(&from[..len]);
-                    (row, out) = (row + len, rest);
-                }
+                spans(start, out, |chunk, from, out| out.copy_from_slice(&chunks[chunk][from..from + out.len()]));
             }
-            Form::Memory { .. } => panic!("single codes of a multi-value column"),
+            Form::File(FileDict { rows: FileRows::Single(codes), .. }) => codes.decode(start, out),
+            _ => panic!("single codes of a multi-value column"),
         }
     }
 
@@ -98,8 +164,32 @@ impl DictColumn {
             Form::Memory { codes: MemoryCodes::Single(chunks), .. } => {
                 out.extend(rows.iter().map(|r| chunks[*r as usize / BLOCK_ROWS][*r as usize % BLOCK_ROWS]));
             }
-            Form::Memory { .. } => panic!("single codes of a multi-value column"),
+            Form::File(FileDict { rows: FileRows::Single(codes), .. }) => {
+                out.extend(rows.iter().map(|r| codes.at(*r as usize)));
+            }
+            _ => panic!("single codes of a multi-value column"),
         }
+    }
+
+    /// As [`DictColumn::codes`], for columns of up to 256 codes.
+    pub fn codes_u8(&self, start: usize, out: &mut [u8]) {
+        assert!(self.cardinality() <= 1 << 8, "codes that do not fit a byte");
+        self.narrow(start, out, |code| code as u8);
+    }
+
+    /// As [`DictColumn::codes`], for columns of up to 65536 codes.
+    pub fn codes_u16(&self, start: usize, out: &mut [u16]) {
+        assert!(self.cardinality() <= 1 << 16, "codes that do not fit two bytes");
+        self.narrow(start, out, |code| code as u16);
+    }
+
+    fn narrow<T>(&self, start: usize, out: &mut [T], to: impl Fn(u32) -> T) {
+        let mut wide = [0u32; BLOCK_ROWS];
+        spans(start, out, |block, from, out| {
+            let wide = &mut wide[..out.len()];
+            self.codes(block * BLOCK_ROWS + from, wide);
+            out.iter_mut().zip(wide).for_each(|(o, w)| *o = to(*w));
+        });
     }
 
     /// Lists of `len` rows from `start`: row `i` holds `codes[offsets[i]..offsets[i + 1]]`; an empty list is a null.
@@ -115,7 +205,8 @@ impl DictColumn {
                     offsets.push(codes.len() as u32);
                 }
             }
-            Form::Memory { codes: MemoryCodes::Single(_), .. } => {
+            Form::File(FileDict { rows: FileRows::Multi(lists), .. }) => lists.read(start, len, offsets, codes),
+            _ => {
                 codes.resize(len, 0);
                 self.codes(start, codes);
                 offsets.extend(1..=len as u32);
@@ -126,15 +217,20 @@ impl DictColumn {
     /// The rows that hold the code, in any place of a list; an empty list counts as null. `None` if the column has no
     /// index.
     pub fn bitmap(&self, code: u32) -> Option<Bitmap<'_>> {
-        let _ = code;
+        assert!(code < self.cardinality(), "a code past the end of its dictionary");
         match &self.form {
             Form::Memory { .. } => None,
+            Form::File(file) => {
+                let index = file.index.opened.get_or_init(|| (file.index.open)());
+                index.as_ref().map(|index| index.rows_of(code))
+            }
         }
     }
 
     pub fn size_bytes(&self) -> u64 {
         match &self.form {
             Form::Memory { dictionary, codes } => (dictionary.bytes() + codes.bytes()) as u64,
+            Form::File(file) => file.size_bytes,
         }
     }
 
@@ -145,6 +241,40 @@ impl DictColumn {
             [] => Value::Null,
             [one] => value(one),
             many => Value::List(many.iter().map(value).collect()),
+        }
+    }
+
+    /// Decodes what is decoded late otherwise; false if something is not what was written.
+    pub(crate) fn check(&self) -> bool {
+        match &self.form {
+            Form::Memory { .. } => true,
+            Form::File(file) => file.dictionary.check(),
+        }
+    }
+}
+
+impl Lists {
+    fn read(&self, start: usize, len: usize, offsets: &mut Vec<u32>, codes: &mut Vec<u32>) {
+        let mut lengths = [0u32; BLOCK_ROWS];
+        let mut row = start;
+        while row < start + len {
+            let (block, from) = (row / BLOCK_ROWS, row % BLOCK_ROWS);
+            let take = (BLOCK_ROWS - from).min(start + len - row);
+            // Lengths before the rows asked for tell where the rows' codes start in the block.
+            let lengths = &mut lengths[..from + take];
+            self.lengths.decode(block * BLOCK_ROWS, lengths);
+            let skip: u64 = lengths[..from].iter().map(|l| u64::from(*l)).sum();
+            let end = self.starts[block + 1];
+            let first = (self.starts[block] + skip).min(end);
+            let mut at = first;
+            let base = codes.len() as u64;
+            for length in &lengths[from..] {
+                at = (at + u64::from(*length)).min(end);
+                offsets.push((base + at - first) as u32);
+            }
+            codes.resize((base + at - first) as usize, 0);
+            self.codes.decode(first as usize, &mut codes[base as usize..]);
+            row += take;
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod builder;
 pub mod complex;
 pub mod dict;
+pub(crate) mod index;
 pub mod memory;
 pub mod number;
 
@@ -77,6 +78,15 @@ impl Column {
                 let value = |row| c.bytes(row).map_or(Value::Null, |b| Value::Bytes(Arc::from(b)));
                 Block::Any { values: (start..start + len).map(value).collect() }
             }
+        }
+    }
+
+    /// Decodes what is decoded late otherwise; false if something is not what was written.
+    pub(crate) fn check(&self) -> bool {
+        match self {
+            Column::Dict(c) => c.check(),
+            Column::Number(c) => c.check(),
+            Column::Complex(_) => true,
         }
     }
 

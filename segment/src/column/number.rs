@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::memory::{NumberChunk, rows_of};
 use crate::bitmap::Bitmap;
-use crate::block::BLOCK_ROWS;
+use crate::block::{BLOCK_ROWS, spans};
+use crate::encoding::numbers::{NumberKind, Numbers};
 use crate::schema::ValueType;
 
 pub struct NumberColumn {
@@ -20,6 +21,7 @@ pub struct NumberColumn {
 
 enum Form {
     Memory(Vec<Arc<NumberChunk>>),
+    File { numbers: Numbers, size_bytes: u64 },
 }
 
 impl NumberColumn {
@@ -37,6 +39,28 @@ impl NumberColumn {
             has_nulls: chunks.iter().any(|c| c.nulls().is_some()),
             value_type,
             form: Form::Memory(chunks),
+        }
+    }
+
+    pub(crate) fn from_file(value_type: ValueType, numbers: Numbers, size_bytes: u64) -> NumberColumn {
+        let blocks =
+            || (0..numbers.blocks()).filter(|block| !numbers.all_null(*block)).map(|block| numbers.bounds(block));
+        let bounds: Option<Vec<(u64, u64)>> = blocks().collect();
+        let bounds = bounds.unwrap_or_default().into_iter();
+        let long = value_type == ValueType::Long;
+        let (long_range, double_range) = if long {
+            (union(bounds.map(|(lo, hi)| (lo as i64, hi as i64))), None)
+        } else {
+            (None, union(bounds.map(|(lo, hi)| (f64::from_bits(lo), f64::from_bits(hi)))))
+        };
+        NumberColumn {
+            rows: numbers.rows(),
+            nulls: OnceLock::new(),
+            long_range,
+            double_range,
+            has_nulls: numbers.has_nulls(),
+            value_type,
+            form: Form::File { numbers, size_bytes },
         }
     }
 
@@ -61,6 +85,33 @@ impl NumberColumn {
                     out.copy_from_slice(&chunks[chunk].longs()[from..from + out.len()])
                 });
             }
+            Form::File { numbers, .. } => numbers.longs(start, out),
+        }
+    }
+
+    /// Longs of the given rows, which are best in order; 0 where null. Long columns only.
+    pub fn longs_at(&self, rows: &[u32], out: &mut Vec<i64>) {
+        match &self.form {
+            Form::Memory(chunks) => {
+                out.clear();
+                let value = |row: &u32| chunks[*row as usize / BLOCK_ROWS].longs()[*row as usize % BLOCK_ROWS];
+                out.extend(rows.iter().map(value));
+            }
+            Form::File { numbers, .. } => numbers.longs_at(rows, out),
+        }
+    }
+
+    /// Doubles of the given rows, which are best in order, whatever the type; 0 where null.
+    pub fn doubles_at(&self, rows: &[u32], out: &mut Vec<f64>) {
+        match &self.form {
+            Form::Memory(chunks) => {
+                out.clear();
+                out.extend(rows.iter().map(|row| {
+                    let (chunk, row) = (&chunks[*row as usize / BLOCK_ROWS], *row as usize % BLOCK_ROWS);
+                    if chunk.is_long() { chunk.longs()[row] as f64 } else { chunk.doubles()[row] }
+                }));
+            }
+            Form::File { numbers, .. } => numbers.doubles_at(rows, out),
         }
     }
 
@@ -76,22 +127,26 @@ impl NumberColumn {
                     out.copy_from_slice(&chunk.doubles()[from..from + out.len()]);
                 }
             }),
+            Form::File { numbers, .. } => numbers.doubles(start, out),
         }
     }
 
     /// Whether each row from `start` on is null; answers whether any is.
     pub fn nulls(&self, start: usize, out: &mut [bool]) -> bool {
-        let mut any = false;
         match &self.form {
-            Form::Memory(chunks) => spans(start, out, |chunk, from, out| match chunks[chunk].nulls() {
-                Some(nulls) => {
-                    out.copy_from_slice(&nulls[from..from + out.len()]);
-                    any |= out.contains(&true);
-                }
-                None => out.fill(false),
-            }),
+            Form::Memory(chunks) => {
+                let mut any = false;
+                spans(start, out, |chunk, from, out| match chunks[chunk].nulls() {
+                    Some(nulls) => {
+                        out.copy_from_slice(&nulls[from..from + out.len()]);
+                        any |= out.contains(&true);
+                    }
+                    None => out.fill(false),
+                });
+                any
+            }
+            Form::File { numbers, .. } => numbers.nulls(start, out),
         }
-        any
     }
 
     /// The null rows; `None` if there are none.
@@ -112,7 +167,7 @@ impl NumberColumn {
             }
             words
         });
-        Some(Bitmap::words(words))
+        Some(Bitmap::words(words, self.rows))
     }
 
     /// Bounds of the non-null values, as doubles. `None` if there are none, or one is not a number. Bounds of memory
@@ -130,6 +185,10 @@ impl NumberColumn {
     pub fn block_long_range(&self, block: usize) -> Option<(i64, i64)> {
         match &self.form {
             Form::Memory(chunks) => chunks[block].long_range(),
+            Form::File { numbers, .. } if self.value_type == ValueType::Long => {
+                numbers.bounds(block).map(|(lo, hi)| (lo as i64, hi as i64))
+            }
+            Form::File { .. } => None,
         }
     }
 
@@ -140,25 +199,45 @@ impl NumberColumn {
                 let long = chunks[block].long_range().map(|(lo, hi)| (lo as f64, hi as f64));
                 chunks[block].double_range().or(long)
             }
+            Form::File { numbers, .. } => {
+                let long = self.value_type == ValueType::Long;
+                let value = |bits: u64| if long { bits as i64 as f64 } else { f64::from_bits(bits) };
+                numbers.bounds(block).map(|(lo, hi)| (value(lo), value(hi)))
+            }
         }
     }
 
     pub fn size_bytes(&self) -> u64 {
         match &self.form {
             Form::Memory(chunks) => chunks.iter().map(|c| c.bytes() as u64).sum(),
+            Form::File { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    /// Name of the form that a block of a file is kept in; for those who look at files.
+    pub fn block_form(&self, block: usize) -> &'static str {
+        match &self.form {
+            Form::Memory(_) => "memory",
+            Form::File { numbers, .. } => numbers.form(block),
+        }
+    }
+
+    /// Decodes what is decoded late otherwise; false if something is not what was written.
+    pub(crate) fn check(&self) -> bool {
+        match &self.form {
+            Form::Memory(_) => true,
+            Form::File { numbers, .. } => numbers.check(),
         }
     }
 }
 
-/// Cuts the rows `start..start + out.len()` at block borders: `(block, first row in the block, its part of out)`.
-pub(crate) fn spans<T>(start: usize, out: &mut [T], mut each: impl FnMut(usize, usize, &mut [T])) {
-    let (mut row, mut out) = (start, out);
-    while !out.is_empty() {
-        let from = row % BLOCK_ROWS;
-        let len = (BLOCK_ROWS - from).min(out.len());
-        let (now, rest) = out.split_at_mut(len);
-        each(row / BLOCK_ROWS, from, now);
-        (row, out) = (row + len, rest);
+/// The kind of numbers of a numeric type.
+pub(crate) fn kind_of(value_type: &ValueType) -> Option<NumberKind> {
+    match value_type {
+        ValueType::Long => Some(NumberKind::Long),
+        ValueType::Float => Some(NumberKind::Float),
+        ValueType::Double => Some(NumberKind::Double),
+        ValueType::String | ValueType::Complex(_) => None,
     }
 }
 
