@@ -1,0 +1,147 @@
+//! Row filters with SQL's three-valued logic, in Druid's JSON form. Ingestion evaluates them row by row here; the engine
+//! turns them into bitmaps with the same [`Test`]s.
+
+mod json;
+mod order;
+mod pattern;
+mod test;
+
+use crate::block::Value;
+use crate::expr::{Expr, convert};
+
+pub use json::search_from_json;
+pub use order::Ordering;
+pub use pattern::{Like, LikeMatcher, java_regex};
+pub use test::{DoubleTest, LongTest, Search, Test, TextTest};
+
+#[derive(Debug, Clone)]
+pub enum Filter {
+    True,
+    False,
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
+    Not(Box<Filter>),
+    /// Unknown counts as false, then may be negated.
+    IsTrue(Box<Filter>),
+    IsFalse(Box<Filter>),
+    /// A test of one column. On a multi-value row it matches if any value matches; an empty row is a null.
+    Column {
+        column: String,
+        test: Test,
+    },
+    /// All columns equal, compared as text. Null equals null; of multi-value rows one common value is enough.
+    Equal {
+        columns: Vec<String>,
+    },
+    Expression(Expr),
+}
+
+impl Filter {
+    /// The columns it reads, each once.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut columns = Vec::new();
+        self.collect(&mut columns);
+        columns
+    }
+
+    fn collect<'a>(&'a self, into: &mut Vec<&'a str>) {
+        let mut add = |name: &'a str| {
+            if !into.contains(&name) {
+                into.push(name);
+            }
+        };
+        match self {
+            Filter::True | Filter::False => {}
+            Filter::And(fields) | Filter::Or(fields) => fields.iter().for_each(|f| f.collect(into)),
+            Filter::Not(field) | Filter::IsTrue(field) | Filter::IsFalse(field) => field.collect(into),
+            Filter::Column { column, .. } => add(column),
+            Filter::Equal { columns } => columns.iter().for_each(|c| add(c)),
+            Filter::Expression(expr) => expr.columns().into_iter().for_each(add),
+        }
+    }
+
+    /// One row: `None` is unknown. For many rows, [`Filter::compile`] once.
+    pub fn matches(&self, column: &dyn Fn(&str) -> Value) -> Option<bool> {
+        self.compile().matches(column)
+    }
+
+    /// The filter ready to run over rows: patterns compiled, lists hashed.
+    pub fn compile(&self) -> CompiledFilter {
+        let all = |fields: &[Filter]| fields.iter().map(Filter::compile).collect();
+        CompiledFilter(match self {
+            Filter::True => Node::Constant(true),
+            Filter::False => Node::Constant(false),
+            Filter::And(fields) => Node::And(all(fields)),
+            Filter::Or(fields) => Node::Or(all(fields)),
+            Filter::Not(field) => Node::Not(Box::new(field.compile())),
+            Filter::IsTrue(field) => Node::Is(true, Box::new(field.compile())),
+            Filter::IsFalse(field) => Node::Is(false, Box::new(field.compile())),
+            Filter::Column { column, test } => Node::Column(column.clone(), Box::new(test::CompiledTest::new(test))),
+            Filter::Equal { columns } => Node::Equal(columns.clone()),
+            Filter::Expression(expr) => Node::Expression(expr.clone()),
+        })
+    }
+}
+
+/// A [`Filter`] ready to run row by row.
+pub struct CompiledFilter(Node);
+
+enum Node {
+    Constant(bool),
+    And(Vec<CompiledFilter>),
+    Or(Vec<CompiledFilter>),
+    Not(Box<CompiledFilter>),
+    Is(bool, Box<CompiledFilter>),
+    Column(String, Box<test::CompiledTest>),
+    Equal(Vec<String>),
+    Expression(Expr),
+}
+
+impl CompiledFilter {
+    /// One row: `None` is unknown. `column` gives null for a column that does not exist.
+    pub fn matches(&self, column: &dyn Fn(&str) -> Value) -> Option<bool> {
+        match &self.0 {
+            Node::Constant(answer) => Some(*answer),
+            Node::And(fields) => some_true(fields.iter().map(|f| f.matches(column).map(|v| !v))).map(|v| !v),
+            Node::Or(fields) => some_true(fields.iter().map(|f| f.matches(column))),
+            Node::Not(field) => field.matches(column).map(|v| !v),
+            Node::Is(wanted, field) => Some(field.matches(column) == Some(*wanted)),
+            Node::Column(name, test) => test.value(&column(name)),
+            Node::Equal(names) => {
+                let rows: Vec<Value> = names.iter().map(|name| column(name)).collect();
+                Some(rows.windows(2).all(|pair| overlap(&pair[0], &pair[1])))
+            }
+            Node::Expression(expr) => convert::truth(&expr.value(column)),
+        }
+    }
+}
+
+/// Three-valued `or`.
+fn some_true(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut unknown = false;
+    for answer in answers {
+        match answer {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => unknown = true,
+        }
+    }
+    if unknown { None } else { Some(false) }
+}
+
+/// Whether two rows have a value in common, as text.
+fn overlap(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::List(values), other) | (other, Value::List(values)) => {
+            if values.is_empty() {
+                overlap(&Value::Null, other)
+            } else {
+                values.iter().any(|v| overlap(v, other))
+            }
+        }
+        (a, b) => convert::to_text(a) == convert::to_text(b),
+    }
+}
+
+#[cfg(test)]
+mod tests;

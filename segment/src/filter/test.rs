@@ -1,0 +1,510 @@
+//! What a value is tested for, compiled for text, longs, doubles and floats. The forms agree: a column's type decides only
+//! how fast the answer comes.
+
+use std::cmp::Ordering as Order;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::order::Ordering;
+use super::pattern::{Like, LikeMatcher};
+use crate::block::Value;
+use crate::expr::convert;
+use crate::schema::ValueType;
+use crate::time::Interval;
+
+/// What a value is tested for. `text`, `long`, `double` and `float` answer `None` for unknown, and agree with each other.
+#[derive(Debug, Clone)]
+pub enum Test {
+    Null,
+    /// `value` is of type `value_type`, not null.
+    Equals {
+        value: Value,
+        value_type: ValueType,
+    },
+    /// `null` tells whether null is in the list.
+    In {
+        values: Vec<Value>,
+        value_type: ValueType,
+        null: bool,
+    },
+    Range {
+        lower: Option<Value>,
+        upper: Option<Value>,
+        lower_open: bool,
+        upper_open: bool,
+        value_type: ValueType,
+    },
+    /// The legacy `bound` filter; without a lower bound it matches null.
+    Bound {
+        lower: Option<String>,
+        upper: Option<String>,
+        lower_strict: bool,
+        upper_strict: bool,
+        ordering: Ordering,
+    },
+    /// The legacy `selector`: text equality, `None` matches null.
+    Selector {
+        value: Option<String>,
+    },
+    Like(Like),
+    Regex(regex::Regex),
+    Search(Search),
+    Intervals(Vec<Interval>),
+}
+
+#[derive(Debug, Clone)]
+pub enum Search {
+    All,
+    Contains { text: String, case_sensitive: bool },
+    Fragments { texts: Vec<String>, case_sensitive: bool },
+    Regex(regex::Regex),
+}
+
+pub type TextTest = Box<dyn Fn(Option<&str>) -> Option<bool> + Send + Sync>;
+pub type LongTest = Box<dyn Fn(Option<i64>) -> Option<bool> + Send + Sync>;
+pub type DoubleTest = Box<dyn Fn(Option<f64>) -> Option<bool> + Send + Sync>;
+
+/// Two ends, each open or not.
+#[derive(Debug, Clone)]
+struct Limits<T> {
+    lower: Option<T>,
+    upper: Option<T>,
+    lower_open: bool,
+    upper_open: bool,
+}
+
+impl<T> Limits<T> {
+    fn admit(&self, compare: impl Fn(&T) -> Order) -> bool {
+        let above = |bound: &T| match compare(bound) {
+            Order::Greater => true,
+            Order::Equal => !self.lower_open,
+            Order::Less => false,
+        };
+        let below = |bound: &T| match compare(bound) {
+            Order::Less => true,
+            Order::Equal => !self.upper_open,
+            Order::Greater => false,
+        };
+        self.lower.as_ref().is_none_or(above) && self.upper.as_ref().is_none_or(below)
+    }
+
+    fn map<U>(&self, f: impl Fn(&T) -> Option<U>) -> Option<Limits<U>> {
+        let end = |bound: &Option<T>| match bound {
+            None => Some(None),
+            Some(bound) => f(bound).map(Some),
+        };
+        Some(Limits {
+            lower: end(&self.lower)?,
+            upper: end(&self.upper)?,
+            lower_open: self.lower_open,
+            upper_open: self.upper_open,
+        })
+    }
+}
+
+/// A number of a query, exact if it is a long.
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    Long(i64),
+    Double(f64),
+}
+
+impl Number {
+    fn of(value: &Value) -> Option<Number> {
+        match value {
+            Value::Long(v) => Some(Number::Long(*v)),
+            Value::Double(v) => Some(Number::Double(*v)),
+            Value::Text(text) => Number::of_text(text),
+            Value::Null | Value::List(_) | Value::Bytes(_) => None,
+        }
+    }
+
+    fn of_text(text: &str) -> Option<Number> {
+        text.trim().parse().ok().map(Number::Long).or_else(|| convert::double_of_text(text).map(Number::Double))
+    }
+
+    fn double(self) -> f64 {
+        match self {
+            Number::Long(v) => v as f64,
+            Number::Double(v) => v,
+        }
+    }
+
+    fn compare(self, other: Number) -> Order {
+        match (self, other) {
+            (Number::Long(a), Number::Long(b)) => a.cmp(&b),
+            (a, b) => compare_doubles(a.double(), b.double()),
+        }
+    }
+}
+
+/// NaN is the largest, and minus zero equals zero.
+fn compare_doubles(a: f64, b: f64) -> Order {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+/// The longs between two ends, both inclusive; empty (`low > high`) if there are none.
+fn long_limits(limits: &Limits<Number>) -> (i64, i64) {
+    const TOP: f64 = 9_223_372_036_854_775_808.0;
+    const NOTHING: (i64, i64) = (i64::MAX, i64::MIN);
+    let low = match limits.lower {
+        None => i64::MIN,
+        Some(Number::Long(v)) if limits.lower_open => match v.checked_add(1) {
+            Some(v) => v,
+            None => return NOTHING,
+        },
+        Some(Number::Long(v)) => v,
+        Some(Number::Double(v)) if v.is_nan() || v >= TOP => return NOTHING,
+        Some(Number::Double(v)) if v < -TOP => i64::MIN,
+        Some(Number::Double(v)) => {
+            let up = v.ceil();
+            if up >= TOP {
+                return NOTHING;
+            }
+            let open = limits.lower_open && up == v;
+            match (up as i64).checked_add(i64::from(open)) {
+                Some(v) => v,
+                None => return NOTHING,
+            }
+        }
+    };
+    let high = match limits.upper {
+        None => i64::MAX,
+        Some(Number::Long(v)) if limits.upper_open => match v.checked_sub(1) {
+            Some(v) => v,
+            None => return NOTHING,
+        },
+        Some(Number::Long(v)) => v,
+        Some(Number::Double(v)) if v.is_nan() || v >= TOP => i64::MAX,
+        Some(Number::Double(v)) if v < -TOP => return NOTHING,
+        Some(Number::Double(v)) => {
+            let down = v.floor();
+            let open = limits.upper_open && down == v;
+            match (down as i64).checked_sub(i64::from(open)) {
+                Some(v) => v,
+                None => return NOTHING,
+            }
+        }
+    };
+    (low, high)
+}
+
+/// What a test comes to on numbers.
+enum Numeric {
+    /// One answer for all that is not null.
+    Always(bool),
+    OneOf(Vec<Number>),
+    Between(Limits<Number>),
+    Intervals(Vec<Interval>),
+    /// Only its text tells.
+    Text,
+}
+
+impl Test {
+    /// What it answers for null.
+    pub fn null(&self) -> Option<bool> {
+        match self {
+            Test::Null => Some(true),
+            Test::In { values, null, .. } if !null && values.is_empty() => Some(false),
+            Test::In { null: true, .. } => Some(true),
+            Test::Bound { lower: None, .. } => Some(true),
+            Test::Selector { value: None } => Some(true),
+            _ => None,
+        }
+    }
+
+    /// The test on text, ready to run over a dictionary: patterns are compiled, numbers parsed once.
+    pub fn text(&self) -> TextTest {
+        let null = self.null();
+        let test = self.plain_text();
+        Box::new(move |value| match value {
+            Some(value) => Some(test(value)),
+            None => null,
+        })
+    }
+
+    pub fn long(&self) -> LongTest {
+        let null = self.null();
+        let found: Box<dyn Fn(i64) -> bool + Send + Sync> = match self.numeric() {
+            Numeric::Always(answer) => Box::new(move |_| answer),
+            Numeric::OneOf(numbers) => {
+                let longs: Vec<i64> = numbers
+                    .iter()
+                    .filter_map(|n| match n {
+                        Number::Long(v) => Some(*v),
+                        Number::Double(v) => convert::exact_long(*v),
+                    })
+                    .collect();
+                one_of_longs(longs)
+            }
+            Numeric::Between(limits) => {
+                let (low, high) = long_limits(&limits);
+                Box::new(move |v| low <= v && v <= high)
+            }
+            Numeric::Intervals(intervals) => Box::new(move |v| within(&intervals, v)),
+            Numeric::Text => {
+                let test = self.plain_text();
+                Box::new(move |v| test(&v.to_string()))
+            }
+        };
+        Box::new(move |value| value.map_or(null, |v| Some(found(v))))
+    }
+
+    pub fn double(&self) -> DoubleTest {
+        self.double_form(|v| v, convert::text_of_double)
+    }
+
+    /// The test on values of a float column, which come as doubles: numbers of the query are rounded to floats first.
+    pub fn float(&self) -> DoubleTest {
+        self.double_form(|v| f64::from(v as f32), convert::text_of_float)
+    }
+
+    fn double_form(&self, round: fn(f64) -> f64, print: fn(f64) -> String) -> DoubleTest {
+        let null = self.null();
+        let found: Box<dyn Fn(f64) -> bool + Send + Sync> = match self.numeric() {
+            Numeric::Always(answer) => Box::new(move |_| answer),
+            Numeric::OneOf(numbers) => {
+                let bits: HashSet<u64, foldhash::fast::RandomState> =
+                    numbers.iter().map(|n| double_key(round(n.double()))).collect();
+                Box::new(move |v| bits.contains(&double_key(v)))
+            }
+            Numeric::Between(limits) => {
+                let limits = limits.map(|n| Some(round(n.double()))).expect("rounding gives a number");
+                Box::new(move |v| limits.admit(|bound| compare_doubles(v, *bound)))
+            }
+            Numeric::Intervals(intervals) => Box::new(move |v| within(&intervals, v as i64)),
+            Numeric::Text => {
+                let test = self.plain_text();
+                Box::new(move |v| test(&print(v)))
+            }
+        };
+        Box::new(move |value| value.map_or(null, |v| Some(found(v))))
+    }
+
+    /// The inclusive range of longs that pass, if they are one range; empty if `low > high`. Says nothing of null.
+    pub fn long_range(&self) -> Option<(i64, i64)> {
+        match self.numeric() {
+            Numeric::Between(limits) => Some(long_limits(&limits)),
+            Numeric::OneOf(numbers) if numbers.len() == 1 => {
+                let limit = Some(numbers[0]);
+                Some(long_limits(&Limits { lower: limit, upper: limit, lower_open: false, upper_open: false }))
+            }
+            Numeric::Intervals(intervals) => match intervals.as_slice() {
+                [] => Some((i64::MAX, i64::MIN)),
+                [one] => Some((one.start, one.end.saturating_sub(1))),
+                _ => None,
+            },
+            Numeric::Always(_) | Numeric::OneOf(_) | Numeric::Text => None,
+        }
+    }
+
+    /// The range of doubles that pass, if they are one range: lower end, upper end (infinite where there is none), and
+    /// whether each end is open. Says nothing of null; NaN counts as the largest value.
+    pub fn double_range(&self) -> Option<(f64, f64, bool, bool)> {
+        let Numeric::Between(limits) = self.numeric() else { return None };
+        let end = |bound: Option<Number>, without: f64| bound.map_or(without, Number::double);
+        Some((
+            end(limits.lower, f64::NEG_INFINITY),
+            end(limits.upper, f64::INFINITY),
+            limits.lower_open,
+            limits.upper_open,
+        ))
+    }
+
+    /// One value of any type.
+    pub fn value(&self, value: &Value) -> Option<bool> {
+        CompiledTest::new(self).value(value)
+    }
+
+    fn numeric(&self) -> Numeric {
+        match self {
+            Test::Null => Numeric::Always(false),
+            Test::Equals { value, .. } => one_of([Number::of(value)]),
+            Test::In { values, .. } => one_of(values.iter().map(Number::of)),
+            Test::Selector { value } => one_of([value.as_deref().and_then(Number::of_text)]),
+            Test::Range { lower, upper, lower_open, upper_open, .. } => {
+                let limits = Limits {
+                    lower: lower.clone(),
+                    upper: upper.clone(),
+                    lower_open: *lower_open,
+                    upper_open: *upper_open,
+                };
+                limits.map(Number::of).map_or(Numeric::Always(false), Numeric::Between)
+            }
+            Test::Bound { lower, upper, lower_strict, upper_strict, ordering: Ordering::Numeric } => {
+                let limits = Limits {
+                    lower: lower.as_deref(),
+                    upper: upper.as_deref(),
+                    lower_open: *lower_strict,
+                    upper_open: *upper_strict,
+                };
+                match limits.map(|text| Number::of_text(text)) {
+                    Some(numbers) => Numeric::Between(numbers),
+                    None => Numeric::Text,
+                }
+            }
+            Test::Intervals(intervals) => Numeric::Intervals(Interval::merge(intervals)),
+            Test::Search(Search::All) => Numeric::Always(true),
+            Test::Bound { .. } | Test::Like(_) | Test::Regex(_) | Test::Search(_) => Numeric::Text,
+        }
+    }
+
+    fn plain_text(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
+        match self {
+            Test::Null | Test::Selector { value: None } => Box::new(|_| false),
+            Test::Selector { value: Some(wanted) } => {
+                let wanted = wanted.clone();
+                Box::new(move |v| v == wanted)
+            }
+            Test::Equals { value, .. } => match convert::to_text(value) {
+                Some(wanted) => Box::new(move |v| v == &*wanted),
+                None => Box::new(|_| false),
+            },
+            Test::In { values, .. } => {
+                let set: HashSet<Arc<str>, foldhash::fast::RandomState> =
+                    values.iter().filter_map(convert::to_text).collect();
+                Box::new(move |v| set.contains(v))
+            }
+            Test::Range { lower, upper, lower_open, upper_open, value_type } => {
+                let limits = Limits {
+                    lower: lower.clone(),
+                    upper: upper.clone(),
+                    lower_open: *lower_open,
+                    upper_open: *upper_open,
+                };
+                if value_type.is_numeric() {
+                    let Some(limits) = limits.map(Number::of) else { return Box::new(|_| false) };
+                    return Box::new(move |v| match Number::of_text(v) {
+                        Some(number) => limits.admit(|bound| number.compare(*bound)),
+                        None => limits.lower.is_none(),
+                    });
+                }
+                let Some(limits) = limits.map(convert::to_text) else { return Box::new(|_| false) };
+                Box::new(move |v| limits.admit(|bound| v.cmp(bound)))
+            }
+            Test::Bound { lower, upper, lower_strict, upper_strict, ordering } => {
+                let limits = Limits {
+                    lower: lower.clone(),
+                    upper: upper.clone(),
+                    lower_open: *lower_strict,
+                    upper_open: *upper_strict,
+                };
+                let ordering = *ordering;
+                Box::new(move |v| limits.admit(|bound| ordering.compare(v, bound)))
+            }
+            Test::Like(like) => match like.compile() {
+                LikeMatcher::Contains(part) => Box::new(move |v| v.contains(part.as_str())),
+                matcher => Box::new(move |v| matcher.matches(v)),
+            },
+            Test::Regex(regex) => {
+                let regex = regex.clone();
+                Box::new(move |v| regex.is_match(v))
+            }
+            Test::Search(search) => search.matcher(),
+            Test::Intervals(intervals) => {
+                let intervals = Interval::merge(intervals);
+                Box::new(move |v| convert::exact_long_of_text(v).is_some_and(|t| within(&intervals, t)))
+            }
+        }
+    }
+}
+
+fn one_of(numbers: impl IntoIterator<Item = Option<Number>>) -> Numeric {
+    let numbers: Vec<Number> = numbers.into_iter().flatten().collect();
+    if numbers.is_empty() { Numeric::Always(false) } else { Numeric::OneOf(numbers) }
+}
+
+fn one_of_longs(mut longs: Vec<i64>) -> Box<dyn Fn(i64) -> bool + Send + Sync> {
+    longs.sort_unstable();
+    longs.dedup();
+    match longs.as_slice() {
+        [] => Box::new(|_| false),
+        [one] => {
+            let one = *one;
+            Box::new(move |v| v == one)
+        }
+        few if few.len() <= 8 => Box::new(move |v| longs.contains(&v)),
+        _ => {
+            let set: HashSet<i64, foldhash::fast::RandomState> = longs.into_iter().collect();
+            Box::new(move |v| set.contains(&v))
+        }
+    }
+}
+
+/// Bits that are equal for equal doubles: one zero, one NaN.
+fn double_key(v: f64) -> u64 {
+    if v.is_nan() { f64::NAN.to_bits() } else { (v + 0.0).to_bits() }
+}
+
+/// `intervals` are sorted and do not overlap.
+fn within(intervals: &[Interval], t: i64) -> bool {
+    let idx = intervals.partition_point(|interval| interval.end <= t);
+    intervals.get(idx).is_some_and(|interval| interval.start <= t)
+}
+
+impl Search {
+    /// Whether text contains what is searched for.
+    pub fn matcher(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
+        match self {
+            Search::All => Box::new(|_| true),
+            Search::Contains { text, case_sensitive } => contains(text, *case_sensitive),
+            Search::Fragments { texts, case_sensitive } => {
+                let parts: Vec<_> = texts.iter().map(|text| contains(text, *case_sensitive)).collect();
+                Box::new(move |v| parts.iter().all(|part| part(v)))
+            }
+            Search::Regex(regex) => {
+                let regex = regex.clone();
+                Box::new(move |v| regex.is_match(v))
+            }
+        }
+    }
+}
+
+fn contains(text: &str, case_sensitive: bool) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
+    if !case_sensitive {
+        let mut builder = regex::RegexBuilder::new(&regex::escape(text));
+        if let Ok(regex) = builder.case_insensitive(true).build() {
+            return Box::new(move |v| regex.is_match(v));
+        }
+        let lower = text.to_lowercase();
+        return Box::new(move |v| v.to_lowercase().contains(&lower));
+    }
+    let text = text.to_string();
+    Box::new(move |v| v.contains(&text))
+}
+
+/// A test with its forms compiled when first used, for values of types not known ahead.
+pub(super) struct CompiledTest {
+    test: Test,
+    text: std::sync::OnceLock<TextTest>,
+    long: std::sync::OnceLock<LongTest>,
+    double: std::sync::OnceLock<DoubleTest>,
+}
+
+impl CompiledTest {
+    pub(super) fn new(test: &Test) -> CompiledTest {
+        CompiledTest {
+            test: test.clone(),
+            text: Default::default(),
+            long: Default::default(),
+            double: Default::default(),
+        }
+    }
+
+    /// On a list it is true if any value passes, unknown if none does and one is unknown; an empty list is null.
+    pub(super) fn value(&self, value: &Value) -> Option<bool> {
+        match value {
+            Value::Null => self.test.null(),
+            Value::Text(text) => self.text.get_or_init(|| self.test.text())(Some(text)),
+            Value::Long(v) => self.long.get_or_init(|| self.test.long())(Some(*v)),
+            Value::Double(v) => self.double.get_or_init(|| self.test.double())(Some(*v)),
+            Value::List(values) if values.is_empty() => self.test.null(),
+            Value::List(values) => super::some_true(values.iter().map(|v| self.value(v))),
+            Value::Bytes(_) => match self.test {
+                Test::Null => Some(false),
+                _ => None,
+            },
+        }
+    }
+}

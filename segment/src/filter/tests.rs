@@ -1,0 +1,248 @@
+//! Filters against rows worked out by hand, their JSON, and the law that all forms of a test agree.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::expr::convert;
+use crate::schema::ValueType;
+
+fn row() -> HashMap<&'static str, Value> {
+    HashMap::from([
+        ("s", Value::text("hello")),
+        ("n", Value::text("10")),
+        ("l", Value::Long(7)),
+        ("d", Value::Double(2.5)),
+        ("tags", Value::List(vec![Value::text("a"), Value::text("b")])),
+        ("none", Value::List(vec![])),
+        ("t", Value::Long(1_467_000_000_000)),
+        ("t2", Value::text("7")),
+    ])
+}
+
+fn check(json: Json, expected: Option<bool>) {
+    let filter = Filter::from_json(&json, "filter").unwrap_or_else(|error| panic!("{json}: {error}"));
+    let row = row();
+    let column = |name: &str| row.get(name).cloned().unwrap_or_default();
+    assert_eq!(filter.matches(&column), expected, "{json}");
+    let again = Filter::from_json(&filter.to_json(), "filter").unwrap();
+    assert_eq!(again.to_json(), filter.to_json(), "{json}");
+    assert_eq!(again.matches(&column), expected, "written: {}", filter.to_json());
+}
+
+#[test]
+fn leaves() {
+    let (yes, no, unknown) = (Some(true), Some(false), None);
+    for (json, expected) in [
+        (json!({"type": "selector", "dimension": "s", "value": "hello"}), yes),
+        (json!({"type": "selector", "dimension": "l", "value": 7}), yes),
+        (json!({"type": "selector", "dimension": "l", "value": "7.0"}), yes),
+        (json!({"type": "selector", "dimension": "l", "value": "x"}), no),
+        (json!({"type": "selector", "dimension": "s", "value": null}), no),
+        (json!({"type": "selector", "dimension": "absent"}), yes),
+        (json!({"type": "selector", "dimension": "absent", "value": "x"}), unknown),
+        (json!({"type": "selector", "dimension": "tags", "value": "b"}), yes),
+        (json!({"type": "selector", "dimension": "none", "value": null}), yes),
+        (json!({"type": "equals", "column": "l", "matchValueType": "LONG", "matchValue": "7"}), yes),
+        (json!({"type": "equals", "column": "l", "matchValueType": "DOUBLE", "matchValue": 7.5}), no),
+        (json!({"type": "equals", "column": "d", "matchValueType": "double", "matchValue": 2.5}), yes),
+        (json!({"type": "equals", "column": "n", "matchValueType": "LONG", "matchValue": 10}), yes),
+        (json!({"type": "equals", "column": "absent", "matchValueType": "LONG", "matchValue": 10}), unknown),
+        (json!({"type": "null", "column": "absent"}), yes),
+        (json!({"type": "null", "column": "none"}), yes),
+        (json!({"type": "null", "column": "tags"}), no),
+        (json!({"type": "in", "dimension": "s", "values": ["x", "hello"]}), yes),
+        (json!({"type": "in", "dimension": "absent", "values": ["x", null]}), yes),
+        (json!({"type": "in", "dimension": "absent", "values": ["x"]}), unknown),
+        (json!({"type": "in", "dimension": "absent", "values": []}), no),
+        (json!({"type": "inType", "column": "l", "matchValueType": "LONG", "values": [1, 7]}), yes),
+        (json!({"type": "inType", "column": "l", "matchValueType": "LONG", "sortedValues": [null, 1]}), no),
+        (json!({"type": "range", "column": "l", "matchValueType": "LONG", "lower": 7, "lowerOpen": true}), no),
+        (json!({"type": "range", "column": "l", "matchValueType": "DOUBLE", "lower": 6.5, "upper": 7.5}), yes),
+        (json!({"type": "range", "column": "s", "matchValueType": "STRING", "lower": "hel", "upper": "help"}), yes),
+        (json!({"type": "range", "column": "n", "matchValueType": "LONG", "lower": 9}), yes),
+        (json!({"type": "range", "column": "absent", "matchValueType": "LONG", "upper": 9}), unknown),
+        (json!({"type": "bound", "dimension": "n", "lower": "9", "ordering": "numeric"}), yes),
+        (json!({"type": "bound", "dimension": "n", "lower": "9"}), no),
+        (json!({"type": "bound", "dimension": "l", "lower": "07", "ordering": {"type": "numeric"}}), yes),
+        (json!({"type": "bound", "dimension": "absent", "upper": "z"}), yes),
+        (json!({"type": "bound", "dimension": "absent", "lower": "a", "upper": "z"}), unknown),
+        (json!({"type": "bound", "dimension": "l", "lower": "10", "upperStrict": false}), yes),
+        (json!({"type": "like", "dimension": "s", "pattern": "h_l%"}), yes),
+        (json!({"type": "like", "dimension": "s", "pattern": "he\\%", "escape": "\\"}), no),
+        (json!({"type": "like", "dimension": "d", "pattern": "2.%"}), yes),
+        (json!({"type": "like", "dimension": "absent", "pattern": "%"}), unknown),
+        (json!({"type": "regex", "dimension": "s", "pattern": "l{2}"}), yes),
+        (json!({"type": "search", "dimension": "s", "query": {"type": "insensitive_contains", "value": "ELL"}}), yes),
+        (
+            json!({"type": "search", "dimension": "s", "query": {"type": "contains", "value": "ELL", "caseSensitive": true}}),
+            no,
+        ),
+        (json!({"type": "search", "dimension": "s", "query": {"type": "fragment", "values": ["h", "O"]}}), yes),
+        (json!({"type": "search", "dimension": "s", "query": {"type": "all"}}), yes),
+        (json!({"type": "interval", "dimension": "t", "intervals": ["2015/2016", "2016-06-27/P1D"]}), yes),
+        (json!({"type": "interval", "dimension": "t", "intervals": ["2015/2016"]}), no),
+        (json!({"type": "columnComparison", "dimensions": ["l", "t2"]}), yes),
+        (json!({"type": "columnComparison", "dimensions": ["l", {"type": "default", "dimension": "n"}]}), no),
+        (
+            json!({"type": "arrayContainsElement", "column": "tags", "elementMatchValueType": "STRING", "elementMatchValue": "a"}),
+            yes,
+        ),
+        (json!({"type": "expression", "expression": "l * 2 == 14 && strlen(s) > 4"}), yes),
+        (json!({"type": "expression", "expression": "absent > 1"}), unknown),
+    ] {
+        check(json, expected);
+    }
+}
+
+#[test]
+fn logic_has_three_values() {
+    let (t, f, u) = (
+        json!({"type": "true"}),
+        json!({"type": "false"}),
+        json!({"type": "equals", "column": "absent", "matchValueType": "LONG", "matchValue": 1}),
+    );
+    for (json, expected) in [
+        (json!({"type": "not", "field": u}), None),
+        (json!({"type": "and", "fields": [t, u]}), None),
+        (json!({"type": "and", "fields": [f, u, null]}), Some(false)),
+        (json!({"type": "or", "fields": [t, u]}), Some(true)),
+        (json!({"type": "or", "fields": [f, u]}), None),
+        (json!({"type": "istrue", "field": u}), Some(false)),
+        (json!({"type": "isfalse", "field": f}), Some(true)),
+        (json!({"type": "not", "field": {"type": "istrue", "field": u}}), Some(true)),
+    ] {
+        check(json, expected);
+    }
+}
+
+#[test]
+fn errors_name_the_field_and_the_fix() {
+    for (json, text) in [
+        (json!("x"), "filter must be an object"),
+        (json!({}), "filter.type is missing"),
+        (json!({"type": "selecter", "dimension": "a"}), "did you mean [selector]"),
+        (json!({"type": "and", "fields": []}), "filter.fields must have at least one filter"),
+        (json!({"type": "and", "fields": [{"type": "not"}]}), "filter.fields[0].field is missing"),
+        (
+            json!({"type": "selector", "dimension": "a", "extractionFn": {"type": "upper"}}),
+            "filter.extractionFn is not supported",
+        ),
+        (json!({"type": "javascript", "dimension": "a"}), "[javascript] is not supported"),
+        (
+            json!({"type": "equals", "column": "a", "matchValueType": "LONG", "matchValue": "x"}),
+            "filter.matchValue is not a LONG value",
+        ),
+        (
+            json!({"type": "equals", "column": "a", "matchValueType": "INT", "matchValue": 1}),
+            "use STRING, LONG, FLOAT or DOUBLE",
+        ),
+        (json!({"type": "bound", "dimension": "a"}), "filter.lower or upper must be given"),
+        (json!({"type": "bound", "dimension": "a", "lower": "1", "ordering": "numerical"}), "did you mean [numeric]"),
+        (json!({"type": "regex", "dimension": "a", "pattern": "("}), "filter.pattern"),
+        (json!({"type": "interval", "dimension": "a", "intervals": ["x"]}), "filter.intervals"),
+        (json!({"type": "expression", "expression": "1 +"}), "filter.expression"),
+        (json!({"type": "in", "dimension": "a", "values": [{}]}), "filter.values[0] is not a STRING value"),
+    ] {
+        let error = Filter::from_json(&json, "filter").unwrap_err().to_string();
+        assert!(error.contains(text), "{json}: {error}");
+    }
+}
+
+#[test]
+fn columns_are_named_once() {
+    let filter = Filter::from_json(
+        &json!({"type": "and", "fields": [{"type": "null", "column": "b"}, {"type": "expression", "expression": "a + b"}]}),
+        "filter",
+    );
+    assert_eq!(filter.unwrap().columns(), ["b", "a"]);
+}
+
+fn any_test() -> impl Strategy<Value = Test> {
+    let number =
+        prop_oneof![(-20i64..20).prop_map(Value::Long), (-40i64..40).prop_map(|v| Value::Double(v as f64 / 2.0))];
+    let value_type = |value: &Value| if matches!(value, Value::Long(_)) { ValueType::Long } else { ValueType::Double };
+    let ordering = prop::sample::select(vec![
+        Ordering::Numeric,
+        Ordering::Lexicographic,
+        Ordering::Strlen,
+        Ordering::Alphanumeric,
+    ]);
+    let text = prop::option::of((-20i64..20).prop_map(|v| v.to_string()));
+    prop_oneof![
+        number.clone().prop_map(move |value| Test::Equals { value_type: value_type(&value), value }),
+        prop::collection::vec((-20i64..20).prop_map(Value::Long), 0..12).prop_map(|values| Test::In {
+            values,
+            value_type: ValueType::Long,
+            null: false
+        }),
+        (prop::option::of(number.clone()), prop::option::of(number), any::<bool>(), any::<bool>()).prop_map(
+            |(lower, upper, lower_open, upper_open)| {
+                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::Double }
+            }
+        ),
+        (text.clone(), text.clone(), any::<bool>(), any::<bool>(), ordering).prop_map(
+            |(lower, upper, lower_strict, upper_strict, ordering)| {
+                Test::Bound { lower, upper, lower_strict, upper_strict, ordering }
+            }
+        ),
+        text.prop_map(|value| Test::Selector { value }),
+        Just(Test::Like(Like { pattern: "1%".into(), escape: None })),
+        Just(Test::Null),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn the_long_form_agrees_with_the_text_form(test in any_test(), v in prop::option::of(-25i64..25)) {
+        // The text of an equal double (`7.0`) differs from that of the long.
+        prop_assume!(!matches!(&test, Test::Equals { value: Value::Double(_), .. }));
+        let text = v.map(|v| v.to_string());
+        prop_assert_eq!(test.long()(v), test.text()(text.as_deref()), "{:?}", test);
+        if let (Some((low, high)), Some(v)) = (test.long_range(), v) {
+            prop_assert_eq!(test.long()(Some(v)), Some(low <= v && v <= high));
+        }
+    }
+
+    #[test]
+    fn the_double_form_agrees_with_the_long_form(test in any_test(), v in -25i64..25) {
+        let by_text = matches!(&test, Test::Bound { ordering, .. } if *ordering != Ordering::Numeric) || matches!(&test, Test::Like(_));
+        prop_assume!(!by_text);
+        prop_assert_eq!(test.double()(Some(v as f64)), test.long()(Some(v)), "{:?}", test);
+        prop_assert_eq!(test.float()(Some(v as f64)), test.long()(Some(v)), "{:?}", test);
+        if let Some((low, high, low_open, high_open)) = test.double_range() {
+            let v = v as f64;
+            let above = if low_open { v > low } else { v >= low };
+            let below = if high_open { v < high } else { v <= high };
+            prop_assert_eq!(test.double()(Some(v)), Some(above && below));
+        }
+    }
+
+    #[test]
+    fn long_limits_agree_with_exact_arithmetic(v: i64, bound in prop_oneof![Just(i64::MAX as f64), Just(i64::MIN as f64), Just(f64::NAN), Just(f64::INFINITY), any::<f64>(), (-1e19..1e19f64)], open: bool) {
+        let test = Test::Range { lower: Some(Value::Double(bound)), upper: None, lower_open: open, upper_open: false, value_type: ValueType::Double };
+        let exact = v as i128;
+        let expected = if bound.is_nan() { false }
+            else if bound >= 1e30 { false }
+            else if bound <= -1e30 { true }
+            else {
+                let (floor, whole) = (bound.floor() as i128, bound.floor() == bound);
+                if whole && !open { exact >= floor } else { exact > floor }
+            };
+        prop_assert_eq!(test.long()(Some(v)), Some(expected));
+    }
+}
+
+#[test]
+fn floats_are_compared_as_floats() {
+    let stored = f64::from(0.1f32);
+    let equals = Test::Equals { value: Value::Double(0.1), value_type: ValueType::Double };
+    assert_eq!(equals.float()(Some(stored)), Some(true));
+    assert_eq!(equals.double()(Some(stored)), Some(false));
+    assert_eq!(Test::Like(Like { pattern: "0.1".into(), escape: None }).float()(Some(stored)), Some(true));
+    assert_eq!(convert::text_of_float(stored), "0.1");
+}
