@@ -20,7 +20,11 @@ const fn key(name: &'static str, default: &'static str, sentence: &'static str) 
 }
 
 pub const KEYS: &[Key] = &[
-    key("data_dir", "var", "folder that holds everything this process keeps: metadata, deep storage, segment copies, tasks"),
+    key(
+        "data_dir",
+        "var",
+        "folder that holds everything this process keeps: metadata, deep storage, segment copies, tasks",
+    ),
     key("host", "127.0.0.1", "address to listen on"),
     key("port", "8888", "port to listen on; 0 takes a free one"),
     key("roles", "all", "what this process does: all (later: router, broker, historical, ingest, coordinator)"),
@@ -140,19 +144,14 @@ fn env_name(key: &str) -> String {
 }
 
 fn unknown(place: &str, name: &str, form: impl Fn(&str) -> String) -> ConfigError {
-    let nearest = KEYS
-        .iter()
-        .min_by_key(|k| strsim::levenshtein(&form(k.name), name))
-        .map_or("data_dir", |k| k.name);
+    let nearest = KEYS.iter().min_by_key(|k| strsim::levenshtein(&form(k.name), name)).map_or("data_dir", |k| k.name);
     ConfigError::Unknown { place: place.into(), name: name.into(), nearest }
 }
 
 fn read_file(path: &Path, written: &mut Written) -> Result<(), ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::File { path: path.into(), source })?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| ConfigError::Syntax { path: path.into(), reason: e.to_string() })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { path: path.into(), reason: e.to_string() })?;
     let place = path.display().to_string();
     let mut put = |name: String, value: &toml::Value| -> Result<(), ConfigError> {
         if !KEYS.iter().any(|k| k.name == name) {
@@ -246,7 +245,8 @@ mod tests {
     use super::*;
 
     fn load(env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
+        let own =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
         Config::load(None, own(env).into_iter(), &own(flags))
     }
 

@@ -1,1 +1,52 @@
-//! server
+//! The roof: settings, HTTP, roles, telemetry. `Node::start` builds a node from checked settings; `run` is what the
+//! binary does.
+
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod node;
+pub mod quickstart;
+pub mod roles;
+pub mod telemetry;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::node::Node;
+use crate::quickstart::Quickstart;
+
+/// Serves until SIGINT or SIGTERM, with the demo if it is asked for.
+pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<()> {
+    telemetry::start_logs(&config.log_level, config.log_json).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let node = Node::start(config).await?;
+        let base = format!("http://{}", node.app.address);
+        println!("serving at {base}");
+        let demo = match demo {
+            None => None,
+            Some(options) => {
+                let started = tokio::task::spawn_blocking(move || Quickstart::start(&base, &options)).await?;
+                let demo = started.context("starting the demo")?;
+                println!("{}", demo.page());
+                Some(demo)
+            }
+        };
+        stop_signal().await?;
+        tracing::info!("stopping");
+        if let Some(demo) = demo {
+            tokio::task::spawn_blocking(move || demo.stop()).await?;
+        }
+        node.stop().await
+    })
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for SIGINT")?,
+    }
+    Ok(())
+}

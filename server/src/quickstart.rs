@@ -56,7 +56,8 @@ impl Quickstart {
         };
         for topic in events::TOPICS {
             let id = topic.name;
-            let known = get(base, "/druid/indexer/v1/supervisor")?.as_array().is_some_and(|ids| ids.contains(&json!(id)));
+            let known =
+                get(base, "/druid/indexer/v1/supervisor")?.as_array().is_some_and(|ids| ids.contains(&json!(id)));
             if known && embedded.is_some() {
                 post(base, &format!("/druid/indexer/v1/supervisor/{id}/reset"), &Value::Null)?;
             }
@@ -116,7 +117,9 @@ impl Quickstart {
             return;
         }
         for topic in events::TOPICS {
-            if let Err(error) = post(&self.base, &format!("/druid/indexer/v1/supervisor/{}/suspend", topic.name), &Value::Null) {
+            if let Err(error) =
+                post(&self.base, &format!("/druid/indexer/v1/supervisor/{}/suspend", topic.name), &Value::Null)
+            {
                 tracing::warn!(%error, supervisor = topic.name, "could not suspend");
             }
         }
@@ -157,7 +160,8 @@ fn get(base: &str, path: &str) -> anyhow::Result<Value> {
 }
 
 fn post(base: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let mut answer = ureq::post(format!("{base}{path}")).config().http_status_as_error(false).build().send_json(body)?;
+    let mut answer =
+        ureq::post(format!("{base}{path}")).config().http_status_as_error(false).build().send_json(body)?;
     let text = answer.body_mut().read_to_string()?;
     anyhow::ensure!(answer.status().is_success(), "{path}: {} {text}", answer.status());
     Ok(serde_json::from_str(&text).unwrap_or(Value::Null))

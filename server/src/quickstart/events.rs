@@ -18,8 +18,10 @@ pub const TOPICS: &[Topic] =
 const CHANNELS: &[&str] = &["en", "de", "fr", "ru", "ja", "es", "it", "zh", "pl", "pt", "nl", "sv", "ar", "uk", "vi"];
 const NAMESPACES: &[&str] = &["Main", "Talk", "User", "User talk", "Wikipedia", "File", "Template", "Category"];
 const COUNTRIES: &[&str] = &["US", "DE", "GB", "FR", "IN", "JP", "BR", "CA", "IT", "ES", "AU", "NL", "PL", "SE", "MX"];
-const WORDS: &[&str] = &["river", "stone", "circle", "equinox", "harbour", "meadow", "lantern", "orchard", "summit", "valley"];
-const MERCHANTS: &[&str] = &["grocer", "bookshop", "airline", "pharmacy", "cinema", "garage", "bakery", "hotel", "florist"];
+const WORDS: &[&str] =
+    &["river", "stone", "circle", "equinox", "harbour", "meadow", "lantern", "orchard", "summit", "valley"];
+const MERCHANTS: &[&str] =
+    &["grocer", "bookshop", "airline", "pharmacy", "cinema", "garage", "bakery", "hotel", "florist"];
 const REASONS: &[&str] = &["insufficient_funds", "expired_card", "suspected_fraud", "limit_exceeded"];
 
 pub struct Streams {

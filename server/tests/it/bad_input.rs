@@ -30,7 +30,8 @@ fn wrong_requests_get_errors_that_name_the_field() {
     let supervisors = "/druid/indexer/v1/supervisor";
     let tasks = "/druid/indexer/v1/task";
     let series = |more: Value| {
-        let mut query = json!({"queryType": "timeseries", "dataSource": "x", "granularity": "all", "intervals": ["2020/2021"]});
+        let mut query =
+            json!({"queryType": "timeseries", "dataSource": "x", "granularity": "all", "intervals": ["2020/2021"]});
         query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         query
     };
@@ -38,16 +39,36 @@ fn wrong_requests_get_errors_that_name_the_field() {
         case(native, "{not json", 400, &["Json parse failed"]),
         case(native, series(json!({"granularity": "fortnight"})), 400, &["granularity", "fortnight"]),
         case(native, series(json!({"intervals": ["yesterday"]})), 400, &["yesterday"]),
-        case(native, series(json!({"filter": {"type": "equalz", "column": "a"}})), 400, &["filter", "equalz", "equals"]),
-        case(native, series(json!({"aggregations": [{"type": "longSum", "name": "a"}]})), 400, &["aggregations", "fieldName"]),
+        case(
+            native,
+            series(json!({"filter": {"type": "equalz", "column": "a"}})),
+            400,
+            &["filter", "equalz", "equals"],
+        ),
+        case(
+            native,
+            series(json!({"aggregations": [{"type": "longSum", "name": "a"}]})),
+            400,
+            &["aggregations", "fieldName"],
+        ),
         case(native, series(json!({"context": {"timeout": "soon"}})), 400, &["timeout"]),
-        case(native, json!({"queryType": "timeseries", "dataSource": "x", "intervals": ["2020/2021"]}), 400, &["granularity"]),
+        case(
+            native,
+            json!({"queryType": "timeseries", "dataSource": "x", "intervals": ["2020/2021"]}),
+            400,
+            &["granularity"],
+        ),
         case(sql, json!({"query": "SELEC 1"}), 400, &["SELEC"]),
         case(sql, json!({"query": "SELECT nothing FROM nowhere"}), 400, &["nowhere"]),
         case(sql, json!({"query": ""}), 400, &["query"]),
         case(sql, "{", 400, &["JSON"]),
         case(supervisors, "{", 400, &[]),
-        case(supervisors, spec(&|s| s["spec"]["dataSchema"]["timestampSpek"] = json!({})), 400, &["timestampSpek", "timestampSpec"]),
+        case(
+            supervisors,
+            spec(&|s| s["spec"]["dataSchema"]["timestampSpek"] = json!({})),
+            400,
+            &["timestampSpek", "timestampSpec"],
+        ),
         case(supervisors, spec(&|s| s["spec"]["ioConfig"]["taskCount"] = json!("many")), 400, &["taskCount"]),
         case(supervisors, spec(&|s| s["spec"]["ioConfig"]["taskDuration"] = json!("an hour")), 400, &["taskDuration"]),
         case(

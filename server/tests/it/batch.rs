@@ -28,8 +28,12 @@ fn row(day: u32, k: &str, v: i64) -> Value {
 fn wait_for(server: &Server, sql: &str, expected: &Value) {
     let end = std::time::Instant::now() + Duration::from_secs(20);
     loop {
-        let rows = json!(server.try_post("/druid/v2/sql", &json!({"query": sql, "resultFormat": "array"}).to_string())
-            .map(|r| r.body).unwrap_or_default());
+        let rows = json!(
+            server
+                .try_post("/druid/v2/sql", &json!({"query": sql, "resultFormat": "array"}).to_string())
+                .map(|r| r.body)
+                .unwrap_or_default()
+        );
         if rows == *expected {
             return;
         }
@@ -66,7 +70,8 @@ fn unparseable_rows_are_counted_and_reported() {
     let server = Server::start(dir.path());
     let mut spec = task("mixed", &[row(1, "a", 1)], false);
     let good = spec["spec"]["ioConfig"]["inputSource"]["data"].as_str().unwrap().to_string();
-    spec["spec"]["ioConfig"]["inputSource"]["data"] = json!(format!("{good}\n{{not json\n{good}\n{{\"t\": \"never\"}}\n"));
+    spec["spec"]["ioConfig"]["inputSource"]["data"] =
+        json!(format!("{good}\n{{not json\n{good}\n{{\"t\": \"never\"}}\n"));
     spec["spec"]["tuningConfig"]["maxSavedParseExceptions"] = json!(10);
     let id = server.post_ok("/druid/indexer/v1/task", &spec)["task"].as_str().unwrap().to_string();
     let end = std::time::Instant::now() + Duration::from_secs(30);

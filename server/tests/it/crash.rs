@@ -103,7 +103,9 @@ fn every_event_counts_once_through_kills() {
         server.kill();
     }
     feeding.join().unwrap();
-    println!("crash: {kills} kills ({at_fail_points} at fail points), {answers} answers, {flagged} said incomplete, {events} events exact");
+    println!(
+        "crash: {kills} kills ({at_fail_points} at fail points), {answers} answers, {flagged} said incomplete, {events} events exact"
+    );
     assert!(at_fail_points * 3 >= kills, "only {at_fail_points} of {} fail points were reached", kills / 2);
 }
 

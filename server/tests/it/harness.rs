@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -215,10 +215,9 @@ pub fn create_topic(bootstrap: &str, topic: &str, partitions: i32) {
         ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let created = runtime
-        .block_on(admin.create_topics(
-            &[NewTopic::new(topic, partitions, TopicReplication::Fixed(1))],
-            &AdminOptions::new(),
-        ))
+        .block_on(
+            admin.create_topics(&[NewTopic::new(topic, partitions, TopicReplication::Fixed(1))], &AdminOptions::new()),
+        )
         .unwrap();
     created.into_iter().for_each(|r| drop(r.unwrap()));
 }
@@ -359,8 +358,7 @@ impl Drop for StopOnDrop {
 impl Server {
     pub fn try_count_rows(&self, datasource: &str) -> Result<u64, String> {
         let text = format!("SELECT COUNT(*) FROM \"{datasource}\"");
-        let reply =
-            self.try_post("/druid/v2/sql", &json!({"query": text, "resultFormat": "array"}).to_string())?;
+        let reply = self.try_post("/druid/v2/sql", &json!({"query": text, "resultFormat": "array"}).to_string())?;
         reply.body[0][0].as_u64().ok_or_else(|| format!("{}: {}", reply.status, reply.body))
     }
 }

@@ -46,7 +46,9 @@ fn foreign_crates_stay_in_their_places() {
         let shown = file.strip_prefix(root()).unwrap().display().to_string();
         let text = fs::read_to_string(&file).unwrap();
         for (name, places) in PLACES {
-            let used = text.lines().any(|l| l.trim_start().starts_with(&format!("use {name}::")) || l.contains(&format!(" {name}::")));
+            let used = text
+                .lines()
+                .any(|l| l.trim_start().starts_with(&format!("use {name}::")) || l.contains(&format!(" {name}::")));
             assert!(!used || places.iter().any(|p| shown.starts_with(p)), "{shown} uses {name}");
         }
     }

@@ -1,0 +1,90 @@
+//! The one node there is, under each of its Druid names.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde_json::{Map, Value, json};
+
+use super::Parameters;
+use super::datasources::{TIER, data_segment};
+use crate::http::App;
+use crate::http::error::Answered;
+
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/druid/coordinator/v1/servers", get(servers))
+        .route("/druid/coordinator/v1/tiers", get(tiers))
+        .route("/druid/coordinator/v1/cluster", get(cluster))
+        .route("/druid/indexer/v1/workers", get(workers))
+        .route("/druid/indexer/v1/totalWorkerCapacity", get(capacity))
+}
+
+fn size(app: &App) -> u64 {
+    app.inventory.published().iter().map(|segment| segment.size_bytes()).sum()
+}
+
+async fn servers(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    let parameters = Parameters::of(&uri);
+    if !parameters.has("simple") && !parameters.has("full") {
+        return Ok(Json(json!([app.address])).into_response());
+    }
+    let mut server = json!({
+        "host": app.address,
+        "tier": TIER,
+        "type": "historical",
+        "priority": 0,
+        "currSize": size(&app),
+        "maxSize": 0,
+    });
+    if parameters.has("full") {
+        let mut segments = Map::new();
+        for name in app.coordinator.datasources(false).await? {
+            for meta in app.coordinator.segments(&name) {
+                segments.insert(meta.id.to_string(), data_segment(&meta));
+            }
+        }
+        server["segments"] = Value::Object(segments);
+    }
+    Ok(Json(json!([server])).into_response())
+}
+
+async fn tiers(State(app): State<Arc<App>>, uri: Uri) -> Json<Value> {
+    if Parameters::of(&uri).has("simple") {
+        return Json(json!({TIER: {"currSize": size(&app), "maxSize": 0}}));
+    }
+    Json(json!([TIER]))
+}
+
+async fn cluster(State(app): State<Arc<App>>) -> Json<Value> {
+    let (host, port) = app.address.rsplit_once(':').unwrap_or((&app.address, "0"));
+    let node = |role: &str| json!([{"host": host, "service": format!("henge/{role}"), "plaintextPort": port.parse().unwrap_or(0), "tlsPort": -1}]);
+    let roles = ["coordinator", "overlord", "broker", "historical", "indexer", "router"];
+    Json(Value::Object(roles.iter().map(|role| (role.to_string(), node(role))).collect()))
+}
+
+async fn workers(State(app): State<Arc<App>>) -> Json<Value> {
+    let running: Vec<String> = app.worker.reports().iter().filter(|r| !r.is_ended()).map(|r| r.id.clone()).collect();
+    Json(json!([{
+        "worker": {"scheme": "http", "host": app.address, "ip": app.config.host, "capacity": app.config.tasks_max, "version": "0", "category": "_default_worker_category"},
+        "currCapacityUsed": running.len(),
+        "currParallelIndexCapacityUsed": 0,
+        "availabilityGroups": running,
+        "runningTasks": running,
+        "lastCompletedTaskTime": null,
+        "blacklistedUntil": null,
+    }]))
+}
+
+async fn capacity(State(app): State<Arc<App>>) -> Json<Value> {
+    let used = app.worker.reports().iter().filter(|r| !r.is_ended()).count();
+    Json(json!({
+        "currentClusterCapacity": app.config.tasks_max,
+        "maximumCapacityWithAutoScale": -1,
+        "usedClusterCapacity": used,
+    }))
+}

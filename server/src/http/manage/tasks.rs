@@ -1,0 +1,287 @@
+//! `/druid/indexer/v1/task…`: batch tasks, and everything that runs or ran.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use coordinator::{TaskFilter, TaskRecord, TaskState, TaskStatus};
+use ingest::spec::BatchSpec;
+use segment::Interval;
+use segment::time::format_timestamp;
+use serde_json::{Value, json};
+
+use super::{Parameters, json_body};
+use crate::http::App;
+use crate::http::error::{Answered, Refusal};
+use crate::node::now;
+
+/// Completed tasks that a listing shows if it does not say how many.
+const COMPLETE_MAX: usize = 1000;
+
+pub fn router() -> Router<Arc<App>> {
+    const ROOT: &str = "/druid/indexer/v1";
+    let path = |rest: &str| format!("{ROOT}{rest}");
+    Router::new()
+        .route(&path("/task"), post(create))
+        .route(&path("/task/{id}"), get(payload))
+        .route(&path("/task/{id}/status"), get(status))
+        .route(&path("/task/{id}/reports"), get(reports))
+        .route(&path("/task/{id}/log"), get(log))
+        .route(&path("/task/{id}/shutdown"), post(shutdown))
+        .route(&path("/taskStatus"), post(statuses))
+        .route(&path("/tasks"), get(list))
+        .route(&path("/runningTasks"), get(running))
+        .route(&path("/pendingTasks"), get(pending))
+        .route(&path("/waitingTasks"), get(waiting))
+        .route(&path("/completeTasks"), get(complete))
+        .route(&path("/datasources/{name}/shutdownAllTasks"), post(shutdown_all))
+}
+
+const KINDS: [&str; 3] = ["index_parallel", "index", "noop"];
+
+async fn create(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+    let document = json_body(&body)?;
+    let kind = document["type"].as_str().unwrap_or_default().to_string();
+    if !KINDS.contains(&kind.as_str()) {
+        let known = KINDS.join(", ");
+        return Err(Refusal::invalid(format!("type: '{kind}' is not a task type that can be posted; one of {known}")));
+    }
+    let (datasource, ignored) = match kind.as_str() {
+        "noop" => (document["dataSource"].as_str().unwrap_or("none").to_string(), Vec::new()),
+        _ => {
+            let spec = BatchSpec::from_json(&document)?;
+            (spec.data_schema.datasource.clone(), spec.ignored)
+        }
+    };
+    let now = now();
+    let id = match document["id"].as_str() {
+        Some(id) => id.to_string(),
+        None => {
+            let random = uuid::Uuid::new_v4().simple().to_string();
+            format!("{kind}_{datasource}_{}_{}", &random[..8], format_timestamp(now))
+        }
+    };
+    let task = TaskRecord {
+        id: id.clone(),
+        group_id: document["groupId"].as_str().unwrap_or(&id).to_string(),
+        datasource,
+        kind,
+        supervisor: None,
+        document,
+        group: 0,
+        groups: 1,
+        generation: 0,
+        created_at: now,
+    };
+    app.coordinator.create_task(task, now).await?;
+    tracing::info!(task = %id, "task posted");
+    let mut answer = json!({"task": id});
+    if !ignored.is_empty() {
+        answer["ignored"] = json!(ignored);
+    }
+    Ok(Json(answer).into_response())
+}
+
+/// Druid's task status object.
+fn shown(app: &App, task: &TaskStatus) -> Value {
+    let code = match task.state {
+        TaskState::Pending | TaskState::Running => "RUNNING",
+        TaskState::Success => "SUCCESS",
+        TaskState::Failed => "FAILED",
+    };
+    let runner = match task.state {
+        TaskState::Pending => "PENDING",
+        TaskState::Running => "RUNNING",
+        _ => "NONE",
+    };
+    let duration = task.ended_at.map_or(-1, |end| end - task.started_at.unwrap_or(task.created_at));
+    let (host, port) = match (task.started_at, app.address.rsplit_once(':')) {
+        (Some(_), Some((host, port))) => (json!(host), port.parse().unwrap_or(-1)),
+        _ => (Value::Null, -1),
+    };
+    json!({
+        "id": task.record.id,
+        "groupId": task.record.group_id,
+        "type": task.record.kind,
+        "createdTime": format_timestamp(task.created_at),
+        "queueInsertionTime": format_timestamp(task.created_at),
+        "statusCode": code,
+        "status": code,
+        "runnerStatusCode": runner,
+        "duration": duration,
+        "location": {"host": host, "port": port, "tlsPort": -1},
+        "dataSource": task.record.datasource,
+        "errorMsg": task.error,
+    })
+}
+
+async fn payload(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+    let task = app.coordinator.task(&id).await?;
+    Ok(Json(json!({"task": id, "payload": task.record.document})).into_response())
+}
+
+async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+    let task = app.coordinator.task(&id).await?;
+    Ok(Json(json!({"task": id, "status": shown(&app, &task)})).into_response())
+}
+
+async fn statuses(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+    let body = json_body(&body)?;
+    let Some(ids) = body.as_array() else {
+        return Err(Refusal::invalid("the body must be an array of task ids"));
+    };
+    let mut found = serde_json::Map::new();
+    for id in ids.iter().filter_map(Value::as_str) {
+        if let Ok(task) = app.coordinator.task(id).await {
+            found.insert(id.to_string(), shown(&app, &task));
+        }
+    }
+    Ok(Json(found).into_response())
+}
+
+/// Druid's `ingestionStatsAndErrors`, made of the task's last report.
+async fn reports(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+    let task = app.coordinator.task(&id).await?;
+    let report = match &task.progress {
+        Some(progress) => progress.report.clone(),
+        None => app.coordinator.task_report(&id).await?.unwrap_or_else(|| json!({})),
+    };
+    let state = match task.state {
+        TaskState::Pending => "NOT_STARTED",
+        TaskState::Running => "BUILD_SEGMENTS",
+        TaskState::Success | TaskState::Failed => "COMPLETED",
+    };
+    let payload = json!({
+        "ingestionState": state,
+        "unparseableEvents": {"buildSegments": report["parseErrors"]},
+        "rowStats": {"buildSegments": report["rowStats"], "totals": {"buildSegments": report["rowStats"]}},
+        "errorMsg": task.error,
+        "segmentAvailabilityConfirmed": false,
+        "segmentAvailabilityWaitTimeMs": 0,
+        "recordsProcessed": {},
+        "segmentsRead": 0,
+        "segmentsPublished": report["segmentsPublished"],
+        "ignored": report["ignored"],
+    });
+    Ok(Json(json!({
+        "ingestionStatsAndErrors": {"type": "ingestionStatsAndErrors", "taskId": id, "payload": payload},
+        "taskContext": {"type": "taskContext", "taskId": id, "payload": task.record.document["context"]},
+    }))
+    .into_response())
+}
+
+/// Tasks log to the process's log; what is particular to one is its incidents.
+async fn log(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+    let task = app.coordinator.task(&id).await?;
+    let report = match &task.progress {
+        Some(progress) => progress.report.clone(),
+        None => app.coordinator.task_report(&id).await?.unwrap_or_default(),
+    };
+    let mut text = format!("{} task {id} created\n", format_timestamp(task.created_at));
+    for incident in report["incidents"].as_array().into_iter().flatten() {
+        let of = |key: &str| incident[key].as_str().unwrap_or_default().to_string();
+        text.push_str(&format!("{} {}\n", of("timestamp"), of("message")));
+    }
+    if let Some(error) = &task.error {
+        text.push_str(&format!("failed: {error}\n"));
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+async fn shutdown(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+    app.coordinator.shutdown_task(&id, now()).await?;
+    Ok(Json(json!({"task": id})).into_response())
+}
+
+async fn shutdown_all(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
+    app.coordinator.shutdown_all_tasks(&name, now()).await?;
+    Ok(Json(json!({"dataSource": name})).into_response())
+}
+
+async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    let parameters = Parameters::of(&uri);
+    let states = match parameters.get("state") {
+        None => vec![TaskState::Pending, TaskState::Running, TaskState::Success, TaskState::Failed],
+        Some("pending") => vec![TaskState::Pending],
+        Some("waiting") => Vec::new(),
+        Some("running") => vec![TaskState::Running],
+        Some("complete") => vec![TaskState::Success, TaskState::Failed],
+        Some(other) => {
+            let message = format!("state must be pending, waiting, running or complete, not '{other}'");
+            return Ok((StatusCode::BAD_REQUEST, message).into_response());
+        }
+    };
+    let created = match parameters.get("createdTimeInterval") {
+        None => None,
+        Some(text) => Some(Interval::parse(&text.replace('_', "/")).map_err(|e| Refusal::invalid(e.to_string()))?),
+    };
+    tasks_of(&app, states, &parameters, created, parameters.number("max")?).await
+}
+
+async fn tasks_of(
+    app: &App,
+    states: Vec<TaskState>,
+    parameters: &Parameters,
+    created: Option<Interval>,
+    max: Option<usize>,
+) -> Answered {
+    let none = states.is_empty();
+    let filter = TaskFilter {
+        states,
+        datasource: parameters.get("datasource").map(str::to_string),
+        kind: parameters.get("type").map(str::to_string),
+        created,
+        max: Some(max.unwrap_or(COMPLETE_MAX)),
+    };
+    let tasks = if none { Vec::new() } else { app.coordinator.tasks(filter).await? };
+    Ok(Json(tasks.iter().map(|task| shown(app, task)).collect::<Vec<_>>()).into_response())
+}
+
+async fn running(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    tasks_of(&app, vec![TaskState::Running], &Parameters::of(&uri), None, None).await
+}
+
+async fn pending(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    tasks_of(&app, vec![TaskState::Pending], &Parameters::of(&uri), None, None).await
+}
+
+/// Tasks wait for no locks here.
+async fn waiting() -> Json<Value> {
+    Json(json!([]))
+}
+
+async fn complete(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    let parameters = Parameters::of(&uri);
+    let max = parameters.number("n")?;
+    tasks_of(&app, vec![TaskState::Success, TaskState::Failed], &parameters, None, max).await
+}
+
+/// The gauges of `/metrics` that tell of tasks.
+pub fn measure(app: &App) {
+    let reports = app.worker.reports();
+    metrics::gauge!("henge_ingest_tasks_count").set(reports.iter().filter(|r| !r.is_ended()).count() as f64);
+    let mut lags = std::collections::BTreeMap::<String, i64>::new();
+    for report in &reports {
+        let rows = &report.rows;
+        for (outcome, count) in [
+            ("processed", rows.processed),
+            ("processed_with_error", rows.processed_with_error),
+            ("unparseable", rows.unparseable),
+            ("thrown_away", rows.thrown_away.total()),
+        ] {
+            let task = report.id.clone();
+            metrics::counter!("henge_ingest_rows_total", "task" => task, "outcome" => outcome).absolute(count);
+        }
+        if let Some(supervisor) = &report.supervisor {
+            *lags.entry(supervisor.clone()).or_default() += report.lag().values().sum::<i64>();
+        }
+    }
+    for (supervisor, lag) in lags {
+        metrics::gauge!("henge_ingest_lag", "supervisor" => supervisor).set(lag as f64);
+    }
+}

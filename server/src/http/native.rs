@@ -1,0 +1,145 @@
+//! `/druid/v2`: native queries.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use query::language::response::{Format, respond};
+use query::{Budget, Error, Principal, Query, ResponseContext};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use super::error::failed_query;
+
+const SMILE: [&str; 2] = ["application/x-jackson-smile", "application/smile"];
+
+pub async fn query(
+    State(app): State<Arc<App>>,
+    RawQuery(parameters): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let content = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
+    if SMILE.iter().any(|smile| content.starts_with(smile)) {
+        let message = format!("content type '{content}' is not supported; send application/json");
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, axum::Json(json!({"error": message}))).into_response();
+    }
+    let pretty = parameters.is_some_and(|p| p.split('&').any(|q| q == "pretty" || q.starts_with("pretty=")));
+    let started = Instant::now();
+    let mut asked = Asked::default();
+    let outcome = answer(&app, &body, pretty, &mut asked).await;
+    let (mut response, failed) = match outcome {
+        Ok(response) => (response, false),
+        Err(error) => (failed_query(&error.failure(), &app.address), true),
+    };
+    if let Ok(id) = HeaderValue::from_str(&asked.query_id) {
+        response.headers_mut().insert("x-druid-query-id", id);
+    }
+    tracing::debug!(
+        query_id = %asked.query_id,
+        kind = asked.kind,
+        status = response.status().as_u16(),
+        ms = started.elapsed().as_millis() as u64,
+        "query"
+    );
+    crate::metrics::query(asked.kind, failed, started.elapsed());
+    response
+}
+
+/// What the log and the metrics say of a query.
+#[derive(Default)]
+struct Asked {
+    query_id: String,
+    kind: &'static str,
+}
+
+async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Result<Response, Error> {
+    asked.kind = "unparsed";
+    let json: Value = serde_json::from_slice(body).map_err(|e| Error::Parse(format!("the body is not JSON: {e}")))?;
+    let empty = Map::new();
+    let context = match json.get("context") {
+        None | Some(Value::Null) => &empty,
+        Some(Value::Object(context)) => context,
+        Some(_) => return Err(Error::Context("context must be an object".into())),
+    };
+    let budget = Budget::from_context(context, app.broker.settings())?;
+    asked.query_id = budget.query_id().to_string();
+    let query = Query::from_json(&json)?;
+    asked.kind = query.type_name();
+    let time_as_long = matches!(context.get("serializeDateTimeAsLong"), Some(Value::Bool(true)))
+        || context.get("serializeDateTimeAsLong").and_then(Value::as_str) == Some("true");
+    let answer = app.broker.answer(query.clone(), &Principal::new(super::ANYONE), budget).await?;
+    let response_context = answer.context.clone();
+    let rows = respond(&query, answer, Format { pretty, time_as_long });
+    let mut response = stream(rows).await?;
+    put_context(&mut response, &response_context);
+    Ok(response)
+}
+
+/// A streamed body. The first chunk is awaited, so that a query that fails before its first row gets a status; a later
+/// error cuts the connection off, which no reader takes for the end of the answer.
+pub async fn stream<E>(mut rows: BoxStream<'static, Result<Bytes, E>>) -> Result<Response, E>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let first = match rows.next().await {
+        None => Bytes::new(),
+        Some(chunk) => chunk?,
+    };
+    let Some(second) = rows.next().await else {
+        return Ok(json_response(Body::from(first)));
+    };
+    let head = futures::stream::iter([Ok(first), second]);
+    let logged = head.chain(rows).inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::warn!(%error, "a query failed after its first row");
+        }
+    });
+    Ok(json_response(Body::from_stream(logged)))
+}
+
+fn json_response(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// `X-Druid-Response-Context`: `{}`, or the intervals that are not complete now.
+pub fn put_context(response: &mut Response, context: &ResponseContext) {
+    let mut said = Map::new();
+    if !context.uncovered.is_empty() {
+        let intervals: Vec<String> = context.uncovered.iter().map(ToString::to_string).collect();
+        said.insert("uncoveredIntervals".into(), json!(intervals));
+        said.insert("uncoveredIntervalsOverflowed".into(), json!(false));
+    }
+    if let Ok(value) = HeaderValue::from_str(&Value::Object(said).to_string()) {
+        response.headers_mut().insert("x-druid-response-context", value);
+    }
+}
+
+/// `DELETE /druid/v2/{id}`: 202 whether or not there is such a query, as Druid does.
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> StatusCode {
+    app.broker.cancel(&id);
+    StatusCode::ACCEPTED
+}
+
+/// `GET /druid/v2/datasources`.
+pub async fn datasources(State(app): State<Arc<App>>) -> Response {
+    axum::Json(app.broker.datasources(&Principal::new(super::ANYONE))).into_response()
+}
+
+/// `GET /druid/v2/datasources/{name}`: names of dimensions and metrics.
+pub async fn datasource(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    axum::Json(app.columns_by_role(&name)).into_response()
+}
+
+pub async fn dimensions(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    axum::Json(app.columns_by_role(&name)["dimensions"].clone()).into_response()
+}
+
+pub async fn metrics(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    axum::Json(app.columns_by_role(&name)["metrics"].clone()).into_response()
+}

@@ -1,0 +1,195 @@
+//! `/druid/v2/sql`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use query::Principal;
+use query::language::failure::{Category, Failure, Legacy};
+use query_sql::{Format, Parameter, ResultFormat, Statement};
+use serde_json::{Map, Value, json};
+
+use super::error::{failed_query, status};
+use super::native::{put_context, stream};
+use super::{ANYONE, App};
+use crate::node::now;
+
+pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    let started = Instant::now();
+    let request = match Request::read(&headers, &body) {
+        Ok(request) => request,
+        Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
+    };
+    let query_id = request.query_id();
+    let header_asked = request.format.header;
+    let (mut response, failed) = match answer(&app, request, &query_id).await {
+        Ok(response) => (response, false),
+        Err(error) => (failed(&app, &error), true),
+    };
+    if let Ok(id) = HeaderValue::from_str(&query_id) {
+        response.headers_mut().insert("x-druid-sql-query-id", id.clone());
+        response.headers_mut().insert("x-druid-query-id", id);
+    }
+    if header_asked {
+        response.headers_mut().insert("x-druid-sql-header-included", HeaderValue::from_static("yes"));
+    }
+    tracing::debug!(
+        %query_id,
+        kind = "sql",
+        status = response.status().as_u16(),
+        ms = started.elapsed().as_millis() as u64,
+        "query"
+    );
+    crate::metrics::query("sql", failed, started.elapsed());
+    response
+}
+
+async fn answer(app: &App, request: Request, query_id: &str) -> query_sql::Result<Response> {
+    let mut context = request.context;
+    context.insert("sqlQueryId".into(), json!(query_id));
+    let statement = Statement { text: request.text, parameters: request.parameters, context, now: now() };
+    let answer = app.sql.run(&statement, &Principal::new(ANYONE)).await?;
+    let response_context = answer.context.clone();
+    let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));
+    let mut response = stream(rows.boxed()).await?;
+    put_context(&mut response, &response_context);
+    Ok(response)
+}
+
+fn failed(app: &App, error: &query_sql::Error) -> Response {
+    use segment::Kind;
+    if let query_sql::Error::Query(error) = error {
+        return failed_query(&error.failure(), &app.address);
+    }
+    let legacy = |error, class| Some(Legacy { error, class, plain: false });
+    let (category, persona, legacy) = match error.kind() {
+        Kind::Invalid => (Category::InvalidInput, "USER", None),
+        Kind::Denied => (Category::Forbidden, "USER", None),
+        Kind::NotFound => (Category::NotFound, "USER", None),
+        Kind::Busy => (
+            Category::InvalidInput,
+            "OPERATOR",
+            legacy("Resource limit exceeded", "org.apache.druid.query.ResourceLimitExceededException"),
+        ),
+        Kind::Timeout => {
+            (Category::Timeout, "OPERATOR", legacy("Query timeout", "org.apache.druid.query.QueryTimeoutException"))
+        }
+        Kind::Cancelled => (
+            Category::Canceled,
+            "OPERATOR",
+            legacy("Query cancelled", "org.apache.druid.query.QueryInterruptedException"),
+        ),
+        Kind::Unavailable => (Category::ServiceUnavailable, "OPERATOR", None),
+        Kind::Corrupt | Kind::Bug => (Category::RuntimeFailure, "DEVELOPER", None),
+    };
+    let error_code = if legacy.is_some() { "legacyQueryException" } else { error.code() };
+    let failure = Failure { category, persona, error_code, message: error.to_string(), legacy };
+    let mut body = failure.to_json(Some(&app.address));
+    for (key, value) in error.context() {
+        body["context"][key] = json!(value);
+    }
+    (status(category), Json(body)).into_response()
+}
+
+/// The body as sent, in any of its three media types.
+struct Request {
+    text: String,
+    format: Format,
+    context: Map<String, Value>,
+    parameters: Vec<Parameter>,
+}
+
+type Refused = (StatusCode, String);
+
+impl Request {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, Refused> {
+        let bad = |message: &str| (StatusCode::BAD_REQUEST, message.to_string());
+        let content = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let content = content.ok_or_else(|| bad("Missing Content-Type header"))?;
+        let request = if content.starts_with("application/json") {
+            if body.is_empty() {
+                return Err(bad("Empty query"));
+            }
+            let json: Value = serde_json::from_slice(body)
+                .map_err(|error| bad(&format!("Malformed SQL query wrapped in JSON: {error}")))?;
+            Request::of_json(&json)?
+        } else if content.starts_with("text/plain") || content.starts_with("application/x-www-form-urlencoded") {
+            let text = String::from_utf8_lossy(body);
+            let text = if content.starts_with("text") { text.into_owned() } else { super::manage::decode(&text) };
+            Request { text: text.trim().into(), format: Format::default(), context: Map::new(), parameters: Vec::new() }
+        } else {
+            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("content type '{content}' is not supported")));
+        };
+        if request.text.trim().is_empty() {
+            return Err(bad("Empty query"));
+        }
+        Ok(request)
+    }
+
+    fn of_json(json: &Value) -> Result<Request, Refused> {
+        let bad =
+            |message: String| (StatusCode::BAD_REQUEST, format!("Malformed SQL query wrapped in JSON: {message}"));
+        let flag = |name: &str| match &json[name] {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
+            other => Err(bad(format!("{name} must be true or false, not {other}"))),
+        };
+        let text = json["query"].as_str().ok_or_else(|| bad("query must be a string".into()))?;
+        let result_format = match &json["resultFormat"] {
+            Value::Null => ResultFormat::Object,
+            Value::String(name) => ResultFormat::parse(name).ok_or_else(|| {
+                bad(format!("resultFormat must be object, array, objectLines, arrayLines or csv, not '{name}'"))
+            })?,
+            other => return Err(bad(format!("resultFormat must be a string, not {other}"))),
+        };
+        let format = Format {
+            result_format,
+            header: flag("header")?,
+            types_header: flag("typesHeader")?,
+            sql_types_header: flag("sqlTypesHeader")?,
+        };
+        if (format.types_header || format.sql_types_header) && !format.header {
+            return Err(bad("typesHeader and sqlTypesHeader need header".into()));
+        }
+        let context = match &json["context"] {
+            Value::Null => Map::new(),
+            Value::Object(context) => context.clone(),
+            _ => return Err(bad("context must be an object".into())),
+        };
+        let mut parameters = Vec::new();
+        match &json["parameters"] {
+            Value::Null => {}
+            Value::Array(list) => {
+                for (index, parameter) in list.iter().enumerate() {
+                    let sql_type = parameter["type"].as_str();
+                    let sql_type =
+                        sql_type.ok_or_else(|| bad(format!("parameters[{index}].type must be a SQL type")))?;
+                    parameters.push(Parameter { sql_type: sql_type.into(), value: parameter["value"].clone() });
+                }
+            }
+            _ => return Err(bad("parameters must be an array".into())),
+        }
+        Ok(Request { text: text.into(), format, context, parameters })
+    }
+
+    fn query_id(&self) -> String {
+        match self.context.get("sqlQueryId").and_then(Value::as_str) {
+            Some(id) if !id.is_empty() => id.to_string(),
+            _ => uuid::Uuid::new_v4().to_string(),
+        }
+    }
+}
+
+/// 202 if such a statement runs, 404 if not.
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> StatusCode {
+    if app.sql.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
+}
+
+pub async fn engines() -> Json<Value> {
+    Json(json!({"engines": [{"name": "native"}]}))
+}

@@ -1,0 +1,80 @@
+//! What every process says of itself: health, version, properties, leadership, metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+
+/// The Druid version whose wire behaviour is kept; clients look at it to choose what to send.
+const DRUID_VERSION: &str = "39.0.0";
+
+pub async fn status() -> Json<Value> {
+    let memory = resident_bytes();
+    Json(json!({
+        "version": DRUID_VERSION,
+        "henge": env!("CARGO_PKG_VERSION"),
+        "modules": [],
+        "memory": {"maxMemory": memory, "totalMemory": memory, "freeMemory": 0, "usedMemory": memory, "directMemory": 0},
+    }))
+}
+
+/// `true` once everything that was published is served again.
+pub async fn health(State(app): State<Arc<App>>) -> Response {
+    match app.ready.load(Ordering::Acquire) {
+        true => Json(json!(true)).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!(false))).into_response(),
+    }
+}
+
+pub async fn properties(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({
+        "druid.service": "henge",
+        "druid.host": app.config.host,
+        "druid.plaintextPort": app.address.rsplit(':').next().unwrap_or_default(),
+        "henge.dataDir": app.config.data_dir.display().to_string(),
+        "henge.deepStorage": app.config.deep_storage.display().to_string(),
+    }))
+}
+
+pub async fn self_discovered() -> Json<Value> {
+    Json(json!({"selfDiscovered": true}))
+}
+
+pub async fn leader(State(app): State<Arc<App>>) -> String {
+    format!("http://{}", app.address)
+}
+
+pub async fn is_leader() -> Json<Value> {
+    Json(json!({"leader": true}))
+}
+
+pub async fn proxy_enabled() -> Json<Value> {
+    Json(json!({"enabled": true}))
+}
+
+pub async fn broker_load() -> Json<Value> {
+    Json(json!({"inventoryInitialized": true}))
+}
+
+pub async fn historical_load() -> Json<Value> {
+    Json(json!({"cacheInitialized": true}))
+}
+
+/// Prometheus text.
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.measure();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+/// Resident set of this process; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+}

@@ -1,0 +1,51 @@
+//! Every series of this crate, and of the crates below whose counts it reads, with a sentence each.
+
+use std::time::Duration;
+
+pub const SERIES: &[(&str, &str)] = &[
+    ("henge_server_queries_total", "queries answered or refused, by kind and outcome"),
+    ("henge_server_query_seconds", "time from a query's arrival to its first bytes, by kind"),
+    ("henge_server_uptime_seconds", "time since the process started"),
+    ("henge_server_resident_bytes", "memory of the process"),
+    ("henge_segment_published_count", "published segments served by this process"),
+    ("henge_segment_published_rows", "rows of the published segments served by this process"),
+    ("henge_segment_realtime_rows", "rows not yet published"),
+    ("henge_ingest_rows_total", "rows of the running tasks, by task and outcome"),
+    ("henge_ingest_lag", "records of a stream not yet read, by supervisor"),
+    ("henge_ingest_tasks_count", "tasks running here"),
+];
+
+pub fn describe() {
+    for (name, sentence) in SERIES {
+        match () {
+            () if name.ends_with("_total") => metrics::describe_counter!(*name, *sentence),
+            () if name.ends_with("_seconds") && name.contains("query") => {
+                metrics::describe_histogram!(*name, *sentence)
+            }
+            () => metrics::describe_gauge!(*name, *sentence),
+        }
+    }
+}
+
+pub fn query(kind: &'static str, failed: bool, took: Duration) {
+    let outcome = if failed { "failed" } else { "answered" };
+    metrics::counter!("henge_server_queries_total", "kind" => kind, "outcome" => outcome).increment(1);
+    metrics::histogram!("henge_server_query_seconds", "kind" => kind).record(took.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operations_page_lists_every_series() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let page = std::fs::read_to_string(page).expect("docs/operations.md");
+        for (name, sentence) in SERIES {
+            assert!(
+                page.contains(&format!("| `{name}` | {sentence} |")),
+                "docs/operations.md lacks {name}: {sentence}"
+            );
+        }
+    }
+}

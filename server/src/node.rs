@@ -1,0 +1,226 @@
+//! A node: builds what the roles need, starts it in order, keeps it in line with the coordinator, stops it in order.
+//!
+//! 1. The catalog opens; every datasource with an active supervisor is marked incomplete until its tasks have caught up.
+//! 2. The listener binds: from here `/status/health` says 503, queries are refused.
+//! 3. Published segments load; the node is ready.
+//! 4. The loop: the coordinator's cycle, a heartbeat, its orders carried out, whenever something changed.
+//! 5. At the stop: requests end, tasks keep what they hold on disk, the catalog closes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use coordinator::{Command, Coordinator, Report, Served};
+use ingest::Worker;
+use ingest::fail::FailPoints;
+use query::Broker;
+use query_sql::Sql;
+use segment::Interval;
+use segment::inventory::{Change, Inventory};
+use segment::storage::cache::SegmentCache;
+use segment::storage::deep::DeepStorage;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::http::{App, router};
+use crate::roles::historical::Historical;
+use crate::roles::ingest as tasks;
+use crate::roles::ledger::LocalLedger;
+
+/// Memory of a streaming task whose spec names no `maxBytesInMemory`.
+const BYTES_IN_MEMORY_DEFAULT: usize = 256 << 20;
+
+/// Rows of the answer of an inner query.
+const SUBQUERY_ROWS_MAX: u64 = 1_000_000;
+
+/// Plans of SQL statements that are kept.
+const SQL_PLANS_MAX: usize = 512;
+
+/// A request that is still answered when the process stops has this long.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A running node. [`Node::stop`] ends it in good order; dropping it is a crash.
+pub struct Node {
+    pub app: Arc<App>,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
+}
+
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+impl Node {
+    pub async fn start(config: Config) -> anyhow::Result<Node> {
+        let started = Instant::now();
+        let folder = |name: &str| config.data_dir.join(name);
+        for name in ["tasks", "segments"] {
+            std::fs::create_dir_all(folder(name)).with_context(|| format!("creating {}", folder(name).display()))?;
+        }
+        let fail_points = config.fail_point.as_deref().map(FailPoints::kill).transpose()?.unwrap_or_default();
+        let deep = DeepStorage::local(&config.deep_storage)?;
+        let settings = coordinator::Settings {
+            tasks_max: config.tasks_max,
+            task_failures_max: 3,
+            restart_after_ms: 1_000,
+            restart_after_max_ms: 60_000,
+        };
+        let catalog = folder("catalog.db");
+        let coordinator = Coordinator::open(&catalog, settings)
+            .await
+            .with_context(|| format!("opening the catalog {}", catalog.display()))?;
+        let coordinator = Arc::new(coordinator);
+
+        let inventory = Arc::new(Inventory::new());
+        inventory.apply(incomplete_until_caught_up(&coordinator));
+
+        let clock: ingest::Clock = Arc::new(now);
+        let ports = ingest::Ports {
+            ledger: Arc::new(LocalLedger { coordinator: coordinator.clone(), clock: clock.clone() }),
+            inventory: inventory.clone(),
+            deep: deep.clone(),
+        };
+        let any = config.local_sources.iter().any(|folder| folder == "*");
+        let worker = Worker::new(
+            ports,
+            ingest::Settings {
+                folder: folder("tasks"),
+                clock,
+                bytes_in_memory_default: BYTES_IN_MEMORY_DEFAULT,
+                allowed_folders: if any { Vec::new() } else { config.local_sources.iter().map(Into::into).collect() },
+                fail_points,
+            },
+        );
+        let broker = Broker::new(
+            inventory.clone(),
+            query::Settings {
+                threads: config.query_threads,
+                queries_max: config.query_concurrent_max,
+                timeout_default: Duration::from_millis(config.query_timeout_ms),
+                timeout_max: Duration::from_millis(config.query_timeout_max_ms),
+                memory_bytes: config.query_memory_max_bytes as u64,
+                subquery_rows_max: SUBQUERY_ROWS_MAX,
+            },
+        );
+        let sql = Sql::new(broker.clone(), query_sql::Settings { push_down: true, plans_max: SQL_PLANS_MAX });
+        let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
+            .await
+            .with_context(|| format!("listening on {}:{}", config.host, config.port))?;
+        let address = listener.local_addr()?.to_string();
+        crate::metrics::describe();
+        let cycle = Duration::from_millis(config.cycle_ms);
+        let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::new(folder("segments"), deep)));
+        let app = Arc::new(App {
+            config,
+            address,
+            inventory,
+            broker,
+            sql,
+            coordinator,
+            worker,
+            historical,
+            metrics: crate::telemetry::metrics(),
+            ready: AtomicBool::new(false),
+            started,
+        });
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(serve(listener, app.clone(), stopping.clone()));
+        let keeping = tokio::spawn(keep_in_line(app.clone(), cycle, stopping));
+        while !app.ready.load(Ordering::Acquire) {
+            anyhow::ensure!(!keeping.is_finished(), "the node's loop ended at the start");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tracing::info!(address = %app.address, ms = started.elapsed().as_millis() as u64, "serving");
+        Ok(Node { app, stop, serving, keeping })
+    }
+
+    /// Ends requests, tasks and the catalog, in this order. What tasks read stays on disk for the next start.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(DRAIN, self.serving).await.is_err() {
+            tracing::warn!("requests were still being answered and are cut off");
+        }
+        self.keeping.await.context("the node's loop")?;
+        self.app.worker.shutdown().await?;
+        self.app.coordinator.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Marks what active supervisors feed: after a restart their rows are not all here yet.
+fn incomplete_until_caught_up(coordinator: &Coordinator) -> Vec<Change> {
+    let mark = |supervisor: coordinator::Supervisor| Change::Incomplete {
+        datasource: supervisor.spec.datasource,
+        owner: supervisor.spec.id,
+        intervals: vec![Interval::ETERNITY],
+    };
+    coordinator.supervisors().into_iter().filter(|s| !s.spec.suspended).map(mark).collect()
+}
+
+async fn serve(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let until = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, router(app)).tcp_nodelay(true).with_graceful_shutdown(until).await {
+        tracing::error!(%error, "the listener ended");
+    }
+}
+
+/// The loop of step 4. Nothing in it waits for anything but the catalog and the disks.
+async fn keep_in_line(app: Arc<App>, cycle: Duration, mut stopping: watch::Receiver<bool>) {
+    let mut changed = app.coordinator.watch();
+    let mut told = None;
+    while !*stopping.borrow() {
+        changed.mark_unchanged();
+        match beat(&app, &mut told).await {
+            Ok(true) => continue,
+            Ok(false) => app.ready.store(true, Ordering::Release),
+            // What was told may not have arrived.
+            Err(error) => {
+                told = None;
+                tracing::error!(%error, "the coordinator's cycle failed");
+            }
+        }
+        tokio::select! {
+            _ = changed.changed() => {}
+            _ = app.worker.changed() => {}
+            _ = tokio::time::sleep(cycle) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+/// One cycle and heartbeat; whether the orders changed what is served, so that it is worth telling at once. `told` is the
+/// inventory's generation that the coordinator knows.
+async fn beat(app: &App, told: &mut Option<u64>) -> coordinator::Result<bool> {
+    let now = now();
+    app.coordinator.cycle(now).await?;
+    let generation = app.inventory.generation();
+    let served = (*told != Some(generation)).then(|| Served {
+        published: app.inventory.published_ids(),
+        realtime: app.inventory.realtime().into_iter().map(|(id, _)| id).collect(),
+    });
+    let report = Report {
+        node: app.address.clone(),
+        served,
+        loading: Vec::new(),
+        broken: app.historical.take_broken(),
+        tasks: app.worker.reports().iter().map(|report| tasks::progress(report, now)).collect(),
+    };
+    let reply = app.coordinator.heartbeat(report, now).await?;
+    *told = Some(generation);
+    reply.recorded.iter().for_each(|task| app.worker.forget(task));
+    let (mut loads, mut drops) = (Vec::new(), Vec::new());
+    for command in reply.commands {
+        match command {
+            Command::StartTask { task } => app.worker.start(tasks::order(task)),
+            Command::StopTask { task, reason } => app.worker.stop(&task, tasks::reason(reason)),
+            Command::Load(meta) => loads.push(meta),
+            Command::Drop(id) => drops.push(id),
+        }
+    }
+    Ok(app.historical.carry_out(loads, drops).await)
+}
