@@ -1,1 +1,451 @@
-//! query/sql
+//! SQL: from the text of a statement to rows.
+//!
+//! 1. [`parse`] reads the text in Druid's dialect, with the `SET` statements before it.
+//! 2. [`rewrite`] turns Druid's idioms into what DataFusion plans, and settles time.
+//! 3. [`planner`] plans and optimises; [`leaves`] replaces the largest parts it can by native queries ([`lower`] says
+//!    expressions in the engine's words).
+//! 4. A [`plan::Plan`] is one leaf with a few steps over its rows, run directly, or a tree that DataFusion runs over
+//!    its leaves ([`run`]). It is kept by the text of the statement, as long as the tables have the same columns.
+//! 5. [`respond`] writes the rows in the format asked for.
+//!
+//! DataFusion is seen nowhere else. The clock comes in with the statement.
+
+mod aggregates;
+mod convert;
+mod dialect;
+pub mod error;
+mod explain;
+mod functions;
+mod leaves;
+mod lower;
+mod parse;
+mod plan;
+mod planner;
+mod respond;
+mod rewrite;
+mod run;
+mod system;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::{Result as DfResult, TableReference};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::TableSource;
+use futures::stream::{BoxStream, StreamExt};
+use query::{Broker, Principal, ResponseContext};
+use segment::schema::ValueType;
+use segment::time::Zone;
+use serde_json::{Map, Value as Json};
+
+pub use error::{Error, Result};
+pub use respond::{Format, ResultFormat};
+pub use rewrite::Parameter;
+pub use run::Batches;
+
+use leaves::Table;
+use plan::Plan;
+use planner::{Planner, Planners, Tables};
+use run::Run;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Off: tables are only scanned and DataFusion does the rest. For tests that compare both.
+    pub push_down: bool,
+    /// Plans that are kept for statements that come again.
+    pub plans_max: usize,
+}
+
+/// A statement and what came with it.
+#[derive(Debug, Clone, Default)]
+pub struct Statement {
+    pub text: String,
+    /// Values of the `?`, in their order.
+    pub parameters: Vec<Parameter>,
+    /// The query context; `SET` statements in the text go before it. `sqlQueryId` is what it can be cancelled by.
+    pub context: Map<String, Json>,
+    /// Milliseconds since 1970 that `CURRENT_TIMESTAMP` stands for, unless `sqlCurrentTimestamp` says otherwise.
+    pub now: i64,
+}
+
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlColumn {
+    pub name: String,
+    /// `LONG`, `STRING`, …
+    pub native_type: String,
+    /// `BIGINT`, `VARCHAR`, `TIMESTAMP`, …
+    pub sql_type: String,
+}
+
+/// Rows on their way. Dropping it ends the statement.
+pub struct SqlAnswer {
+    pub columns: Vec<SqlColumn>,
+    pub query_id: String,
+    pub context: ResponseContext,
+    pub batches: Batches,
+    zone: Zone,
+    stringify_arrays: bool,
+}
+
+impl fmt::Debug for SqlAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlAnswer")
+            .field("columns", &self.columns)
+            .field("query_id", &self.query_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqlAnswer {
+    /// The bytes of the response.
+    pub fn body(self, format: &Format) -> BoxStream<'static, Result<Vec<u8>>> {
+        respond::body(self.batches, self.columns, format.clone(), self.zone, self.stringify_arrays)
+    }
+}
+
+/// The SQL front end of a process.
+pub struct Sql {
+    broker: Arc<Broker>,
+    settings: Settings,
+    planners: Planners,
+    plans: Mutex<HashMap<String, Kept>>,
+    clock: AtomicU64,
+    running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
+}
+
+struct Kept {
+    prepared: Arc<Prepared>,
+    used: u64,
+}
+
+type Columns = Arc<Vec<(String, ValueType, bool)>>;
+
+/// A planned statement.
+struct Prepared {
+    overrides: Map<String, Json>,
+    zone: Zone,
+    explain: bool,
+    plan: Plan,
+    columns: Vec<SqlColumn>,
+    /// The tables as they were; with other columns the plan is void.
+    tables: Vec<(String, Columns)>,
+}
+
+impl Sql {
+    pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Sql> {
+        let planners = Planners::new(settings.push_down);
+        Arc::new(Sql {
+            broker,
+            settings,
+            planners,
+            plans: Mutex::default(),
+            clock: AtomicU64::new(0),
+            running: Arc::default(),
+        })
+    }
+
+    /// Runs a statement. What is missing of its tables is known when this returns, before the first row.
+    pub async fn run(&self, statement: &Statement, who: &Principal) -> Result<SqlAnswer> {
+        let prepared = self.prepared(statement, who)?;
+        let mut context = statement.context.clone();
+        context.extend(prepared.overrides.clone());
+        let query_id = match context.get("sqlQueryId").and_then(Json::as_str) {
+            Some(id) if !id.is_empty() => id.to_string(),
+            _ => format!("sql-{}-{}", statement.now, self.clock.fetch_add(1, Ordering::Relaxed)),
+        };
+        // Leaves are cancelled by the id of the statement.
+        context.insert("queryId".to_string(), query_id.clone().into());
+        let stringify_arrays = flag(&context, "sqlStringifyArrays").unwrap_or(true);
+        let registered = self.register(&query_id);
+        let run = Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone())?;
+        let answer = |columns: Vec<SqlColumn>, context: ResponseContext, batches: Batches| SqlAnswer {
+            columns,
+            query_id: query_id.clone(),
+            context,
+            batches,
+            zone: prepared.zone.clone(),
+            stringify_arrays,
+        };
+        if prepared.explain {
+            let names: Vec<String> = prepared.columns.iter().map(|column| column.name.clone()).collect();
+            let row = explain::explain(&prepared.plan, &names)?;
+            let columns = columns_of(row.schema_ref());
+            let batches = futures::stream::iter([Ok(row)]).boxed();
+            return Ok(answer(columns, ResponseContext::default(), batches));
+        }
+        let (batches, uncovered) = match &prepared.plan {
+            Plan::Direct { leaf: None, schema, steps } => {
+                let row = plan::one_row(schema.clone());
+                (plan::apply(futures::stream::iter([row]).boxed(), steps), Vec::new())
+            }
+            Plan::Direct { leaf: Some(leaf), schema, steps } => {
+                let (batches, uncovered) = run.leaf(leaf, schema.clone()).await?;
+                (held(plan::apply(batches, steps), registered), uncovered)
+            }
+            Plan::Tree(plan) => {
+                let run = Arc::new(run);
+                let planner = self.planners.of(&prepared.zone);
+                let rows = run.tree(&planner, plan).await?;
+                let uncovered = run.uncovered();
+                let batches = rows.map(|item| item.map_err(run::failed)).boxed();
+                (held(bounded(batches, run), registered), uncovered)
+            }
+        };
+        Ok(answer(prepared.columns.clone(), ResponseContext { uncovered }, batches))
+    }
+
+    /// Ends the statements of that id; whether there were any.
+    pub fn cancel(&self, query_id: &str) -> bool {
+        let ended = match lock(&self.running).get(query_id) {
+            Some(flags) => {
+                flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
+                true
+            }
+            None => false,
+        };
+        self.broker.cancel(query_id) || ended
+    }
+
+    /// The native queries that a statement becomes, in Druid's JSON.
+    pub fn explain(&self, statement: &Statement, who: &Principal) -> Result<Vec<Json>> {
+        let prepared = self.prepared(statement, who)?;
+        Ok(prepared.plan.leaves().iter().map(|leaf| leaf.json.clone()).collect())
+    }
+
+    /// The columns a statement would answer, without running it.
+    pub fn columns(&self, statement: &Statement, who: &Principal) -> Result<Vec<SqlColumn>> {
+        Ok(self.prepared(statement, who)?.columns.clone())
+    }
+
+    fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
+        let key = key_of(statement);
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let kept = lock(&self.plans).get_mut(&key).map(|kept| {
+            kept.used = now;
+            kept.prepared.clone()
+        });
+        if let Some(prepared) = kept
+            && prepared.tables.iter().all(|(name, columns)| {
+                self.broker.columns(name, who).is_some_and(|fresh| Arc::ptr_eq(&fresh, columns) || fresh == *columns)
+            })
+        {
+            return Ok(prepared);
+        }
+        let (prepared, keep) = self.prepare(statement, who)?;
+        let prepared = Arc::new(prepared);
+        if keep && self.settings.plans_max > 0 {
+            let mut plans = lock(&self.plans);
+            if plans.len() >= self.settings.plans_max
+                && !plans.contains_key(&key)
+                && let Some(oldest) = plans.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone())
+            {
+                plans.remove(&oldest);
+            }
+            plans.insert(key, Kept { prepared: prepared.clone(), used: now });
+        }
+        Ok(prepared)
+    }
+
+    fn prepare(&self, statement: &Statement, who: &Principal) -> Result<(Prepared, bool)> {
+        let mut parsed = parse::parse(&statement.text)?;
+        let overrides = std::mem::take(&mut parsed.context);
+        let explain = parsed.explain;
+        let get = |key: &str| overrides.get(key).or_else(|| statement.context.get(key)).filter(|json| !json.is_null());
+        let zone = match get("sqlTimeZone") {
+            None => Zone::Utc,
+            Some(Json::String(name)) => {
+                Zone::parse(name).map_err(|error| Error::invalid(format!("sqlTimeZone: {error}")))?
+            }
+            Some(_) => return Err(Error::invalid("sqlTimeZone is a string such as America/Los_Angeles")),
+        };
+        let now = match get("sqlCurrentTimestamp") {
+            None => statement.now,
+            Some(json) => json
+                .as_str()
+                .and_then(segment::time::parse_timestamp)
+                .or_else(|| json.as_i64())
+                .ok_or_else(|| Error::invalid("sqlCurrentTimestamp is an ISO 8601 timestamp"))?,
+        };
+        let outer_limit = match get("sqlOuterLimit") {
+            None => None,
+            Some(json) => {
+                let rows = json.as_i64().or_else(|| json.as_str().and_then(|text| text.trim().parse().ok()));
+                let rows = rows.ok_or_else(|| Error::invalid("sqlOuterLimit is a number of rows"))?;
+                usize::try_from(rows).ok()
+            }
+        };
+        let moment = rewrite::Moment { now, zone: &zone, parameters: &statement.parameters };
+        let momentary = rewrite::rewrite(&mut parsed, &moment)?;
+        let planner = self.planners.of(&zone);
+        let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
+        let logical = planner.plan(parsed.query, &seen, outer_limit)?;
+        let columns = columns_of(logical.schema().inner());
+        let plan = Plan::new(logical, &planner)?;
+        let keep = !momentary && !seen.system.load(Ordering::Relaxed);
+        let tables = seen.tables.into_inner().unwrap_or_default();
+        let tables = tables.into_iter().map(|(name, table)| (name, table.columns.clone())).collect();
+        Ok((Prepared { overrides, zone, explain, plan, columns, tables }, keep))
+    }
+
+    fn register(&self, query_id: &str) -> Registered {
+        let flag = Arc::new(AtomicBool::new(false));
+        lock(&self.running).entry(query_id.to_string()).or_default().push(flag.clone());
+        Registered { running: self.running.clone(), query_id: query_id.to_string(), flag }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn flag(context: &Map<String, Json>, key: &str) -> Option<bool> {
+    match context.get(key)? {
+        Json::Bool(flag) => Some(*flag),
+        Json::String(text) => Some(text.eq_ignore_ascii_case("true")),
+        _ => None,
+    }
+}
+
+/// What a plan depends on besides the tables.
+fn key_of(statement: &Statement) -> String {
+    let mut key = statement.text.clone();
+    for name in ["sqlTimeZone", "sqlOuterLimit"] {
+        key.push('\0');
+        if let Some(json) = statement.context.get(name) {
+            key.push_str(&json.to_string());
+        }
+    }
+    for parameter in &statement.parameters {
+        key.push('\0');
+        key.push_str(&parameter.sql_type);
+        key.push(' ');
+        key.push_str(&parameter.value.to_string());
+    }
+    key
+}
+
+/// Stands in the list of running statements until dropped.
+struct Registered {
+    running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
+    query_id: String,
+    flag: Arc<AtomicBool>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut running = lock(&self.running);
+        if let Some(flags) = running.get_mut(&self.query_id) {
+            flags.retain(|flag| !Arc::ptr_eq(flag, &self.flag));
+            if flags.is_empty() {
+                running.remove(&self.query_id);
+            }
+        }
+    }
+}
+
+/// Batches that keep the statement registered while they are read.
+fn held(batches: Batches, registered: Registered) -> Batches {
+    batches
+        .map(move |batch| {
+            let _running = &registered;
+            batch
+        })
+        .boxed()
+}
+
+/// Batches that end at the statement's deadline or when it is cancelled.
+fn bounded(batches: Batches, run: Arc<Run>) -> Batches {
+    futures::stream::unfold(Some((batches, run)), |state| async move {
+        let (mut batches, run) = state?;
+        let item = match run.check() {
+            Err(error) => Some(Err(error)),
+            Ok(()) => match tokio::time::timeout(run.remaining(), batches.next()).await {
+                Ok(item) => item,
+                Err(_) => Some(Err(Error::Timeout)),
+            },
+        };
+        match item? {
+            Ok(batch) => Some((Ok(batch), Some((batches, run)))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+/// Looks up tables for the planner and remembers them.
+struct Seen<'a> {
+    sql: &'a Sql,
+    who: &'a Principal,
+    tables: Mutex<Vec<(String, Arc<Table>)>>,
+    system: AtomicBool,
+}
+
+impl Tables for Seen<'_> {
+    fn table(&self, reference: &TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let refuse = |text: String| Err(DataFusionError::Plan(text));
+        if reference.schema() == Some(system::SCHEMA) {
+            self.system.store(true, Ordering::Relaxed);
+            return match system::table(reference.table(), &self.sql.broker, self.who) {
+                Some(table) => table,
+                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
+            };
+        }
+        let Some(name) = planner::datasource(reference) else {
+            return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
+        };
+        if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
+            return Ok(table.clone());
+        }
+        let Some(columns) = self.sql.broker.columns(name, self.who) else {
+            return refuse(format!("object '{name}' not found"));
+        };
+        let table = Arc::new(Table::new(name, columns, self.sql.settings.push_down));
+        lock(&self.tables).push((name.to_string(), table.clone()));
+        Ok(table)
+    }
+}
+
+/// The columns of an answer. A name that comes again gets a number, as Druid gives it.
+fn columns_of(schema: &Schema) -> Vec<SqlColumn> {
+    let mut columns: Vec<SqlColumn> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let (native_type, sql_type) = types_of(field.data_type(), field.metadata().get(leaves::NATIVE_TYPE));
+        let mut name = field.name().clone();
+        let mut nth = 0;
+        while columns.iter().any(|column| column.name == name) {
+            name = format!("{}{nth}", field.name());
+            nth += 1;
+        }
+        columns.push(SqlColumn { name, native_type, sql_type });
+    }
+    columns
+}
+
+fn types_of(data_type: &DataType, native: Option<&String>) -> (String, String) {
+    let (native_type, sql_type) = match data_type {
+        DataType::Int64 | DataType::UInt64 => ("LONG", "BIGINT"),
+        DataType::Boolean => ("LONG", "BOOLEAN"),
+        DataType::Timestamp(..) => ("LONG", "TIMESTAMP"),
+        DataType::Date32 | DataType::Date64 => ("LONG", "DATE"),
+        data_type if data_type.is_integer() => ("LONG", "INTEGER"),
+        DataType::Float32 | DataType::Float16 => ("FLOAT", "FLOAT"),
+        DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => ("DOUBLE", "DOUBLE"),
+        DataType::List(inner) => {
+            let (inner, _) = types_of(inner.data_type(), None);
+            return (format!("ARRAY<{inner}>"), "ARRAY".to_string());
+        }
+        DataType::Binary => return (native.cloned().unwrap_or_else(|| "COMPLEX".to_string()), "OTHER".to_string()),
+        _ => ("STRING", "VARCHAR"),
+    };
+    (native_type.to_string(), sql_type.to_string())
+}
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Sql>();
+    shared::<Planner>();
+};

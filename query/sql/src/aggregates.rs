@@ -1,0 +1,287 @@
+//! Druid's aggregates that DataFusion does not have. Native leaves run them in the engine; these accumulators serve
+//! where an aggregate stands over something else than a table (a join, another aggregate).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, TimestampMillisecondType};
+use datafusion::common::{Result as DfResult, ScalarValue, exec_err, plan_err};
+use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
+use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+
+use crate::convert::TIMESTAMP;
+
+/// All aggregates by SQL name, in lower case.
+pub fn all() -> HashMap<String, Arc<AggregateUDF>> {
+    let mut all = HashMap::new();
+    for (name, kind) in [
+        ("earliest_by", Kind::Earliest),
+        ("latest_by", Kind::Latest),
+        ("any_value", Kind::Any),
+        ("approx_count_distinct", Kind::CountDistinct),
+        ("approx_count_distinct_ds_hll", Kind::CountDistinct),
+        ("approx_count_distinct_builtin", Kind::CountDistinct),
+        ("approx_count_distinct_ds_theta", Kind::CountDistinct),
+        ("approx_quantile", Kind::Quantile),
+        ("approx_quantile_ds", Kind::Quantile),
+    ] {
+        let aggregate = Druid { name, kind, signature: Signature::user_defined(Volatility::Immutable) };
+        all.insert(name.to_string(), Arc::new(AggregateUDF::new_from_impl(aggregate)));
+    }
+    all
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Earliest,
+    Latest,
+    Any,
+    CountDistinct,
+    Quantile,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Druid {
+    name: &'static str,
+    kind: Kind,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Druid {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        Ok(match (self.kind, args.first()) {
+            (Kind::CountDistinct, _) => DataType::Int64,
+            (Kind::Quantile, _) => DataType::Float64,
+            (_, Some(first)) => first.clone(),
+            (_, None) => DataType::Null,
+        })
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> DfResult<Vec<DataType>> {
+        let wanted = match self.kind {
+            Kind::Earliest | Kind::Latest => 2..=3,
+            Kind::Any => 1..=3,
+            Kind::CountDistinct => 1..=3,
+            Kind::Quantile => 2..=3,
+        };
+        if !wanted.contains(&given.len()) {
+            return plan_err!(
+                "function {} takes {} to {} arguments, {} given",
+                self.name.to_ascii_uppercase(),
+                wanted.start(),
+                wanted.end(),
+                given.len()
+            );
+        }
+        Ok(given
+            .iter()
+            .enumerate()
+            .map(|(idx, given)| match (self.kind, idx) {
+                (Kind::Earliest | Kind::Latest, 1) => TIMESTAMP,
+                (Kind::Quantile, 0 | 1) => DataType::Float64,
+                (_, 0) => given.clone(),
+                (Kind::CountDistinct, 2) => DataType::Utf8,
+                _ => DataType::Int64,
+            })
+            .collect())
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        Ok(match self.kind {
+            Kind::Earliest | Kind::Latest => Box::new(ByTime {
+                last: self.kind == Kind::Latest,
+                time: None,
+                value: ScalarValue::try_from(args.return_type())?,
+            }),
+            Kind::Any => Box::new(AnyValue { value: ScalarValue::try_from(args.return_type())? }),
+            Kind::CountDistinct => {
+                let inner = approx_distinct_udaf();
+                let return_field = Arc::new(Field::new(args.name, DataType::UInt64, true));
+                let one = AccumulatorArgs {
+                    exprs: &args.exprs[..1],
+                    expr_fields: &args.expr_fields[..1],
+                    return_field,
+                    ..args
+                };
+                Box::new(Counted { inner: inner.accumulator(one)? })
+            }
+            Kind::Quantile => {
+                let two = AccumulatorArgs { exprs: &args.exprs[..2], expr_fields: &args.expr_fields[..2], ..args };
+                Box::new(FirstInputs { inner: approx_percentile_cont_udaf().accumulator(two)?, inputs: 1 })
+            }
+        })
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
+        Ok(match self.kind {
+            Kind::Earliest | Kind::Latest => vec![
+                Arc::new(Field::new(format!("{}[time]", args.name), TIMESTAMP, true)),
+                Arc::new(Field::new(format!("{}[value]", args.name), args.return_type().clone(), true)),
+            ],
+            Kind::Any => vec![Arc::new(Field::new(format!("{}[value]", args.name), args.return_type().clone(), true))],
+            Kind::CountDistinct => approx_distinct_udaf().state_fields(StateFieldsArgs {
+                input_fields: &args.input_fields[..1],
+                return_field: Arc::new(Field::new(args.name, DataType::UInt64, true)),
+                ..args
+            })?,
+            Kind::Quantile => approx_percentile_cont_udaf()
+                .state_fields(StateFieldsArgs { input_fields: &args.input_fields[..2], ..args })?,
+        })
+    }
+}
+
+/// The value at the smallest or largest time.
+#[derive(Debug)]
+struct ByTime {
+    last: bool,
+    time: Option<i64>,
+    value: ScalarValue,
+}
+
+impl ByTime {
+    fn fold(&mut self, values: &ArrayRef, times: &ArrayRef) -> DfResult<()> {
+        let Some(times) = times.as_primitive_opt::<TimestampMillisecondType>() else {
+            return exec_err!("times of EARLIEST and LATEST are timestamps");
+        };
+        let mut best: Option<(usize, i64)> = None;
+        for row in 0..times.len() {
+            if times.is_null(row) {
+                continue;
+            }
+            let time = times.value(row);
+            let known = best.map(|(_, time)| time).or(self.time);
+            let better = known.is_none_or(|known| if self.last { time >= known } else { time < known });
+            if better {
+                best = Some((row, time));
+            }
+        }
+        if let Some((row, time)) = best {
+            self.time = Some(time);
+            self.value = ScalarValue::try_from_array(values, row)?;
+        }
+        Ok(())
+    }
+}
+
+impl Accumulator for ByTime {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        self.fold(&values[0], &values[1])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.fold(&states[1], &states[0])
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        Ok(self.value.clone())
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        Ok(vec![ScalarValue::TimestampMillisecond(self.time, None), self.value.clone()])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.value.size()
+    }
+}
+
+/// The first value that is not null.
+#[derive(Debug)]
+struct AnyValue {
+    value: ScalarValue,
+}
+
+impl Accumulator for AnyValue {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        if self.value.is_null()
+            && let Some(row) = (0..values[0].len()).find(|row| !values[0].is_null(*row))
+        {
+            self.value = ScalarValue::try_from_array(&values[0], row)?;
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.update_batch(states)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        Ok(self.value.clone())
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        Ok(vec![self.value.clone()])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.value.size()
+    }
+}
+
+/// DataFusion's estimate, as the BIGINT that SQL promises.
+#[derive(Debug)]
+struct Counted {
+    inner: Box<dyn Accumulator>,
+}
+
+impl Accumulator for Counted {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        self.inner.update_batch(&values[..1])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        self.inner.evaluate()?.cast_to(&DataType::Int64)
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+}
+
+/// An accumulator that knows its later arguments as constants.
+#[derive(Debug)]
+struct FirstInputs {
+    inner: Box<dyn Accumulator>,
+    inputs: usize,
+}
+
+impl Accumulator for FirstInputs {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        self.inner.update_batch(&values[..self.inputs])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        self.inner.evaluate()
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+}

@@ -1,0 +1,186 @@
+//! Between the engine's blocks and Arrow arrays.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float32Array, Float64Array, Int64Array, StringBuilder,
+    TimestampMillisecondArray, new_null_array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use segment::block::{Block, Value};
+use segment::schema::ValueType;
+
+use crate::error::{Error, Result};
+
+/// The one type that instants have in plans: Druid's TIMESTAMP(3).
+pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
+
+/// The Arrow type of a column. Complex values travel as bytes.
+pub fn arrow_type(column: &str, value_type: &ValueType) -> DataType {
+    match value_type {
+        _ if column == segment::schema::TIME => TIMESTAMP,
+        ValueType::String => DataType::Utf8,
+        ValueType::Long => DataType::Int64,
+        ValueType::Float => DataType::Float32,
+        ValueType::Double => DataType::Float64,
+        ValueType::Complex(_) => DataType::Binary,
+    }
+}
+
+fn valid(nulls: Option<Vec<bool>>) -> Option<NullBuffer> {
+    nulls.map(|nulls| nulls.iter().map(|null| !null).collect::<Vec<bool>>().into())
+}
+
+/// A block as an array of the type that the plan expects there.
+pub fn array(block: Block, data_type: &DataType) -> Result<ArrayRef> {
+    Ok(match (block, data_type) {
+        (Block::Long { values, nulls }, DataType::Int64) => Arc::new(Int64Array::new(values.into(), valid(nulls))),
+        (Block::Long { values, nulls }, DataType::Timestamp(TimeUnit::Millisecond, None)) => {
+            Arc::new(TimestampMillisecondArray::new(values.into(), valid(nulls)))
+        }
+        (Block::Double { values, nulls }, DataType::Float64) => {
+            Arc::new(Float64Array::new(values.into(), valid(nulls)))
+        }
+        (Block::Text { values }, DataType::Utf8) => {
+            let bytes = values.iter().flatten().map(|text| text.len()).sum();
+            let mut builder = StringBuilder::with_capacity(values.len(), bytes);
+            values.iter().for_each(|value| builder.append_option(value.as_deref()));
+            Arc::new(builder.finish())
+        }
+        (block, DataType::Utf8) => {
+            let mut builder = StringBuilder::with_capacity(block.len(), block.len() * 8);
+            (0..block.len()).for_each(|row| builder.append_option(text(&block.value(row))));
+            Arc::new(builder.finish())
+        }
+        (block, DataType::Int64) => {
+            Arc::new((0..block.len()).map(|row| long(&block.value(row))).collect::<Int64Array>())
+        }
+        (block, DataType::Timestamp(TimeUnit::Millisecond, None)) => {
+            Arc::new((0..block.len()).map(|row| long(&block.value(row))).collect::<TimestampMillisecondArray>())
+        }
+        (block, DataType::Float64) => {
+            Arc::new((0..block.len()).map(|row| double(&block.value(row))).collect::<Float64Array>())
+        }
+        (block, DataType::Float32) => {
+            Arc::new((0..block.len()).map(|row| double(&block.value(row)).map(|v| v as f32)).collect::<Float32Array>())
+        }
+        (block, DataType::Boolean) => {
+            Arc::new((0..block.len()).map(|row| truth(&block.value(row))).collect::<BooleanArray>())
+        }
+        (block, DataType::Binary) => {
+            let mut builder = BinaryBuilder::new();
+            for row in 0..block.len() {
+                match block.value(row) {
+                    Value::Bytes(bytes) => builder.append_value(bytes),
+                    Value::Text(text) => builder.append_value(text.as_bytes()),
+                    _ => builder.append_null(),
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        (block, DataType::Null) => new_null_array(&DataType::Null, block.len()),
+        (_, other) => return Err(Error::Bug(format!("no block becomes an array of {other}"))),
+    })
+}
+
+/// The text of a value; a list (a multi-value string) becomes a JSON array.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Long(long) => Some(long.to_string()),
+        Value::Double(double) => Some(format!("{double:?}")),
+        Value::Text(text) => Some(text.to_string()),
+        Value::List(_) => Some(json(value).to_string()),
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null | Value::Bytes(_) => serde_json::Value::Null,
+        Value::Long(long) => (*long).into(),
+        Value::Double(double) => (*double).into(),
+        Value::Text(text) => text.as_ref().into(),
+        Value::List(values) => values.iter().map(json).collect(),
+    }
+}
+
+fn long(value: &Value) -> Option<i64> {
+    match value {
+        Value::Long(long) => Some(*long),
+        Value::Double(double) if double.is_finite() => Some(*double as i64),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn double(value: &Value) -> Option<f64> {
+    match value {
+        Value::Long(long) => Some(*long as f64),
+        Value::Double(double) => Some(*double),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Long(long) => Some(*long != 0),
+        Value::Double(double) => Some(*double != 0.0),
+        Value::Text(text) => Some(text.eq_ignore_ascii_case("true")),
+        _ => None,
+    }
+}
+
+fn nulls(array: &dyn Array) -> Option<Vec<bool>> {
+    match array.null_count() {
+        0 => None,
+        _ => Some((0..array.len()).map(|row| array.is_null(row)).collect()),
+    }
+}
+
+/// An array as a block that expressions compute on.
+pub fn block(array: &ArrayRef) -> Result<Block> {
+    Ok(match array.data_type() {
+        DataType::Int64 => {
+            Block::Long { values: array.as_primitive::<Int64Type>().values().to_vec(), nulls: nulls(array) }
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, None) => {
+            let values = array.as_primitive::<TimestampMillisecondType>().values().to_vec();
+            Block::Long { values, nulls: nulls(array) }
+        }
+        DataType::Float64 => {
+            Block::Double { values: array.as_primitive::<Float64Type>().values().to_vec(), nulls: nulls(array) }
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>().values().iter().map(|value| *value as f64).collect();
+            Block::Double { values, nulls: nulls(array) }
+        }
+        DataType::Utf8 => {
+            Block::Text { values: array.as_string::<i32>().iter().map(|value| value.map(Arc::from)).collect() }
+        }
+        DataType::Boolean => {
+            let values = array.as_boolean();
+            Block::Long {
+                values: (0..values.len()).map(|row| i64::from(!values.is_null(row) && values.value(row))).collect(),
+                nulls: nulls(array),
+            }
+        }
+        DataType::Null => Block::Any { values: vec![Value::Null; array.len()] },
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64 => block(&cast(array, &DataType::Int64).map_err(|error| Error::Bug(error.to_string()))?)?,
+        DataType::Utf8View | DataType::LargeUtf8 => {
+            block(&cast(array, &DataType::Utf8).map_err(|error| Error::Bug(error.to_string()))?)?
+        }
+        other => {
+            return Err(Error::Unsupported(format!("values of type {other} cannot be an argument of this function")));
+        }
+    })
+}

@@ -1,0 +1,400 @@
+//! Druid's scalar functions. Each is one line of [`FUNCTIONS`]: its SQL name and types, and how it is said in the
+//! native expression language. Native leaves push that text down; where DataFusion computes, the same text is evaluated
+//! by the same code ([`segment::expr`]), so both answers agree.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result as DfResult, ScalarValue, exec_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use segment::block::Block;
+use segment::expr::{Expr, Inputs};
+
+use crate::convert::{self, TIMESTAMP};
+
+/// A function of the SQL language.
+pub struct Definition {
+    pub name: &'static str,
+    /// A letter for each argument (T time, S string, L long, D double, N number, A any), those after `|` optional, the
+    /// last repeated as often as wanted if `*` follows.
+    args: &'static str,
+    /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double.
+    result: char,
+    native: Native,
+}
+
+enum Native {
+    /// The same arguments under this name.
+    Call(&'static str),
+    /// The text made from the arguments' texts.
+    Form(fn(&[String]) -> String),
+}
+
+use Native::{Call, Form};
+
+const fn f(name: &'static str, args: &'static str, result: char, native: Native) -> Definition {
+    Definition { name, args, result, native }
+}
+
+pub static FUNCTIONS: &[Definition] = &[
+    f("time_floor", "TS|TS", 'T', Call("timestamp_floor")),
+    f("time_ceil", "TS|TS", 'T', Call("timestamp_ceil")),
+    f("time_shift", "TSL|S", 'T', Call("timestamp_shift")),
+    f("time_extract", "TS|S", 'L', Call("timestamp_extract")),
+    f("time_parse", "S|SS", 'T', Call("timestamp_parse")),
+    f("time_format", "T|SS", 'S', Call("timestamp_format")),
+    f("timestampdiff", "STT", 'L', Form(timestamp_diff)),
+    f("concat", "A*", 'S', Call("concat")),
+    f("textcat", "SS", 'S', Call("concat")),
+    f("contains_string", "SS", 'B', Call("contains_string")),
+    f("icontains_string", "SS", 'B', Call("icontains_string")),
+    f("decode_base64_utf8", "S", 'S', Call("decode_base64_utf8")),
+    f("left", "SL", 'S', Call("left")),
+    f("right", "SL", 'S', Call("right")),
+    f("length", "S", 'L', Call("strlen")),
+    f("char_length", "S", 'L', Call("strlen")),
+    f("character_length", "S", 'L', Call("strlen")),
+    f("strlen", "S", 'L', Call("strlen")),
+    f("lower", "S", 'S', Call("lower")),
+    f("upper", "S", 'S', Call("upper")),
+    f("lpad", "SL|S", 'S', Form(|a| pad("lpad", a))),
+    f("rpad", "SL|S", 'S', Form(|a| pad("rpad", a))),
+    f("parse_long", "S|L", 'L', Call("parse_long")),
+    f("strpos", "SS", 'L', Form(|a| format!("(strpos({}, {}) + 1)", a[0], a[1]))),
+    f("regexp_extract", "SS|L", 'S', Call("regexp_extract")),
+    f("regexp_like", "SS", 'B', Call("regexp_like")),
+    f("regexp_replace", "SSS", 'S', Call("regexp_replace")),
+    f("replace", "SSS", 'S', Call("replace")),
+    f("repeat", "SL", 'S', Call("repeat")),
+    f("reverse", "S", 'S', Call("reverse")),
+    f("string_format", "SA*", 'S', Call("format")),
+    f("substring", "SL|L", 'S', Form(substring)),
+    f("substr", "SL|L", 'S', Form(substring)),
+    f("btrim", "S|S", 'S', Call("trim")),
+    f("trim", "S|S", 'S', Call("trim")),
+    f("ltrim", "S|S", 'S', Call("ltrim")),
+    f("rtrim", "S|S", 'S', Call("rtrim")),
+    f("abs", "N", 'N', Call("abs")),
+    f("ceil", "N", 'N', Call("ceil")),
+    f("ceiling", "N", 'N', Call("ceil")),
+    f("floor", "N", 'N', Call("floor")),
+    f("round", "N|L", 'N', Call("round")),
+    f("truncate", "N|L", 'N', Form(truncate)),
+    f("trunc", "N|L", 'N', Form(truncate)),
+    f("sign", "N", 'N', Call("signum")),
+    f("exp", "D", 'D', Call("exp")),
+    f("ln", "D", 'D', Call("log")),
+    f("log10", "D", 'D', Call("log10")),
+    f("sqrt", "D", 'D', Call("sqrt")),
+    f("power", "DD", 'D', Call("pow")),
+    f("pow", "DD", 'D', Call("pow")),
+    f("div", "NN", 'L', Form(|a| format!("div({}, {})", a[0], a[1]))),
+    f("safe_divide", "NN", 'N', Call("safe_divide")),
+    f("sin", "D", 'D', Call("sin")),
+    f("cos", "D", 'D', Call("cos")),
+    f("tan", "D", 'D', Call("tan")),
+    f("cot", "D", 'D', Call("cot")),
+    f("asin", "D", 'D', Call("asin")),
+    f("acos", "D", 'D', Call("acos")),
+    f("atan", "D", 'D', Call("atan")),
+    f("atan2", "DD", 'D', Call("atan2")),
+    f("degrees", "D", 'D', Call("todegrees")),
+    f("radians", "D", 'D', Call("toradians")),
+    f("bitwise_and", "LL", 'L', Call("bitwiseAnd")),
+    f("bitwise_or", "LL", 'L', Call("bitwiseOr")),
+    f("bitwise_xor", "LL", 'L', Call("bitwiseXor")),
+    f("bitwise_complement", "L", 'L', Call("bitwiseComplement")),
+    f("bitwise_shift_left", "LL", 'L', Call("bitwiseShiftLeft")),
+    f("bitwise_shift_right", "LL", 'L', Call("bitwiseShiftRight")),
+    f("bitwise_convert_double_to_long_bits", "D", 'L', Call("bitwiseConvertDoubleToLongBits")),
+    f("bitwise_convert_long_bits_to_double", "L", 'D', Call("bitwiseConvertLongBitsToDouble")),
+    f("human_readable_binary_byte_format", "L|L", 'S', Call("human_readable_binary_byte_format")),
+    f("human_readable_decimal_byte_format", "L|L", 'S', Call("human_readable_decimal_byte_format")),
+    f("human_readable_decimal_format", "L|L", 'S', Call("human_readable_decimal_format")),
+    f("ipv4_match", "AS", 'B', Call("ipv4_match")),
+    f("ipv4_parse", "A", 'L', Call("ipv4_parse")),
+    f("ipv4_stringify", "A", 'S', Call("ipv4_stringify")),
+    f("ipv6_match", "SS", 'B', Call("ipv6_match")),
+];
+
+fn pad(name: &str, args: &[String]) -> String {
+    format!("{name}({}, {}, {})", args[0], args[1], args.get(2).map_or("' '", String::as_str))
+}
+
+/// SQL counts characters from 1, the native function from 0.
+fn substring(args: &[String]) -> String {
+    let length = args.get(2).map_or("-1", String::as_str);
+    match args[1].parse::<i64>() {
+        Ok(start) => format!("substring({}, {}, {length})", args[0], start.max(1) - 1),
+        Err(_) => format!("substring({}, ({} - 1), {length})", args[0], args[1]),
+    }
+}
+
+fn truncate(args: &[String]) -> String {
+    match args.get(1) {
+        None => format!("cast(cast({}, 'LONG'), 'DOUBLE')", args[0]),
+        Some(digits) => {
+            format!("(cast(cast(({0} * pow(10, {digits})), 'LONG'), 'DOUBLE') / pow(10, {digits}))", args[0])
+        }
+    }
+}
+
+fn timestamp_diff(args: &[String]) -> String {
+    let (from, to) = (&args[1], &args[2]);
+    let millis = match args[0].trim_matches('\'') {
+        "SECOND" => 1_000,
+        "MINUTE" => 60_000,
+        "HOUR" => 3_600_000,
+        "DAY" => 86_400_000,
+        "WEEK" => 604_800_000,
+        unit => {
+            let months = match unit {
+                "MONTH" => 1,
+                "QUARTER" => 3,
+                "YEAR" => 12,
+                _ => return format!("({to} - {from})"),
+            };
+            // Whole months: the calendar's difference, less one if the last is not complete.
+            let apart = format!(
+                "(12 * (timestamp_extract({to}, 'YEAR') - timestamp_extract({from}, 'YEAR')) + \
+                 timestamp_extract({to}, 'MONTH') - timestamp_extract({from}, 'MONTH'))"
+            );
+            return format!(
+                "div(if({to} >= {from}, {apart} - (timestamp_shift({from}, 'P1M', {apart}) > {to}), \
+                 {apart} + (timestamp_shift({from}, 'P1M', {apart}) < {to})), {months})"
+            );
+        }
+    };
+    format!("div(({to} - {from}), {millis})")
+}
+
+impl Definition {
+    /// The call in the native expression language. `args` are the arguments' texts.
+    pub fn native(&self, args: &[String]) -> String {
+        // Trailing nulls of optional arguments say nothing.
+        let required = self.args.find('|').unwrap_or(usize::MAX);
+        let mut args = args;
+        while args.len() > required && args.last().is_some_and(|last| last == "null") {
+            args = &args[..args.len() - 1];
+        }
+        match &self.native {
+            Call(name) => format!("{name}({})", args.join(", ")),
+            Form(form) => form(args),
+        }
+    }
+
+    fn coerce(&self, given: &[DataType]) -> DfResult<Vec<DataType>> {
+        let letters: Vec<char> = self.args.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
+        let repeats = self.args.ends_with('*');
+        let least = match self.args.find('|') {
+            Some(bar) => bar,
+            None if repeats => letters.len() - 1,
+            None => letters.len(),
+        };
+        if given.len() < least || (!repeats && given.len() > letters.len()) {
+            let most = if repeats { "or more".to_string() } else { format!("to {}", letters.len()) };
+            return plan_err!(
+                "function {} takes {least} {most} arguments, {} given",
+                self.name.to_ascii_uppercase(),
+                given.len()
+            );
+        }
+        let letter = |idx: usize| *letters.get(idx).unwrap_or(letters.last().unwrap_or(&'A'));
+        Ok(given
+            .iter()
+            .enumerate()
+            .map(|(idx, given)| match letter(idx) {
+                'T' => TIMESTAMP,
+                'S' => DataType::Utf8,
+                'L' => DataType::Int64,
+                'D' => DataType::Float64,
+                'N' => match given {
+                    DataType::Float32 | DataType::Float64 | DataType::Utf8 | DataType::Decimal128(..) => {
+                        DataType::Float64
+                    }
+                    _ => DataType::Int64,
+                },
+                _ => match given {
+                    DataType::Timestamp(..) | DataType::Date32 => TIMESTAMP,
+                    DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => DataType::Float64,
+                    given if given.is_integer() => DataType::Int64,
+                    DataType::Boolean => DataType::Boolean,
+                    _ => DataType::Utf8,
+                },
+            })
+            .collect())
+    }
+
+    fn result(&self, args: &[DataType]) -> DataType {
+        match self.result {
+            'T' => TIMESTAMP,
+            'S' => DataType::Utf8,
+            'L' => DataType::Int64,
+            'B' => DataType::Boolean,
+            'N' if args.first().is_some_and(DataType::is_integer) && args.iter().all(DataType::is_integer) => {
+                DataType::Int64
+            }
+            _ => DataType::Float64,
+        }
+    }
+}
+
+/// The literal in the native expression language; `None` if it cannot be said there.
+pub fn literal(value: &ScalarValue) -> Option<String> {
+    Some(match value {
+        value if value.is_null() => "null".to_string(),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+            quote(text, '\'')
+        }
+        ScalarValue::Int64(Some(long)) => long_literal(*long),
+        ScalarValue::Int32(Some(long)) => long.to_string(),
+        ScalarValue::TimestampMillisecond(Some(millis), None) => long_literal(*millis),
+        ScalarValue::Float64(Some(double)) if double.is_finite() => format!("{double:?}"),
+        ScalarValue::Float32(Some(double)) if double.is_finite() => format!("{:?}", *double as f64),
+        ScalarValue::Boolean(Some(flag)) => i64::from(*flag).to_string(),
+        _ => return None,
+    })
+}
+
+fn long_literal(long: i64) -> String {
+    match long {
+        i64::MIN => "(-9223372036854775807 - 1)".to_string(),
+        long => long.to_string(),
+    }
+}
+
+/// A name or string with the escapes of the native expression language.
+pub fn quote(text: &str, mark: char) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(mark);
+    for ch in text.chars() {
+        match ch {
+            ch if ch == mark || ch == '\\' => {
+                out.push('\\');
+                out.push(ch);
+            }
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ch => out.push(ch),
+        }
+    }
+    out.push(mark);
+    out
+}
+
+/// All functions by SQL name, in lower case.
+pub fn all() -> HashMap<String, Arc<ScalarUDF>> {
+    FUNCTIONS
+        .iter()
+        .map(|definition| {
+            let signature = match definition.args {
+                "" => Signature::nullary(Volatility::Immutable),
+                _ => Signature::user_defined(Volatility::Immutable),
+            };
+            (definition.name.to_string(), Arc::new(ScalarUDF::new_from_impl(NativeFunction { definition, signature })))
+        })
+        .collect()
+}
+
+/// A definition as DataFusion sees it.
+pub struct NativeFunction {
+    pub definition: &'static Definition,
+    signature: Signature,
+}
+
+impl PartialEq for NativeFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition.name == other.definition.name
+    }
+}
+
+impl Eq for NativeFunction {}
+
+impl Hash for NativeFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.definition.name.hash(state);
+    }
+}
+
+impl std::fmt::Debug for NativeFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.definition.name)
+    }
+}
+
+impl ScalarUDFImpl for NativeFunction {
+    fn name(&self) -> &str {
+        self.definition.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        Ok(self.definition.result(args))
+    }
+
+    fn coerce_types(&self, args: &[DataType]) -> DfResult<Vec<DataType>> {
+        self.definition.coerce(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let mut texts = Vec::with_capacity(args.args.len());
+        let mut columns: Vec<Option<Block>> = Vec::with_capacity(args.args.len());
+        let mut scalar = true;
+        for (idx, arg) in args.args.iter().enumerate() {
+            let (text, column) = match arg {
+                ColumnarValue::Scalar(value) => match literal(value) {
+                    Some(text) => (text, None),
+                    None => {
+                        (format!("a{idx}"), Some(outside(convert::block(&value.to_array_of_size(args.number_rows)?))?))
+                    }
+                },
+                ColumnarValue::Array(array) => {
+                    scalar = false;
+                    (format!("a{idx}"), Some(outside(convert::block(array))?))
+                }
+            };
+            texts.push(text);
+            columns.push(column);
+        }
+        let text = self.definition.native(&texts);
+        let expr = match Expr::parse(&text) {
+            Ok(expr) => expr,
+            Err(error) => return exec_err!("function {}: {error}", self.definition.name.to_ascii_uppercase()),
+        };
+        let rows = if scalar { columns.iter().flatten().map(Block::len).next().unwrap_or(1) } else { args.number_rows };
+        let block = expr.block(&Args { columns, rows });
+        let result: ArrayRef = outside(convert::array(block, args.return_field.data_type()))?;
+        match scalar && !result.is_empty() {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)),
+            false => Ok(ColumnarValue::Array(result)),
+        }
+    }
+}
+
+fn outside<T>(result: crate::error::Result<T>) -> DfResult<T> {
+    result.map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
+struct Args {
+    columns: Vec<Option<Block>>,
+    rows: usize,
+}
+
+impl Inputs for Args {
+    fn column(&self, name: &str) -> Option<Block> {
+        let idx: usize = name.strip_prefix('a')?.parse().ok()?;
+        self.columns.get(idx)?.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.rows
+    }
+}

@@ -1,0 +1,189 @@
+//! Text to syntax tree: the `SET` statements and `EXPLAIN PLAN FOR` before a statement, the statement itself, and errors
+//! that say where.
+
+use datafusion::sql::sqlparser::ast::{Query, Statement as Tree};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use serde_json::{Map, Number, Value};
+
+use crate::dialect::Druid;
+use crate::error::{Error, Place, Result};
+
+/// Nesting that the parser follows before it gives up: deep enough for generated statements, shallow enough for the
+/// stack of a worker thread.
+const DEPTH_MAX: usize = 200;
+
+/// Longest statement taken. Generated statements with tens of thousands of listed values stay below it.
+pub const TEXT_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Debug)]
+pub struct Parsed {
+    /// What the `SET` statements said, which goes before the request's context.
+    pub context: Map<String, Value>,
+    pub explain: bool,
+    pub query: Box<Query>,
+    /// How many `?` there are; each became the placeholder `$n`, counted from 1.
+    pub placeholders: usize,
+}
+
+pub fn parse(text: &str) -> Result<Parsed> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "statement has {} bytes, more than the {TEXT_BYTES_MAX} taken; shorten it",
+            text.len()
+        )));
+    }
+    let mut tokens = Tokenizer::new(&Druid, text).tokenize_with_location().map_err(|error| {
+        let place = Place { token: String::new(), ..place_of(error.location) };
+        Error::Syntax { message: format!("{} at line {}, column {}", error.message, place.line, place.column), place }
+    })?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    while tokens.last().is_some_and(|token| token.token == Token::SemiColon) {
+        tokens.pop();
+    }
+    let mut rest = &tokens[..];
+    let mut context = Map::new();
+    while rest.first().is_some_and(|token| is_word(token, "SET")) {
+        let end = rest.iter().position(|token| token.token == Token::SemiColon).unwrap_or(rest.len());
+        let (name, value) = assignment(&rest[..end])?;
+        context.insert(name, value);
+        rest = &rest[(end + 1).min(rest.len())..];
+    }
+    let explain =
+        rest.len() >= 3 && is_word(&rest[0], "EXPLAIN") && is_word(&rest[1], "PLAN") && is_word(&rest[2], "FOR");
+    if explain {
+        rest = &rest[3..];
+    }
+    let Some(first) = rest.first() else {
+        return Err(Error::invalid("statement is empty; write a SELECT"));
+    };
+    if let Some(verb) = ["INSERT", "REPLACE"].into_iter().find(|verb| is_word(first, verb)) {
+        return Err(Error::Unsupported(format!("{verb} is not supported on this endpoint; post an ingestion task")));
+    }
+    let mut placeholders = 0;
+    let numbered: Vec<TokenWithSpan> = rest
+        .iter()
+        .cloned()
+        .map(|mut token| {
+            if token.token == Token::Placeholder("?".to_string()) {
+                placeholders += 1;
+                token.token = Token::Placeholder(format!("${placeholders}"));
+            }
+            token
+        })
+        .collect();
+    let mut parser = Parser::new(&Druid).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(numbered);
+    let tree = parser.parse_statement().map_err(|error| syntax(error, rest))?;
+    let left = parser.peek_token();
+    if left.token != Token::EOF {
+        let place = Place {
+            token: left.token.to_string(),
+            expected: "end of the statement".to_string(),
+            ..place_of(left.span.start)
+        };
+        let message = format!(
+            "received an unexpected token [{}] (line [{}], column [{}]), acceptable options: [end of the statement]",
+            place.token, place.line, place.column
+        );
+        return Err(Error::Syntax { message, place });
+    }
+    match tree {
+        Tree::Query(query) => Ok(Parsed { context, explain, query, placeholders }),
+        other => {
+            let text = other.to_string();
+            let verb = text.split_whitespace().next().unwrap_or_default();
+            Err(Error::Unsupported(format!("{verb} statements are not supported; write a SELECT")))
+        }
+    }
+}
+
+fn is_word(token: &TokenWithSpan, text: &str) -> bool {
+    matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
+}
+
+/// `SET name = literal`.
+fn assignment(tokens: &[TokenWithSpan]) -> Result<(String, Value)> {
+    let refuse = |at: usize, expected: &str| {
+        let found = tokens.get(at).or(tokens.last());
+        let token =
+            tokens.get(at).map(|token| token.token.to_string()).unwrap_or_else(|| "end of the statement".into());
+        let mut place = found.map(|token| place_of(token.span.start)).unwrap_or_default();
+        place.token = token;
+        place.expected = expected.to_string();
+        let message = format!(
+            "SET statement: received an unexpected token [{}] (line [{}], column [{}]), acceptable options: [{expected}]",
+            place.token, place.line, place.column
+        );
+        Error::Syntax { message, place }
+    };
+    let name = match tokens.get(1).map(|token| &token.token) {
+        Some(Token::Word(word)) => word.value.clone(),
+        _ => return Err(refuse(1, "name")),
+    };
+    if tokens.get(2).map(|token| &token.token) != Some(&Token::Eq) {
+        return Err(refuse(2, "="));
+    }
+    let negative = tokens.get(3).map(|token| &token.token) == Some(&Token::Minus);
+    let at = if negative { 4 } else { 3 };
+    let value = match tokens.get(at).map(|token| &token.token) {
+        Some(Token::Number(digits, _)) => {
+            let text = if negative { format!("-{digits}") } else { digits.clone() };
+            match (text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(long), _) => Value::from(long),
+                (_, Ok(double)) => Number::from_f64(double).map(Value::Number).ok_or_else(|| refuse(at, "number"))?,
+                _ => return Err(refuse(at, "number")),
+            }
+        }
+        Some(Token::SingleQuotedString(text)) if !negative => Value::String(text.clone()),
+        Some(Token::Word(word)) if !negative && word.value.eq_ignore_ascii_case("true") => Value::Bool(true),
+        Some(Token::Word(word)) if !negative && word.value.eq_ignore_ascii_case("false") => Value::Bool(false),
+        _ => return Err(refuse(at, "number, string, TRUE or FALSE")),
+    };
+    if tokens.len() > at + 1 {
+        return Err(refuse(at + 1, ";"));
+    }
+    Ok((name, value))
+}
+
+fn place_of(location: Location) -> Place {
+    Place { line: location.line, column: location.column, ..Place::default() }
+}
+
+/// The parser's errors are text: `Expected: x, found: y at Line: 1, Column: 8`. Taken apart, so that clients get the
+/// place in fields of its own.
+fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
+    let text = match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
+        ParserError::RecursionLimitExceeded => {
+            return Error::invalid(format!("statement nests more than {DEPTH_MAX} levels deep; flatten it"));
+        }
+    };
+    let mut place = Place::default();
+    let mut body = text.as_str();
+    if let Some((before, after)) = text.rsplit_once(" at Line: ") {
+        let mut numbers = after.split(|ch: char| !ch.is_ascii_digit()).filter(|part| !part.is_empty());
+        place.line = numbers.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        place.column = numbers.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        body = before;
+    }
+    if let Some((expected, found)) = body.split_once(", found: ") {
+        place.expected = expected.trim_start_matches("Expected: ").to_string();
+        place.token = found.to_string();
+    }
+    if place.line == 0
+        && let Some(last) = tokens.last()
+    {
+        let end = last.span.end;
+        place.line = end.line;
+        place.column = end.column;
+    }
+    let message = if place.expected.is_empty() {
+        format!("{body} (line [{}], column [{}])", place.line, place.column)
+    } else {
+        format!(
+            "received an unexpected token [{}] (line [{}], column [{}]), acceptable options: [{}]",
+            place.token, place.line, place.column, place.expected
+        )
+    };
+    Error::Syntax { message, place }
+}

@@ -1,0 +1,364 @@
+//! Syntax tree to plan: names and types as Druid has them, DataFusion's rules, then the leaves.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result as DfResult, ScalarValue, TableReference};
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, Operator,
+    ScalarUDF, TableSource, TryCast, WindowUDF, lit,
+};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Query, Statement as Tree};
+use segment::time::Zone;
+
+use crate::convert::TIMESTAMP;
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::leaves::Leaves;
+use crate::rewrite::instant_of;
+
+/// Everything a plan is made with except tables: built once a zone.
+pub struct Planner {
+    pub state: SessionState,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    types: Arc<dyn TypePlanner>,
+}
+
+/// What the planner asks for tables.
+pub trait Tables {
+    /// Errors say that the caller sees no such table.
+    fn table(&self, name: &TableReference) -> DfResult<Arc<dyn TableSource>>;
+}
+
+/// Nothing in DataFusion parallelises what is left above the leaves: the leaves use all threads already, and one
+/// partition keeps their order.
+const PARTITIONS: usize = 1;
+
+impl Planner {
+    pub fn new(zone: &Zone, push_down: bool) -> Planner {
+        let mut config = SessionConfig::new().with_target_partitions(PARTITIONS).with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.enable_ident_normalization = false;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.execution.collect_statistics = false;
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
+            .rules
+            .into_iter()
+            // It would hide a distinct count that the engine has, behind two aggregates.
+            .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
+            .chain([Arc::new(Leaves { push_down }) as Arc<dyn OptimizerRule + Send + Sync>])
+            .collect();
+        let functions = functions::all();
+        let mut analyzer = Analyzer::new().rules;
+        if let Some(format) = functions.get("time_format").cloned() {
+            analyzer.push(Arc::new(Casts { format }));
+        }
+        let mut builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_optimizer_rules(rules)
+            .with_analyzer_rules(analyzer);
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators { zone: zone.clone() })];
+        planners.extend(builder.expr_planners().iter().flatten().cloned());
+        let aggregate: Vec<Arc<AggregateUDF>> = crate::aggregates::all().into_values().collect();
+        builder.scalar_functions().get_or_insert_default().extend(functions.into_values());
+        builder.aggregate_functions().get_or_insert_default().extend(aggregate);
+        Planner { state: builder.build(), planners, types: Arc::new(Types) }
+    }
+
+    /// The optimised plan, and the names of its outputs as the statement gave them.
+    pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
+        let context = Names { planner: self, tables };
+        let options = ParserOptions::new()
+            .with_enable_ident_normalization(false)
+            .with_map_string_types_to_utf8view(false)
+            .with_default_null_ordering(NullOrdering::NullsMin);
+        let plan =
+            SqlToRel::new_with_options(&context, options).sql_statement_to_plan(Tree::Query(query)).map_err(invalid)?;
+        let plan = match outer_limit {
+            Some(rows) => {
+                LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
+            }
+            None => plan,
+        };
+        self.state.optimize(&plan).map_err(invalid)
+    }
+}
+
+/// What planning refuses is the statement's fault, in DataFusion's words without their wrapping.
+pub fn invalid(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::NotImplemented(text) => Error::Unsupported(format!("not supported: {text}")),
+        DataFusionError::Plan(text) => Error::Invalid(text),
+        DataFusionError::SchemaError(error, _) => Error::Invalid(error.to_string()),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => invalid(*inner),
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => invalid(inner),
+            Err(inner) => Error::Invalid(inner.to_string()),
+        },
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => invalid(errors.swap_remove(0)),
+        DataFusionError::Internal(text) => {
+            Error::Unsupported(format!("statement cannot be planned: {}", first_line(&text)))
+        }
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => Error::Invalid(inner.to_string()),
+        },
+        other => Error::Invalid(other.strip_backtrace()),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+struct Names<'a> {
+    planner: &'a Planner,
+    tables: &'a dyn Tables,
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        self.tables.table(&name)
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planner.planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(self.planner.types.clone())
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.planner.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.planner.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.planner.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.planner.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.planner.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.planner.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.planner.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Druid's types: one integer, one instant, decimals are doubles.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &SqlType) -> DfResult<Option<FieldRef>> {
+        let data_type = match sql_type {
+            SqlType::Timestamp(..) | SqlType::Datetime(_) | SqlType::Date => TIMESTAMP,
+            SqlType::TinyInt(_) | SqlType::SmallInt(_) | SqlType::Int(_) | SqlType::Integer(_) | SqlType::BigInt(_) => {
+                DataType::Int64
+            }
+            SqlType::Real
+            | SqlType::Double(_)
+            | SqlType::DoublePrecision
+            | SqlType::Decimal(_)
+            | SqlType::Numeric(_) => DataType::Float64,
+            SqlType::Float(_) => DataType::Float32,
+            SqlType::Varchar(_)
+            | SqlType::Char(_)
+            | SqlType::Character(_)
+            | SqlType::CharacterVarying(_)
+            | SqlType::CharVarying(_)
+            | SqlType::String(_)
+            | SqlType::Text => DataType::Utf8,
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(Field::new("", data_type, true))))
+    }
+}
+
+/// Operators whose meaning depends on Druid's rules: text compared with an instant is one, division by zero is null.
+#[derive(Debug)]
+struct Operators {
+    zone: Zone,
+}
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        let RawBinaryExpr { op, left, right } = raw;
+        let comparison = match op {
+            BinaryOperator::Eq => Some(Operator::Eq),
+            BinaryOperator::NotEq => Some(Operator::NotEq),
+            BinaryOperator::Lt => Some(Operator::Lt),
+            BinaryOperator::LtEq => Some(Operator::LtEq),
+            BinaryOperator::Gt => Some(Operator::Gt),
+            BinaryOperator::GtEq => Some(Operator::GtEq),
+            _ => None,
+        };
+        let instant = |text: &Expr, other: &Expr| -> DfResult<Option<Expr>> {
+            let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = text else { return Ok(None) };
+            match other.get_type(schema) {
+                Ok(DataType::Timestamp(..)) => {}
+                _ => return Ok(None),
+            }
+            match instant_of(text, &self.zone) {
+                Some(t) => Ok(Some(lit(ScalarValue::TimestampMillisecond(Some(t), None)))),
+                None => Err(DataFusionError::Plan(format!(
+                    "'{text}' is compared with a TIMESTAMP and is none; write it as yyyy-MM-dd HH:mm:ss"
+                ))),
+            }
+        };
+        if let Some(operator) = comparison {
+            if let Some(right) = instant(&right, &left)? {
+                return Ok(PlannerResult::Planned(binary(left, operator, right)));
+            }
+            if let Some(left) = instant(&left, &right)? {
+                return Ok(PlannerResult::Planned(binary(left, operator, right)));
+            }
+        }
+        let divides = match op {
+            BinaryOperator::Divide => Some(Operator::Divide),
+            BinaryOperator::Modulo => Some(Operator::Modulo),
+            _ => None,
+        };
+        let whole = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t.is_integer());
+        let safe = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Int64(Some(long)), _) if *long != 0);
+        if let Some(operator) = divides
+            && whole(&left)
+            && whole(&right)
+            && !safe(&right)
+        {
+            let zero = lit(0i64);
+            let right = datafusion::functions::core::expr_fn::nullif(right, zero);
+            return Ok(PlannerResult::Planned(binary(left, operator, right)));
+        }
+        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+    }
+}
+
+fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+/// Druid's casts: what does not parse is null, and an instant as text is `yyyy-MM-dd HH:mm:ss`.
+#[derive(Debug)]
+struct Casts {
+    format: Arc<ScalarUDF>,
+}
+
+impl AnalyzerRule for Casts {
+    fn name(&self) -> &str {
+        "druid_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let format = &self.format;
+        plan.transform_up_with_subqueries(|plan| {
+            if !has_casts(&plan) {
+                return Ok(Transformed::no(plan));
+            }
+            let schema = merge_schema(&plan.inputs());
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let changed = expr.transform_up(|expr| {
+                    let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
+                    let Ok(from) = inner.get_type(&schema) else { return Ok(Transformed::no(expr)) };
+                    let to = field.data_type();
+                    let texts = |t: &DataType| matches!(t, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
+                    if texts(&from) && !texts(to) && !matches!(inner.as_ref(), Expr::Literal(..)) {
+                        return Ok(Transformed::yes(Expr::TryCast(TryCast::new(inner.clone(), to.clone()))));
+                    }
+                    if matches!(from, DataType::Timestamp(..)) && texts(to) {
+                        let args =
+                            vec![inner.as_ref().clone(), lit("yyyy-MM-dd HH:mm:ss"), lit(ScalarValue::Utf8(None))];
+                        return Ok(Transformed::yes(format.call(args)));
+                    }
+                    Ok(Transformed::no(expr))
+                })?;
+                Ok(changed.update_data(|expr| name.restore(expr)))
+            })?
+            .map_data(|plan| plan.recompute_schema())
+        })
+        .map(|changed| changed.data)
+    }
+}
+
+fn has_casts(plan: &LogicalPlan) -> bool {
+    plan.expressions().iter().any(|expr| expr.exists(|part| Ok(matches!(part, Expr::Cast(_)))).unwrap_or(true))
+}
+
+/// The planner of a zone. Few zones are in use at once; beyond [`ZONES_MAX`] they are made anew.
+pub struct Planners {
+    push_down: bool,
+    utc: Arc<Planner>,
+    others: Mutex<HashMap<String, Arc<Planner>>>,
+}
+
+const ZONES_MAX: usize = 16;
+
+impl Planners {
+    pub fn new(push_down: bool) -> Planners {
+        Planners { push_down, utc: Arc::new(Planner::new(&Zone::Utc, push_down)), others: Mutex::default() }
+    }
+
+    pub fn of(&self, zone: &Zone) -> Arc<Planner> {
+        if zone.is_utc() {
+            return self.utc.clone();
+        }
+        let mut others = self.others.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if others.len() >= ZONES_MAX && !others.contains_key(zone.name()) {
+            others.clear();
+        }
+        others.entry(zone.name().to_string()).or_insert_with(|| Arc::new(Planner::new(zone, self.push_down))).clone()
+    }
+}
+
+/// The table that a name means: `name` or `druid.name`.
+pub fn datasource<'a>(name: &'a TableReference) -> Option<&'a str> {
+    match name {
+        TableReference::Bare { table } => Some(table),
+        TableReference::Partial { schema, table } if schema.as_ref() == "druid" => Some(table),
+        TableReference::Full { catalog, schema, table }
+            if catalog.as_ref() == "druid" && schema.as_ref() == "druid" =>
+        {
+            Some(table)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,539 @@
+//! The pass over the syntax tree that turns Druid's SQL into SQL that DataFusion plans.
+//!
+//! 1. `?` become literals of the types that the request gave them.
+//! 2. Time is settled here, while the zone is at hand: `TIMESTAMP '…'`, `FLOOR(t TO unit)`, `EXTRACT`, `DATE_TRUNC`,
+//!    `TIMESTAMPADD`, `CURRENT_TIMESTAMP` become `time_*` calls with explicit zones, or literals.
+//! 3. Names that differ (`MOD`, `NVL`, `LISTAGG`, …) and clauses that DataFusion lacks (`FETCH NEXT`) are put in its words.
+//! 4. Every output gets the name Druid gives it: `EXPR$n`, and `a0` for the second `a`.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
+};
+use segment::time::Zone;
+
+use crate::error::{Error, Result};
+use crate::parse::Parsed;
+
+/// A value for a `?`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// A SQL type name: `VARCHAR`, `BIGINT`, `TIMESTAMP`, …
+    pub sql_type: String,
+    pub value: serde_json::Value,
+}
+
+/// What the tree is rewritten for.
+pub struct Moment<'a> {
+    /// Milliseconds since 1970 that `CURRENT_TIMESTAMP` stands for.
+    pub now: i64,
+    /// Where clocks are that texts without an offset are read from.
+    pub zone: &'a Zone,
+    pub parameters: &'a [Parameter],
+}
+
+/// Rewrites the tree in place. Tells whether the result depends on the moment it is run (`CURRENT_TIMESTAMP`), so that
+/// its plan must not be kept.
+pub fn rewrite(parsed: &mut Parsed, moment: &Moment<'_>) -> Result<bool> {
+    if parsed.placeholders != moment.parameters.len() {
+        return Err(Error::invalid(format!(
+            "statement has {} parameter marks (?) and parameters has {} entries; give one for each",
+            parsed.placeholders,
+            moment.parameters.len()
+        )));
+    }
+    let mut rewriter = Rewriter { moment, momentary: false };
+    match parsed.query.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(rewriter.momentary),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    moment: &'a Moment<'a>,
+    momentary: bool,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Some(Fetch { with_ties, percent, quantity }) = query.fetch.take() {
+            if with_ties || percent {
+                return ControlFlow::Break(Error::Unsupported("FETCH takes a number of rows and ONLY".into()));
+            }
+            let limit = quantity.unwrap_or_else(|| number(1));
+            let offset = match query.limit_clause.take() {
+                Some(LimitClause::LimitOffset { offset, .. }) => offset,
+                _ => None,
+            };
+            query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
+            keys.retain(|key| !matches!(key, Expr::Tuple(parts) if parts.is_empty()));
+        }
+        name_outputs(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.expr(expr) {
+            Ok(Some(new)) => *expr = new,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `EXPR$n` for expressions without a name; a number after names that come again.
+fn name_outputs(items: &mut [SelectItem]) {
+    let mut taken: HashSet<String> = HashSet::new();
+    for (position, item) in items.iter_mut().enumerate() {
+        let name = match &*item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value.clone(),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                parts.last().map(|part| part.value.clone()).unwrap_or_default()
+            }
+            SelectItem::UnnamedExpr(_) => format!("EXPR${position}"),
+            SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+            _ => continue,
+        };
+        let mut unique = name.clone();
+        let mut nth = 0;
+        while !taken.insert(unique.clone()) {
+            unique = format!("{name}{nth}");
+            nth += 1;
+        }
+        let plain = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        if plain && unique == name {
+            continue;
+        }
+        let alias = Ident::with_quote('"', unique);
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+            SelectItem::ExprWithAlias { alias: old, .. } => *old = alias,
+            _ => {}
+        }
+    }
+}
+
+impl Rewriter<'_> {
+    /// The expression to put in place of one whose parts have been rewritten already.
+    fn expr(&mut self, expr: &mut Expr) -> Result<Option<Expr>> {
+        Ok(match expr {
+            Expr::Value(ValueWithSpan { value: Value::Placeholder(mark), .. }) => {
+                let nth: usize = mark.trim_start_matches('$').parse().unwrap_or(0);
+                let parameter = nth.checked_sub(1).and_then(|idx| self.moment.parameters.get(idx));
+                let parameter = parameter.ok_or_else(|| Error::invalid(format!("unknown parameter mark {mark}")))?;
+                Some(self.parameter(parameter, nth)?)
+            }
+            Expr::Value(ValueWithSpan { value: Value::UnicodeStringLiteral(text), .. }) => Some(text_literal(text)),
+            Expr::TypedString(typed) => {
+                let text = typed.value.clone().into_string().unwrap_or_default();
+                match &typed.data_type {
+                    DataType::Timestamp(..) | DataType::Datetime(_) => Some(self.instant(&text, "TIMESTAMP")?),
+                    DataType::Date => Some(self.instant(&text, "DATE")?),
+                    _ => None,
+                }
+            }
+            Expr::Cast { kind, expr: inner, data_type, format: None, .. } => match data_type {
+                DataType::Timestamp(..) | DataType::Datetime(_) => match literal_text(inner) {
+                    Some(text) if *kind != CastKind::TryCast => Some(self.instant(&text, "TIMESTAMP")?),
+                    _ => None,
+                },
+                DataType::Date => Some(match literal_text(inner) {
+                    Some(text) => self.instant(&text, "DATE")?,
+                    None => self.floor(as_timestamp(take(inner)), "P1D"),
+                }),
+                _ => None,
+            },
+            Expr::Floor { expr: inner, field: CeilFloorKind::DateTimeField(field) } => match field {
+                DateTimeField::NoDateTime => None,
+                field => {
+                    let period = period_of(&field.to_string())?;
+                    Some(self.floor(take(inner), period))
+                }
+            },
+            Expr::Ceil { expr: inner, field: CeilFloorKind::DateTimeField(field) } => match field {
+                DateTimeField::NoDateTime => None,
+                field => {
+                    let period = period_of(&field.to_string())?;
+                    let mut args = vec![take(inner), text_literal(period)];
+                    self.add_zone(&mut args, 3);
+                    Some(call("time_ceil", args))
+                }
+            },
+            Expr::Extract { field, expr: inner, .. } => {
+                let mut args = vec![take(inner), text_literal(&field.to_string().to_ascii_uppercase())];
+                self.add_zone(&mut args, 2);
+                Some(call("time_extract", args))
+            }
+            Expr::Position { expr: what, r#in } => Some(call("strpos", vec![take(r#in), take(what)])),
+            Expr::Substring { expr: text, substring_from, substring_for, .. } => {
+                let mut args = vec![take(text), substring_from.as_mut().map_or_else(|| number(1), take)];
+                args.extend(substring_for.as_mut().map(take));
+                Some(call("substring", args))
+            }
+            Expr::Between { expr: inner, negated, low, high } => {
+                let value = take(inner);
+                let both = binary(
+                    binary(value.clone(), BinaryOperator::GtEq, take(low)),
+                    BinaryOperator::And,
+                    binary(value, BinaryOperator::LtEq, take(high)),
+                );
+                Some(match negated {
+                    true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(both))) },
+                    false => Expr::Nested(Box::new(both)),
+                })
+            }
+            Expr::Function(function) => self.function(function)?,
+            _ => None,
+        })
+    }
+
+    fn function(&mut self, function: &mut Function) -> Result<Option<Expr>> {
+        let name = match function.name.0.as_slice() {
+            [ObjectNamePart::Identifier(ident)] => ident.value.to_ascii_lowercase(),
+            _ => return Ok(None),
+        };
+        if matches!(name.as_str(), "current_timestamp" | "localtimestamp" | "now") {
+            self.momentary = true;
+            return Ok(Some(instant_literal(self.moment.now)));
+        }
+        if name == "current_date" {
+            self.momentary = true;
+            return Ok(Some(self.floor(instant_literal(self.moment.now), "P1D")));
+        }
+        let FunctionArguments::List(FunctionArgumentList { args: list, duplicate_treatment, .. }) = &mut function.args
+        else {
+            return Ok(None);
+        };
+        // Aggregates: names and the size arguments that only bound Druid's buffers.
+        let keep = match name.as_str() {
+            "array_agg" | "array_concat_agg" => Some(1),
+            "string_agg" => Some(2),
+            "listagg" => {
+                rename(&mut function.name, "string_agg");
+                if list.len() == 1 {
+                    list.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text_literal(""))));
+                }
+                Some(2)
+            }
+            "variance" => {
+                rename(&mut function.name, "var_samp");
+                None
+            }
+            _ => None,
+        };
+        if let Some(keep) = keep {
+            list.truncate(keep);
+            return Ok(None);
+        }
+        if *duplicate_treatment == Some(DuplicateTreatment::Distinct) || function.over.is_some() {
+            return Ok(None);
+        }
+        let Some(mut args) = plain_args(list) else { return Ok(None) };
+        let exact = |count: usize, signature: &str| match args.len() == count {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "function {} takes {count} arguments, {} given; write {signature}",
+                name.to_ascii_uppercase(),
+                args.len()
+            ))),
+        };
+        Ok(match name.as_str() {
+            "time_floor" | "time_ceil" => {
+                self.add_zone(&mut args, 3);
+                Some(call(&name, args))
+            }
+            "time_shift" => {
+                self.add_zone(&mut args, 3);
+                Some(call(&name, args))
+            }
+            "time_extract" | "time_parse" | "time_format" => {
+                if name == "time_extract" && args.len() == 1 {
+                    args.push(text_literal("EPOCH"));
+                }
+                self.add_zone(&mut args, 2);
+                Some(call(&name, args))
+            }
+            "date_trunc" => {
+                exact(2, "DATE_TRUNC('unit', timestamp)")?;
+                let unit = literal_text(&args[0]).ok_or_else(|| {
+                    Error::invalid("DATE_TRUNC takes a literal unit such as 'day' as its first argument")
+                })?;
+                let period = period_of(&unit)?;
+                let time = args.swap_remove(1);
+                Some(self.floor(time, period))
+            }
+            "timestampadd" => {
+                exact(3, "TIMESTAMPADD(unit, count, timestamp)")?;
+                let period = period_of(&unit_name(&args[0])?)?;
+                let time = args.pop().unwrap_or_else(null);
+                let count = args.pop().unwrap_or_else(null);
+                let mut new = vec![time, text_literal(period), count];
+                self.add_zone(&mut new, 3);
+                Some(call("time_shift", new))
+            }
+            "timestampdiff" => {
+                exact(3, "TIMESTAMPDIFF(unit, from, to)")?;
+                let unit = unit_name(&args[0])?;
+                period_of(&unit)?;
+                args[0] = text_literal(&unit);
+                Some(call("timestampdiff", args))
+            }
+            "time_in_interval" => {
+                exact(2, "TIME_IN_INTERVAL(timestamp, 'start/end')")?;
+                let text = literal_text(&args[1])
+                    .ok_or_else(|| Error::invalid("TIME_IN_INTERVAL takes a literal ISO 8601 interval 'start/end'"))?;
+                let interval = segment::Interval::parse(&text).map_err(|error| Error::invalid(error.to_string()))?;
+                let time = args.swap_remove(0);
+                Some(Expr::Nested(Box::new(binary(
+                    binary(time.clone(), BinaryOperator::GtEq, instant_literal(interval.start)),
+                    BinaryOperator::And,
+                    binary(time, BinaryOperator::Lt, instant_literal(interval.end)),
+                ))))
+            }
+            "millis_to_timestamp" => {
+                exact(1, "MILLIS_TO_TIMESTAMP(millis)")?;
+                Some(as_timestamp(cast(args.swap_remove(0), DataType::BigInt(None))))
+            }
+            "timestamp_to_millis" => {
+                exact(1, "TIMESTAMP_TO_MILLIS(timestamp)")?;
+                Some(cast(as_timestamp(args.swap_remove(0)), DataType::BigInt(None)))
+            }
+            "mod" => {
+                exact(2, "MOD(x, y)")?;
+                let right = args.swap_remove(1);
+                let left = args.swap_remove(0);
+                Some(Expr::Nested(Box::new(binary(
+                    Expr::Nested(Box::new(left)),
+                    BinaryOperator::Modulo,
+                    Expr::Nested(Box::new(right)),
+                ))))
+            }
+            // The time that these go by is a column like any other from here on.
+            "earliest" | "latest" => {
+                let Some(value) = args.first() else {
+                    return Err(Error::invalid(format!("function {} takes an expression", name.to_ascii_uppercase())));
+                };
+                let time = Ident::with_quote('"', segment::schema::TIME);
+                let time = match value {
+                    Expr::CompoundIdentifier(parts) => {
+                        let mut parts = parts.clone();
+                        parts.pop();
+                        parts.push(time);
+                        Expr::CompoundIdentifier(parts)
+                    }
+                    _ => Expr::Identifier(time),
+                };
+                args.insert(1, time);
+                let mut new = call(&format!("{name}_by"), args);
+                if let Expr::Function(new) = &mut new {
+                    new.filter = function.filter.take();
+                }
+                Some(new)
+            }
+            "nvl" | "ifnull" => Some(call("coalesce", args)),
+            _ => None,
+        })
+    }
+
+    /// Appends `NULL`s up to the place of the zone argument, and the zone, where the statement gave none.
+    fn add_zone(&self, args: &mut Vec<Expr>, place: usize) {
+        if self.moment.zone.is_utc() || args.len() > place {
+            return;
+        }
+        args.resize(place, null());
+        args.push(text_literal(self.moment.zone.name()));
+    }
+
+    fn floor(&self, time: Expr, period: &str) -> Expr {
+        let mut args = vec![time, text_literal(period)];
+        self.add_zone(&mut args, 3);
+        call("time_floor", args)
+    }
+
+    /// A literal instant, read in the zone of the statement.
+    fn instant(&self, text: &str, what: &str) -> Result<Expr> {
+        let t = instant_of(text, self.moment.zone).ok_or_else(|| {
+            let form = if what == "DATE" { "yyyy-MM-dd" } else { "yyyy-MM-dd HH:mm:ss" };
+            Error::invalid(format!("illegal {what} literal '{text}': not in format '{form}'"))
+        })?;
+        Ok(instant_literal(t))
+    }
+
+    fn parameter(&self, parameter: &Parameter, nth: usize) -> Result<Expr> {
+        use serde_json::Value as Json;
+        let refuse = || {
+            Error::invalid(format!(
+                "parameter {nth} of type [{}] cannot take the value given; give one of that type",
+                parameter.sql_type
+            ))
+        };
+        if parameter.value.is_null() {
+            return Ok(null());
+        }
+        let long = || match &parameter.value {
+            Json::Number(number) => number.as_i64(),
+            Json::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        Ok(match parameter.sql_type.to_ascii_uppercase().as_str() {
+            "VARCHAR" | "CHAR" => match &parameter.value {
+                Json::String(text) => text_literal(text),
+                Json::Number(number) => text_literal(&number.to_string()),
+                Json::Bool(flag) => text_literal(&flag.to_string()),
+                _ => return Err(refuse()),
+            },
+            "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" => number(long().ok_or_else(refuse)?),
+            "FLOAT" | "REAL" | "DOUBLE" | "DECIMAL" => {
+                let double = match &parameter.value {
+                    Json::Number(number) => number.as_f64(),
+                    Json::String(text) => text.trim().parse().ok(),
+                    _ => None,
+                };
+                let double: f64 = double.filter(|double| double.is_finite()).ok_or_else(refuse)?;
+                cast(Expr::value(Value::Number(format!("{double:?}"), false)), DataType::Double(ExactNumberInfo::None))
+            }
+            "BOOLEAN" => match &parameter.value {
+                Json::Bool(flag) => Expr::value(Value::Boolean(*flag)),
+                Json::String(text) if text.eq_ignore_ascii_case("true") => Expr::value(Value::Boolean(true)),
+                Json::String(text) if text.eq_ignore_ascii_case("false") => Expr::value(Value::Boolean(false)),
+                _ => return Err(refuse()),
+            },
+            "TIMESTAMP" | "DATE" => match &parameter.value {
+                Json::Number(number) => instant_literal(number.as_i64().ok_or_else(refuse)?),
+                Json::String(text) => self.instant(text, "TIMESTAMP")?,
+                _ => return Err(refuse()),
+            },
+            other => {
+                return Err(Error::invalid(format!(
+                    "parameter {nth} has type [{other}]; use VARCHAR, BIGINT, INTEGER, DOUBLE, FLOAT, BOOLEAN, TIMESTAMP or DATE"
+                )));
+            }
+        })
+    }
+}
+
+/// `yyyy-MM-dd[ HH:mm:ss[.SSS]]` or ISO 8601; without an offset it is read in the zone.
+pub fn instant_of(text: &str, zone: &Zone) -> Option<i64> {
+    let text = text.trim();
+    // A year alone is an instant to ISO 8601 and a slip in SQL.
+    if !text.starts_with(|ch: char| ch.is_ascii_digit()) || !text.contains('-') {
+        return None;
+    }
+    segment::time::parse_timestamp_in(text, zone)
+}
+
+/// The ISO period of a time unit, in the names of `FLOOR(… TO …)` and `DATE_TRUNC`.
+fn period_of(unit: &str) -> Result<&'static str> {
+    Ok(match unit.to_ascii_lowercase().trim_end_matches('s') {
+        "millisecond" => "PT0.001S",
+        "second" => "PT1S",
+        "minute" => "PT1M",
+        "hour" => "PT1H",
+        "day" => "P1D",
+        "week" => "P1W",
+        "month" => "P1M",
+        "quarter" => "P3M",
+        "year" => "P1Y",
+        "decade" => "P10Y",
+        "century" | "centurie" => "P100Y",
+        "millennium" | "millenium" => "P1000Y",
+        _ => {
+            return Err(Error::invalid(format!(
+                "[{unit}] is not a time unit; use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR"
+            )));
+        }
+    })
+}
+
+/// The unit that is the first argument of `TIMESTAMPADD`: a word, which parses as a column, or a string.
+fn unit_name(expr: &Expr) -> Result<String> {
+    let name = match expr {
+        Expr::Identifier(ident) => Some(ident.value.clone()),
+        other => literal_text(other),
+    };
+    let name = name.ok_or_else(|| Error::invalid("the first argument is a time unit such as DAY"))?;
+    let upper = name.to_ascii_uppercase();
+    Ok(upper.strip_prefix("SQL_TSI_").unwrap_or(&upper).to_string())
+}
+
+fn plain_args(list: &[FunctionArg]) -> Option<Vec<Expr>> {
+    list.iter()
+        .map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn take(expr: &mut Box<Expr>) -> Expr {
+    std::mem::replace(expr.as_mut(), null())
+}
+
+fn null() -> Expr {
+    Expr::value(Value::Null)
+}
+
+fn number(value: i64) -> Expr {
+    Expr::value(Value::Number(value.to_string(), false))
+}
+
+fn text_literal(text: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(text.to_string()))
+}
+
+fn literal_text(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn instant_literal(t: i64) -> Expr {
+    as_timestamp(number(t))
+}
+
+fn as_timestamp(expr: Expr) -> Expr {
+    cast(expr, DataType::Timestamp(None, TimezoneInfo::None))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn rename(name: &mut ObjectName, to: &str) {
+    *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(to))]);
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

@@ -1,0 +1,363 @@
+//! Running a plan: leaves go to the broker, what stands above them to DataFusion, all within one budget.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use futures::future::try_join_all;
+use futures::stream::{BoxStream, StreamExt};
+use query::{Answer, Batch, Broker, Budget, Principal};
+use segment::Interval;
+use serde_json::{Map, Value as Json};
+
+use crate::convert;
+use crate::error::{Error, Result};
+use crate::leaves::{EmptyValue, Leaf, Node, leaf_of};
+use crate::planner::Planner;
+
+/// One statement at work.
+pub struct Run {
+    pub broker: Arc<Broker>,
+    pub who: Principal,
+    /// The context that each leaf's budget is read from.
+    pub context: Map<String, Json>,
+    pub started: Instant,
+    pub deadline: Duration,
+    pub cancelled: Arc<AtomicBool>,
+    pub memory_bytes: u64,
+    /// Answers of leaves that were begun before the rest of the plan, and what they said is missing.
+    begun: Mutex<HashMap<usize, Answer>>,
+    told: Mutex<Vec<Interval>>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+impl Run {
+    pub fn new(
+        broker: Arc<Broker>,
+        who: Principal,
+        context: Map<String, Json>,
+        cancelled: Arc<AtomicBool>,
+    ) -> Result<Run> {
+        let budget = Budget::from_context(&context, broker.settings())?;
+        Ok(Run {
+            broker,
+            who,
+            context,
+            started: Instant::now(),
+            deadline: budget.remaining(),
+            cancelled,
+            memory_bytes: budget.memory_limit(),
+            begun: Mutex::default(),
+            told: Mutex::default(),
+        })
+    }
+
+    /// Whether the statement may go on.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        if self.started.elapsed() > self.deadline {
+            return Err(Error::Timeout);
+        }
+        Ok(())
+    }
+
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_sub(self.started.elapsed())
+    }
+
+    /// What the answers so far said is missing.
+    pub fn uncovered(&self) -> Vec<Interval> {
+        Interval::merge(&lock(&self.told))
+    }
+
+    async fn ask(&self, leaf: &Leaf) -> Result<Answer> {
+        let budget = Budget::from_context(&self.context, self.broker.settings())?;
+        Ok(self.broker.answer(leaf.query.clone(), &self.who, budget).await?)
+    }
+
+    /// The rows of one leaf; the second value tells which intervals are not complete.
+    pub async fn leaf(&self, leaf: &Arc<Leaf>, schema: SchemaRef) -> Result<(Batches, Vec<Interval>)> {
+        if leaf.is_void() {
+            return Ok((void(leaf.clone(), schema), Vec::new()));
+        }
+        let answer = self.ask(leaf).await?;
+        let uncovered = answer.context.uncovered.clone();
+        Ok((rows(leaf.clone(), answer, schema), uncovered))
+    }
+
+    /// Runs a whole plan. What its leaves lack is known when this returns, before the first row.
+    pub async fn tree(self: &Arc<Self>, planner: &Planner, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        self.begin(plan).await?;
+        let physical =
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LeafPlanner { run: self.clone() })])
+                .create_physical_plan(plan, &planner.state)
+                .await
+                .map_err(failed)?;
+        let runtime = RuntimeEnv {
+            memory_pool: Arc::new(GreedyMemoryPool::new(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))),
+            ..planner.state.runtime_env().as_ref().clone()
+        };
+        let context = TaskContext::new(
+            None,
+            String::new(),
+            planner.state.config().clone(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            Arc::new(runtime),
+        );
+        execute_stream(physical, Arc::new(context)).map_err(failed)
+    }
+
+    /// Asks the leaves that answer whole, and the first that streams: more streams at once could wait for each other's
+    /// threads.
+    async fn begin(&self, plan: &LogicalPlan) -> Result<()> {
+        let mut leaves: Vec<Arc<Leaf>> = Vec::new();
+        let mut streams = 0;
+        plan.apply_with_subqueries(|node| {
+            if let Some(leaf) = leaf_of(node)
+                && !leaf.is_void()
+            {
+                let streaming = matches!(leaf.query, query::Query::Scan(_));
+                streams += usize::from(streaming);
+                if !streaming || streams == 1 {
+                    leaves.push(leaf.clone());
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(failed)?;
+        let answers = try_join_all(leaves.iter().map(|leaf| self.ask(leaf))).await?;
+        for (leaf, answer) in leaves.iter().zip(answers) {
+            lock(&self.told).extend(answer.context.uncovered.iter().copied());
+            lock(&self.begun).insert(Arc::as_ptr(leaf) as usize, answer);
+        }
+        Ok(())
+    }
+
+    /// A leaf inside a plan: begun already, or asked now. What it lacks must have been told before the first row.
+    async fn late(self: Arc<Self>, leaf: Arc<Leaf>, schema: SchemaRef) -> Result<Batches> {
+        if leaf.is_void() {
+            return Ok(void(leaf, schema));
+        }
+        let begun = lock(&self.begun).remove(&(Arc::as_ptr(&leaf) as usize));
+        let answer = match begun {
+            Some(answer) => answer,
+            None => self.ask(&leaf).await?,
+        };
+        let told = self.uncovered();
+        let known = |missing: &Interval| told.iter().any(|t| t.start <= missing.start && missing.end <= t.end);
+        if !answer.context.uncovered.iter().all(known) {
+            return Err(Error::Query(query::Error::Unavailable(
+                "rows became unavailable while the statement ran; run it again".into(),
+            )));
+        }
+        Ok(rows(leaf, answer, schema))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The answer over no rows: none, or the one row of a leaf without keys.
+fn void(leaf: Arc<Leaf>, schema: SchemaRef) -> Batches {
+    futures::stream::iter(empty_row(&leaf, schema).transpose()).boxed()
+}
+
+fn empty_row(leaf: &Leaf, schema: SchemaRef) -> Result<Option<RecordBatch>> {
+    let Some(values) = &leaf.empty_row else { return Ok(None) };
+    let columns = leaf
+        .outputs
+        .iter()
+        .zip(values)
+        .map(|(output, value)| match (value, &output.data_type) {
+            (EmptyValue::Zero, DataType::Int64) => Arc::new(Int64Array::from(vec![0])) as ArrayRef,
+            (_, data_type) => new_null_array(data_type, 1),
+        })
+        .collect();
+    batch(schema, columns, 1).map(Some)
+}
+
+fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+        .map_err(|error| Error::Bug(format!("a native answer does not fit its plan: {error}")))
+}
+
+fn rows(leaf: Arc<Leaf>, answer: Answer, schema: SchemaRef) -> Batches {
+    let mut any = false;
+    let (last_leaf, last_schema) = (leaf.clone(), schema.clone());
+    answer
+        .batches
+        .map(Some)
+        .chain(futures::stream::iter([None]))
+        .filter_map(move |item| {
+            let made = match item {
+                Some(Ok(native)) if native.table.rows == 0 => None,
+                Some(Ok(native)) => {
+                    any = true;
+                    Some(record_batch(&leaf, native, &schema))
+                }
+                Some(Err(error)) => {
+                    any = true;
+                    Some(Err(Error::Query(error)))
+                }
+                None if any => None,
+                None => empty_row(&last_leaf, last_schema.clone()).transpose(),
+            };
+            futures::future::ready(made)
+        })
+        .boxed()
+}
+
+fn record_batch(leaf: &Leaf, native: Batch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut table = native.table;
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(leaf.outputs.len());
+    for (idx, output) in leaf.outputs.iter().enumerate() {
+        let repeated = leaf.outputs[..idx].iter().position(|earlier| earlier.name == output.name);
+        if let Some(earlier) = repeated {
+            arrays.push(arrays[earlier].clone());
+            continue;
+        }
+        let found = table.columns.iter().position(|(name, ..)| *name == output.name);
+        arrays.push(match found {
+            Some(found) => {
+                let (_, _, block) = table.columns.swap_remove(found);
+                convert::array(block, &output.data_type)?
+            }
+            // A column that none of these segments has.
+            None => new_null_array(&output.data_type, table.rows),
+        });
+    }
+    batch(schema.clone(), arrays, table.rows)
+}
+
+/// What running refuses is seldom the statement's fault.
+pub fn failed(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => Error::Bug(inner.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(text) => Error::Busy(format!(
+            "the statement needs more memory than its budget: {}; narrow its interval, filter or keys",
+            text.lines().next().unwrap_or_default()
+        )),
+        DataFusionError::Execution(text) => Error::Invalid(text),
+        DataFusionError::ArrowError(error, _) => Error::Invalid(error.to_string()),
+        DataFusionError::Context(_, inner) => failed(*inner),
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => failed(inner),
+            Err(inner) => Error::Bug(inner.to_string()),
+        },
+        other => crate::planner::invalid(other),
+    }
+}
+
+struct LeafPlanner {
+    run: Arc<Run>,
+}
+
+#[async_trait]
+impl ExtensionPlanner for LeafPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        _physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn Session,
+        _planning: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(Node(leaf)) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
+        let schema = leaf.schema.inner().clone();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Some(Arc::new(LeafExec { run: self.run.clone(), leaf: leaf.clone(), properties: Arc::new(properties) })))
+    }
+}
+
+#[derive(Debug)]
+struct LeafExec {
+    run: Arc<Run>,
+    leaf: Arc<Leaf>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for LeafExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Native: {}", self.leaf.json)
+    }
+}
+
+impl ExecutionPlan for LeafExec {
+    fn name(&self) -> &str {
+        "LeafExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let schema = self.properties.eq_properties.schema().clone();
+        let late = self.run.clone().late(self.leaf.clone(), schema.clone());
+        let batches = futures::stream::once(late)
+            .map(|begun| match begun {
+                Ok(batches) => batches,
+                Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            })
+            .flatten()
+            .map(|item| item.map_err(|error| DataFusionError::External(Box::new(error))));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
