@@ -1,1 +1,122 @@
-//! coordinator
+//! What the cluster knows, and keeping it in line.
+//!
+//! The [`Coordinator`] keeps the catalog: which segments are published and used, how far every supervisor's stream is
+//! committed, which supervisors and tasks there are. Three kinds of callers come to it:
+//!
+//! - tasks [`allocate`](Coordinator::allocate) names for segments and [`publish`](Coordinator::publish) them, together
+//!   with the positions they reach, in one transaction;
+//! - nodes send a [`heartbeat`](Coordinator::heartbeat) and take orders from its answer: start and stop tasks, load and
+//!   drop segments;
+//! - people post supervisors and tasks, mark segments and ask how things stand.
+//!
+//! [`cycle`](Coordinator::cycle) brings what should be and what is together. It runs when [`watch`](Coordinator::watch)
+//! tells of a change, and now and then: nothing waits for its rhythm.
+//!
+//! ```no_run
+//! # async fn example() -> coordinator::Result<()> {
+//! let settings = coordinator::Settings {
+//!     tasks_max: 16, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000,
+//! };
+//! let coordinator = coordinator::Coordinator::open("catalog.db".as_ref(), settings).await?;
+//! let now = 1_767_225_600_000;
+//! coordinator.cycle(now).await?;
+//! let reply = coordinator.heartbeat(coordinator::Report { node: "n1".into(), ..Default::default() }, now).await?;
+//! for command in reply.commands { /* carry it out, report again */ }
+//! # Ok(()) }
+//! ```
+
+mod catalog;
+mod command;
+mod cycle;
+mod error;
+mod members;
+pub mod metrics;
+mod picture;
+mod plan;
+mod segments;
+mod supervisors;
+mod tasks;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, watch};
+
+pub use catalog::{Allocation, Positions, Publication, PublishMode, Published};
+pub use command::{Command, Condition, Phase, Reply, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
+pub use cycle::CycleReport;
+pub use error::{Error, Result};
+pub use segments::{LoadStatus, SegmentRow, Selection};
+pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
+pub use tasks::{TaskFilter, TaskStatus};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Tasks that run at once on all nodes; more wait as pending. Supervised tasks go first.
+    pub tasks_max: usize,
+    /// So many failures in a row of a supervisor's tasks make it unhealthy.
+    pub task_failures_max: u32,
+    /// A failed supervised task is followed by another after this long, doubled with each failure in a row …
+    pub restart_after_ms: i64,
+    /// … up to this.
+    pub restart_after_max_ms: i64,
+}
+
+/// Cheap to clone; clones are the same coordinator. One process at a time may open a catalog.
+#[derive(Clone)]
+pub struct Coordinator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    database: catalog::Database,
+    /// Held from before a write transaction begins until `picture` shows it, so that the picture is never older than
+    /// what a holder reads.
+    writing: Mutex<()>,
+    picture: RwLock<picture::Picture>,
+    changed: watch::Sender<u64>,
+}
+
+impl Coordinator {
+    /// Opens the catalog in an SQLite file, which is created if missing.
+    pub async fn open(file: &Path, settings: Settings) -> Result<Coordinator> {
+        let database = catalog::Database::open(file).await?;
+        let picture = picture::Picture::load(&mut *database.read().await?).await?;
+        let inner = Inner {
+            settings,
+            database,
+            writing: Mutex::new(()),
+            picture: RwLock::new(picture),
+            changed: watch::Sender::new(0),
+        };
+        Ok(Coordinator { inner: Arc::new(inner) })
+    }
+
+    /// Changes whenever a cycle or a heartbeat may have something to do.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Closes the catalog in good order. Nothing is lost without it.
+    pub async fn close(&self) {
+        self.inner.database.close().await;
+    }
+
+    fn wake(&self) {
+        self.inner.changed.send_modify(|number| *number += 1);
+    }
+
+    /// Runs a write to its end even if the caller goes away meanwhile: a transaction that was committed without its
+    /// change being shown in the picture would leave the two apart.
+    async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let done = match tokio::spawn(work).await {
+            Ok(done) => done,
+            Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
+            Err(stopped) => Err(Error::Store { what: "the process is stopping", source: Box::new(stopped) }),
+        };
+        self.wake();
+        done
+    }
+}

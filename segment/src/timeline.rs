@@ -213,6 +213,13 @@ impl<T: Clone> Timeline<T> {
         reached >= interval.end && !interval.is_empty()
     }
 
+    /// The segments whose intervals overlap `within`, visible or not, each with the core of its set as it was given.
+    pub fn overlaps(&self, within: Interval) -> impl Iterator<Item = (&SegmentId, u32, &T)> {
+        self.overlapping(within)
+            .flat_map(|(_, _, set)| set.partitions.values())
+            .map(|entry| (&entry.id, entry.core, &entry.item))
+    }
+
     /// The intervals and versions of the sets that overlap `within`, visible or not.
     pub fn sets(&self, within: Interval) -> Vec<(Interval, &str)> {
         self.overlapping(within).map(|(interval, version, _)| (interval, version)).collect()

@@ -1,0 +1,84 @@
+//! The catalog: segments, positions, supervisors and tasks in one small store. All SQL of this crate is in this folder.
+
+mod allocate;
+mod database;
+pub(crate) mod documents;
+mod publish;
+pub(crate) mod rows;
+pub(crate) mod tasks;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use segment::{Interval, SegmentId, SegmentMeta};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use database::Database;
+pub(crate) use documents::SupervisorRow;
+pub(crate) use rows::SegmentRecord;
+pub(crate) use tasks::TaskRow;
+
+/// Next offset to read by partition. The coordinator compares keys and offsets and gives them no meaning; ingestion
+/// writes keys as `topic:partition`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Positions(pub BTreeMap<String, i64>);
+
+impl fmt::Display for Positions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        f.write_str("{")?;
+        for (key, offset) in &self.0 {
+            write!(f, "{separator}{key}={offset}")?;
+            separator = ", ";
+        }
+        f.write_str("}")
+    }
+}
+
+/// A wish for a segment's name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    pub datasource: String,
+    /// Names the rows: allocations of the same sequence are repeatable.
+    pub sequence: String,
+    /// The chunk of time that the rows fall in by the task's own granularity.
+    pub interval: Interval,
+    /// The how-many-th segment of this sequence and interval.
+    pub index: u32,
+    /// A version newer than any there is (batch replace), else the version in force is joined.
+    pub fresh_version: bool,
+    /// The time of the row that needs the segment; by default the start of the interval.
+    pub at: Option<i64>,
+}
+
+/// Segments that were pushed, and the positions they reach.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub task: String,
+    /// Whose positions are compared and set; `None` for batch tasks, which have none.
+    pub supervisor: Option<String>,
+    pub datasource: String,
+    pub segments: Vec<SegmentMeta>,
+    /// Only these partitions are compared. One that was never committed passes.
+    pub from: Positions,
+    pub to: Positions,
+    pub mode: PublishMode,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PublishMode {
+    /// Beside what is there.
+    Append,
+    /// Instead of everything older within these intervals.
+    Replace { intervals: Vec<Interval> },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Published {
+    /// The segments as they are now on record, in the order given.
+    Committed(Vec<SegmentMeta>),
+    /// Nothing was changed, as newer versions hide what these names stand for. To be published again under these, in
+    /// the order given; they are reserved.
+    Renamed(Vec<SegmentId>),
+}

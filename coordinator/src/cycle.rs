@@ -1,0 +1,140 @@
+//! The conductor: looks at the picture, lets the planners say what is missing, and puts it on record. Nodes hear of it
+//! with their next heartbeat.
+//!
+//! 1. Supervisors: tasks to create and to stop.
+//! 2. Segments that are overshadowed, once all that hides them is served, go out of use.
+
+use segment::SegmentId;
+use tracing::info;
+
+use crate::Coordinator;
+use crate::catalog::{TaskRow, documents, rows, tasks};
+use crate::error::Result;
+use crate::metrics;
+use crate::picture::{LiveTask, Picture};
+use crate::plan::supervisors::{self, Action};
+
+/// What a cycle did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CycleReport {
+    pub tasks_created: usize,
+    pub tasks_stopped: usize,
+    pub segments_retired: usize,
+    /// When another cycle has something to do even if nothing changes until then.
+    pub again_at: Option<i64>,
+}
+
+impl Coordinator {
+    /// Brings what should be and what is on record together. Cheap when there is nothing to do.
+    pub async fn cycle(&self, now: i64) -> Result<CycleReport> {
+        let this = self.clone();
+        let report = self.detached(async move { this.cycle_now(now).await }).await?;
+        if report.tasks_created + report.tasks_stopped + report.segments_retired > 0 {
+            self.wake();
+        }
+        Ok(report)
+    }
+
+    async fn cycle_now(&self, now: i64) -> Result<CycleReport> {
+        let _writing = self.inner.writing.lock().await;
+        self.settle_failures(now);
+        let (plan, hidden) = {
+            let picture = self.inner.picture.read();
+            metrics::record(&picture);
+            (supervisors::plan(&picture, &self.inner.settings, now), hidden_for_good(&picture))
+        };
+        let mut report = CycleReport { again_at: plan.again_at, ..CycleReport::default() };
+        if plan.actions.is_empty() && hidden.is_empty() {
+            return Ok(report);
+        }
+
+        let mut store = self.inner.database.begin().await?;
+        for action in &plan.actions {
+            match action {
+                Action::Create(record) => tasks::insert(&mut store, &TaskRow::new(record.clone(), now)).await?,
+                Action::Stop { task, reason } => tasks::set_stop(&mut store, task, *reason).await?,
+            }
+        }
+        let launched = self.launched(&plan.actions);
+        for row in &launched {
+            documents::put(&mut store, row).await?;
+        }
+        for id in &hidden {
+            rows::set_used(&mut store, &id.to_string(), false, now).await?;
+        }
+        store.commit().await?;
+
+        let mut picture = self.inner.picture.write();
+        for row in launched {
+            if let Some(entry) = picture.supervisors.get_mut(&row.spec.id) {
+                entry.row = row;
+            }
+        }
+        for action in plan.actions {
+            match action {
+                Action::Create(record) => {
+                    info!(task = record.id, supervisor = record.supervisor, group = record.group, "task created");
+                    report.tasks_created += 1;
+                    picture.tasks.insert(record.id.clone(), LiveTask::from(TaskRow::new(record, now)));
+                }
+                Action::Stop { task, reason } => {
+                    info!(task, ?reason, "task told to stop");
+                    report.tasks_stopped += 1;
+                    if let Some(task) = picture.tasks.get_mut(&task) {
+                        task.stop = Some(reason);
+                    }
+                }
+            }
+        }
+        report.segments_retired = hidden.len();
+        picture.retire(&hidden);
+        Ok(report)
+    }
+
+    /// Supervisors whose count of tasks ever made grows.
+    fn launched(&self, actions: &[Action]) -> Vec<crate::catalog::SupervisorRow> {
+        let picture = self.inner.picture.read();
+        let mut rows = Vec::new();
+        for entry in picture.supervisors.values() {
+            let id = Some(&entry.row.spec.id);
+            let made = actions
+                .iter()
+                .filter(|action| matches!(action, Action::Create(record) if record.supervisor.as_ref() == id))
+                .count();
+            if made > 0 {
+                let mut row = entry.row.clone();
+                row.launches += made as i64;
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    /// A task that stood healthy for as long as the longest wait ends its group's row of failures.
+    fn settle_failures(&self, now: i64) {
+        let mut picture = self.inner.picture.write();
+        let mut settled: Vec<(String, u32)> = Vec::new();
+        for task in picture.tasks.values().filter(|task| task.is_healthy() || task.published) {
+            let ran_long = task
+                .started_at
+                .is_some_and(|since| now.saturating_sub(since) >= self.inner.settings.restart_after_max_ms);
+            if let (Some(supervisor), true) = (&task.record.supervisor, ran_long || task.published) {
+                settled.push((supervisor.clone(), task.record.group));
+            }
+        }
+        for (supervisor, group) in settled {
+            if let Some(entry) = picture.supervisors.get_mut(&supervisor) {
+                entry.failures.remove(&group);
+            }
+        }
+    }
+}
+
+/// Overshadowed segments whose interval is served without them.
+fn hidden_for_good(picture: &Picture) -> Vec<SegmentId> {
+    let mut hidden = Vec::new();
+    for timeline in picture.segments.values() {
+        hidden.extend(timeline.overshadowed().into_iter().filter(|id| picture.is_settled(id)));
+    }
+    hidden
+}

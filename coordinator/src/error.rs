@@ -1,0 +1,37 @@
+//! What can go wrong between the coordinator and those who ask it.
+
+use segment::Kind;
+
+use crate::catalog::Positions;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is wrong. The text names the field and the fix.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    /// The task works from positions that are not the committed ones (another task published, or they were reset).
+    /// Nothing was changed.
+    #[error("{reason}; committed positions of supervisor {supervisor} are {committed}")]
+    Stale { supervisor: String, reason: String, committed: Positions },
+    /// The metadata store does not answer or refuses; the operation may be repeated.
+    #[error("metadata store: {what}: {source}")]
+    Store { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The metadata store holds something that was not written by this program.
+    #[error("metadata store: {0}")]
+    Corrupt(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Invalid(_) | Error::Stale { .. } => Kind::Invalid,
+            Error::NotFound(_) => Kind::NotFound,
+            Error::Store { .. } => Kind::Unavailable,
+            Error::Corrupt(_) => Kind::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Pure planners: from the picture to what should be done. They neither read the clock nor change anything.
+
+pub(crate) mod placement;
+pub(crate) mod supervisors;

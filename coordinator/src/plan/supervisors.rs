@@ -1,0 +1,95 @@
+//! Which tasks a supervisor should have: one for each group of partitions, all of its newest generation.
+//!
+//! A group's next task is made only when its last one has ended, for both would start from the same positions. After a
+//! failure it waits, twice as long with every failure in a row.
+
+use crate::Settings;
+use crate::command::{StopReason, TaskRecord};
+use crate::picture::{Failures, Picture, SupervisorEntry};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Create(TaskRecord),
+    Stop { task: String, reason: StopReason },
+}
+
+pub(crate) struct Plan {
+    pub actions: Vec<Action>,
+    /// When there is something to do although nothing changes until then.
+    pub again_at: Option<i64>,
+}
+
+pub(crate) fn plan(picture: &Picture, settings: &Settings, now: i64) -> Plan {
+    let mut plan = Plan { actions: Vec::new(), again_at: None };
+    for entry in picture.supervisors.values() {
+        if entry.row.spec.suspended {
+            stop_all(picture, entry, StopReason::Suspend, &mut plan.actions);
+        } else {
+            keep_running(picture, settings, entry, now, &mut plan);
+        }
+    }
+    for task in picture.tasks.values() {
+        let is_left_over = task.record.supervisor.as_ref().is_some_and(|id| !picture.supervisors.contains_key(id));
+        if is_left_over && task.stop.is_none() {
+            plan.actions.push(Action::Stop { task: task.record.id.clone(), reason: StopReason::Terminate });
+        }
+    }
+    plan
+}
+
+fn stop_all(picture: &Picture, entry: &SupervisorEntry, reason: StopReason, actions: &mut Vec<Action>) {
+    for task in picture.tasks_of(&entry.row.spec.id).filter(|task| task.stop.is_none()) {
+        actions.push(Action::Stop { task: task.record.id.clone(), reason });
+    }
+}
+
+fn keep_running(picture: &Picture, settings: &Settings, entry: &SupervisorEntry, now: i64, plan: &mut Plan) {
+    let row = &entry.row;
+    let mut is_old_left = false;
+    for task in picture.tasks_of(&row.spec.id).filter(|task| task.record.generation != row.generation) {
+        is_old_left = true;
+        if task.stop.is_none() {
+            plan.actions.push(Action::Stop { task: task.record.id.clone(), reason: StopReason::Replace });
+        }
+    }
+    if is_old_left {
+        return;
+    }
+    let mut launches = row.launches;
+    for group in 0..row.spec.task_count {
+        if picture.tasks_of(&row.spec.id).any(|task| task.record.group == group) {
+            continue;
+        }
+        if let Some(retry_at) = entry.failures.get(&group).map(|failures| retry_at(failures, settings)) {
+            if retry_at > now {
+                plan.again_at = Some(plan.again_at.map_or(retry_at, |earlier| earlier.min(retry_at)));
+                continue;
+            }
+        }
+        launches += 1;
+        plan.actions.push(Action::Create(record(entry, group, launches, now)));
+    }
+}
+
+fn record(entry: &SupervisorEntry, group: u32, launch: i64, now: i64) -> TaskRecord {
+    let row = &entry.row;
+    let kind = format!("index_{}", row.spec.kind);
+    TaskRecord {
+        id: format!("{kind}_{}_{group}_{launch}", row.spec.id),
+        group_id: format!("{kind}_{}", row.spec.id),
+        datasource: row.spec.datasource.clone(),
+        kind,
+        supervisor: Some(row.spec.id.clone()),
+        document: row.spec.document.clone(),
+        group,
+        groups: row.spec.task_count,
+        generation: row.generation,
+        created_at: now,
+    }
+}
+
+fn retry_at(failures: &Failures, settings: &Settings) -> i64 {
+    let doublings = failures.in_a_row.saturating_sub(1).min(30);
+    let wait = settings.restart_after_ms.saturating_mul(1 << doublings).min(settings.restart_after_max_ms);
+    failures.last_at.saturating_add(wait)
+}

@@ -1,0 +1,166 @@
+//! Tasks as people see them: created, listed, stopped.
+
+use segment::Interval;
+use serde_json::Value;
+use tracing::info;
+
+use crate::Coordinator;
+use crate::catalog::{TaskRow, tasks};
+use crate::command::{StopReason, TaskProgress, TaskRecord, TaskState};
+use crate::error::{Error, Result};
+use crate::picture::LiveTask;
+
+/// How a task stands.
+#[derive(Debug, Clone)]
+pub struct TaskStatus {
+    pub record: TaskRecord,
+    pub state: TaskState,
+    pub created_at: i64,
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it was told to stop for.
+    pub stop: Option<StopReason>,
+    /// What it last told of itself, while it runs.
+    pub progress: Option<TaskProgress>,
+}
+
+/// Which tasks to list; by default all.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// Any of these; empty means any.
+    pub states: Vec<TaskState>,
+    pub datasource: Option<String>,
+    pub kind: Option<String>,
+    pub created: Option<Interval>,
+    pub max: Option<usize>,
+}
+
+impl Coordinator {
+    /// Takes a task in; a node gets it with a heartbeat, when there is room.
+    pub async fn create_task(&self, record: TaskRecord, now: i64) -> Result<()> {
+        if record.id.is_empty() || record.datasource.is_empty() {
+            return Err(Error::Invalid("a task needs an id and a dataSource".to_string()));
+        }
+        let this = self.clone();
+        self.detached(async move {
+            let _writing = this.inner.writing.lock().await;
+            let mut store = this.inner.database.begin().await?;
+            if tasks::by_id(&mut store, &record.id).await?.is_some() {
+                return Err(Error::Invalid(format!("task {} exists already; give it another id", record.id)));
+            }
+            let row = TaskRow::new(record, now);
+            tasks::insert(&mut store, &row).await?;
+            store.commit().await?;
+            info!(task = row.record.id, datasource = row.record.datasource, kind = row.record.kind, "task created");
+            this.inner.picture.write().tasks.insert(row.record.id.clone(), LiveTask::from(row));
+            Ok(())
+        })
+        .await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Newest first.
+    pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskStatus>> {
+        let mut connection = self.inner.database.read().await?;
+        let rows = tasks::find(&mut connection, &filter).await?;
+        Ok(rows.into_iter().map(|row| self.status(row)).collect())
+    }
+
+    pub async fn task(&self, id: &str) -> Result<TaskStatus> {
+        let mut connection = self.inner.database.read().await?;
+        let row = tasks::by_id(&mut connection, id).await?;
+        row.map(|row| self.status(row)).ok_or_else(|| Error::NotFound(format!("there is no task {id}")))
+    }
+
+    /// The task's own report: the newest of a running task, the last of an ended one.
+    pub async fn task_report(&self, id: &str) -> Result<Option<Value>> {
+        let live = self.inner.picture.read().tasks.get(id).and_then(|task| task.progress.clone());
+        if let Some(progress) = live {
+            return Ok(Some(progress.report));
+        }
+        let mut connection = self.inner.database.read().await?;
+        tasks::report(&mut connection, id).await
+    }
+
+    /// Has a task cancelled; what it did not publish is discarded. An ended task stays as it is.
+    pub async fn shutdown_task(&self, id: &str, now: i64) -> Result<()> {
+        self.task(id).await?;
+        self.stop_tasks(vec![id.to_string()], StopReason::Cancel, now).await
+    }
+
+    pub async fn shutdown_all_tasks(&self, datasource: &str, now: i64) -> Result<()> {
+        let of_datasource: Vec<String> = {
+            let picture = self.inner.picture.read();
+            let tasks = picture.tasks.values().filter(|task| task.record.datasource == datasource);
+            tasks.map(|task| task.record.id.clone()).collect()
+        };
+        self.stop_tasks(of_datasource, StopReason::Cancel, now).await
+    }
+
+    async fn stop_tasks(&self, ids: Vec<String>, reason: StopReason, now: i64) -> Result<()> {
+        let this = self.clone();
+        self.detached(async move {
+            let _writing = this.inner.writing.lock().await;
+            let live: Vec<(String, bool)> = {
+                let picture = this.inner.picture.read();
+                let live = ids.iter().filter_map(|id| picture.tasks.get(id));
+                live.map(|task| (task.record.id.clone(), task.node.is_none() && task.state == TaskState::Pending))
+                    .collect()
+            };
+            let mut store = this.inner.database.begin().await?;
+            for (id, is_waiting) in &live {
+                tasks::set_stop(&mut store, id, reason).await?;
+                if *is_waiting {
+                    let error = Some("cancelled before it started");
+                    tasks::set_ended(&mut store, id, TaskState::Failed, error, None, now).await?;
+                }
+            }
+            store.commit().await?;
+            let mut picture = this.inner.picture.write();
+            for (id, is_waiting) in live {
+                // A heartbeat may have handed it to a node meanwhile; that node is told that it should not run.
+                if is_waiting {
+                    picture.tasks.remove(&id);
+                } else if let Some(task) = picture.tasks.get_mut(&id) {
+                    task.stop = Some(reason);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        self.wake();
+        Ok(())
+    }
+
+    fn status(&self, row: TaskRow) -> TaskStatus {
+        let progress = self.inner.picture.read().tasks.get(&row.record.id).and_then(|task| task.progress.clone());
+        TaskStatus {
+            record: row.record,
+            state: row.state,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+            error: row.error,
+            stop: row.stop,
+            progress,
+        }
+    }
+}
+
+impl From<&LiveTask> for TaskStatus {
+    fn from(task: &LiveTask) -> TaskStatus {
+        TaskStatus {
+            record: task.record.clone(),
+            state: task.state,
+            created_at: task.created_at,
+            started_at: task.started_at,
+            ended_at: None,
+            error: None,
+            stop: task.stop,
+            progress: task.progress.clone(),
+        }
+    }
+}
