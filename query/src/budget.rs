@@ -199,6 +199,11 @@ impl Taken {
         Ok(taken)
     }
 
+    /// More of the same budget.
+    pub fn more(&self, bytes: usize) -> Result<Taken> {
+        Taken::new(&self.budget, bytes)
+    }
+
     pub fn grow(&mut self, bytes: usize) -> Result<()> {
         self.bytes += bytes;
         self.budget.take(bytes)

@@ -14,6 +14,8 @@ pub mod table;
 
 pub mod columns;
 pub mod engine;
+pub mod finish;
+pub mod partial;
 pub mod pool;
 pub mod selection;
 

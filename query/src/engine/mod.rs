@@ -1,7 +1,12 @@
 //! The operators: group (timeseries, topN, groupBy), rows (scan, search) and inspection of segments.
 
+pub mod group;
 pub mod inspect;
+pub mod interner;
+pub mod keys;
 pub mod piece;
 pub mod rows;
+pub mod source;
+pub mod table;
 
 pub use piece::Piece;

@@ -2,6 +2,8 @@
 
 pub mod convert;
 
+pub use convert::truth;
+
 use std::fmt;
 
 use crate::block::{Block, Value};

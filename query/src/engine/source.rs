@@ -1,0 +1,454 @@
+//! What aggregates fold: each input is read once a block, in the form its accumulators want, however many share it.
+
+use std::sync::OnceLock;
+
+use datasketches::hll::Coupon;
+use segment::aggregate::Input;
+use segment::aggregate::accumulator::{Values, Want, double_of_text, long_of_text};
+use segment::block::{Block, Value};
+use segment::column::{Column, DictColumn, NumberColumn};
+use segment::expr::Expr;
+use segment::schema::ValueType;
+
+use super::interner::Interner;
+use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
+use crate::columns::{Columns, Decoded, Resolved, cast};
+use crate::error::Result;
+
+/// An expression over the columns of a segment.
+#[derive(Clone, Copy)]
+pub struct Computed<'a> {
+    pub expr: &'a Expr,
+    pub output_type: Option<&'a ValueType>,
+    /// The virtual column it defines: inside, the name means what it shadows.
+    pub own: Option<&'a str>,
+}
+
+impl Computed<'_> {
+    /// Its value given that of the one string column it reads.
+    pub fn value(&self, text: Option<&str>) -> Value {
+        let value = self.expr.value(&|_| text.map_or(Value::Null, Value::text));
+        match self.output_type {
+            None => value,
+            Some(output_type) => cast(Block::Any { values: vec![value] }, output_type).value(0),
+        }
+    }
+}
+
+/// Computes rows of a block. If the expression reads only one column of longs and its values come in long runs (times
+/// of sorted rows do), it is computed once a run; then the ends of the runs come too.
+pub fn evaluate(
+    columns: &Columns,
+    computed: &Computed<'_>,
+    start: usize,
+    len: usize,
+) -> Result<(Block, Option<Vec<u32>>)> {
+    let names = computed.expr.columns();
+    let resolve = |name: &str| match computed.own {
+        Some(own) if own == name => columns.physical(name),
+        _ => columns.resolve(name),
+    };
+    let finish = |block: Block| match computed.output_type {
+        Some(output_type) => cast(block, output_type),
+        None => block,
+    };
+    if let [one] = names[..] {
+        let number = match resolve(one)? {
+            Resolved::Time(column) => Some(column),
+            Resolved::Physical(Column::Number(column)) => Some(column),
+            _ => None,
+        };
+        if let Some(column) = number.filter(|c| c.value_type() == ValueType::Long && !c.has_nulls()) {
+            let mut values = vec![0; len];
+            column.longs(start, &mut values);
+            let runs = values.chunk_by(|a, b| a == b).count();
+            if runs * 2 <= len {
+                let mut end = 0;
+                let ends = values.chunk_by(|a, b| a == b).map(|run| {
+                    end += run.len() as u32;
+                    end
+                });
+                let ends: Vec<u32> = ends.collect();
+                values.dedup();
+                let blocks = [(one, Some(Block::Long { values, nulls: None }))];
+                let block = computed.expr.block(&Decoded { blocks: &blocks, len: ends.len() });
+                return Ok((finish(block), Some(ends)));
+            }
+            let blocks = [(one, Some(Block::Long { values, nulls: None }))];
+            return Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), None));
+        }
+    }
+    let mut blocks = Vec::with_capacity(names.len());
+    for name in names {
+        let block = match resolve(name)? {
+            Resolved::Missing => None,
+            Resolved::Virtual(inner) => Some(columns.virtual_block(inner, start, len)?),
+            Resolved::Physical(column) => Some(column.block(start, len)),
+            Resolved::Time(column) => {
+                let mut values = vec![0; len];
+                column.longs(start, &mut values);
+                Some(Block::Long { values, nulls: None })
+            }
+        };
+        blocks.push((name, block));
+    }
+    Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), None))
+}
+
+/// One input of the query's aggregates.
+pub struct Source {
+    pub input: Vec<Input>,
+    pub want: Want,
+    /// For [`Want::Ids`]: how values become ids, one key per input.
+    pub keys: Vec<Key>,
+    /// For ids of tuples that do not fit into a word.
+    tuples: Interner,
+}
+
+/// What one segment needs for a source, shared by the threads.
+pub struct SharedSource {
+    coupons: OnceLock<Box<[OnceLock<Coupon>]>>,
+    longs: OnceLock<Vec<Option<i64>>>,
+    doubles: OnceLock<Vec<Option<f64>>>,
+    keys: Vec<Shared>,
+}
+
+impl Source {
+    pub fn new(input: Vec<Input>, want: Want, keys: Vec<Key>) -> Source {
+        Source { input, want, keys, tuples: Interner::default() }
+    }
+
+    pub fn shared(&self) -> SharedSource {
+        SharedSource {
+            coupons: OnceLock::new(),
+            longs: OnceLock::new(),
+            doubles: OnceLock::new(),
+            keys: self.keys.iter().map(|_| Shared::default()).collect(),
+        }
+    }
+
+    /// A bound of the ids, if there is one.
+    pub fn ids_below(&self) -> Option<u64> {
+        match &self.keys[..] {
+            [key] => key.space.size().below,
+            _ => None,
+        }
+    }
+
+    /// How the source is read from one segment.
+    pub fn reader<'a>(
+        &'a self,
+        columns: &'a Columns,
+        shared: &'a SharedSource,
+        sorted: bool,
+    ) -> Result<SourceReader<'a>> {
+        if self.want == Want::Ids {
+            let readers = self.keys.iter().zip(&shared.keys).map(|(key, shared)| key.reader(columns, shared, sorted));
+            return Ok(SourceReader::Ids { source: self, readers: readers.collect::<Result<_>>()? });
+        }
+        let name = match &self.input[0] {
+            Input::Expression(expr) => {
+                return Ok(SourceReader::Computed(Computed { expr, output_type: None, own: None }));
+            }
+            Input::Column(name) => name,
+        };
+        Ok(match columns.resolve(name)? {
+            Resolved::Missing => SourceReader::Null,
+            Resolved::Time(column) => SourceReader::Number(column, self.want),
+            Resolved::Physical(Column::Number(column)) => SourceReader::Number(column, self.want),
+            Resolved::Physical(column @ Column::Complex(_)) => SourceReader::Values(column),
+            Resolved::Virtual(column) => SourceReader::Computed(Computed {
+                expr: &column.expr,
+                output_type: column.output_type.as_ref(),
+                own: Some(&column.name),
+            }),
+            Resolved::Physical(column @ Column::Dict(dict)) => {
+                let codes = 0..dict.cardinality();
+                match self.want {
+                    Want::Coupons => {
+                        let coupons =
+                            shared.coupons.get_or_init(|| codes.map(|_| OnceLock::new()).collect::<Box<[_]>>());
+                        SourceReader::Coupons { column: dict, coupons }
+                    }
+                    _ if dict.is_multi() => SourceReader::Values(column),
+                    Want::Long => SourceReader::Longs {
+                        column: dict,
+                        numbers: shared
+                            .longs
+                            .get_or_init(|| codes.map(|c| dict.value(c).and_then(long_of_text)).collect()),
+                    },
+                    Want::Double => SourceReader::Doubles {
+                        column: dict,
+                        numbers: shared
+                            .doubles
+                            .get_or_init(|| codes.map(|c| dict.value(c).and_then(double_of_text)).collect()),
+                    },
+                    Want::Text | Want::Ids => SourceReader::Codes(dict),
+                }
+            }
+        })
+    }
+}
+
+pub enum SourceReader<'a> {
+    Null,
+    Number(&'a NumberColumn, Want),
+    Codes(&'a DictColumn),
+    Coupons { column: &'a DictColumn, coupons: &'a [OnceLock<Coupon>] },
+    Longs { column: &'a DictColumn, numbers: &'a [Option<i64>] },
+    Doubles { column: &'a DictColumn, numbers: &'a [Option<f64>] },
+    Values(&'a Column),
+    Computed(Computed<'a>),
+    Ids { source: &'a Source, readers: Vec<Reader<'a>> },
+}
+
+/// Values of the rows of a block, and how they are to be seen.
+#[derive(Default)]
+pub struct Buffer {
+    form: Form,
+    longs: Vec<i64>,
+    doubles: Vec<f64>,
+    nulls: Vec<bool>,
+    some_null: bool,
+    codes: Vec<u32>,
+    coupons: Vec<Option<Coupon>>,
+    block: Option<Block>,
+    /// If rows hold several values: the place of each value's row.
+    pub parents: Option<Vec<u32>>,
+    flags: Vec<bool>,
+    ids: Vec<Ids>,
+    scratch: Scratch,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Form {
+    #[default]
+    Null,
+    Longs,
+    Doubles,
+    Codes,
+    Coupons,
+    Block,
+}
+
+impl Buffer {
+    pub fn values<'a>(&'a self, reader: &SourceReader<'a>) -> Values<'a> {
+        let nulls = self.some_null.then_some(&self.nulls[..]);
+        match (self.form, reader) {
+            (Form::Longs, _) => Values::Longs { values: &self.longs, nulls },
+            (Form::Doubles, _) => Values::Doubles { values: &self.doubles, nulls },
+            (Form::Codes, SourceReader::Codes(column)) => Values::Codes { codes: &self.codes, column },
+            (Form::Coupons, _) => Values::Coupons(&self.coupons),
+            (Form::Block, _) => self.block.as_ref().map_or(Values::Null, Values::from),
+            _ => Values::Null,
+        }
+    }
+}
+
+impl SourceReader<'_> {
+    pub fn read(&self, columns: &Columns, rows: Rows<'_>, out: &mut Buffer) -> Result<()> {
+        let Rows { start, len, list } = rows;
+        out.some_null = false;
+        out.parents = None;
+        match self {
+            SourceReader::Null => out.form = Form::Null,
+            SourceReader::Number(column, want) => {
+                let long = column.value_type() == ValueType::Long;
+                if *want == Want::Long && long || *want == Want::Coupons && long {
+                    out.form = Form::Longs;
+                    numbers(len, list, &mut out.longs, |values| column.longs(start, values));
+                } else {
+                    out.form = Form::Doubles;
+                    numbers(len, list, &mut out.doubles, |values| column.doubles(start, values));
+                }
+                if let Some(flags) = nulls_of(column, start, len, &mut out.flags) {
+                    out.some_null = true;
+                    out.nulls.clear();
+                    match list {
+                        None => out.nulls.extend_from_slice(flags),
+                        Some(list) => out.nulls.extend(list.iter().map(|row| flags[*row as usize])),
+                    }
+                }
+            }
+            SourceReader::Codes(column) => {
+                out.form = Form::Codes;
+                codes_of(column, rows, &mut out.codes);
+            }
+            SourceReader::Coupons { column, coupons } => {
+                out.form = Form::Coupons;
+                let null = column.null_code();
+                let coupon = |code: u32| {
+                    (Some(code) != null).then(|| {
+                        *coupons[code as usize]
+                            .get_or_init(|| Coupon::from_value(column.value(code).unwrap_or_default()))
+                    })
+                };
+                out.coupons.clear();
+                if column.is_multi() {
+                    let (mut offsets, mut codes) = (Vec::new(), Vec::new());
+                    column.lists(start, len, &mut offsets, &mut codes);
+                    let mut parents = Vec::new();
+                    let mut push = |place: usize, row: usize| {
+                        for code in &codes[offsets[row] as usize..offsets[row + 1] as usize] {
+                            out.coupons.push(coupon(*code));
+                            parents.push(place as u32);
+                        }
+                    };
+                    match list {
+                        None => (0..len).for_each(|row| push(row, row)),
+                        Some(list) => list.iter().enumerate().for_each(|(i, row)| push(i, *row as usize)),
+                    }
+                    out.parents = Some(parents);
+                } else {
+                    codes_of(column, rows, &mut out.codes);
+                    out.coupons.extend(out.codes.iter().map(|code| coupon(*code)));
+                }
+            }
+            SourceReader::Longs { column, numbers } => {
+                out.form = Form::Longs;
+                codes_of(column, rows, &mut out.codes);
+                out.longs.clear();
+                out.longs.extend(out.codes.iter().map(|c| numbers[*c as usize].unwrap_or(0)));
+                out.nulls.clear();
+                out.nulls.extend(out.codes.iter().map(|c| numbers[*c as usize].is_none()));
+                out.some_null = true;
+            }
+            SourceReader::Doubles { column, numbers } => {
+                out.form = Form::Doubles;
+                codes_of(column, rows, &mut out.codes);
+                out.doubles.clear();
+                out.doubles.extend(out.codes.iter().map(|c| numbers[*c as usize].unwrap_or(0.0)));
+                out.nulls.clear();
+                out.nulls.extend(out.codes.iter().map(|c| numbers[*c as usize].is_none()));
+                out.some_null = true;
+            }
+            SourceReader::Values(column) => {
+                out.form = Form::Block;
+                out.block = Some(gather(column.block(start, len), list));
+            }
+            SourceReader::Computed(computed) => {
+                out.form = Form::Block;
+                let (block, runs) = evaluate(columns, computed, start, len)?;
+                out.block = Some(match (runs, list) {
+                    (None, _) => gather(block, list),
+                    (Some(ends), None) => gather(block, Some(&places(&ends))),
+                    (Some(ends), Some(list)) => {
+                        let places = places(&ends);
+                        let rows: Vec<u32> = list.iter().map(|row| places[*row as usize]).collect();
+                        gather(block, Some(&rows))
+                    }
+                });
+            }
+            SourceReader::Ids { source, readers } => self.read_ids(source, readers, columns, rows, out)?,
+        }
+        Ok(())
+    }
+
+    fn read_ids(
+        &self,
+        source: &Source,
+        readers: &[Reader<'_>],
+        columns: &Columns,
+        rows: Rows<'_>,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        out.form = Form::Longs;
+        out.ids.resize_with(readers.len(), Ids::default);
+        let mut count = rows.count();
+        if let ([reader], [key]) = (readers, &source.keys[..])
+            && reader.is_multi()
+        {
+            let mut parents = Vec::new();
+            reader.explode(key, rows, &mut parents, &mut out.ids[0]);
+            count = parents.len();
+            out.parents = Some(parents);
+        } else {
+            for ((reader, key), ids) in readers.iter().zip(&source.keys).zip(&mut out.ids) {
+                reader.read(key, columns, rows, &mut out.scratch, ids)?;
+            }
+        }
+        out.longs.clear();
+        out.longs.resize(count, 0);
+        out.nulls.clear();
+        out.nulls.resize(count, false);
+        let single = source.keys.len() == 1;
+        let mut words = vec![0u64; if single { 0 } else { count * source.keys.len() }];
+        for (k, (key, ids)) in source.keys.iter().zip(&out.ids).enumerate() {
+            let (longs, nulls) = (&mut out.longs, &mut out.nulls);
+            let null_id = key.space.null();
+            let mut set = |row: usize, value: u64, null: bool| {
+                nulls[row] |= null;
+                if single {
+                    longs[row] = value as i64;
+                } else {
+                    words[row * source.keys.len() + k] = value;
+                }
+            };
+            if ids.is_wide {
+                ids.each_wide(count, set);
+            } else {
+                let has_null = !matches!(key.space, Space::Buckets(_));
+                let mut each = vec![0u64; count];
+                ids.add_to(&mut each, |id| id as u64);
+                each.iter().enumerate().for_each(|(row, id)| set(row, *id, has_null && *id == null_id as u64));
+            }
+        }
+        out.some_null = out.nulls.contains(&true);
+        if !single {
+            // Tuples are numbered as text, in hexadecimal: exact, and rare enough.
+            for (row, tuple) in words.chunks_exact(source.keys.len()).enumerate() {
+                if !out.nulls[row] {
+                    let text: Vec<String> = tuple.iter().map(|word| format!("{word:x}")).collect();
+                    out.longs[row] = source.tuples.intern(Some(&text.join(","))) as i64;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn numbers<T: Copy + Default>(len: usize, list: Option<&[u32]>, out: &mut Vec<T>, read: impl FnOnce(&mut [T])) {
+    out.resize(len, T::default());
+    read(&mut out[..len]);
+    if let Some(list) = list {
+        if list.len() <= len && list.is_sorted_by(|a, b| a < b) {
+            // Rows are ascending, so that moving them down never overwrites one that is still to be moved.
+            for (to, from) in list.iter().enumerate() {
+                out[to] = out[*from as usize];
+            }
+            out.truncate(list.len());
+        } else {
+            *out = list.iter().map(|row| out[*row as usize]).collect();
+        }
+    }
+}
+
+fn codes_of(column: &DictColumn, rows: Rows<'_>, out: &mut Vec<u32>) {
+    numbers(rows.len, rows.list, out, |codes| column.codes(rows.start, codes));
+}
+
+/// The run of each row.
+fn places(ends: &[u32]) -> Vec<u32> {
+    let mut places = Vec::with_capacity(ends.last().map_or(0, |end| *end as usize));
+    for (run, end) in ends.iter().enumerate() {
+        places.resize(*end as usize, run as u32);
+    }
+    places
+}
+
+fn gather(block: Block, list: Option<&[u32]>) -> Block {
+    let Some(list) = list else { return block };
+    let at = |row: &u32| *row as usize;
+    match block {
+        Block::Long { values, nulls } => Block::Long {
+            values: list.iter().map(|r| values[at(r)]).collect(),
+            nulls: nulls.map(|n| list.iter().map(|r| n[at(r)]).collect()),
+        },
+        Block::Double { values, nulls } => Block::Double {
+            values: list.iter().map(|r| values[at(r)]).collect(),
+            nulls: nulls.map(|n| list.iter().map(|r| n[at(r)]).collect()),
+        },
+        Block::Text { values } => Block::Text { values: list.iter().map(|r| values[at(r)].clone()).collect() },
+        Block::Any { values } => Block::Any { values: list.iter().map(|r| values[at(r)].clone()).collect() },
+    }
+}
