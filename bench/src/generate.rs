@@ -5,7 +5,8 @@ use std::fmt::Write;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-const LANGUAGES: &[&str] = &["en", "de", "fr", "ru", "ja", "es", "it", "zh", "pl", "pt", "nl", "sv", "ar", "fa", "uk", "vi"];
+const LANGUAGES: &[&str] =
+    &["en", "de", "fr", "ru", "ja", "es", "it", "zh", "pl", "pt", "nl", "sv", "ar", "fa", "uk", "vi"];
 const NAMESPACES: &[&str] = &["Main", "Talk", "User", "User_talk", "Wikipedia", "File", "Template", "Category"];
 const COUNTRIES: &[&str] = &["US", "DE", "GB", "FR", "IN", "JP", "BR", "CA", "IT", "RU", "ES", "AU"];
 const SYLLABLES: &[&str] = &["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu", "za", "do"];
@@ -16,12 +17,14 @@ pub fn events(count: usize) -> Vec<u8> {
     let comments: Vec<String> = (0..50_000).map(|_| words(&mut random)).collect();
     let mut out = String::with_capacity(count * 310);
     for number in 0..count {
-        let millis = 1_767_225_600_000 + number as i64 - if random.random_bool(0.01) { random.random_range(0..30_000) } else { 0 };
+        let millis = 1_767_225_600_000 + number as i64
+            - if random.random_bool(0.01) { random.random_range(0..30_000) } else { 0 };
         let user = skewed(&mut random, count / 50 + 1000);
         let anonymous = user.is_multiple_of(3);
         let added = if random.random_bool(0.8) { random.random_range(0..900) } else { 0 };
         let deleted = if random.random_bool(0.3) { random.random_range(0..400) } else { 0 };
-        let country = if anonymous { format!("\"{}\"", COUNTRIES[skewed(&mut random, COUNTRIES.len())]) } else { "null".into() };
+        let country =
+            if anonymous { format!("\"{}\"", COUNTRIES[skewed(&mut random, COUNTRIES.len())]) } else { "null".into() };
         writeln!(
             out,
             r##"{{"time":"{}","channel":"#{}.wikipedia","page":"Page {} of {}","user":"User{user}","namespace":"{}","comment":"{}","isRobot":{},"isNew":{},"isMinor":{},"isAnonymous":{anonymous},"country":{country},"added":{added},"deleted":{deleted},"delta":{}}}"##,

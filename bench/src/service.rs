@@ -135,7 +135,11 @@ pub fn start(binary: &Path, data_dir: &Path, datasource: Option<&str>) -> anyhow
         let (server, healthy) = Server::start(binary, data_dir)?;
         print!("healthy after {} ms", healthy.as_millis());
         if let Some(datasource) = datasource {
-            let rows = post(&server.url, "/druid/v2/sql", &json!({"query": format!("SELECT COUNT(*) FROM \"{datasource}\"")}))?;
+            let rows = post(
+                &server.url,
+                "/druid/v2/sql",
+                &json!({"query": format!("SELECT COUNT(*) FROM \"{datasource}\"")}),
+            )?;
             print!(", first answer after {} ms: {rows}", started.elapsed().as_millis());
         }
         println!(", peak {} MiB", server.peak_mib()?);
