@@ -12,7 +12,10 @@ pub trait Ledger: Send + Sync {
     /// Committed positions of a supervisor; empty if nothing was ever committed (or they were reset).
     async fn positions(&self, supervisor: &str) -> Result<Positions>;
 
-    /// A name for a new segment. Asked twice with the same sequence, interval and index, the same id.
+    /// A name for a new segment. Asked twice for the same sequence, interval, index and time chunk, the same id.
+    ///
+    /// The id's interval holds `at`, and may be larger or smaller than the one asked for: the time chunks that are there
+    /// already decide. Only rows within the id's interval go into the segment.
     async fn allocate(&self, what: &Allocation) -> Result<SegmentId>;
 
     /// One transaction: compares and sets the positions, inserts the segments. Answers the ids of the segments, in the
@@ -33,6 +36,8 @@ pub struct Allocation {
     /// Names the rows: allocations of the same sequence are repeatable.
     pub sequence: String,
     pub interval: Interval,
+    /// The time of a row that needs the segment.
+    pub at: i64,
     /// A version newer than any there is (batch replace), else the version in force is joined.
     pub fresh_version: bool,
     /// The how-many-th segment of this sequence and interval.

@@ -1,12 +1,14 @@
 //! Events on their way into published segments: sources, formats, specs, positions, handing off. Knows nothing of queries,
 //! of placement, or of where the ledger lives.
 
+pub mod batch;
 pub mod error;
 pub mod fail;
 pub mod ledger;
 pub mod parse;
 pub mod positions;
 pub mod report;
+pub mod source;
 pub mod spec;
 pub mod transform;
 pub mod worker;

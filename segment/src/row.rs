@@ -138,6 +138,13 @@ impl RowBatch {
         }
     }
 
+    /// Adds rows whose fields are all null, to be set column by column with [`RowBatch::cells_mut`].
+    pub fn add_rows(&mut self, times: &[i64]) {
+        self.times.extend_from_slice(times);
+        let rows = self.times.len();
+        self.cells.iter_mut().for_each(|cells| cells.resize(rows, Cell::Null));
+    }
+
     /// Takes back the row that was being built (it could not be parsed).
     pub fn abandon_row(&mut self) {
         let rows = self.times.len();

@@ -10,6 +10,7 @@ pub mod timestamp;
 
 pub mod json;
 pub mod kafka;
+pub mod parquet;
 mod plan;
 pub mod text;
 

@@ -156,6 +156,15 @@ impl Path {
         self.steps.len() == 1 && self.first_key().is_some() && self.function.is_none()
     }
 
+    /// The keys, if it has nothing but keys.
+    pub fn keys(&self) -> Option<Vec<String>> {
+        let key = |step: &Step| match step {
+            Step::Key(key) => Some(key.clone()),
+            _ => None,
+        };
+        if self.steps.is_empty() || self.function.is_some() { None } else { self.steps.iter().map(key).collect() }
+    }
+
     /// The value found in a whole record.
     pub fn find(&self, record: &Value) -> Option<Value> {
         self.walk(record, 0)
