@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use segment::Segment;
 use segment::block::{Block, Value};
-use segment::column::{Column, NumberColumn};
+use segment::column::{Column, DictColumn, NumberColumn};
 use segment::expr::Inputs;
 use segment::schema::{TIME, ValueType};
 
@@ -58,6 +58,45 @@ impl Columns {
         Ok(match self.segment.column(name)? {
             Some(column) => Resolved::Physical(column),
             None => Resolved::Missing,
+        })
+    }
+
+    pub fn exists(&self, name: &str) -> Result<bool> {
+        Ok(!matches!(self.resolve(name)?, Resolved::Missing))
+    }
+
+    /// The single-value dictionary column that alone decides a column's values, with its name: the column itself, or
+    /// the only one that a virtual column reads, through others or not.
+    pub fn dictionary_of(&self, name: &str) -> Result<Option<(String, &DictColumn)>> {
+        let dictionary = |name: &str, resolved| match resolved {
+            Resolved::Physical(Column::Dict(dict)) if !dict.is_multi() => Some((name.to_string(), dict)),
+            _ => None,
+        };
+        match self.resolve(name)? {
+            Resolved::Virtual(column) => match column.expr.columns().as_slice() {
+                [read] if *read == name => Ok(dictionary(name, self.physical(name)?)),
+                [read] => self.dictionary_of(read),
+                _ => Ok(None),
+            },
+            other => Ok(dictionary(name, other)),
+        }
+    }
+
+    /// The values of a column for given values of the one column that decides them, see [`Columns::dictionary_of`].
+    pub fn over_values(&self, name: &str, values: Block) -> Result<Block> {
+        let Some(column) = self.virtual_column(name) else {
+            return Ok(values);
+        };
+        let read = column.expr.columns();
+        let Some(read) = read.first() else {
+            return Ok(values);
+        };
+        let len = values.len();
+        let input = if *read == name { values } else { self.over_values(read, values)? };
+        let block = column.expr.block(&Decoded { blocks: &[(*read, Some(input))], len });
+        Ok(match &column.output_type {
+            Some(value_type) => cast(block, value_type),
+            None => block,
         })
     }
 

@@ -1,44 +1,209 @@
 //! Which rows of a segment a filter lets through, as bitsets, a block at a time.
+//!
+//! 1. The filter is turned into *nodes*, each the exact set of rows where some part of it is true (or, below a `not`,
+//!    where it is false): `not` is pushed down to the leaves, so that unknown never becomes true.
+//! 2. A leaf over a dictionary is settled once for each distinct value; few values become a union of the index's
+//!    bitmaps, many a table that codes are looked up in. A leaf over numbers becomes a range where it is one, and
+//!    blocks whose bounds decide are not decoded. Everything else is evaluated row by row.
+//! 3. `select` evaluates the nodes for one block, cheapest first, and stops as soon as the answer is known.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use segment::Interval;
+use segment::block::BLOCK_ROWS;
 use segment::filter::Filter;
+use segment::{Interval, Segment};
 
 use crate::columns::Columns;
 use crate::error::Result;
 
+mod codes;
+mod compile;
+mod leaf;
+mod mask;
+mod numbers;
+mod rows;
+mod time;
+
+use codes::{CodesNode, ListsNode};
+use mask::{Mask, fill, settle};
+use numbers::NumbersNode;
+use rows::RowsNode;
+
 /// A filter made ready for one segment. Threads share it.
-pub struct Selector {}
+pub struct Selector {
+    segment: Arc<Segment>,
+    node: Node,
+    range: Range<usize>,
+}
 
 /// Memory of one thread's selecting, reused from block to block.
 #[derive(Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    codes: Vec<u32>,
+    offsets: Vec<u32>,
+    longs: Vec<i64>,
+    doubles: Vec<f64>,
+    nulls: Vec<bool>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
     None,
     All,
-    /// Those whose bits are set.
+    /// Those whose bits are set: at least one is and at least one is not.
     Some,
+}
+
+/// A set of rows.
+enum Node {
+    None,
+    All,
+    /// Settled for the whole segment.
+    Words(Vec<u64>),
+    Numbers(NumbersNode),
+    Codes(CodesNode),
+    Lists(ListsNode),
+    Rows(Box<RowsNode>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Complement(Box<Node>),
+}
+
+/// The rows a node is asked about.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    segment: &'a Segment,
+    start: usize,
+    len: usize,
 }
 
 impl Selector {
     /// Compiles a filter: dictionary values are tested here, once each. `intervals` are sorted and do not overlap.
     pub fn new(columns: &Columns, filter: Option<&Filter>, intervals: &[Interval]) -> Result<Selector> {
-        let _ = (columns, filter, intervals);
-        todo!()
+        let segment = columns.segment().clone();
+        let (mut range, within) = time::narrow(&segment, intervals)?;
+        let mut node = Node::All;
+        if !range.is_empty() {
+            if let Some(filter) = filter {
+                node = compile::Compiler { columns }.node(filter, true)?;
+            }
+            node = compile::and(vec![node, within], segment.rows());
+            range = time::tighten(&segment, &mut node, range)?;
+        }
+        if matches!(node, Node::None) {
+            range = 0..0;
+        }
+        Ok(Selector { segment, node, range })
     }
 
     /// Rows outside are never selected. Empty if the segment has nothing to give.
     pub fn range(&self) -> Range<usize> {
-        todo!()
+        self.range.clone()
+    }
+
+    /// Rows of the segment.
+    pub fn rows(&self) -> usize {
+        self.segment.rows()
+    }
+
+    /// Whether every row of the range is selected, as far as is known without looking.
+    pub fn is_all(&self) -> bool {
+        matches!(self.node, Node::All)
     }
 
     /// Selects among `len` rows (at most `BLOCK_ROWS`) from `start` (a multiple of 64). With `Some`, bit `r % 64` of
     /// `words[r / 64]` tells of row `start + r`; bits past `len` are 0. With `None` and `All`, `words` is unspecified.
     pub fn select(&self, start: usize, len: usize, scratch: &mut Scratch, words: &mut [u64]) -> Result<Selected> {
-        let _ = (start, len, scratch, words);
-        todo!()
+        debug_assert!(start.is_multiple_of(64) && len <= BLOCK_ROWS && start + len <= self.segment.rows());
+        let from = self.range.start.max(start);
+        let to = self.range.end.min(start + len);
+        if from >= to {
+            return Ok(Selected::None);
+        }
+        let part = Part { segment: &self.segment, start, len };
+        let selected = self.node.select(part, scratch, words)?;
+        if selected == Selected::None || (from == start && to == start + len) {
+            return Ok(selected);
+        }
+        let words = &mut words[..len.div_ceil(64)];
+        if selected == Selected::All {
+            fill(words, len);
+        }
+        mask::keep(words, from - start, to - start);
+        Ok(settle(words, len))
+    }
+}
+
+impl Node {
+    fn select(&self, part: Part, scratch: &mut Scratch, words: &mut [u64]) -> Result<Selected> {
+        let words = &mut words[..part.len.div_ceil(64)];
+        match self {
+            Node::None => Ok(Selected::None),
+            Node::All => Ok(Selected::All),
+            Node::Words(all) => {
+                let from = part.start / 64;
+                words.copy_from_slice(&all[from..from + words.len()]);
+                mask::trim(words, part.len);
+                Ok(settle(words, part.len))
+            }
+            Node::Numbers(node) => node.select(part, scratch, words),
+            Node::Codes(node) => node.select(part, scratch, words),
+            Node::Lists(node) => node.select(part, scratch, words),
+            Node::Rows(node) => node.select(part, words),
+            Node::And(nodes) => {
+                let mut so_far = Selected::All;
+                let mut other: Mask = [0; BLOCK_ROWS / 64];
+                for node in nodes {
+                    if so_far == Selected::All {
+                        so_far = node.select(part, scratch, words)?;
+                    } else {
+                        match node.select(part, scratch, &mut other)? {
+                            Selected::All => {}
+                            Selected::None => so_far = Selected::None,
+                            Selected::Some => {
+                                words.iter_mut().zip(&other).for_each(|(w, o)| *w &= o);
+                                so_far = settle(words, part.len);
+                            }
+                        }
+                    }
+                    if so_far == Selected::None {
+                        break;
+                    }
+                }
+                Ok(so_far)
+            }
+            Node::Or(nodes) => {
+                let mut so_far = Selected::None;
+                let mut other: Mask = [0; BLOCK_ROWS / 64];
+                for node in nodes {
+                    if so_far == Selected::None {
+                        so_far = node.select(part, scratch, words)?;
+                    } else {
+                        match node.select(part, scratch, &mut other)? {
+                            Selected::None => {}
+                            Selected::All => so_far = Selected::All,
+                            Selected::Some => {
+                                words.iter_mut().zip(&other).for_each(|(w, o)| *w |= o);
+                                so_far = settle(words, part.len);
+                            }
+                        }
+                    }
+                    if so_far == Selected::All {
+                        break;
+                    }
+                }
+                Ok(so_far)
+            }
+            Node::Complement(node) => Ok(match node.select(part, scratch, words)? {
+                Selected::None => Selected::All,
+                Selected::All => Selected::None,
+                Selected::Some => {
+                    words.iter_mut().for_each(|w| *w = !*w);
+                    mask::trim(words, part.len);
+                    Selected::Some
+                }
+            }),
+        }
     }
 }

@@ -1,1 +1,53 @@
 //! Which segments a query concerns, as of one moment.
+
+use std::collections::HashMap;
+
+use segment::inventory::Inventory;
+use segment::{Interval, SegmentId};
+
+use crate::engine::Piece;
+
+/// The segments of some tables within some intervals.
+pub struct Picture {
+    /// By interval, then id. Those without a row in the intervals are left out.
+    pub pieces: Vec<Piece>,
+    /// Parts of the intervals whose rows are not all here.
+    pub incomplete: Vec<Interval>,
+}
+
+impl Picture {
+    /// `intervals` are sorted and do not overlap. Tables that are not served have no segments.
+    pub fn take(inventory: &Inventory, tables: &[&str], intervals: &[Interval]) -> Picture {
+        let mut pieces = Vec::new();
+        let mut incomplete = Vec::new();
+        for table in tables {
+            let Some(view) = inventory.view(table, intervals) else {
+                continue;
+            };
+            incomplete.extend(view.incomplete);
+            // A segment that is visible in several parts is opened once, so that all parts show the same moment.
+            let mut opened: Vec<(SegmentId, _, Vec<Interval>)> = Vec::new();
+            let mut known: HashMap<SegmentId, usize> = HashMap::new();
+            for slice in view.slices {
+                let at = *known.entry(slice.id.clone()).or_insert_with(|| {
+                    opened.push((slice.id, slice.item.open(), Vec::new()));
+                    opened.len() - 1
+                });
+                opened[at].2.push(slice.interval);
+            }
+            for (id, segments, intervals) in opened {
+                let intervals = Interval::merge(&intervals);
+                for segment in segments {
+                    let Some((first, last)) = segment.time_range() else {
+                        continue;
+                    };
+                    if intervals.iter().any(|i| i.start <= last && first < i.end) {
+                        pieces.push(Piece { id: id.clone(), segment, intervals: intervals.clone() });
+                    }
+                }
+            }
+        }
+        pieces.sort_by(|a, b| (a.id.interval, &a.id).cmp(&(b.id.interval, &b.id)));
+        Picture { pieces, incomplete: Interval::merge(&incomplete) }
+    }
+}

@@ -1,7 +1,21 @@
 //! What is known about segments without folding rows: time boundaries and column analyses.
 
-use segment::Interval;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use segment::block::{BLOCK_ROWS, Block};
+use segment::column::Column;
+use segment::schema::{TIME, ValueType};
 use segment::time::Granularity;
+use segment::{Interval, Segment};
+
+use super::Piece;
+use crate::budget::Budget;
+use crate::columns::Columns;
+use crate::error::Result;
+use crate::language::{self, AnalysisType, Bound, MergeStrategy, SegmentMetadata, TimeBoundary};
+use crate::selection::{Scratch, Selected, Selector};
+use crate::table::Table;
 
 /// The analysis of a segment, or of several folded into one.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +33,7 @@ pub struct Analysis {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnAnalysis {
-    /// Druid's name of the type; `Err` names what could not be merged.
+    /// Druid's name of the type.
     pub type_name: String,
     pub multi: bool,
     pub nulls: bool,
@@ -27,5 +41,313 @@ pub struct ColumnAnalysis {
     pub cardinality: Option<u64>,
     pub min: Option<String>,
     pub max: Option<String>,
+    /// What could not be merged.
     pub error: Option<String>,
+}
+
+/// One row of `minTime` and `maxTime`, null where not asked for; no row if there are no rows.
+pub fn time_boundary(query: &TimeBoundary, pieces: &[Piece], budget: &Budget) -> Result<Table> {
+    let mut found: Option<(i64, i64)> = None;
+    for piece in pieces {
+        budget.check()?;
+        if let Some((first, last)) = bounds(query, piece, found, budget)? {
+            found = Some(found.map_or((first, last), |(f, l)| (f.min(first), l.max(last))));
+        }
+    }
+    let mut table = Table::default();
+    let Some((first, last)) = found else {
+        return Ok(table);
+    };
+    table.rows = 1;
+    for (name, bound, time) in [("minTime", Bound::MinTime, first), ("maxTime", Bound::MaxTime, last)] {
+        let asked = query.bound.is_none_or(|b| b == bound);
+        let block = Block::Long { values: vec![time], nulls: (!asked).then(|| vec![true]) };
+        table.columns.push((name.into(), ValueType::Long, block));
+    }
+    Ok(table)
+}
+
+/// First and last time of the rows of a piece that the query is about.
+fn bounds(
+    query: &TimeBoundary,
+    piece: &Piece,
+    found: Option<(i64, i64)>,
+    budget: &Budget,
+) -> Result<Option<(i64, i64)>> {
+    let Some((first, last)) = piece.segment.time_range() else {
+        return Ok(None);
+    };
+    let inside = piece.intervals.iter().any(|i| i.contains(first) && i.contains(last));
+    if query.scope.filter.is_none() && inside {
+        return Ok(Some((first, last)));
+    }
+    if found.is_some_and(|(f, l)| f <= first && last <= l) {
+        return Ok(None);
+    }
+    let columns = Columns::new(piece.segment.clone(), Arc::from([]));
+    let selector = Selector::new(&columns, query.scope.filter.as_ref(), &piece.intervals)?;
+    let time = piece.segment.time()?;
+    let mut scratch = Scratch::default();
+    let mut words = [0; BLOCK_ROWS / 64];
+    let mut times = vec![0; BLOCK_ROWS];
+    let mut result: Option<(i64, i64)> = None;
+    for (start, len) in blocks(&selector) {
+        budget.check()?;
+        let selected = selector.select(start, len, &mut scratch, &mut words)?;
+        if selected == Selected::None {
+            continue;
+        }
+        time.longs(start, &mut times[..len]);
+        for row in 0..len {
+            if selected == Selected::All || words[row / 64] >> (row % 64) & 1 == 1 {
+                let t = times[row];
+                result = Some(result.map_or((t, t), |(f, l)| (f.min(t), l.max(t))));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The blocks that hold a selector's range, as starts and lengths.
+pub(crate) fn blocks(selector: &Selector) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
+    let (range, rows) = (selector.range(), selector.rows());
+    let blocks = if range.is_empty() { 0..0 } else { range.start / BLOCK_ROWS..range.end.div_ceil(BLOCK_ROWS) };
+    blocks.map(move |block| {
+        let start = block * BLOCK_ROWS;
+        (start, BLOCK_ROWS.min(rows - start))
+    })
+}
+
+/// One row of `maxIngestedEventTime`, or none.
+pub fn datasource_metadata(pieces: &[Piece]) -> Table {
+    let last = pieces.iter().filter_map(|piece| Some(piece.segment.time_range()?.1)).max();
+    let mut table = Table::default();
+    if let Some(last) = last {
+        let block = Block::Long { values: vec![last], nulls: None };
+        table.columns.push(("maxIngestedEventTime".into(), ValueType::Long, block));
+        table.rows = 1;
+    }
+    table
+}
+
+/// Without an interval of its own, a segmentMetadata query is about this much time before the newest segment's end.
+const DEFAULT_HISTORY_MILLIS: i64 = 7 * 24 * 3600 * 1000;
+
+/// One analysis a segment id, or one for all.
+pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Budget) -> Result<Vec<Analysis>> {
+    let since = match pieces.iter().map(|piece| piece.id.interval.end).max() {
+        Some(end) if query.default_interval => end.saturating_sub(DEFAULT_HISTORY_MILLIS),
+        _ => i64::MIN,
+    };
+    let mut by_id: BTreeMap<(Interval, String), Analysis> = BTreeMap::new();
+    for piece in pieces.iter().filter(|piece| piece.id.interval.end > since) {
+        budget.check()?;
+        let analysis = analyse_segment(query, piece)?;
+        let key = (piece.id.interval, analysis.id.clone());
+        match by_id.remove(&key) {
+            // Several segments of one id are spills and memory of one realtime index.
+            Some(other) => by_id.insert(key, fold(query, other, analysis)),
+            None => by_id.insert(key, analysis),
+        };
+    }
+    let datasource = pieces.first().map(|piece| piece.id.datasource.clone()).unwrap_or_default();
+    let mut analyses = by_id.into_iter();
+    if !query.merge {
+        return Ok(analyses.map(|(_, analysis)| analysis).collect());
+    }
+    let Some(((mut interval, _), mut merged)) = analyses.next() else {
+        return Ok(Vec::new());
+    };
+    for ((other_interval, _), other) in analyses {
+        if other_interval.end >= interval.end {
+            interval = other_interval;
+        }
+        merged = fold(query, merged, other);
+        merged.id = format!(
+            "{datasource}_{}_{}_merged",
+            segment::time::format_timestamp(interval.start),
+            segment::time::format_timestamp(interval.end)
+        );
+    }
+    Ok(vec![merged])
+}
+
+fn analyse_segment(query: &SegmentMetadata, piece: &Piece) -> Result<Analysis> {
+    let segment = &piece.segment;
+    let provenance = segment.provenance();
+    let mut columns = Vec::new();
+    for (name, value_type) in segment.columns() {
+        let included = match &query.columns {
+            language::Columns::All => true,
+            language::Columns::None => false,
+            language::Columns::List(names) => names.contains(&name),
+        };
+        if included {
+            let analysis = analyse_column(query, segment, &name, &value_type)?;
+            columns.push((name, analysis));
+        }
+    }
+    let sized = query.wants(AnalysisType::Size);
+    let aggregators = || {
+        let named = provenance.aggregates.iter().map(|json| {
+            let name = json.get("name").and_then(|n| n.as_str()).unwrap_or_default();
+            (name.to_string(), json.clone())
+        });
+        named.collect()
+    };
+    Ok(Analysis {
+        id: piece.id.to_string(),
+        intervals: query.wants(AnalysisType::Interval).then(|| vec![piece.id.interval]),
+        size: if sized { columns.iter().map(|(_, c)| c.size).sum() } else { 0 },
+        columns,
+        rows: segment.rows() as u64,
+        query_granularity: provenance.query_granularity.clone().filter(|_| query.wants(AnalysisType::QueryGranularity)),
+        rollup: query.wants(AnalysisType::Rollup).then_some(provenance.rollup),
+        aggregators: query.wants(AnalysisType::Aggregators).then(aggregators),
+    })
+}
+
+/// Bytes of a number as text, by Druid's estimate.
+const NUMBER_BYTES: u64 = 8;
+const FLOAT_BYTES: u64 = 4;
+
+fn analyse_column(
+    query: &SegmentMetadata,
+    segment: &Segment,
+    name: &str,
+    value_type: &ValueType,
+) -> Result<ColumnAnalysis> {
+    let mut analysis = ColumnAnalysis {
+        type_name: value_type.druid_name(),
+        multi: false,
+        nulls: false,
+        size: 0,
+        cardinality: None,
+        min: None,
+        max: None,
+        error: None,
+    };
+    let rows = segment.rows() as u64;
+    let sized = query.wants(AnalysisType::Size);
+    if name == TIME {
+        // Druid counts the time as ISO text without its zone.
+        analysis.size = if sized { rows * 23 } else { 0 };
+        return Ok(analysis);
+    }
+    match segment.column(name)? {
+        None => {}
+        Some(Column::Number(column)) => {
+            analysis.nulls = column.has_nulls();
+            let bytes = if *value_type == ValueType::Float { FLOAT_BYTES } else { NUMBER_BYTES };
+            analysis.size = if sized { rows * bytes } else { 0 };
+        }
+        Some(Column::Complex(column)) => {
+            analysis.nulls = (0..segment.rows()).any(|row| column.bytes(row).is_none());
+            analysis.size = if sized { segment.column(name)?.map_or(0, Column::size_bytes) } else { 0 };
+        }
+        Some(Column::Dict(column)) => {
+            analysis.multi = column.is_multi();
+            analysis.nulls = column.null_code().is_some();
+            let wants_cardinality = query.wants(AnalysisType::Cardinality);
+            analysis.cardinality = Some(if wants_cardinality { u64::from(column.cardinality()) } else { 0 });
+            if query.wants(AnalysisType::MinMax) {
+                let values = (0..column.cardinality()).filter_map(|code| column.value(code));
+                let (min, max) = values.fold((None, None), |(min, max): (Option<&str>, Option<&str>), v| {
+                    (Some(min.map_or(v, |m| m.min(v))), Some(max.map_or(v, |m| m.max(v))))
+                });
+                (analysis.min, analysis.max) = (min.map(str::to_string), max.map(str::to_string));
+            }
+            if sized {
+                for code in 0..column.cardinality() {
+                    let bytes = column.value(code).map_or(0, |v| v.len() as u64);
+                    let held = column.bitmap(code).map_or(1, |bitmap| bitmap.count());
+                    analysis.size += bytes * held;
+                }
+            }
+        }
+    }
+    Ok(analysis)
+}
+
+/// Two analyses as one; `newer` gives the order of the columns.
+fn fold(query: &SegmentMetadata, older: Analysis, newer: Analysis) -> Analysis {
+    let mut columns = newer.columns;
+    for (name, column) in older.columns {
+        match columns.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, other)) => *other = fold_column(column, other.clone()),
+            None => columns.push((name, column)),
+        }
+    }
+    let intervals = match (older.intervals, newer.intervals) {
+        (Some(mut a), Some(b)) => {
+            a.extend(b);
+            Some(Interval::merge(&a))
+        }
+        _ => None,
+    };
+    Analysis {
+        id: newer.id,
+        intervals,
+        columns,
+        size: older.size + newer.size,
+        rows: older.rows + newer.rows,
+        query_granularity: older.query_granularity.filter(|g| newer.query_granularity.as_ref() == Some(g)),
+        rollup: older.rollup.filter(|r| newer.rollup == Some(*r)),
+        aggregators: fold_aggregators(query.merge_strategy, older.aggregators, newer.aggregators),
+    }
+}
+
+fn fold_column(a: ColumnAnalysis, b: ColumnAnalysis) -> ColumnAnalysis {
+    if a.error.is_some() {
+        return a;
+    }
+    if b.error.is_some() {
+        return b;
+    }
+    if a.type_name != b.type_name {
+        return ColumnAnalysis {
+            type_name: "STRING".into(),
+            multi: false,
+            nulls: false,
+            size: 0,
+            cardinality: None,
+            min: None,
+            max: None,
+            error: Some(format!("error:cannot_merge_diff_types: [{}] and [{}]", a.type_name, b.type_name)),
+        };
+    }
+    ColumnAnalysis {
+        type_name: b.type_name,
+        multi: a.multi || b.multi,
+        nulls: a.nulls || b.nulls,
+        size: a.size + b.size,
+        cardinality: a.cardinality.max(b.cardinality),
+        min: match (a.min, b.min) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        },
+        max: a.max.max(b.max),
+        error: None,
+    }
+}
+
+type Aggregators = Option<Vec<(String, serde_json::Value)>>;
+
+fn fold_aggregators(strategy: MergeStrategy, older: Aggregators, newer: Aggregators) -> Aggregators {
+    match strategy {
+        MergeStrategy::Strict => older.filter(|older| newer.as_ref() == Some(older)),
+        MergeStrategy::Earliest => older.or(newer),
+        MergeStrategy::Latest => newer.or(older),
+        MergeStrategy::Lenient => {
+            let (mut all, newer) = (older.unwrap_or_default(), newer.unwrap_or_default());
+            for (name, json) in newer {
+                match all.iter_mut().find(|(n, _)| *n == name) {
+                    Some((_, known)) if *known != json => *known = serde_json::Value::Null,
+                    Some(_) => {}
+                    None => all.push((name, json)),
+                }
+            }
+            (!all.is_empty()).then_some(all)
+        }
+    }
 }

@@ -1,0 +1,140 @@
+//! Single tests: which way each is settled.
+
+use std::sync::Arc;
+
+use segment::block::{Block, Value};
+use segment::column::{Column, DictColumn};
+use segment::expr::truth;
+use segment::filter::{Filter, Test};
+
+use super::codes::{self, Answers};
+use super::compile::whole;
+use super::rows::RowsNode;
+use super::{Node, numbers};
+use crate::columns::{Columns, Resolved};
+use crate::error::Result;
+
+/// The rows where the test is `want`.
+pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
+    let by_row = || Node::Rows(Box::new(RowsNode::new(columns, filter, want)));
+    match filter {
+        Filter::Column { column, test } => match columns.resolve(column)? {
+            Resolved::Missing => Ok(whole(test.text()(None) == Some(want))),
+            Resolved::Time(time) => Ok(numbers::node(columns.segment(), column, time, test, want)),
+            Resolved::Physical(Column::Number(number)) => {
+                Ok(numbers::node(columns.segment(), column, number, test, want))
+            }
+            Resolved::Physical(Column::Dict(dict)) => {
+                let answers = by_dictionary(dict, test);
+                Ok(codes::node(columns.segment(), column, dict, answers, want))
+            }
+            Resolved::Physical(Column::Complex(_)) => Ok(by_row()),
+            Resolved::Virtual(_) => {
+                let settled = by_values(columns, column, want, |values| tested(filter, test, &values))?;
+                Ok(settled.unwrap_or_else(by_row))
+            }
+        },
+        Filter::Expression(expr) => {
+            let read = expr.columns();
+            let [column] = read.as_slice() else {
+                return Ok(by_row());
+            };
+            let settled = by_values(columns, column, want, |values| {
+                let inputs = crate::columns::Decoded { len: values.len(), blocks: &[(*column, Some(values))] };
+                let results = expr.block(&inputs);
+                (0..results.len()).map(|row| truth(&results.value(row))).collect()
+            })?;
+            Ok(settled.unwrap_or_else(by_row))
+        }
+        _ => Ok(by_row()),
+    }
+}
+
+/// Tests each value of a dictionary once; those that name values look them up instead.
+fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
+    let answer = test.text();
+    let cardinality = dict.cardinality();
+    let null = answer(None);
+    // Where null is unknown and every other value is false but those named, naming is enough.
+    if dict.is_sorted() && cardinality > 64 {
+        if let Some(named) = named(test) {
+            let mut by_code = vec![Some(false); cardinality as usize];
+            if let Some(code) = dict.code(None) {
+                by_code[code as usize] = null;
+            }
+            for text in named {
+                if let Some(code) = dict.code(Some(text)) {
+                    by_code[code as usize] = answer(Some(text));
+                }
+            }
+            return Answers { by_code, null };
+        }
+    }
+    let by_code = (0..cardinality).map(|code| answer(dict.value(code))).collect();
+    Answers { by_code, null }
+}
+
+/// The only texts that a test can be true of; it is false of all others.
+fn named(test: &Test) -> Option<Vec<&str>> {
+    match test {
+        Test::Selector { value: Some(text) } => Some(vec![text]),
+        Test::Equals { value: Value::Text(text), .. } => Some(vec![text]),
+        Test::In { values, .. } => values
+            .iter()
+            .map(|value| match value {
+                Value::Text(text) => Some(&**text),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Settles a test by the values of the dictionary that a column stands on, if there is one and it is smaller than the
+/// segment: the column's own, or that of the one single-value column which a virtual column reads.
+fn by_values(
+    columns: &Columns,
+    name: &str,
+    want: bool,
+    answers: impl FnOnce(Block) -> Vec<Option<bool>>,
+) -> Result<Option<Node>> {
+    let segment = columns.segment();
+    let Some((base, dict)) = columns.dictionary_of(name)? else {
+        return Ok(None);
+    };
+    let cardinality = dict.cardinality() as usize;
+    if cardinality > segment.rows() / 2 + 16 {
+        return Ok(None);
+    }
+    let values: Vec<Option<Arc<str>>> = (0..cardinality as u32).map(|code| dict.value(code).map(Arc::from)).collect();
+    let block = columns.over_values(name, Block::Text { values })?;
+    let by_code = answers(block);
+    // Single-value columns have no empty lists; what null answers stands with its code.
+    let answers = Answers { by_code, null: None };
+    Ok(Some(codes::node(segment, &base, dict, answers, want)))
+}
+
+/// What a test says of each value of a block.
+pub fn tested(filter: &Filter, test: &Test, block: &Block) -> Vec<Option<bool>> {
+    let null = |nulls: &Option<Vec<bool>>, row: usize| nulls.as_ref().is_some_and(|nulls| nulls[row]);
+    match block {
+        Block::Long { values, nulls } => {
+            let answer = test.long();
+            let rows = values.iter().enumerate();
+            rows.map(|(row, v)| answer((!null(nulls, row)).then_some(*v))).collect()
+        }
+        Block::Double { values, nulls } => {
+            let answer = test.double();
+            let rows = values.iter().enumerate();
+            rows.map(|(row, v)| answer((!null(nulls, row)).then_some(*v))).collect()
+        }
+        Block::Text { values } => {
+            let answer = test.text();
+            values.iter().map(|text| answer(text.as_deref())).collect()
+        }
+        Block::Any { values } => {
+            let filter = filter.compile();
+            values.iter().map(|value| filter.matches(&|_| value.clone())).collect()
+        }
+    }
+}
