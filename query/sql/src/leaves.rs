@@ -648,7 +648,7 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         let expr = below(expr.clone(), &wrappers)?;
         let name = format!("a{idx}");
         let Some((json, post)) = lower.aggregate(&expr, &name) else { return Ok(None) };
-        let counts = |json: &Json| matches!(json["type"].as_str(), Some("count" | "distinct" | "HLLSketchBuild"));
+        let counts = |json: &Json| matches!(json["type"].as_str(), Some("count" | "distinctCount" | "HLLSketchBuild"));
         empty.push(match counts(&json) || counts(&json["aggregator"]) {
             true => EmptyValue::Zero,
             false => EmptyValue::Null,

@@ -216,6 +216,11 @@ impl Sql {
         Ok(prepared.plan.leaves().iter().map(|leaf| leaf.json.clone()).collect())
     }
 
+    /// Whether a statement is one native query and simple steps over its rows.
+    pub fn is_direct(&self, statement: &Statement, who: &Principal) -> Result<bool> {
+        Ok(matches!(self.prepared(statement, who)?.plan, Plan::Direct { .. }))
+    }
+
     /// The columns a statement would answer, without running it.
     pub fn columns(&self, statement: &Statement, who: &Principal) -> Result<Vec<SqlColumn>> {
         Ok(self.prepared(statement, who)?.columns.clone())

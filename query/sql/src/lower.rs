@@ -436,7 +436,7 @@ impl<'a> Lower<'a> {
             }
             ("count", true, [arg]) => {
                 let (column, _) = self.named(arg)?;
-                json!({"type": "distinct", "name": name, "fieldNames": [column]})
+                json!({"type": "distinctCount", "name": name, "fieldName": column})
             }
             ("sum" | "min" | "max", false, [arg]) => {
                 let prefix = match (func.name(), &result) {

@@ -1,0 +1,88 @@
+//! What is refused, in which words.
+
+use henge_query_sql::{Error, Format};
+use segment::Kind;
+use serde_json::json;
+
+use crate::{Fixture, statement, with_context, with_parameters};
+
+fn error(f: &Fixture, text: &str) -> Error {
+    match f.body(&f.native, &statement(text), &Format::default()) {
+        Ok(body) => panic!("{text} answered {body}"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_slip_of_the_pen_has_a_place() {
+    let f = Fixture::new();
+    let slip = error(&f, "SELECT channel\nFROM wiki WHERE");
+    assert_eq!((slip.kind(), slip.code()), (Kind::Invalid, "invalidInput"));
+    let context = slip.context();
+    assert_eq!((context["sourceType"].as_str(), context["line"].as_str()), ("sql", "2"), "{slip}");
+    let slip = error(&f, "SELEC 1");
+    assert_eq!((slip.context()["line"].as_str(), slip.context()["column"].as_str()), ("1", "1"), "{slip}");
+    let slip = error(&f, "SELECT 1; SELECT 2");
+    assert_eq!(slip.context()["column"], "9", "{slip}");
+    let slip = error(&f, "SELECT 'open");
+    assert_eq!(slip.code(), "invalidInput", "{slip}");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let f = Fixture::new();
+    for (text, named) in [
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT nothing FROM wiki", "nothing"),
+        ("SELECT no_such_function(channel) FROM wiki", "no_such_function"),
+        ("SELECT * FROM INFORMATION_SCHEMA.NOTHING", "NOTHING"),
+        ("SELECT COUNT(*) FROM wiki WHERE __time > 'soon'", "soon"),
+        ("SELECT TIMESTAMP 'soon'", "soon"),
+        ("SELECT FLOOR(__time TO FORTNIGHT) FROM wiki", "FORTNIGHT"),
+        ("SELECT TIME_FLOOR(__time) FROM wiki", "TIME_FLOOR"),
+        ("INSERT INTO wiki SELECT 1", "INSERT"),
+        ("DROP TABLE wiki", "DROP"),
+        ("SET a = b; SELECT 1", "SET"),
+        ("", "empty"),
+        ("SELECT ?", "parameter"),
+    ] {
+        let error = error(&f, text);
+        assert_eq!(error.kind(), Kind::Invalid, "{text}: {error}");
+        assert!(error.to_string().contains(named), "{text}: {error}");
+    }
+    let wrong = with_parameters("SELECT ?", &[("BIGINT", json!("x"))]);
+    let error = f.body(&f.native, &wrong, &Format::default()).unwrap_err();
+    assert!(error.to_string().contains("BIGINT"), "{error}");
+    let wrong = with_context("SELECT 1", json!({"sqlTimeZone": "Mars/Olympus"}));
+    let error = f.body(&f.native, &wrong, &Format::default()).unwrap_err();
+    assert!(error.to_string().contains("Mars/Olympus"), "{error}");
+}
+
+#[test]
+fn deep_and_long_statements_end_in_errors_or_answers() {
+    let f = Fixture::new();
+    let deep = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
+    assert_eq!(error(&f, &deep).kind(), Kind::Invalid);
+    let long = format!(
+        "SELECT COUNT(*) FROM wiki WHERE added IN ({})",
+        (0..5000).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+    );
+    f.check(&long, json!([[6]]));
+    let many = format!(
+        "SELECT COUNT(*) FROM wiki WHERE {}",
+        (0..500).map(|n| format!("added = {n}")).collect::<Vec<_>>().join(" OR ")
+    );
+    f.check(&many, json!([[6]]));
+}
+
+#[test]
+fn a_statement_out_of_time_says_so() {
+    let f = Fixture::new();
+    let hurried = with_context(
+        "SELECT a.l_comment, COUNT(*) FROM lineitem a JOIN lineitem b ON a.l_returnflag = b.l_returnflag \
+         JOIN lineitem c ON b.l_returnflag = c.l_returnflag WHERE a.l_orderkey < c.l_orderkey + b.l_orderkey GROUP BY 1",
+        json!({"timeout": 1}),
+    );
+    let error = f.body(&f.native, &hurried, &Format::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout, "{error}");
+}
