@@ -71,7 +71,9 @@ impl DictionaryWriter {
 
     /// Takes a value above the one before; appends to `out` a block that it closes.
     pub fn push(&mut self, value: &str, out: &mut Vec<u8>) -> Result<()> {
-        assert!(self.count == 0 || value > self.last.as_str(), "dictionary values in ascending order");
+        if self.count > 0 && value <= self.last.as_str() {
+            return Err(Error::corrupt("dictionary values out of order"));
+        }
         if self.block_values == 0 {
             self.heads.push_str(value);
         } else {
@@ -297,6 +299,15 @@ impl Dictionary {
         }
     }
 
+    /// Walks all values in order, holding one block of them.
+    pub fn cursor(&self) -> Cursor<'_> {
+        let mut cursor = Cursor { dictionary: self, block: 0, place: 0, texts: Texts::default() };
+        if !self.blocks.is_empty() {
+            self.decode(0, &mut cursor.texts);
+        }
+        cursor
+    }
+
     /// Whether every block can be decoded and all values ascend.
     pub fn check(&self) -> bool {
         let mut texts = Texts::default();
@@ -389,6 +400,30 @@ impl Dictionary {
             && texts.ends.iter().all(|end| text.is_char_boundary(*end as usize));
         texts.text = text;
         whole.then_some(())
+    }
+}
+
+/// A place in a dictionary.
+pub struct Cursor<'a> {
+    dictionary: &'a Dictionary,
+    block: usize,
+    place: usize,
+    texts: Texts,
+}
+
+impl Cursor<'_> {
+    /// The value at hand; `None` past the last.
+    pub fn value(&self) -> Option<&str> {
+        (self.place < self.texts.len()).then(|| self.texts.get(self.place))
+    }
+
+    pub fn advance(&mut self) {
+        self.place += 1;
+        if self.place >= self.texts.len() && self.block + 1 < self.dictionary.blocks.len() {
+            self.block += 1;
+            self.place = 0;
+            self.dictionary.decode(self.block, &mut self.texts);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::memory::{BytesChunk, ListChunk, MemoryCodes, MemoryDictionary, NumberChunk};
 use super::{Column, ComplexColumn, DictColumn, NumberColumn};
 use crate::block::{BLOCK_ROWS, Value};
+use crate::expr::convert::{to_double, to_long, to_text};
 use crate::schema::ValueType;
 
 /// Values go in with [`ColumnBuilder::push`] in row order. A string column becomes multi-value with its first list.
@@ -46,14 +47,10 @@ impl ColumnBuilder {
                     chunks.push(if *long { NumberChunk::long() } else { NumberChunk::double() });
                 }
                 let chunk = chunks.last_mut().expect("a chunk with room was pushed");
-                match (&self.value_type, number(value)) {
-                    (ValueType::Long, v) => chunk.push_long(match (value, v) {
-                        (Value::Long(exact), _) => Some(*exact),
-                        (Value::Text(text), _) => text.parse().ok().or(v.map(|v| v as i64)),
-                        _ => v.map(|v| v as i64),
-                    }),
-                    (ValueType::Float, v) => chunk.push_double(v.map(|v| v as f32 as f64)),
-                    (_, v) => chunk.push_double(v),
+                match &self.value_type {
+                    ValueType::Long => chunk.push_long(to_long(value)),
+                    ValueType::Float => chunk.push_double(to_double(value).map(|v| v as f32 as f64)),
+                    _ => chunk.push_double(to_double(value)),
                 }
             }
             Form::Bytes(chunks) => {
@@ -127,7 +124,7 @@ impl TextBuilder {
     }
 
     fn code(&mut self, value: &Value) -> u32 {
-        let text = text(value);
+        let text = to_text(value);
         if let Some(code) = self.known.get(&text) {
             return *code;
         }
@@ -135,27 +132,4 @@ impl TextBuilder {
         self.known.insert(text, code);
         code
     }
-}
-
-fn text(value: &Value) -> Option<Arc<str>> {
-    match value {
-        Value::Null | Value::List(_) | Value::Bytes(_) => None,
-        Value::Text(text) => Some(text.clone()),
-        Value::Long(v) => Some(Arc::from(v.to_string())),
-        Value::Double(v) => Some(Arc::from(double_text(*v))),
-    }
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Long(v) => Some(*v as f64),
-        Value::Double(v) => Some(*v),
-        Value::Text(text) => text.trim().parse().ok(),
-        Value::Null | Value::List(_) | Value::Bytes(_) => None,
-    }
-}
-
-/// A double as text when it becomes a string value: shortest digits that read back the same, `1.0` for whole numbers.
-pub(crate) fn double_text(v: f64) -> String {
-    format!("{v:?}")
 }

@@ -7,7 +7,7 @@ use super::index::Index;
 use super::memory::{MemoryCodes, MemoryDictionary};
 use crate::bitmap::Bitmap;
 use crate::block::{BLOCK_ROWS, Value, spans};
-use crate::dictionary::{Dictionary, Texts};
+use crate::dictionary::{Cursor, Dictionary, Texts};
 use crate::encoding::codes::Codes;
 
 /// A single- or multi-value string column. Null is a code like any other.
@@ -139,6 +139,18 @@ impl DictColumn {
         }
     }
 
+    /// Walks the non-null values in ascending order with their codes, holding little of a file's dictionary.
+    pub(crate) fn ascending(&self) -> Ascending<'_> {
+        match &self.form {
+            Form::Memory { dictionary, .. } => {
+                let mut codes: Vec<u32> = (0..dictionary.len).filter(|code| dictionary.null != Some(*code)).collect();
+                codes.sort_unstable_by_key(|code| dictionary.get(*code));
+                Ascending::Memory { dictionary, codes, place: 0 }
+            }
+            Form::File(file) => Ascending::File { cursor: file.dictionary.cursor(), code: u32::from(file.has_null) },
+        }
+    }
+
     pub fn is_multi(&self) -> bool {
         match &self.form {
             Form::Memory { codes, .. } => matches!(codes, MemoryCodes::Multi(_)),
@@ -153,6 +165,16 @@ impl DictColumn {
                 spans(start, out, |chunk, from, out| out.copy_from_slice(&chunks[chunk][from..from + out.len()]));
             }
             Form::File(FileDict { rows: FileRows::Single(codes), .. }) => codes.decode(start, out),
+            _ => panic!("single codes of a multi-value column"),
+        }
+    }
+
+    /// The code of one row. Single-value columns only.
+    #[inline]
+    pub fn code_at(&self, row: usize) -> u32 {
+        match &self.form {
+            Form::Memory { codes: MemoryCodes::Single(chunks), .. } => chunks[row / BLOCK_ROWS][row % BLOCK_ROWS],
+            Form::File(FileDict { rows: FileRows::Single(codes), .. }) => codes.at(row),
             _ => panic!("single codes of a multi-value column"),
         }
     }
@@ -249,6 +271,35 @@ impl DictColumn {
         match &self.form {
             Form::Memory { .. } => true,
             Form::File(file) => file.dictionary.check(),
+        }
+    }
+}
+
+/// See [`DictColumn::ascending`].
+pub(crate) enum Ascending<'a> {
+    Memory { dictionary: &'a MemoryDictionary, codes: Vec<u32>, place: usize },
+    File { cursor: Cursor<'a>, code: u32 },
+}
+
+impl Ascending<'_> {
+    /// The value at hand and its code; `None` past the last.
+    pub fn value(&self) -> Option<(&str, u32)> {
+        match self {
+            Ascending::Memory { dictionary, codes, place } => {
+                let code = *codes.get(*place)?;
+                Some((dictionary.get(code)?, code))
+            }
+            Ascending::File { cursor, code } => Some((cursor.value()?, *code)),
+        }
+    }
+
+    pub fn advance(&mut self) {
+        match self {
+            Ascending::Memory { place, .. } => *place += 1,
+            Ascending::File { cursor, code } => {
+                cursor.advance();
+                *code += 1;
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ const POSTINGS: u32 = 1;
 
 /// Rows ordered by code, then by row: those of code `c` are `rows[starts[c]..starts[c + 1]]`.
 pub(crate) struct Postings {
-    pub starts: Vec<u64>,
+    pub starts: Vec<u32>,
     pub rows: Vec<u32>,
 }
 
@@ -37,20 +37,22 @@ impl Postings {
         Self::of_pairs(cardinality, |visit| codes.iter().enumerate().for_each(|(row, code)| visit(row as u32, *code)))
     }
 
-    /// `each_pair` calls back with every (row, code) in row order, the same twice in a row at most for a repeated code.
+    /// `each_pair` calls back with every row and code, in row order, a pair once; there are fewer than 4 G.
     pub fn of_pairs(cardinality: u32, each_pair: impl Fn(&mut dyn FnMut(u32, u32))) -> Postings {
-        let mut starts = vec![0u64; cardinality as usize + 1];
-        each_pair(&mut |_, code| starts[code as usize + 1] += 1);
-        for code in 1..starts.len() {
+        // While rows are put in their places, `starts[c + 1]` is where the next row of `c` goes; it ends up as the start
+        // of `c + 1`.
+        let mut starts = vec![0u32; cardinality as usize + 2];
+        each_pair(&mut |_, code| starts[code as usize + 2] += 1);
+        for code in 2..starts.len() {
             starts[code] += starts[code - 1];
         }
-        let mut rows = vec![0u32; starts[cardinality as usize] as usize];
-        let mut next = starts.clone();
+        let mut rows = vec![0u32; starts[cardinality as usize + 1] as usize];
         each_pair(&mut |row, code| {
-            let at = &mut next[code as usize];
+            let at = &mut starts[code as usize + 1];
             rows[*at as usize] = row;
             *at += 1;
         });
+        starts.truncate(cardinality as usize + 1);
         Postings { starts, rows }
     }
 
@@ -84,7 +86,7 @@ pub(crate) fn encode(postings: &Postings, rows: usize, out: &mut Vec<u8>) {
         for group in (0..cardinality).step_by(CODES as usize) {
             let codes = group..cardinality.min(group + CODES as usize);
             let count_width = codes.clone().map(|code| width_of(postings.range(code).len() as u64)).max().unwrap_or(0);
-            entries.extend_from_slice(&postings.starts[group].to_le_bytes());
+            entries.extend_from_slice(&u64::from(postings.starts[group]).to_le_bytes());
             entries.extend_from_slice(&((out.len() - counts_start) as u32).to_le_bytes());
             entries.extend_from_slice(&count_width.to_le_bytes());
             let mut bits = BitWriter::new(out);

@@ -1,0 +1,1 @@
+//! Bytes that were written once are read for ever.

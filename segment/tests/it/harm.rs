@@ -1,0 +1,1 @@
+//! Damage is found or does no harm.

@@ -1,0 +1,8 @@
+//! What the segment crate promises across its modules.
+
+extern crate henge_segment as segment;
+
+mod golden;
+mod harm;
+mod merging;
+mod tables;
