@@ -1,5 +1,5 @@
-//! Tests of the query engine as its callers see it.
+//! The query crate from outside: exact answers, exact JSON, exact selections.
 
-extern crate henge_query as query;
-
-mod group;
+mod answers;
+mod selection;
+mod support;
