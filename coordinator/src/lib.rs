@@ -13,14 +13,14 @@
 //! tells of a change, and now and then: nothing waits for its rhythm.
 //!
 //! ```no_run
-//! # async fn example() -> coordinator::Result<()> {
-//! let settings = coordinator::Settings {
+//! # async fn example() -> henge_coordinator::Result<()> {
+//! let settings = henge_coordinator::Settings {
 //!     tasks_max: 16, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000,
 //! };
-//! let coordinator = coordinator::Coordinator::open("catalog.db".as_ref(), settings).await?;
+//! let coordinator = henge_coordinator::Coordinator::open("catalog.db".as_ref(), settings).await?;
 //! let now = 1_767_225_600_000;
 //! coordinator.cycle(now).await?;
-//! let reply = coordinator.heartbeat(coordinator::Report { node: "n1".into(), ..Default::default() }, now).await?;
+//! let reply = coordinator.heartbeat(henge_coordinator::Report { node: "n1".into(), ..Default::default() }, now).await?;
 //! for command in reply.commands { /* carry it out, report again */ }
 //! # Ok(()) }
 //! ```

@@ -1,0 +1,323 @@
+//! Names, positions, versions: what must hold of the catalog on any database.
+
+use henge_coordinator::{Command, Error, PublishMode, Published, Selection};
+use segment::SegmentId;
+
+use crate::node::*;
+
+#[tokio::test]
+async fn a_wish_asked_twice_gets_the_same_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let first = coordinator.allocate(wish("a", 0, 24, 0), 5).await.unwrap();
+    assert_eq!(first.to_string(), "d_1970-01-01T00:00:00.000Z_1970-01-01T00:00:00.024Z_1970-01-01T00:00:00.005Z");
+    assert_eq!(coordinator.allocate(wish("a", 0, 24, 0), 9).await.unwrap(), first);
+    let next = coordinator.allocate(wish("a", 0, 24, 1), 9).await.unwrap();
+    let other = coordinator.allocate(wish("b", 0, 24, 0), 9).await.unwrap();
+    assert_eq!([next.partition, other.partition], [1, 2]);
+    assert_eq!([&next.version, &other.version], [&first.version, &first.version]);
+
+    coordinator.close().await;
+    let coordinator = open(&folder).await;
+    assert_eq!(coordinator.allocate(wish("a", 0, 24, 0), 99).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn many_at_once_get_names_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let wishes = (0..40).map(|n| coordinator.allocate(wish(&format!("s{}", n % 20), 0, 24, 0), n));
+    let mut ids: Vec<SegmentId> = futures::future::try_join_all(wishes).await.unwrap();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 20);
+    assert_eq!(ids.iter().map(|id| id.partition).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    assert!(ids.iter().all(|id| id.version == ids[0].version));
+}
+
+#[tokio::test]
+async fn names_fit_between_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let hour = coordinator.allocate(wish("hour", 3, 4, 0), 100).await.unwrap();
+    coordinator.publish(batch(vec![meta(&hour, 1)], PublishMode::Append), 100).await.unwrap();
+
+    let mut day = wish("day", 0, 24, 0);
+    day.at = Some(10);
+    let after = coordinator.allocate(day.clone(), 200).await.unwrap();
+    assert_eq!(after.interval, interval(4, 24), "the part of the day that is free around the row");
+    day.at = Some(1);
+    let before = coordinator.allocate(day.clone(), 200).await.unwrap();
+    assert_eq!(before.interval, interval(0, 3), "the same wish cannot be answered with a name that does not fit");
+    day.at = Some(3);
+    day.index = 1;
+    let inside = coordinator.allocate(day.clone(), 200).await.unwrap();
+    assert_eq!((inside.interval, &inside.version, inside.partition), (hour.interval, &hour.version, 1));
+    day.at = Some(24);
+    assert!(matches!(coordinator.allocate(day, 200).await, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn names_keep_to_the_visible_part_of_a_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let day = coordinator.allocate(wish("day", 0, 24, 0), 100).await.unwrap();
+    coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 100).await.unwrap();
+    let mut replace = wish("replace", 3, 4, 0);
+    replace.fresh_version = true;
+    let hour = coordinator.allocate(replace, 100).await.unwrap();
+    assert!(hour.version > day.version);
+    let mode = PublishMode::Replace { intervals: vec![hour.interval] };
+    coordinator.publish(batch(vec![meta(&hour, 2)], mode), 100).await.unwrap();
+
+    let mut late = wish("late", 0, 24, 0);
+    late.at = Some(20);
+    let id = coordinator.allocate(late.clone(), 300).await.unwrap();
+    assert_eq!((id.interval, &id.version), (interval(4, 24), &day.version), "beside the part of the day that is seen");
+    late.at = Some(3);
+    late.index = 1;
+    let id = coordinator.allocate(late, 300).await.unwrap();
+    assert_eq!((id.interval, &id.version, id.partition), (hour.interval, &hour.version, 1));
+}
+
+#[tokio::test]
+async fn an_append_never_outranks_a_replace_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let mut replace = wish("replace", 0, 24, 0);
+    replace.fresh_version = true;
+    let replace = coordinator.allocate(replace, 100).await.unwrap();
+    let append = coordinator.allocate(wish("append", 0, 24, 0), 900).await.unwrap();
+    assert!(append.version < replace.version);
+}
+
+#[tokio::test]
+async fn of_many_publications_from_the_same_positions_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    let mut racing = Vec::new();
+    for n in 0..16 {
+        let id = coordinator.allocate(wish(&format!("r{n}"), 0, 24, 0), 2).await.unwrap();
+        let to = positions(&[("t:0", 10 + n as i64)]);
+        let coordinator = coordinator.clone();
+        let what = streamed(&task, vec![meta(&id, n)], positions(&[("t:0", 0)]), to);
+        racing.push(tokio::spawn(async move { coordinator.publish(what, 3).await }));
+    }
+    let mut won = 0;
+    for race in racing {
+        match race.await.unwrap() {
+            Ok(Published::Committed(metas)) => {
+                won += 1;
+                assert_eq!(coordinator.segments("d"), metas);
+            }
+            Err(Error::Stale { committed, .. }) => assert_eq!(committed, coordinator.positions("s").await.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(won, 1);
+    assert_eq!(coordinator.segments("d").len(), 1);
+}
+
+#[tokio::test]
+async fn a_publication_repeated_changes_nothing_even_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    let id = coordinator.allocate(wish("a", 0, 24, 0), 2).await.unwrap();
+    let what = streamed(&task, vec![meta(&id, 7)], positions(&[("t:0", 0)]), positions(&[("t:0", 5)]));
+    let first = coordinator.publish(what.clone(), 3).await.unwrap();
+    assert_eq!(coordinator.publish(what.clone(), 4).await.unwrap(), first);
+
+    coordinator.close().await;
+    coordinator = open(&folder).await;
+    assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 5)]));
+    assert_eq!(coordinator.publish(what.clone(), 5).await.unwrap(), first);
+    assert_eq!(coordinator.segments("d").len(), 1);
+
+    let mut other_rows = what.clone();
+    other_rows.segments[0].checksum = 8;
+    assert!(matches!(coordinator.publish(other_rows, 6).await, Err(Error::Invalid(_))));
+    let on = coordinator.allocate(wish("b", 0, 24, 0), 7).await.unwrap();
+    let next = streamed(&task, vec![meta(&on, 9)], positions(&[("t:0", 5)]), positions(&[("t:0", 6), ("t:1", 3)]));
+    assert!(matches!(coordinator.publish(next, 7).await.unwrap(), Published::Committed(_)));
+    assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 6), ("t:1", 3)]));
+}
+
+#[tokio::test]
+async fn positions_alone_can_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    let what = streamed(&task, vec![], positions(&[("t:0", 0)]), positions(&[("t:0", 5)]));
+    assert_eq!(coordinator.publish(what, 3).await.unwrap(), Published::Committed(vec![]));
+    assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 5)]));
+}
+
+#[tokio::test]
+async fn after_a_reset_the_old_task_cannot_publish() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    let id = coordinator.allocate(wish("a", 0, 24, 0), 2).await.unwrap();
+    coordinator.reset("s", 3).await.unwrap();
+    let what = streamed(&task, vec![meta(&id, 7)], positions(&[("t:0", 0)]), positions(&[("t:0", 5)]));
+    assert!(matches!(coordinator.publish(what.clone(), 4).await, Err(Error::Stale { .. })));
+    let stranger = streamed("stranger", what.segments, what.from, what.to);
+    assert!(matches!(coordinator.publish(stranger, 4).await, Err(Error::Stale { .. })));
+    assert!(coordinator.segments("d").is_empty());
+}
+
+#[tokio::test]
+async fn a_replace_hides_what_it_read_and_takes_along_what_came_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let early = coordinator.allocate(wish("early", 0, 24, 0), 10).await.unwrap();
+    coordinator.publish(batch(vec![meta(&early, 1)], PublishMode::Append), 10).await.unwrap();
+
+    let mut fresh = wish("replace", 0, 24, 0);
+    fresh.fresh_version = true;
+    let new = [
+        coordinator.allocate(fresh.clone(), 10).await.unwrap(),
+        coordinator.allocate(henge_coordinator::Allocation { index: 1, ..fresh }, 11).await.unwrap(),
+    ];
+    assert_eq!((new[0].partition, new[1].partition, &new[0].version), (0, 1, &new[1].version));
+
+    let late = coordinator.allocate(wish("late", 0, 24, 0), 10).await.unwrap();
+    coordinator.publish(batch(vec![meta(&late, 2)], PublishMode::Append), 10).await.unwrap();
+
+    let metas = vec![meta(&new[0], 3), meta(&new[1], 4)];
+    let mode = PublishMode::Replace { intervals: vec![interval(0, 24)] };
+    let Published::Committed(metas) = coordinator.publish(batch(metas, mode), 12).await.unwrap() else { panic!() };
+    assert!(metas.iter().all(|meta| meta.core_partitions == 2));
+
+    let seen: Vec<(u64, u32)> = {
+        let hidden = coordinator.overshadowed("d");
+        let all = coordinator.segments("d").into_iter().filter(|meta| !hidden.contains(&meta.id));
+        all.map(|meta| (meta.checksum, meta.id.partition)).collect()
+    };
+    assert_eq!(seen, [(3, 0), (4, 1), (2, 2)], "the late rows are named again in the new set");
+    assert!(!coordinator.segment(&early.to_string()).await.unwrap().used);
+}
+
+#[tokio::test]
+async fn an_append_that_would_be_hidden_is_renamed_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let slow = coordinator.allocate(wish("slow", 0, 24, 0), 10).await.unwrap();
+    let mut fresh = wish("replace", 0, 24, 0);
+    fresh.fresh_version = true;
+    let new = coordinator.allocate(fresh, 20).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![interval(0, 24)] };
+    coordinator.publish(batch(vec![meta(&new, 1)], mode), 20).await.unwrap();
+
+    let Published::Renamed(ids) =
+        coordinator.publish(batch(vec![meta(&slow, 2)], PublishMode::Append), 30).await.unwrap()
+    else {
+        panic!("the slow rows would be hidden")
+    };
+    assert_eq!((&ids[0].version, ids[0].partition), (&new.version, 1));
+    assert_eq!(coordinator.segments("d").len(), 1, "nothing is published yet");
+    let other = coordinator.allocate(wish("other", 0, 24, 0), 30).await.unwrap();
+    assert_eq!(other.partition, 2, "the new name is reserved");
+    let again = coordinator.publish(batch(vec![meta(&ids[0], 2)], PublishMode::Append), 30).await.unwrap();
+    assert!(matches!(again, Published::Committed(metas) if metas[0].id == ids[0] && metas[0].core_partitions == 1));
+}
+
+#[tokio::test]
+async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
+    let mut fresh = wish("replace", 3, 4, 0);
+    fresh.fresh_version = true;
+    let hour = coordinator.allocate(fresh, 20).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![hour.interval] };
+    coordinator.publish(batch(vec![meta(&hour, 1)], mode), 20).await.unwrap();
+
+    let published = coordinator.publish(batch(vec![meta(&day, 2)], PublishMode::Append), 30).await.unwrap();
+    assert!(matches!(published, Published::Committed(metas) if metas.len() == 1 && metas[0].id == day));
+    let names: Vec<(u64, SegmentId)> =
+        coordinator.segments("d").into_iter().map(|meta| (meta.checksum, meta.id)).collect();
+    let second = SegmentId { partition: 1, ..hour.clone() };
+    assert_eq!(names, [(2, day), (1, hour), (2, second)]);
+}
+
+#[tokio::test]
+async fn a_replace_without_rows_cuts_what_sticks_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
+    coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 10).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![interval(8, 12)] };
+    coordinator.publish(batch(vec![], mode), 20).await.unwrap();
+    let left: Vec<_> = coordinator.segments("d").into_iter().map(|meta| (meta.id.interval, meta.checksum)).collect();
+    assert_eq!(left, [(interval(0, 8), 1), (interval(12, 24), 1)]);
+}
+
+#[tokio::test]
+async fn a_node_is_told_what_to_load_and_drops_only_what_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let old = coordinator.allocate(wish("old", 0, 24, 0), 10).await.unwrap();
+    coordinator.publish(batch(vec![meta(&old, 1)], PublishMode::Append), 10).await.unwrap();
+    assert!(!coordinator.is_served(&old));
+    let reply = report(&coordinator, vec![], 10).await;
+    assert!(matches!(&reply.commands[..], [Command::Load(meta)] if meta.id == old));
+    assert!(serve(&coordinator, vec![old.clone()], vec![], 11).await.commands.is_empty());
+    assert!(coordinator.is_served(&old));
+
+    let mut fresh = wish("replace", 0, 24, 0);
+    fresh.fresh_version = true;
+    let new = coordinator.allocate(fresh, 20).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![interval(0, 24)] };
+    coordinator.publish(batch(vec![meta(&new, 2)], mode), 20).await.unwrap();
+    let reply = report(&coordinator, vec![], 20).await;
+    assert!(matches!(&reply.commands[..], [Command::Load(meta)] if meta.id == new), "the old one answers meanwhile");
+    assert!(!coordinator.is_served(&old), "nor may a task that holds its rows let go of them");
+    let reply = serve(&coordinator, vec![old.clone(), new.clone()], vec![], 21).await;
+    assert_eq!(reply.commands, [Command::Drop(old.clone())]);
+    assert!(coordinator.is_served(&old));
+    assert_eq!(coordinator.load_status()["d"].percent(), 100.0);
+}
+
+#[tokio::test]
+async fn a_load_that_fails_is_ordered_again_after_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let id = coordinator.allocate(wish("a", 0, 24, 0), 10).await.unwrap();
+    coordinator.publish(batch(vec![meta(&id, 1)], PublishMode::Append), 10).await.unwrap();
+    let broken = vec![(id.clone(), "disk full".to_string())];
+    let failed = henge_coordinator::Report { node: "n".into(), broken, ..Default::default() };
+    assert!(coordinator.heartbeat(failed, 100).await.unwrap().commands.is_empty());
+    assert_eq!(coordinator.broken_loads()[0].2, "disk full");
+    assert!(report(&coordinator, vec![], 1099).await.commands.is_empty());
+    assert_eq!(report(&coordinator, vec![], 1100).await.commands.len(), 1);
+}
+
+#[tokio::test]
+async fn segments_are_marked_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let mut ids = Vec::new();
+    for start in 0..4 {
+        let id = coordinator.allocate(wish("a", start, start + 1, 0), 10).await.unwrap();
+        coordinator.publish(batch(vec![meta(&id, start as u64)], PublishMode::Append), 10).await.unwrap();
+        ids.push(id);
+    }
+    let some = Selection::Intervals(vec![interval(0, 2), interval(2, 3)]);
+    assert_eq!(coordinator.mark_unused("d", some.clone(), 20).await.unwrap(), 3);
+    assert_eq!(coordinator.mark_unused("d", some, 20).await.unwrap(), 0);
+    assert_eq!(coordinator.unused_segments("d", None, 2).await.unwrap().len(), 2);
+    assert_eq!(coordinator.mark_used("d", Selection::Ids(vec![ids[1].to_string()]), 30).await.unwrap(), 1);
+    assert_eq!(coordinator.mark_unused("d", Selection::All, 40).await.unwrap(), 2);
+    assert!(coordinator.datasources(false).await.unwrap().is_empty());
+    assert_eq!(coordinator.datasources(true).await.unwrap(), ["d"]);
+
+    coordinator.close().await;
+    let coordinator = open(&folder).await;
+    assert!(coordinator.segments("d").is_empty());
+    assert_eq!(coordinator.mark_used("d", Selection::All, 50).await.unwrap(), 4);
+    assert_eq!(coordinator.segments("d").len(), 4);
+    assert!(matches!(coordinator.segment("nothing").await, Err(Error::NotFound(_))));
+}

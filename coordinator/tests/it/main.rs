@@ -1,0 +1,6 @@
+//! The coordinator from outside: its catalog, its supervisors, and a simulated node under crashes.
+
+mod catalog;
+mod node;
+mod simulate;
+mod supervisors;

@@ -1,0 +1,240 @@
+//! Supervisors and tasks: who runs when, and what is shown of it.
+
+use henge_coordinator::{Command, Condition, Error, Phase, StopReason, TaskFilter, TaskRecord, TaskState};
+use serde_json::json;
+
+use crate::node::*;
+
+fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
+    coordinator.supervisor("s").unwrap().state.detailed()
+}
+
+fn ids(coordinator: &henge_coordinator::Coordinator) -> Vec<String> {
+    coordinator.supervisor("s").unwrap().tasks.into_iter().map(|task| task.record.id).collect()
+}
+
+#[tokio::test]
+async fn tasks_come_one_to_a_group_and_follow_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    assert!(coordinator.put_supervisor(spec(2), false, 1).await.unwrap());
+    assert!(!coordinator.put_supervisor(spec(2), true, 2).await.unwrap());
+    assert_eq!(state(&coordinator), "PENDING");
+    assert_eq!(coordinator.cycle(3).await.unwrap().tasks_created, 2);
+    assert_eq!(coordinator.cycle(3).await.unwrap().tasks_created, 0);
+    assert_eq!(ids(&coordinator), ["index_kafka_s_0_1", "index_kafka_s_1_2"]);
+    assert_eq!(state(&coordinator), "CREATING_TASKS");
+    assert_eq!(report(&coordinator, vec![], 4).await.commands.len(), 2);
+    assert_eq!(report(&coordinator, vec![], 4).await.commands.len(), 2, "orders are repeated until they are done");
+
+    let mut both: Vec<_> = ids(&coordinator).iter().map(|id| progress(id, TaskState::Running)).collect();
+    both[0].condition = Condition::Connecting;
+    assert!(report(&coordinator, both.clone(), 5).await.commands.is_empty());
+    assert_eq!(state(&coordinator), "CONNECTING_TO_STREAM");
+    both[0].condition = Condition::Healthy;
+    report(&coordinator, both.clone(), 5).await;
+    assert_eq!(state(&coordinator), "RUNNING");
+    both.iter_mut().for_each(|task| task.phase = Phase::Idle);
+    report(&coordinator, both.clone(), 5).await;
+    assert_eq!(state(&coordinator), "IDLE");
+
+    assert!(coordinator.put_supervisor(spec(1), true, 6).await.unwrap());
+    let cycle = coordinator.cycle(7).await.unwrap();
+    assert_eq!((cycle.tasks_created, cycle.tasks_stopped), (0, 2), "the old tasks end first");
+    let reply = report(&coordinator, both.clone(), 8).await;
+    let stop = |task: &str| Command::StopTask { task: task.into(), reason: StopReason::Replace };
+    assert_eq!(reply.commands, [stop("index_kafka_s_0_1"), stop("index_kafka_s_1_2")]);
+    both[0].state = TaskState::Success;
+    report(&coordinator, both.clone(), 9).await;
+    assert_eq!(coordinator.cycle(9).await.unwrap().tasks_created, 0);
+    both[1].state = TaskState::Success;
+    let reply = report(&coordinator, both, 10).await;
+    assert_eq!(reply.recorded, ["index_kafka_s_0_1", "index_kafka_s_1_2"]);
+    assert_eq!(coordinator.cycle(10).await.unwrap().tasks_created, 1);
+    assert_eq!(ids(&coordinator), ["index_kafka_s_0_3"]);
+}
+
+#[tokio::test]
+async fn a_supervisor_rests_wakes_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    let suspended = coordinator.suspend("s", 10).await.unwrap();
+    assert_eq!((suspended.state.detailed(), &suspended.spec.document["suspended"]), ("SUSPENDED", &json!(true)));
+    coordinator.cycle(10).await.unwrap();
+    let running = vec![progress(&task, TaskState::Running)];
+    let reply = report(&coordinator, running, 11).await;
+    assert_eq!(reply.commands, [Command::StopTask { task: task.clone(), reason: StopReason::Suspend }]);
+
+    coordinator.resume("s", 12).await.unwrap();
+    assert_eq!(coordinator.cycle(12).await.unwrap().tasks_created, 0, "the group's last task has not ended");
+    report(&coordinator, vec![progress(&task, TaskState::Success)], 13).await;
+    assert_eq!(coordinator.cycle(13).await.unwrap().tasks_created, 1);
+
+    let next = ids(&coordinator)[0].clone();
+    report(&coordinator, vec![], 14).await;
+    report(&coordinator, vec![progress(&next, TaskState::Running)], 14).await;
+    coordinator.terminate("s", 15).await.unwrap();
+    coordinator.cycle(15).await.unwrap();
+    let reply = report(&coordinator, vec![progress(&next, TaskState::Running)], 15).await;
+    assert_eq!(reply.commands, [Command::StopTask { task: next, reason: StopReason::Terminate }]);
+    assert!(coordinator.supervisors().is_empty());
+    assert!(matches!(coordinator.suspend("s", 16).await, Err(Error::NotFound(_))));
+    let history = coordinator.supervisor_history("s").await.unwrap();
+    assert_eq!(history.len(), 4);
+    assert_eq!(history[0].document["type"], "NoopSupervisorSpec");
+    assert_eq!(history[3].document, spec(1).document);
+}
+
+#[tokio::test]
+async fn failures_are_followed_by_longer_and_longer_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let mut task = running_task(&coordinator).await;
+    let mut now = 100;
+    for (failures, wait) in [(1, 1000), (2, 2000), (3, 4000)] {
+        let mut failed = progress(&task, TaskState::Failed);
+        failed.error = Some("no disk".into());
+        report(&coordinator, vec![failed], now).await;
+        assert_eq!(state(&coordinator) == "UNHEALTHY_TASKS", failures == 3);
+        let cycle = coordinator.cycle(now + wait - 1).await.unwrap();
+        assert_eq!((cycle.tasks_created, cycle.again_at), (0, Some(now + wait)));
+        now += wait;
+        assert_eq!(coordinator.cycle(now).await.unwrap().tasks_created, 1);
+        task = ids(&coordinator)[0].clone();
+        report(&coordinator, vec![], now).await;
+        report(&coordinator, vec![progress(&task, TaskState::Running)], now).await;
+    }
+    let supervisor = coordinator.supervisor("s").unwrap();
+    assert_eq!(supervisor.recent_errors.len(), 3);
+    assert!(!supervisor.state.is_healthy());
+
+    coordinator.close().await;
+    let coordinator = open(&folder).await;
+    assert_eq!(state(&coordinator), "UNHEALTHY_TASKS", "a restart does not forget");
+    report(&coordinator, vec![progress(&task, TaskState::Running)], now).await;
+    coordinator.cycle(now + 60_000).await.unwrap();
+    assert_eq!(state(&coordinator), "RUNNING", "a task that stands for long is healthy");
+}
+
+#[tokio::test]
+async fn a_lost_stream_shows_in_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    for (condition, detailed, basic) in [
+        (Condition::UnableToConnect("refused".into()), "UNABLE_TO_CONNECT_TO_STREAM", "UNHEALTHY_SUPERVISOR"),
+        (Condition::LostContact("gone".into()), "LOST_CONTACT_WITH_STREAM", "UNHEALTHY_SUPERVISOR"),
+        (Condition::Hindered("disk".into()), "UNHEALTHY_SUPERVISOR", "UNHEALTHY_SUPERVISOR"),
+        (Condition::Healthy, "RUNNING", "RUNNING"),
+    ] {
+        let mut running = progress(&task, TaskState::Running);
+        running.condition = condition;
+        report(&coordinator, vec![running], 50).await;
+        let state = coordinator.supervisor("s").unwrap().state;
+        assert_eq!((state.detailed(), state.basic()), (detailed, basic));
+    }
+    let classes: Vec<_> =
+        coordinator.supervisor("s").unwrap().recent_errors.into_iter().map(|error| error.class).collect();
+    assert_eq!(classes, ["UnableToConnectToStream", "LostContactWithStream", "TaskHindered"]);
+}
+
+fn batch_task(id: &str) -> TaskRecord {
+    TaskRecord {
+        id: id.into(),
+        group_id: id.into(),
+        datasource: "d".into(),
+        kind: "index".into(),
+        supervisor: None,
+        document: json!({"type": "index"}),
+        group: 0,
+        groups: 1,
+        generation: 0,
+        created_at: 5,
+    }
+}
+
+#[tokio::test]
+async fn batch_tasks_wait_for_room_run_and_are_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    for n in 0..10 {
+        coordinator.create_task(batch_task(&format!("t{n}")), n).await.unwrap();
+    }
+    assert!(matches!(coordinator.create_task(batch_task("t0"), 11).await, Err(Error::Invalid(_))));
+    let reply = report(&coordinator, vec![], 20).await;
+    assert_eq!(reply.commands.len(), SETTINGS.tasks_max);
+    let mut running: Vec<_> = (0..8).map(|n| progress(&format!("t{n}"), TaskState::Running)).collect();
+    assert!(report(&coordinator, running.clone(), 21).await.commands.is_empty());
+    running[3].state = TaskState::Success;
+    running[3].report = json!({"rows": 3});
+    let reply = report(&coordinator, running.clone(), 22).await;
+    assert_eq!(reply.recorded, ["t3"]);
+    assert!(matches!(&reply.commands[..], [Command::StartTask { task }] if task.id == "t8"));
+
+    coordinator.shutdown_task("t9", 23).await.unwrap();
+    assert_eq!(coordinator.task("t9").await.unwrap().state, TaskState::Failed);
+    coordinator.shutdown_task("t0", 23).await.unwrap();
+    running.remove(3);
+    let reply = report(&coordinator, running, 24).await;
+    assert!(reply.commands.contains(&Command::StopTask { task: "t0".into(), reason: StopReason::Cancel }));
+
+    coordinator.close().await;
+    let coordinator = open(&folder).await;
+    assert_eq!(coordinator.task_report("t3").await.unwrap(), Some(json!({"rows": 3})));
+    let complete = TaskFilter { states: vec![TaskState::Success, TaskState::Failed], ..Default::default() };
+    let complete: Vec<_> = coordinator.tasks(complete).await.unwrap().into_iter().map(|t| t.record.id).collect();
+    assert_eq!(complete, ["t9", "t3"]);
+    let newest = TaskFilter { kind: Some("index".into()), max: Some(2), ..Default::default() };
+    assert_eq!(coordinator.tasks(newest).await.unwrap().len(), 2);
+    let none = TaskFilter { datasource: Some("other".into()), ..Default::default() };
+    assert!(coordinator.tasks(none).await.unwrap().is_empty());
+
+    let reply = report(&coordinator, vec![], 30).await;
+    let restarted = reply.commands.iter().filter(|command| matches!(command, Command::StartTask { .. })).count();
+    assert_eq!(restarted, 7, "the new process runs what has not ended");
+    assert_eq!(coordinator.task("t0").await.unwrap().state, TaskState::Failed, "and not what was cancelled");
+}
+
+#[tokio::test]
+async fn a_batch_task_that_published_is_not_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    coordinator.create_task(batch_task("batch"), 1).await.unwrap();
+    report(&coordinator, vec![], 2).await;
+    report(&coordinator, vec![progress("batch", TaskState::Running)], 3).await;
+    let id = coordinator.allocate(wish("batch", 0, 24, 0), 3).await.unwrap();
+    coordinator.publish(batch(vec![meta(&id, 1)], henge_coordinator::PublishMode::Append), 4).await.unwrap();
+    coordinator.close().await;
+
+    let coordinator = open(&folder).await;
+    let reply = report(&coordinator, vec![], 5).await;
+    assert!(matches!(&reply.commands[..], [Command::Load(_)]));
+    assert_eq!(coordinator.task("batch").await.unwrap().state, TaskState::Success);
+}
+
+#[tokio::test]
+async fn a_task_that_should_not_run_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let reply = report(&coordinator, vec![progress("ghost", TaskState::Running)], 1).await;
+    assert_eq!(reply.commands, [Command::StopTask { task: "ghost".into(), reason: StopReason::Cancel }]);
+    let reply = report(&coordinator, vec![progress("ghost", TaskState::Failed)], 2).await;
+    assert_eq!(reply.recorded, ["ghost"]);
+}
+
+#[tokio::test]
+async fn offsets_are_set_and_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let task = running_task(&coordinator).await;
+    coordinator.reset_offsets("s", positions(&[("t:0", 7), ("t:1", 9)]), 5).await.unwrap();
+    coordinator.reset_offsets("s", positions(&[("t:0", 8)]), 6).await.unwrap();
+    assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 8), ("t:1", 9)]));
+    let reply = report(&coordinator, vec![progress(&task, TaskState::Running)], 7).await;
+    assert_eq!(reply.commands, [Command::StopTask { task, reason: StopReason::Reset }]);
+    assert!(matches!(coordinator.reset_offsets("s", positions(&[("t:0", -1)]), 8).await, Err(Error::Invalid(_))));
+    coordinator.reset("s", 9).await.unwrap();
+    assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[]));
+    assert!(matches!(coordinator.reset("other", 9).await, Err(Error::NotFound(_))));
+}
