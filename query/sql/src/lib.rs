@@ -195,7 +195,7 @@ impl Sql {
                 (held(bounded(batches, run), registered), uncovered)
             }
         };
-        Ok(answer(prepared.columns.clone(), ResponseContext { uncovered }, batches))
+        Ok(answer(prepared.columns.clone(), ResponseContext { uncovered, overflowed: false }, batches))
     }
 
     /// Ends the statements of that id; whether there were any.
