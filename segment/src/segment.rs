@@ -135,7 +135,7 @@ impl Segment {
     /// metric names is left out; metrics are given by their own name, already aggregated.
     pub fn from_rows(id: SegmentId, schema: &Schema, rows: &[(i64, Vec<(&str, Value)>)]) -> Segment {
         let dimensions = schema.dimensions.iter().map(|d| (d.name.clone(), d.value_type.clone()));
-        let metrics = schema.metrics.iter().map(|m| (m.name.clone(), m.value_type()));
+        let metrics = schema.metrics.iter().map(|m| (m.name.clone(), m.stored_type()));
         let mut time = ColumnBuilder::new(ValueType::Long);
         rows.iter().for_each(|(t, _)| time.push(&Value::Long(*t)));
         let build = |(name, value_type): (String, ValueType)| {

@@ -133,6 +133,16 @@ impl Aggregate {
         }
     }
 
+    /// Type of the column that keeps it as a metric: sketches keep their state, the others their value.
+    pub fn stored_type(&self) -> ValueType {
+        match &self.kind {
+            AggregateKind::Hll { .. } => ValueType::Complex("HLLSketch".into()),
+            AggregateKind::Quantiles { .. } => ValueType::Complex("quantilesDoublesSketch".into()),
+            AggregateKind::Filtered { inner, .. } => inner.stored_type(),
+            _ => self.value_type(),
+        }
+    }
+
     /// The aggregate that folds this one's finished values or partials when rolled-up rows are merged
     /// (`count` becomes a long sum of the column of the same name).
     pub fn combining(&self) -> Aggregate {

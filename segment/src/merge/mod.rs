@@ -100,7 +100,7 @@ pub fn merge_with(
     drop(dimensions);
     for metric in &schema.metrics {
         let combining = metric.combining();
-        let value_type = metric.value_type();
+        let value_type = metric.stored_type();
         let columns = cast_columns(&inputs, &metric.name, &value_type)?;
         let sections = match &value_type {
             ValueType::String => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use segment::aggregate::{Aggregate, AggregateKind, Input};
 use segment::block::{BLOCK_ROWS, Value};
+use segment::merge::merge_with;
 use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
 use segment::{Granularity, Interval, Segment, SegmentId};
 
@@ -24,7 +25,7 @@ pub const DIMENSIONS: [(&str, ValueType); 6] = [
     ("double", ValueType::Double),
     ("float", ValueType::Float),
 ];
-pub const METRICS: [&str; 5] = ["count", "added", "lowest", "highest", "total"];
+pub const METRICS: [&str; 6] = ["count", "added", "lowest", "highest", "total", "sketch"];
 
 pub fn schema(rollup: bool, query_granularity: Granularity) -> Schema {
     let dimension = |(name, value_type): &(&str, ValueType)| DimensionSchema {
@@ -45,6 +46,7 @@ pub fn schema(rollup: bool, query_granularity: Granularity) -> Schema {
             metric("lowest", AggregateKind::Min { value_type: ValueType::Long, input: input("b") }),
             metric("highest", AggregateKind::Max { value_type: ValueType::Float, input: input("c") }),
             metric("total", AggregateKind::Sum { value_type: ValueType::Double, input: input("d") }),
+            metric("sketch", AggregateKind::Hll { columns: vec![input("e")], lg_k: 12, round: true }),
         ],
         rollup,
         query_granularity,
@@ -90,6 +92,7 @@ pub enum Key {
     Number(i128),
     List(Vec<Key>),
     Text(String),
+    Bytes(Vec<u8>),
 }
 
 pub fn key(value: &Value) -> Key {
@@ -106,7 +109,7 @@ pub fn key(value: &Value) -> Key {
             [one] => key(one),
             many => Key::List(many.iter().map(key).collect()),
         },
-        Value::Bytes(_) => panic!("tables hold no bytes"),
+        Value::Bytes(bytes) => Key::Bytes(bytes.to_vec()),
     }
 }
 
@@ -145,6 +148,7 @@ pub fn merged(schema: &Schema, rows: &[Row]) -> Vec<Row> {
         let values = rows.iter().map(|row| row[at].clone()).filter(|v| !v.is_null());
         let combine = |a: Value, b: Value| match (a, b) {
             (Value::Long(a), Value::Long(b)) => Value::Long(if metric == 2 { a.min(b) } else { a.wrapping_add(b) }),
+            (Value::Bytes(a), Value::Bytes(b)) => Value::Bytes([&a[..], &b[..]].concat().into()),
             (Value::Double(a), Value::Double(b)) => Value::Double(if metric == 3 { a.max(b) } else { a + b }),
             _ => panic!("metrics of one type"),
         };
@@ -156,6 +160,41 @@ pub fn merged(schema: &Schema, rows: &[Row]) -> Vec<Row> {
         Row { time, values }
     };
     groups.into_iter().map(row).collect()
+}
+
+/// Writes rows as one file, sketches joined end to end.
+pub fn write(inputs: &[Arc<Segment>], schema: &Schema, to: &std::path::Path) -> segment::SegmentMeta {
+    merge_with(inputs, schema, &id(), to, &|_, states| Ok(states.concat())).unwrap()
+}
+
+/// A table of several blocks in which every form of block appears.
+pub fn large(rows: i64) -> Vec<Row> {
+    let row = |i: i64| {
+        let mix = i.wrapping_mul(0x9e37_79b9_7f4a_7c15u64 as i64) >> 33;
+        let text = |s: String| Value::text(&s);
+        let dimensions = [
+            if i % 11 == 0 { Value::Null } else { text(format!("v{}", mix.rem_euclid(3))) },
+            match mix.rem_euclid(5) {
+                0 => Value::List(vec![text(format!("t{}", i % 50)), Value::text("x")]),
+                1 => Value::Null,
+                _ => text(format!("t{}", i % 7)),
+            },
+            text(format!("{:x}", mix.rem_euclid(6_000))),
+            Value::Long(mix),
+            Value::Double(mix.rem_euclid(1000) as f64 / 100.0),
+            if i < 5000 { Value::Null } else { Value::Double(1.5) },
+        ];
+        let metrics = [
+            Value::Long(1),
+            Value::Long(if i % 2 == 0 { i64::MAX } else { i }),
+            Value::Null,
+            Value::Double(2.0),
+            Value::Double(mix.rem_euclid(77) as f64),
+            if i % 3 == 0 { Value::Bytes(Arc::from(&i.to_le_bytes()[..3])) } else { Value::Null },
+        ];
+        Row { time: mix.rem_euclid(500_000), values: dimensions.into_iter().chain(metrics).collect() }
+    };
+    (0..rows).map(row).collect()
 }
 
 fn maybe(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
@@ -185,9 +224,10 @@ pub fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
             maybe((-9i64..9).prop_map(Value::Long)),
             maybe((0u8..200).prop_map(|v| Value::Double(f64::from(v)))),
             maybe((-1000i32..1000).prop_map(|v| Value::Double(f64::from(v)))),
+            maybe(proptest::collection::vec(any::<u8>(), 0..9).prop_map(|v| Value::Bytes(v.into()))),
         );
         let row = (0..span, dimensions, metrics)
-            .prop_map(|(time, d, m)| Row { time, values: vec![d.0, d.1, d.2, d.3, d.4, d.5, m.0, m.1, m.2, m.3, m.4] });
+            .prop_map(|(time, d, m)| Row { time, values: vec![d.0, d.1, d.2, d.3, d.4, d.5, m.0, m.1, m.2, m.3, m.4, m.5] });
         proptest::collection::vec(row, 0..most)
     })
 }
