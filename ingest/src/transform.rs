@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use segment::block::{Block, Value};
 use segment::expr::{Expr, Inputs};
-use segment::filter::Filter;
+use segment::filter::CompiledFilter;
 use segment::row::{Cell, RowBatch};
 use segment::schema::TIME;
 use segment::time::Interval;
@@ -13,7 +13,8 @@ use crate::spec::DataSchema;
 
 pub struct Transform {
     transforms: Vec<(String, Expr)>,
-    filter: Option<Filter>,
+    filter: Option<CompiledFilter>,
+    /// What the filter reads.
     columns: Vec<String>,
 }
 
@@ -28,9 +29,13 @@ pub struct Dropped {
 
 impl Transform {
     pub fn new(schema: &DataSchema) -> Transform {
-        let filter = schema.transform.filter.clone();
+        let filter = &schema.transform.filter;
         let columns = filter.iter().flat_map(|f| f.columns()).map(str::to_string).collect();
-        Transform { transforms: schema.transform.transforms.clone(), filter, columns }
+        Transform {
+            transforms: schema.transform.transforms.clone(),
+            filter: filter.as_ref().map(|f| f.compile()),
+            columns,
+        }
     }
 
     /// Whether it changes nothing.
@@ -170,4 +175,67 @@ fn set_times(batch: &mut RowBatch, block: &Block) -> Vec<bool> {
         }
     }
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{Parser, Record};
+    use crate::spec::{Flatten, InputFormat};
+    use serde_json::{Value as Json, json};
+
+    /// Times and the column `x` of the rows that pass, and how many did not.
+    fn check(transform: Json, records: &[&str], expected: &[(i64, Value)], dropped: Dropped) {
+        let schema = json!({
+            "dataSource": "d",
+            "timestampSpec": {"column": "t"},
+            "dimensionsSpec": {"dimensions": ["x"]},
+            "transformSpec": transform
+        });
+        let schema = DataSchema::from_json(&schema, "", &mut Vec::new()).unwrap();
+        let mut parser = Parser::new(&schema, &InputFormat::Json(Flatten::default())).unwrap();
+        let (mut batch, mut keep) = (RowBatch::new(), Vec::new());
+        for record in records {
+            parser.parse(&Record::of(record.as_bytes()), &mut batch).unwrap();
+        }
+        assert_eq!(Transform::new(&schema).apply(&mut batch, &mut keep), dropped);
+        let row = |row: &u32| (batch.times()[*row as usize], value_of(&batch, "x", *row as usize));
+        assert_eq!(keep.iter().map(row).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_filter_drops_rows() {
+        let filter = json!({"filter": {"type": "selector", "dimension": "country", "value": "FR"}});
+        check(
+            filter,
+            &[r#"{"t":1,"x":"a","country":"FR"}"#, r#"{"t":2,"x":"b","country":"DE"}"#, r#"{"t":3,"x":"c"}"#],
+            &[(1, Value::text("a"))],
+            Dropped { filtered: 2, unparseable: 0 },
+        );
+    }
+
+    #[test]
+    fn transforms_read_raw_fields_and_may_shadow_them() {
+        let transform = json!({"transforms": [
+            {"type": "expression", "name": "x", "expression": "concat(x, '-', y)"},
+            {"type": "expression", "name": "y", "expression": "concat(x, '!')"}
+        ], "filter": {"type": "selector", "dimension": "y", "value": "a!"}});
+        check(
+            transform,
+            &[r#"{"t":1,"x":"a","y":"b"}"#, r#"{"t":2,"x":"c","y":"d"}"#],
+            &[(1, Value::text("a-b"))],
+            Dropped { filtered: 1, unparseable: 0 },
+        );
+    }
+
+    #[test]
+    fn the_time_may_be_derived() {
+        let transform = json!({"transforms": [{"type": "expression", "name": "__time", "expression": "__time + add"}]});
+        check(
+            transform,
+            &[r#"{"t":1,"x":"a","add":5}"#, r#"{"t":2,"x":"b"}"#],
+            &[(6, Value::text("a"))],
+            Dropped { filtered: 0, unparseable: 1 },
+        );
+    }
 }

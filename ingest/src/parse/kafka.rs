@@ -247,3 +247,75 @@ fn decode(bytes: &[u8], encoding: HeaderEncoding) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::InputFormat;
+    use segment::block::Value;
+    use serde_json::json;
+
+    fn parser(column: &str) -> Parser {
+        let schema = json!({"dataSource": "d", "timestampSpec": {"column": column, "format": "auto"},
+            "dimensionsSpec": {"dimensions": ["v", "kafka.key", "kafka.header.h", "kafka.topic",
+                {"type": "long", "name": "kafka.offset"}, {"type": "long", "name": "kafka.partition"}]}});
+        let format = json!({"type": "kafka", "valueFormat": {"type": "json"}, "headerFormat": {"type": "string"},
+            "keyFormat": {"type": "tsv", "columns": ["k"]}});
+        let schema = DataSchema::from_json(&schema, "", &mut Vec::new()).unwrap();
+        Parser::new(&schema, &InputFormat::from_json(&format, "", &mut Vec::new()).unwrap()).unwrap()
+    }
+
+    fn check(column: &str, value: Option<&str>, times: &[i64], expected: &[(&str, Value)]) {
+        let record = Record {
+            bytes: value.map(str::as_bytes),
+            key: Some(b"key"),
+            headers: &[("h", b"head"), ("other", b"x")],
+            topic: "topic",
+            partition: 3,
+            offset: 42,
+            timestamp: 1000,
+        };
+        let mut batch = RowBatch::new();
+        parser(column).parse(&record, &mut batch).unwrap_or_else(|f| panic!("{}", f.reason));
+        assert_eq!(batch.times(), times);
+        for (name, value) in expected {
+            assert_eq!(value_of(&batch, name), *value, "{name}");
+        }
+    }
+
+    fn value_of(batch: &RowBatch, name: &str) -> Value {
+        batch.find(name).map_or(Value::Null, |field| batch.value(batch.cells(field)[batch.rows() - 1]))
+    }
+
+    #[test]
+    fn metadata_stands_beside_the_value_which_wins() {
+        let metadata = [
+            ("kafka.key", Value::text("key")),
+            ("kafka.header.h", Value::text("head")),
+            ("kafka.header.other", Value::Null),
+            ("kafka.offset", Value::Long(42)),
+            ("kafka.partition", Value::Long(3)),
+        ];
+        check("t", Some(r#"{"t":7,"v":"x"}"#), &[7], &metadata);
+        check("kafka.timestamp", Some(r#"{"v":"x"}{"v":"y"}"#), &[1000, 1000], &metadata);
+        check("kafka.timestamp", None, &[1000], &metadata);
+        check("t", Some(r#"{"t":7,"kafka.topic":"mine"}"#), &[7], &[("kafka.topic", Value::text("mine"))]);
+    }
+
+    #[test]
+    fn a_tombstone_without_a_time_is_refused() {
+        let record = Record { bytes: None, ..Record::of(b"") };
+        let mut batch = RowBatch::new();
+        assert!(parser("t").parse(&record, &mut batch).is_err());
+        assert_eq!(batch.rows(), 0);
+    }
+
+    #[test]
+    fn encodings() {
+        assert_eq!(decode(&[0xe9], HeaderEncoding::Latin1), "é");
+        assert_eq!(decode(&[0x00, 0xe9], HeaderEncoding::Utf16Be), "é");
+        assert_eq!(decode(&[0xff, 0xfe, 0xe9, 0x00], HeaderEncoding::Utf16), "é");
+        assert_eq!(decode(&[0xe9], HeaderEncoding::Ascii), "\u{fffd}");
+        assert_eq!(decode(&[0xe9], HeaderEncoding::Utf16Le), "é");
+    }
+}

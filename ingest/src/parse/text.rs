@@ -249,3 +249,114 @@ impl<'t> Fields<'t> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::{Parser, Record};
+    use crate::spec::{DataSchema, InputFormat};
+    use proptest::prelude::*;
+    use segment::block::Value;
+    use segment::row::RowBatch;
+    use serde_json::{Value as Json, json};
+
+    fn parser(format: Json) -> Parser {
+        let schema = json!({"dataSource": "d", "timestampSpec": {"column": "t", "format": "auto"}});
+        let schema = DataSchema::from_json(&schema, "", &mut Vec::new()).unwrap();
+        Parser::new(&schema, &InputFormat::from_json(&format, "", &mut Vec::new()).unwrap()).unwrap()
+    }
+
+    fn check(format: Json, record: &str, expected: &[(i64, &[Value])]) {
+        let mut batch = RowBatch::new();
+        let rows =
+            parser(format).parse(&Record::of(record.as_bytes()), &mut batch).unwrap_or_else(|f| panic!("{}", f.reason));
+        assert_eq!(rows, expected.len(), "{record}");
+        for (row, (time, values)) in expected.iter().enumerate() {
+            assert_eq!(batch.times()[row], *time);
+            let found: Vec<Value> = (0..batch.names().len()).map(|f| batch.value(batch.cells(f)[row])).collect();
+            assert_eq!(&found, values, "{record}");
+        }
+    }
+
+    fn text(text: &str) -> Value {
+        Value::text(text)
+    }
+
+    #[test]
+    fn csv() {
+        let format = json!({"type": "csv", "columns": ["t", "a", "b"], "listDelimiter": "|"});
+        check(format.clone(), "1,x,y\r\n\n2,,\"\"\n", &[(1, &[text("x"), text("y")]), (2, &[Value::Null, text("")])]);
+        check(
+            format.clone(),
+            "3,\"q\"\"u,o\"\"te\",p|q\n4,short",
+            &[(3, &[text("q\"u,o\"te"), Value::List(vec![text("p"), text("q")])]), (4, &[text("short"), Value::Null])],
+        );
+        for bad in ["1,\"open", "1,\"a\"b,c", "x,a,b", ",a,b"] {
+            let mut batch = RowBatch::new();
+            parser(format.clone()).parse(&Record::of(bad.as_bytes()), &mut batch).expect_err(bad);
+            assert_eq!(batch.rows(), 0);
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let format = json!({"type": "tsv", "delimiter": "|", "findColumnsFromHeader": true, "skipHeaderRows": 1,
+            "tryParseNumbers": true});
+        check(
+            format,
+            "skipped\nt|n|s\n5|1.5|\"q\"\n6|-3|x",
+            &[(5, &[Value::Double(1.5), text("\"q\"")]), (6, &[Value::Long(-3), text("x")])],
+        );
+    }
+
+    #[test]
+    fn lines_of_a_file_share_their_header() {
+        let mut parser = parser(json!({"type": "csv", "findColumnsFromHeader": true}));
+        let mut batch = RowBatch::new();
+        for _ in 0..2 {
+            parser.begin_file();
+            let lines = ["t,a", "1,x", "2,y"];
+            let rows: usize = lines.iter().map(|l| parser.parse_line(l.as_bytes(), &mut batch).unwrap()).sum();
+            assert_eq!(rows, 2);
+        }
+        assert_eq!(batch.times(), [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn regex_and_lines() {
+        let format = json!({"type": "regex", "pattern": "(\\d+) (\\w+)( \\w+)?", "columns": ["t", "a", "b"]});
+        check(format.clone(), "7 abc", &[(7, &[text("abc"), Value::Null])]);
+        assert!(parser(format).parse(&Record::of(b"x 7 abc"), &mut RowBatch::new()).is_err());
+        let schema =
+            json!({"dataSource": "d", "timestampSpec": {"column": "t", "missingValue": "1970-01-01T00:00:00.009Z"}});
+        let schema = DataSchema::from_json(&schema, "", &mut Vec::new()).unwrap();
+        let mut parser = Parser::new(&schema, &InputFormat::Lines).unwrap();
+        let mut batch = RowBatch::new();
+        parser.parse(&Record::of(b"one\ntwo"), &mut batch).unwrap();
+        assert_eq!(batch.times(), [9, 9]);
+        assert_eq!(batch.text_of(batch.cells(0)[1]), "two");
+    }
+
+    proptest! {
+        #[test]
+        fn csv_reads_what_was_written(values in prop::collection::vec("[a,\"é ]{0,6}", 1..5)) {
+            let names: Vec<String> = (0..values.len()).map(|i| format!("c{i}")).collect();
+            let columns: Vec<String> = ["t".to_string()].into_iter().chain(names).collect();
+            let quoted: Vec<String> = values.iter().map(|v| format!("\"{}\"", v.replace('"', "\"\""))).collect();
+            let line = format!("1,{}", quoted.join(","));
+            let mut batch = RowBatch::new();
+            let mut parser = parser(json!({"type": "csv", "columns": columns}));
+            parser.parse(&Record::of(line.as_bytes()), &mut batch).map_err(|f| TestCaseError::fail(f.reason))?;
+            for (i, value) in values.iter().enumerate() {
+                let field = batch.find(&format!("c{i}")).unwrap();
+                prop_assert_eq!(batch.text_of(batch.cells(field)[0]), value);
+            }
+        }
+
+        #[test]
+        fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            for format in [json!({"type": "csv", "findColumnsFromHeader": true}), json!({"type": "tsv", "columns": ["t", "a"]})] {
+                let _ = parser(format).parse(&Record::of(&bytes), &mut RowBatch::new());
+            }
+        }
+    }
+}

@@ -10,6 +10,9 @@ pub mod format;
 pub mod supervisor;
 pub mod tuning;
 
+#[cfg(test)]
+mod tests;
+
 pub use batch::{BatchSpec, InputSource};
 pub use data_schema::{DataSchema, TimestampFormat, TimestampSpec, TransformSpec};
 pub use fields::period_millis;

@@ -1,0 +1,304 @@
+//! Specs as users post them, well and badly.
+
+use expect_test::{Expect, expect};
+use segment::schema::{Discovery, ValueType};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn kafka() -> Value {
+    json!({
+        "type": "kafka",
+        "spec": {
+            "dataSchema": {
+                "dataSource": "wiki",
+                "timestampSpec": {"column": "time", "format": "iso"},
+                "dimensionsSpec": {"dimensions": ["channel", {"type": "long", "name": "added"}]},
+                "metricsSpec": [{"type": "count", "name": "events"}],
+                "granularitySpec": {"segmentGranularity": "HOUR", "queryGranularity": "MINUTE", "rollup": true}
+            },
+            "ioConfig": {
+                "topic": "wiki",
+                "inputFormat": {"type": "json"},
+                "consumerProperties": {"bootstrap.servers": "localhost:9092"},
+                "taskDuration": "PT10M",
+                "useEarliestOffset": true
+            },
+            "tuningConfig": {"type": "kafka", "maxRowsPerSegment": 1000}
+        }
+    })
+}
+
+fn batch() -> Value {
+    let mut spec = kafka();
+    spec["type"] = json!("index_parallel");
+    spec["spec"]["ioConfig"] = json!({
+        "type": "index_parallel",
+        "inputSource": {"type": "inline", "data": "{}"},
+        "inputFormat": {"type": "json"}
+    });
+    spec["spec"]["tuningConfig"] =
+        json!({"type": "index_parallel", "partitionsSpec": {"type": "dynamic", "maxRowsPerSegment": 7}});
+    spec
+}
+
+/// A spec with one thing changed: the pointer's last name is set.
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = spec.pointer_mut(parent).unwrap();
+    match parent {
+        Value::Array(list) => list.push(value),
+        _ => parent[name] = value,
+    }
+    spec
+}
+
+fn refused(pointer: &str, value: Value, expected: Expect) {
+    let error = SupervisorSpec::from_json(&with(kafka(), pointer, value)).err().map(|e| e.to_string());
+    expected.assert_eq(error.as_deref().unwrap_or("accepted"));
+}
+
+fn batch_refused(pointer: &str, value: Value, expected: Expect) {
+    let error = BatchSpec::from_json(&with(batch(), pointer, value)).err().map(|e| e.to_string());
+    expected.assert_eq(error.as_deref().unwrap_or("accepted"));
+}
+
+#[test]
+fn a_supervisor_spec_is_read() {
+    let spec = SupervisorSpec::from_json(&kafka()).unwrap();
+    assert_eq!(spec.id, "wiki");
+    assert_eq!(spec.io.task_duration_millis, 600_000);
+    assert!(spec.io.use_earliest_offset && !spec.suspended);
+    assert_eq!(spec.tuning.max_rows_per_segment, 1000);
+    assert_eq!(spec.tuning.max_rows_in_memory, 150_000);
+    assert_eq!(spec.tuning.max_bytes_in_memory, MemoryBound::Auto);
+    assert_eq!(spec.data_schema.discovery, Discovery::None);
+    assert_eq!(spec.data_schema.dimensions[1].value_type, ValueType::Long);
+    assert!(spec.ignored.is_empty());
+    assert_eq!(spec.io.window(1_000), (i64::MIN, i64::MAX));
+}
+
+#[test]
+fn the_flat_form_and_what_is_read_back_mean_the_same() {
+    let nested = kafka();
+    let mut flat = nested["spec"].clone();
+    flat["type"] = json!("kafka");
+    let back = SupervisorSpec::from_json(&nested).unwrap().to_json();
+    assert_eq!(back["dataSchema"], back["spec"]["dataSchema"]);
+    for document in [flat, back] {
+        let spec = SupervisorSpec::from_json(&document).unwrap();
+        assert_eq!(spec.id, "wiki");
+        assert_eq!(spec.io.task_duration_millis, 600_000);
+        assert_eq!(spec.tuning.max_rows_per_segment, 1000);
+    }
+}
+
+#[test]
+fn fields_without_a_meaning_are_named() {
+    let spec = with(kafka(), "/spec/ioConfig/replicas", json!(2));
+    let spec = with(spec, "/spec/tuningConfig/indexSpec", json!({}));
+    let spec = with(spec, "/spec/dataSchema/projections", json!([]));
+    let spec = SupervisorSpec::from_json(&spec).unwrap();
+    assert_eq!(spec.ignored, ["spec.dataSchema.projections", "spec.ioConfig.replicas", "spec.tuningConfig.indexSpec"]);
+}
+
+#[test]
+fn mistakes_are_refused_with_their_path() {
+    refused("/typ", json!("x"), expect!["typ is not a known field; the nearest is type"]);
+    refused("/type", json!("kafak"), expect![[r#"type "kafak" is not known; valid are kafka; the nearest is kafka"#]]);
+    refused(
+        "/spec/ioConfig/taskCuont",
+        json!(1),
+        expect!["spec.ioConfig.taskCuont is not a known field; the nearest is taskCount"],
+    );
+    refused("/spec/ioConfig/taskCount", json!(0), expect!["spec.ioConfig.taskCount must be at least 1, not 0"]);
+    refused(
+        "/spec/ioConfig/taskCount",
+        json!("many"),
+        expect![[r#"spec.ioConfig.taskCount must be a whole number, not the text "many""#]],
+    );
+    refused(
+        "/spec/ioConfig/taskDuration",
+        json!("1h"),
+        expect![[r#"spec.ioConfig.taskDuration must be an ISO 8601 period such as PT1H, not "1h""#]],
+    );
+    refused(
+        "/spec/ioConfig/topicPattern",
+        json!("w.*"),
+        expect!["spec.ioConfig.topic and topicPattern exclude each other; give one"],
+    );
+    refused(
+        "/spec/ioConfig/topic",
+        json!("a b"),
+        expect![
+            "spec.ioConfig.topic must be 1 to 249 letters, digits, dots, underscores or hyphens (for a pattern use topicPattern)"
+        ],
+    );
+    refused(
+        "/spec/ioConfig/consumerProperties",
+        json!({}),
+        expect![[r#"spec.ioConfig.consumerProperties must have bootstrap.servers, such as "localhost:9092""#]],
+    );
+    refused(
+        "/spec/ioConfig/inputFormat/type",
+        json!("jsn"),
+        expect![[
+            r#"spec.ioConfig.inputFormat.type "jsn" is not known; valid are json, csv, tsv, lines, regex, parquet, kafka; the nearest is json"#
+        ]],
+    );
+    refused(
+        "/spec/ioConfig/inputFormat/type",
+        json!("avro_ocf"),
+        expect![[
+            r#"spec.ioConfig.inputFormat.type "avro_ocf" is not supported; valid are json, csv, tsv, lines, regex, parquet, kafka"#
+        ]],
+    );
+    refused(
+        "/spec/dataSchema/dataSource",
+        json!("a/b"),
+        expect![[r#"spec.dataSchema.dataSource "a/b" must not contain a slash"#]],
+    );
+    refused("/spec/dataSchema/dataSource", json!(" "), expect!["spec.dataSchema.dataSource must not be empty"]);
+    refused(
+        "/spec/dataSchema/dataSource",
+        json!("x".repeat(256)),
+        expect!["spec.dataSchema.dataSource must be at most 255 bytes, not 256"],
+    );
+    refused(
+        "/spec/dataSchema/timestampSpec/format",
+        json!("yyyy-MM-ddTHH"),
+        expect![[
+            r#"spec.dataSchema.timestampSpec.format "yyyy-MM-ddTHH": the letter T has no meaning in a pattern; put literal letters into single quotes; named formats are auto, iso, posix, millis, micro, nano, ruby"#
+        ]],
+    );
+    refused(
+        "/spec/dataSchema/dimensionsSpec/dimensions/-",
+        json!("channel"),
+        expect![[r#"spec.dataSchema.dimensionsSpec.dimensions[2].name "channel" is there twice"#]],
+    );
+    refused(
+        "/spec/dataSchema/dimensionsSpec/dimensions/-",
+        json!({"name": "n", "type": "int"}),
+        expect![[
+            r#"spec.dataSchema.dimensionsSpec.dimensions[2].type "int" is not known; valid are string, long, float, double, auto, json; the nearest is long"#
+        ]],
+    );
+    refused(
+        "/spec/dataSchema/metricsSpec/-",
+        json!({"type": "count", "name": "channel"}),
+        expect![[r#"spec.dataSchema.metricsSpec[1].name "channel" is also the name of a dimension; rename one"#]],
+    );
+    refused(
+        "/spec/dataSchema/metricsSpec/-",
+        json!({"type": "count", "name": "__time"}),
+        expect![[r#"spec.dataSchema.metricsSpec[1].name "__time" is also the name of the time column; rename one"#]],
+    );
+    refused(
+        "/spec/dataSchema/granularitySpec/segmentGranularity",
+        json!("NONE"),
+        expect!["spec.dataSchema.granularitySpec.segmentGranularity must be at least one second, such as HOUR or DAY"],
+    );
+    refused(
+        "/spec/dataSchema/granularitySpec/rollup",
+        json!("yes"),
+        expect![[r#"spec.dataSchema.granularitySpec.rollup must be true or false, not the text "yes""#]],
+    );
+    refused(
+        "/spec/dataSchema/granularitySpec/intervals",
+        json!(["2020/2020"]),
+        expect![[
+            r#"spec.dataSchema.granularitySpec.intervals[0] "2020/2020" is empty; its end must be after its start"#
+        ]],
+    );
+    refused(
+        "/spec/tuningConfig/maxRowsInMemory",
+        json!(0),
+        expect!["spec.tuningConfig.maxRowsInMemory must be at least 1, not 0"],
+    );
+    refused("/spec/dataSchema", json!(7), expect!["spec.dataSchema must be an object, not 7"]);
+}
+
+#[test]
+fn a_batch_spec_is_read() {
+    let spec = BatchSpec::from_json(&batch()).unwrap();
+    assert_eq!(spec.tuning.max_rows_per_segment, 7);
+    assert_eq!(spec.source, InputSource::Inline("{}".into()));
+    assert!(!spec.append && !spec.drop_existing);
+    let hashed = json!({"type": "hashed", "numShards": 3, "targetRowsPerSegment": 9});
+    let spec = BatchSpec::from_json(&with(batch(), "/spec/tuningConfig/partitionsSpec", hashed)).unwrap();
+    assert_eq!(spec.tuning.max_rows_per_segment, 9);
+    assert_eq!(spec.ignored, ["spec.tuningConfig.partitionsSpec.numShards", "spec.tuningConfig.partitionsSpec.type"]);
+}
+
+#[test]
+fn mistakes_of_batch_specs_are_refused() {
+    batch_refused(
+        "/type",
+        json!("index_paralel"),
+        expect![[
+            r#"type "index_paralel" is not known; valid are index_parallel, index; the nearest is index_parallel"#
+        ]],
+    );
+    batch_refused(
+        "/spec/ioConfig/inputSource",
+        json!({"type": "inlin"}),
+        expect![[
+            r#"spec.ioConfig.inputSource.type "inlin" is not known; valid are inline, local; the nearest is inline"#
+        ]],
+    );
+    batch_refused(
+        "/spec/ioConfig/inputSource",
+        json!({"type": "local"}),
+        expect!["spec.ioConfig.inputSource must have either baseDir or files"],
+    );
+    batch_refused(
+        "/spec/ioConfig/dropExisting",
+        json!(true),
+        expect!["spec.dataSchema.granularitySpec.intervals is required with dropExisting"],
+    );
+    batch_refused(
+        "/spec/ioConfig/inputFormat",
+        json!({"type": "parquet"}),
+        expect!["spec.ioConfig.inputFormat.type parquet needs files, not an inline source"],
+    );
+    batch_refused(
+        "/spec/ioConfig/inputFormat",
+        json!({"type": "csv"}),
+        expect![
+            "spec.ioConfig.inputFormat.columns must name the columns, or spec.ioConfig.inputFormat.findColumnsFromHeader be true"
+        ],
+    );
+    batch_refused(
+        "/spec/ioConfig/inputFormat",
+        json!({"type": "json", "flattenSpec": {"fields": [{"type": "path", "name": "x", "expr": "a.b"}]}}),
+        expect![[r#"spec.ioConfig.inputFormat.flattenSpec.fields[0].expr "a.b": a path starts with $"#]],
+    );
+}
+
+#[test]
+fn what_is_wanted_and_what_is_discovered() {
+    let mut spec = kafka();
+    spec["spec"]["dataSchema"] = json!({
+        "dataSource": "d",
+        "timestampSpec": {"column": "ts"},
+        "dimensionsSpec": {"dimensionExclusions": ["secret"]},
+        "metricsSpec": [{"type": "longSum", "name": "sum", "fieldName": "amount"}]
+    });
+    let schema = SupervisorSpec::from_json(&spec).unwrap().data_schema;
+    let wanted = schema.wanted();
+    assert_eq!(wanted.names, ["amount"]);
+    assert!(wanted.others);
+    assert_eq!(wanted.excluded, ["secret", "__time", "ts", "sum"]);
+    assert_eq!(schema.schema().exclusions, ["secret", "__time", "ts", "sum", "amount"]);
+    assert_eq!(schema.schema().discovery, Discovery::Strings);
+}
+
+#[test]
+fn auto_dimensions_are_discovered_and_nothing_else() {
+    let dimensions = json!({"dimensions": [{"type": "auto", "name": "a"}, "s"]});
+    let spec = with(kafka(), "/spec/dataSchema/dimensionsSpec", dimensions);
+    let schema = SupervisorSpec::from_json(&spec).unwrap().data_schema;
+    assert_eq!(schema.wanted().names, ["s", "a"]);
+    assert!(!schema.wanted().others);
+    assert_eq!(schema.schema().discovery, Discovery::Typed);
+}
