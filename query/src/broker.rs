@@ -80,6 +80,7 @@ impl Broker {
         let leaf = admission::admit(Arc::new(query), who);
         let (node, own) = (self.node.clone(), budget.clone());
         let mut outcome = self.compute(&budget, move || node.run(&leaf, &own)).await?;
+        outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
         outcome.context.uncovered.truncate(budget.uncovered_max());
         let mut analyses = Vec::new();
         let batches = match outcome.rows {

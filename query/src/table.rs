@@ -29,6 +29,8 @@ pub struct Batch {
 pub struct ResponseContext {
     /// Parts of the intervals asked for that are not complete now.
     pub uncovered: Vec<Interval>,
+    /// There are more of them than are told.
+    pub overflowed: bool,
 }
 
 /// The answer to one query. What its tables hold:
@@ -55,6 +57,19 @@ impl Table {
 
     pub fn value(&self, column: usize, row: usize) -> Value {
         self.columns[column].2.value(row)
+    }
+}
+
+impl ResponseContext {
+    /// Druid's form; `{}` if there is nothing to say.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut map = serde_json::Map::new();
+        if !self.uncovered.is_empty() {
+            let intervals: Vec<String> = self.uncovered.iter().map(Interval::to_string).collect();
+            map.insert("uncoveredIntervals".into(), intervals.into());
+            map.insert("uncoveredIntervalsOverflowed".into(), self.overflowed.into());
+        }
+        serde_json::Value::Object(map)
     }
 }
 

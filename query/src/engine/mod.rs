@@ -6,6 +6,7 @@ pub mod interner;
 pub mod keys;
 pub mod piece;
 pub mod rows;
+pub mod search;
 pub mod source;
 pub mod table;
 
