@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::quickstart::Quickstart;
+use crate::quickstart::Demo;
 
 /// Serves until SIGINT or SIGTERM, with the demo if it is asked for.
 pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<()> {
@@ -26,16 +26,15 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
         let demo = match demo {
             None => None,
             Some(options) => {
-                let started = tokio::task::spawn_blocking(move || Quickstart::start(&base, &options)).await?;
-                let demo = started.context("starting the demo")?;
-                println!("{}", demo.page());
+                let (demo, page) = Demo::start(base, options).await.context("starting the demo")?;
+                println!("{page}");
                 Some(demo)
             }
         };
         stop_signal().await?;
         tracing::info!("stopping");
         if let Some(demo) = demo {
-            tokio::task::spawn_blocking(move || demo.stop()).await?;
+            demo.stop().await?;
         }
         node.stop().await
     })

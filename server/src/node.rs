@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use coordinator::{Command, Coordinator, Report, Served};
 use ingest::Worker;
 use ingest::fail::FailPoints;
@@ -164,7 +165,12 @@ async fn serve(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: w
     let until = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, router(app)).tcp_nodelay(true).with_graceful_shutdown(until).await {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+    });
+    if let Err(error) = axum::serve(listener, router(app)).with_graceful_shutdown(until).await {
         tracing::error!(%error, "the listener ended");
     }
 }

@@ -30,8 +30,44 @@ pub struct Options {
     pub rate: u32,
 }
 
-/// The running demo: owns the embedded broker and the thread that feeds it.
-pub struct Quickstart {
+/// The running demo, on a thread of its own (the embedded broker may not leave the thread that made it).
+pub struct Demo {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Demo {
+    /// Called once the server answers at `base` (`http://host:port`); gives the demo and its page of what to try.
+    pub async fn start(base: String, options: Options) -> anyhow::Result<(Demo, String)> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let stopping = stop.clone();
+        let run = move || match Quickstart::start(&base, &options) {
+            Ok(quickstart) => {
+                let _ = tell.send(Ok(quickstart.page()));
+                while !stopping.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                quickstart.stop();
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        let thread = std::thread::Builder::new().name("quickstart".into()).spawn(run).context("starting a thread")?;
+        let page = told.await.context("the demo's thread ended")??;
+        Ok((Demo { stop, thread }, page))
+    }
+
+    /// Stops the stream; with the embedded broker (which dies with this process) the supervisors publish first.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        tokio::task::spawn_blocking(move || self.thread.join())
+            .await?
+            .map_err(|_| anyhow::anyhow!("the demo's thread panicked"))
+    }
+}
+
+/// Owns the embedded broker and the thread that feeds it. Blocking throughout.
+struct Quickstart {
     base: String,
     embedded: Option<MockCluster<'static, DefaultProducerContext>>,
     stop: Arc<AtomicBool>,
@@ -39,8 +75,7 @@ pub struct Quickstart {
 }
 
 impl Quickstart {
-    /// Blocking: called once the server answers at `base` (`http://host:port`).
-    pub fn start(base: &str, options: &Options) -> anyhow::Result<Quickstart> {
+    fn start(base: &str, options: &Options) -> anyhow::Result<Quickstart> {
         let mut embedded = None;
         let bootstrap = match &options.bootstrap_servers {
             Some(servers) => servers.clone(),
@@ -79,7 +114,7 @@ impl Quickstart {
     }
 
     /// What to try, for the terminal.
-    pub fn page(&self) -> String {
+    fn page(&self) -> String {
         let base = &self.base;
         format!(
             r#"
@@ -106,9 +141,7 @@ impl Quickstart {
         )
     }
 
-    /// Stops the stream; with the embedded broker (which dies with this process) the supervisors publish first.
-    /// Blocking.
-    pub fn stop(mut self) {
+    fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(feeder) = self.feeder.take() {
             let _ = feeder.join();

@@ -109,13 +109,7 @@ fn json_response(body: Body) -> Response {
 
 /// `X-Druid-Response-Context`: `{}`, or the intervals that are not complete now.
 pub fn put_context(response: &mut Response, context: &ResponseContext) {
-    let mut said = Map::new();
-    if !context.uncovered.is_empty() {
-        let intervals: Vec<String> = context.uncovered.iter().map(ToString::to_string).collect();
-        said.insert("uncoveredIntervals".into(), json!(intervals));
-        said.insert("uncoveredIntervalsOverflowed".into(), json!(false));
-    }
-    if let Ok(value) = HeaderValue::from_str(&Value::Object(said).to_string()) {
+    if let Ok(value) = HeaderValue::from_str(&context.to_json().to_string()) {
         response.headers_mut().insert("x-druid-response-context", value);
     }
 }

@@ -142,9 +142,7 @@ impl Request {
         let text = json["query"].as_str().ok_or_else(|| bad("query must be a string".into()))?;
         let result_format = match &json["resultFormat"] {
             Value::Null => ResultFormat::Object,
-            Value::String(name) => ResultFormat::parse(name).ok_or_else(|| {
-                bad(format!("resultFormat must be object, array, objectLines, arrayLines or csv, not '{name}'"))
-            })?,
+            Value::String(name) => name.parse().map_err(|e: query_sql::Error| bad(e.to_string()))?,
             other => return Err(bad(format!("resultFormat must be a string, not {other}"))),
         };
         let format = Format {

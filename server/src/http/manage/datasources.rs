@@ -44,11 +44,11 @@ pub fn router() -> Router<Arc<App>> {
 }
 
 /// The used segments of a datasource, or 204 as Druid has it if there are none.
-fn used(app: &App, name: &str) -> Vec<Arc<SegmentMeta>> {
+fn used(app: &App, name: &str) -> Vec<SegmentMeta> {
     app.coordinator.segments(name)
 }
 
-fn properties(segments: &[Arc<SegmentMeta>]) -> Value {
+fn properties(segments: &[SegmentMeta]) -> Value {
     let size: u64 = segments.iter().map(|s| s.size_bytes).sum();
     let time = |t: Option<i64>| t.map(format_timestamp);
     json!({
@@ -77,7 +77,7 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
 }
 
 fn full(app: &App, name: &str) -> Value {
-    let segments: Vec<Value> = used(app, name).iter().map(|meta| data_segment(meta)).collect();
+    let segments: Vec<Value> = used(app, name).iter().map(data_segment).collect();
     json!({"name": name, "properties": {}, "segments": segments})
 }
 
@@ -148,7 +148,7 @@ async fn tiers() -> Json<Value> {
 }
 
 async fn intervals(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
-    let mut chunks: BTreeMap<std::cmp::Reverse<Interval>, Vec<Arc<SegmentMeta>>> = BTreeMap::new();
+    let mut chunks: BTreeMap<std::cmp::Reverse<Interval>, Vec<SegmentMeta>> = BTreeMap::new();
     for meta in used(&app, &name) {
         chunks.entry(std::cmp::Reverse(meta.id.interval)).or_default().push(meta);
     }

@@ -30,6 +30,12 @@ impl From<coordinator::Error> for Refusal {
     }
 }
 
+impl From<segment::Error> for Refusal {
+    fn from(error: segment::Error) -> Refusal {
+        Refusal::of_kind(error.kind(), error.to_string())
+    }
+}
+
 impl From<ingest::Error> for Refusal {
     fn from(error: ingest::Error) -> Refusal {
         Refusal::of_kind(error.kind(), error.to_string())

@@ -38,7 +38,7 @@ pub fn router() -> Router<Arc<App>> {
 async fn of_datasource(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
     let segments = app.coordinator.segments(&name);
     if Parameters::of(&uri).has("full") {
-        return Ok(Json(segments.iter().map(|meta| data_segment(meta)).collect::<Vec<_>>()).into_response());
+        return Ok(Json(segments.iter().map(data_segment).collect::<Vec<_>>()).into_response());
     }
     Ok(Json(segments.iter().map(|meta| meta.id.to_string()).collect::<Vec<_>>()).into_response())
 }

@@ -88,7 +88,7 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
             "dataSource": s.spec.datasource,
             "state": s.state.basic(),
             "detailedState": s.state.detailed(),
-            "healthy": s.healthy,
+            "healthy": s.state.is_healthy(),
             "suspended": s.spec.suspended,
             "type": s.spec.kind,
             "source": s.spec.source,
@@ -164,7 +164,7 @@ async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered
         "replicas": 1,
         "durationSeconds": document.io.task_duration_millis / 1000,
         "suspended": supervisor.spec.suspended,
-        "healthy": supervisor.healthy,
+        "healthy": supervisor.state.is_healthy(),
         "state": supervisor.state.basic(),
         "detailedState": supervisor.state.detailed(),
         "recentErrors": errors,
@@ -184,7 +184,7 @@ fn extend(into: &mut Map<String, Value>, from: &Value) {
 }
 
 async fn health(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    let healthy = app.coordinator.supervisor(&id)?.healthy;
+    let healthy = app.coordinator.supervisor(&id)?.state.is_healthy();
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(json!({"healthy": healthy}))).into_response())
 }
