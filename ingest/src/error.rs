@@ -26,6 +26,9 @@ pub enum Error {
     /// The task cannot go on (more parse errors than allowed, say).
     #[error("{0}")]
     Failed(String),
+    /// The task was told to stop at once.
+    #[error("stopped")]
+    Interrupted,
     /// A fail point stopped the task, as a crash would.
     #[error("stopped at fail point {0}")]
     Halted(&'static str),
@@ -58,13 +61,13 @@ impl Error {
             Error::Stream(_) | Error::Unavailable(_) | Error::Lost(_) => Kind::Unavailable,
             Error::Stale { .. } => Kind::Busy,
             Error::Segment(error) => error.kind(),
+            Error::Interrupted => Kind::Cancelled,
             Error::Halted(_) | Error::Bug(_) => Kind::Bug,
         }
     }
 
     /// Whether the same call may succeed later without anyone mending a spec or a file.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), Kind::Unavailable | Kind::Busy | Kind::Timeout)
-            && !matches!(self, Error::Stale { .. })
+        matches!(self.kind(), Kind::Unavailable | Kind::Busy | Kind::Timeout) && !matches!(self, Error::Stale { .. })
     }
 }

@@ -64,16 +64,9 @@ impl FailPoints {
             )));
         };
         if !FAIL_POINTS.contains(&name) {
-            return Err(Error::invalid(format!(
-                "fail point {name} is none of {}",
-                FAIL_POINTS.join(", ")
-            )));
+            return Err(Error::invalid(format!("fail point {name} is none of {}", FAIL_POINTS.join(", "))));
         }
-        Ok(FailPoints(Some(Arc::new(Armed {
-            name: name.to_string(),
-            left: AtomicU32::new(nth),
-            action,
-        }))))
+        Ok(FailPoints(Some(Arc::new(Armed { name: name.to_string(), left: AtomicU32::new(nth), action }))))
     }
 
     /// Passes a place.
@@ -93,9 +86,7 @@ impl FailPoints {
 /// abort is the nearest thing elsewhere.
 fn die() -> ! {
     let pid = std::process::id().to_string();
-    let _ = std::process::Command::new("kill")
-        .args(["-9", &pid])
-        .status();
+    let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
     std::process::abort()
 }
 
@@ -108,10 +99,7 @@ mod tests {
         let points = FailPoints::halt("freeze:2").unwrap();
         assert!(points.pass("freeze").is_ok());
         assert!(points.pass("push-before").is_ok());
-        assert!(matches!(
-            points.pass("freeze"),
-            Err(Error::Halted("freeze"))
-        ));
+        assert!(matches!(points.pass("freeze"), Err(Error::Halted("freeze"))));
         assert!(points.pass("freeze").is_ok());
         assert!(FailPoints::halt("nowhere").is_err());
         assert!(FailPoints::halt("freeze:0").is_err());

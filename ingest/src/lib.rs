@@ -1,15 +1,24 @@
 //! Events on their way into published segments: sources, formats, specs, positions, handing off. Knows nothing of queries,
 //! of placement, or of where the ledger lives.
 
+pub mod appender;
 pub mod batch;
+mod control;
 pub mod error;
 pub mod fail;
+pub mod handoff;
+mod intake;
 pub mod ledger;
+pub mod metrics;
 pub mod parse;
+mod pipeline;
 pub mod positions;
 pub mod report;
+pub mod restore;
+mod sequence;
 pub mod source;
 pub mod spec;
+mod task;
 pub mod transform;
 pub mod worker;
 

@@ -19,10 +19,7 @@ pub struct Positions(pub BTreeMap<PartitionKey, i64>);
 
 impl PartitionKey {
     pub fn new(topic: impl Into<String>, partition: i32) -> PartitionKey {
-        PartitionKey {
-            topic: topic.into(),
-            partition,
-        }
+        PartitionKey { topic: topic.into(), partition }
     }
 
     /// The inverse of `Display`.
@@ -49,32 +46,22 @@ impl Positions {
 
     /// Every partition of `other` is here, at the same offset or beyond.
     pub fn reaches(&self, other: &Positions) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(key, offset)| self.get(key).is_some_and(|here| here >= *offset))
+        other.0.iter().all(|(key, offset)| self.get(key).is_some_and(|here| here >= *offset))
     }
 
     /// The same partitions as in `of`, with the offsets of here where they are known.
     pub fn restricted_to(&self, of: &Positions) -> Positions {
-        Positions(
-            of.0.keys()
-                .filter_map(|key| Some((key.clone(), self.get(key)?)))
-                .collect(),
-        )
+        Positions(of.0.keys().filter_map(|key| Some((key.clone(), self.get(key)?))).collect())
     }
 
     /// Moves the partitions of `other` to its offsets, adding those that are new.
     pub fn advance(&mut self, other: &Positions) {
-        self.0
-            .extend(other.0.iter().map(|(key, offset)| (key.clone(), *offset)));
+        self.0.extend(other.0.iter().map(|(key, offset)| (key.clone(), *offset)));
     }
 
     /// Records from here to `ends`, by partition; a partition that `ends` does not know is left out.
     pub fn lag(&self, ends: &Positions) -> BTreeMap<PartitionKey, i64> {
-        let lag = |(key, offset): (&PartitionKey, &i64)| {
-            Some((key.clone(), (ends.get(key)? - offset).max(0)))
-        };
+        let lag = |(key, offset): (&PartitionKey, &i64)| Some((key.clone(), (ends.get(key)? - offset).max(0)));
         self.0.iter().filter_map(lag).collect()
     }
 }
@@ -102,13 +89,9 @@ impl<'de> Deserialize<'de> for Positions {
         let map = BTreeMap::<String, i64>::deserialize(deserializer)?;
         let entry = |(text, offset): (String, i64)| {
             let key = PartitionKey::parse(&text);
-            key.map(|key| (key, offset))
-                .ok_or_else(|| D::Error::custom(format!("{text} is not topic:partition")))
+            key.map(|key| (key, offset)).ok_or_else(|| D::Error::custom(format!("{text} is not topic:partition")))
         };
-        map.into_iter()
-            .map(entry)
-            .collect::<Result<_, _>>()
-            .map(Positions)
+        map.into_iter().map(entry).collect::<Result<_, _>>().map(Positions)
     }
 }
 
@@ -117,12 +100,7 @@ mod tests {
     use super::*;
 
     fn positions(entries: &[(&str, i32, i64)]) -> Positions {
-        Positions(
-            entries
-                .iter()
-                .map(|(t, p, o)| (PartitionKey::new(*t, *p), *o))
-                .collect(),
-        )
+        Positions(entries.iter().map(|(t, p, o)| (PartitionKey::new(*t, *p), *o)).collect())
     }
 
     #[test]
@@ -140,9 +118,6 @@ mod tests {
         assert!(here.reaches(&positions(&[("t", 0, 5)])));
         assert!(!here.reaches(&positions(&[("t", 0, 6)])));
         assert!(!here.reaches(&positions(&[("t", 2, 0)])));
-        assert_eq!(
-            positions(&[("t", 0, 3), ("t", 7, 1)]).lag(&here),
-            [(PartitionKey::new("t", 0), 2)].into()
-        );
+        assert_eq!(positions(&[("t", 0, 3), ("t", 7, 1)]).lag(&here), [(PartitionKey::new("t", 0), 2)].into());
     }
 }

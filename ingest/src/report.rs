@@ -63,6 +63,7 @@ impl Condition {
 /// Counts of rows since the task started (`restored` apart: rows of an earlier life that were on disk).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RowStats {
+    /// Taken in whole.
     pub processed: u64,
     pub processed_bytes: u64,
     /// Taken in, with at least one value set to null because it could not be converted.

@@ -1,15 +1,25 @@
 //! Which tasks run in this process: starts them by command, stops them for a reason, reports on them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use segment::inventory::Inventory;
+use parking_lot::Mutex;
+use segment::inventory::{Change, Inventory};
 use segment::storage::deep::DeepStorage;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
-use crate::error::Result;
+use crate::batch::{self, Progress};
+use crate::control::Control;
+use crate::error::{Error, Result};
 use crate::fail::FailPoints;
 use crate::ledger::Ledger;
-use crate::report::TaskReport;
+use crate::report::{Condition, TaskReport, TaskState};
+use crate::spec::{BatchSpec, SupervisorSpec};
+use crate::task;
 
 /// Milliseconds since 1970: the only clock below the server.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -69,48 +79,222 @@ pub enum StopReason {
     Cancel,
 }
 
-/// Cheap to share behind an `Arc`. Needs a tokio runtime around its calls.
+/// Cheap to share behind an `Arc`. Its calls need a tokio runtime around them.
 pub struct Worker {
     ports: Ports,
     settings: Settings,
+    changed: Arc<Notify>,
+    tasks: Mutex<BTreeMap<String, Running>>,
+    /// By supervisor: how many tasks it has, and which of them have caught up in this process.
+    caught_up: Mutex<BTreeMap<String, (u32, BTreeSet<u32>)>>,
 }
+
+struct Running {
+    order: StartTask,
+    control: Arc<Control>,
+    /// Of a batch task.
+    progress: Option<Arc<Progress>>,
+}
+
+/// How long `shutdown` rests between two looks at what still runs.
+const SHUTDOWN_POLL: Duration = Duration::from_millis(5);
 
 impl Worker {
     pub fn new(ports: Ports, settings: Settings) -> Arc<Worker> {
-        Arc::new(Worker { ports, settings })
+        let (changed, tasks, caught_up) = Default::default();
+        Arc::new(Worker { ports, settings, changed, tasks, caught_up })
     }
 
-    /// Starts a task; a task of the same id that runs already is left alone. A document that cannot be used makes a
-    /// failed report, not an error.
-    pub fn start(&self, order: StartTask) {
-        let _ = (order, &self.ports, &self.settings);
-        todo!()
+    /// Starts a task; a task of the same id that runs or has ended already is left alone. A document that cannot be used
+    /// makes a failed report, not an error.
+    pub fn start(self: &Arc<Worker>, order: StartTask) {
+        let mut tasks = self.tasks.lock();
+        if tasks.contains_key(&order.id) {
+            return;
+        }
+        let control = Control::new(&order, self.settings.clock.clone(), self.changed.clone());
+        let is_batch = matches!(order.kind.as_str(), "index" | "index_parallel");
+        let progress = is_batch.then(Arc::<Progress>::default);
+        let running = Running { order: order.clone(), control: control.clone(), progress: progress.clone() };
+        let others = tasks.values().any(|task| !task.control.is_ended() && is_other_share(&task.order, &order));
+        tasks.insert(order.id.clone(), running);
+        drop(tasks);
+        tracing::info!(task = order.id, kind = order.kind, datasource = order.datasource, "task started");
+        let started = match (order.kind.as_str(), progress) {
+            ("index_kafka", _) => self.start_supervised(order, control.clone(), !others),
+            (_, Some(progress)) => self.start_batch(order, control.clone(), progress),
+            ("noop", _) => {
+                self.start_noop(order, control.clone());
+                Ok(())
+            }
+            (kind, _) => Err(Error::invalid(format!(
+                "task type {kind} cannot be run; valid are index_kafka, index_parallel, index and noop"
+            ))),
+        };
+        if let Err(error) = started {
+            control.end(TaskState::Failed, Some(error.to_string()));
+        }
     }
 
-    /// Asks a task to stop; `reports` tells when it has.
+    fn start_supervised(self: &Arc<Worker>, order: StartTask, control: Arc<Control>, may_clean: bool) -> Result<()> {
+        let spec = SupervisorSpec::from_json(&order.document)?;
+        let supervisor = order.supervisor.clone().unwrap_or_else(|| spec.id.clone());
+        if order.groups == 0 || order.group >= order.groups {
+            return Err(Error::Bug(format!("task {} reads share {} of {}", order.id, order.group, order.groups)));
+        }
+        let ignored = spec.ignored.clone();
+        control.update(|report| report.ignored_fields = ignored);
+        self.forget_caught_up(&supervisor, &order);
+        let worker = self.clone();
+        let (name, datasource, share) = (supervisor.clone(), order.datasource.clone(), order.group);
+        let setup = task::Setup {
+            ports: self.ports.clone(),
+            settings: self.settings.clone(),
+            runtime: Handle::current(),
+            control: control.clone(),
+            caught_up: Box::new(move || worker.catch_up(&name, &datasource, share)),
+            supervisor,
+            spec,
+            order,
+        };
+        let thread = std::thread::Builder::new().name("henge-task".into());
+        let spawned = thread.spawn(move || {
+            if may_clean {
+                task::remove_other_shares(&setup);
+            }
+            let setup = Arc::new(setup);
+            let ended = catch_unwind(AssertUnwindSafe(|| task::run(setup.clone()))).unwrap_or_else(|_| {
+                let error = Error::Bug("the task panicked; the log has the place".into());
+                setup.give_up();
+                Err(error)
+            });
+            if matches!(control.stop_reason(), Some(StopReason::Terminate | StopReason::Reset)) && ended.is_ok() {
+                // Nothing more is to come.
+                (setup.caught_up)();
+            }
+            finish(&setup.order.id, &control, ended);
+        });
+        spawned.map(drop).map_err(|error| Error::io("start a thread", error))
+    }
+
+    fn start_batch(&self, order: StartTask, control: Arc<Control>, progress: Arc<Progress>) -> Result<()> {
+        let spec = BatchSpec::from_json(&order.document)?;
+        control.set_stream(Condition::Healthy);
+        let (ports, settings) = (self.ports.clone(), self.settings.clone());
+        tokio::spawn(async move {
+            let ended = batch::run(order.id.clone(), spec, ports, settings, progress).await;
+            finish(&order.id, &control, ended);
+        });
+        Ok(())
+    }
+
+    fn start_noop(&self, order: StartTask, control: Arc<Control>) {
+        control.set_stream(Condition::Healthy);
+        let millis = order.document.get("runTime").and_then(serde_json::Value::as_u64).unwrap_or(2500);
+        tokio::spawn(async move {
+            let ended = control.pause(Duration::from_millis(millis)).await;
+            let cancelled = ended.map_err(|_| Error::Failed("cancelled".into()));
+            finish(&order.id, &control, cancelled);
+        });
+    }
+
+    /// Asks a task to stop; `reports` tells when it has. What a task that already ended did is not undone.
     pub fn stop(&self, task: &str, reason: StopReason) {
-        let _ = (task, reason);
-        todo!()
+        if let Some(task) = self.tasks.lock().get(task) {
+            task.control.stop(reason);
+            if let Some(progress) = &task.progress {
+                progress.cancel();
+            }
+        }
     }
 
     /// Running tasks, and ended ones until they are forgotten.
     pub fn reports(&self) -> Vec<TaskReport> {
-        todo!()
+        self.tasks.lock().values().map(Running::report).collect()
     }
 
     pub fn report(&self, task: &str) -> Option<TaskReport> {
-        let _ = task;
-        todo!()
+        self.tasks.lock().get(task).map(Running::report)
     }
 
     /// Drops the report of an ended task, once the coordinator has recorded it.
     pub fn forget(&self, task: &str) {
-        let _ = task;
-        todo!()
+        let mut tasks = self.tasks.lock();
+        if tasks.get(task).is_some_and(|task| task.control.is_ended()) {
+            tasks.remove(task);
+        }
+    }
+
+    /// Returns when a report has changed in a way that should not wait: a task started, ended, changed its phase or
+    /// condition, published. Several changes may count as one.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Stops every task with [`StopReason::Shutdown`] and waits until all have ended.
     pub async fn shutdown(&self) -> Result<()> {
-        todo!()
+        let ids: Vec<String> = self.tasks.lock().keys().cloned().collect();
+        ids.iter().for_each(|id| self.stop(id, StopReason::Shutdown));
+        while self.tasks.lock().values().any(|task| !task.control.is_ended()) {
+            tokio::time::sleep(SHUTDOWN_POLL).await;
+        }
+        Ok(())
+    }
+
+    /// A task starts: its share is not caught up.
+    fn forget_caught_up(&self, supervisor: &str, order: &StartTask) {
+        let mut caught_up = self.caught_up.lock();
+        let (groups, shares) = caught_up.entry(supervisor.to_string()).or_default();
+        if *groups != order.groups {
+            shares.clear();
+            *groups = order.groups;
+        }
+        shares.remove(&order.group);
+    }
+
+    /// A task has caught up: when all of its supervisor have, answers are complete.
+    fn catch_up(&self, supervisor: &str, datasource: &str, share: u32) {
+        let mut caught_up = self.caught_up.lock();
+        let (groups, shares) = caught_up.entry(supervisor.to_string()).or_default();
+        shares.insert(share);
+        if shares.len() as u32 >= *groups {
+            let (datasource, owner) = (datasource.to_string(), supervisor.to_string());
+            self.ports.inventory.apply(vec![Change::Incomplete { datasource, owner, intervals: Vec::new() }]);
+        }
+    }
+}
+
+impl Running {
+    fn report(&self) -> TaskReport {
+        let mut report = self.control.report();
+        if let Some(progress) = &self.progress {
+            let told = progress.told();
+            if !report.is_ended() {
+                report.phase = told.phase;
+            }
+            report.rows = told.rows;
+            report.parse_problems = told.problems.into_iter().collect();
+            report.segments_published = told.segments_published;
+            report.ignored_fields = told.ignored;
+        }
+        report
+    }
+}
+
+/// Whether both are of the same supervisor with another number of shares.
+fn is_other_share(a: &StartTask, b: &StartTask) -> bool {
+    a.supervisor.is_some() && a.supervisor == b.supervisor && a.groups != b.groups
+}
+
+fn finish(task: &str, control: &Control, ended: Result<()>) {
+    match ended {
+        Ok(()) => {
+            tracing::info!(task, "task ended");
+            control.end(TaskState::Success, None);
+        }
+        Err(error) => {
+            tracing::error!(task, %error, "task failed");
+            control.end(TaskState::Failed, Some(error.to_string()));
+        }
     }
 }

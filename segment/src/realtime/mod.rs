@@ -110,6 +110,11 @@ impl RealtimeIndex {
         &self.id
     }
 
+    /// Where its spills are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Appends the given rows of a batch. A value that cannot be converted to its column's type becomes null and is
     /// counted. Snapshots wait for a part of the batch at most, and may see the first part of it without the rest.
     pub fn append(&self, batch: &RowBatch, rows: &[u32]) -> Result<Appended> {

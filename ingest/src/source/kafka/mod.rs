@@ -81,6 +81,25 @@ impl KafkaSource {
         self.watcher.latest()
     }
 
+    /// How often the topics were looked at.
+    pub fn looks(&self) -> u64 {
+        self.watcher.looks()
+    }
+
+    /// The next offset of a partition that is read.
+    pub fn position(&self, key: &PartitionKey) -> Option<i64> {
+        self.slots.iter().find(|slot| slot.key == *key).map(|slot| slot.next)
+    }
+
+    /// Goes on elsewhere in a partition that is read already.
+    pub fn seek(&mut self, key: &PartitionKey, offset: i64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&key.topic, key.partition);
+        self.consumer.incremental_unassign(&list).map_err(refused)?;
+        self.slots.retain(|slot| slot.key != *key);
+        self.assign(&Positions([(key.clone(), offset)].into()))
+    }
+
     /// Reads these partitions too, from these positions.
     pub fn assign(&mut self, positions: &Positions) -> Result<()> {
         let mut list = TopicPartitionList::new();
@@ -96,10 +115,6 @@ impl KafkaSource {
     /// The next offset of each assigned partition.
     pub fn positions(&self) -> Positions {
         Positions(self.slots.iter().map(|slot| (slot.key.clone(), slot.next)).collect())
-    }
-
-    pub fn is_assigned(&self, key: &PartitionKey) -> bool {
-        self.slots.iter().any(|slot| slot.key == *key)
     }
 
     /// Waits up to `wait` for a record, then hands over what comes until a limit is reached. Answers how many records

@@ -39,7 +39,9 @@ pub struct Range {
 pub struct Watch {
     /// Looks so far.
     pub looks: u64,
-    /// The partitions of this share, those whose leader answered.
+    /// The partitions of this share.
+    pub partitions: Vec<PartitionKey>,
+    /// Those whose leader answered.
     pub ranges: BTreeMap<PartitionKey, Range>,
     /// Whether the brokers ever answered, and did at the last look.
     pub answered_once: bool,
@@ -150,6 +152,10 @@ impl Watcher {
         Ok(Watcher { shared, thread: Some(thread) })
     }
 
+    pub fn looks(&self) -> u64 {
+        self.shared.state.lock().watch.looks
+    }
+
     pub fn latest(&self) -> Watch {
         self.shared.state.lock().watch.clone()
     }
@@ -191,11 +197,18 @@ impl Look {
     fn run(self) {
         loop {
             let began = Instant::now();
-            let seen = self.partitions().and_then(|partitions| self.ranges(partitions));
+            let partitions = self.partitions();
+            let seen = match &partitions {
+                Ok(partitions) => self.ranges(partitions),
+                Err(trouble) => Err(trouble.clone()),
+            };
             let mut state = self.shared.state.lock();
             let last_error = state.last_error.take();
             let watch = &mut state.watch;
             watch.looks += 1;
+            if let Ok(partitions) = partitions {
+                watch.partitions = partitions;
+            }
             let rest = match seen {
                 Ok((ranges, problem)) => {
                     watch.ranges.extend(ranges);
@@ -266,10 +279,7 @@ impl Look {
 
     /// The ranges of the partitions whose leaders answer, and what is wrong with the first other one.
     #[allow(clippy::type_complexity)]
-    fn ranges(
-        &self,
-        partitions: Vec<PartitionKey>,
-    ) -> Result<(BTreeMap<PartitionKey, Range>, Option<String>), Trouble> {
+    fn ranges(&self, partitions: &[PartitionKey]) -> Result<(BTreeMap<PartitionKey, Range>, Option<String>), Trouble> {
         let mut ranges = BTreeMap::new();
         let mut problem = None;
         for key in partitions {
@@ -278,7 +288,7 @@ impl Look {
             }
             match self.consumer.fetch_watermarks(&key.topic, key.partition, ANSWER_MAX) {
                 Ok((low, high)) => {
-                    ranges.insert(key, Range { low, high });
+                    ranges.insert(key.clone(), Range { low, high });
                 }
                 Err(error) => {
                     problem.get_or_insert_with(|| format!("partition {key}: {}", describe(&error)));
@@ -292,6 +302,7 @@ impl Look {
     }
 }
 
+#[derive(Clone)]
 enum Trouble {
     NoContact(String),
     NoTopic(String),

@@ -1,0 +1,727 @@
+//! The conductor of a supervised task: reads its share of a topic into sequences, for ever, each row exactly once.
+//!
+//! 1. What an earlier life left on disk is restored, as far as it follows on what is committed (`restore.rs`).
+//! 2. Records are read from there, parsed, transformed and appended a batch at a time: after that they are queryable.
+//! 3. At a row, byte or time limit everything in memory is set aside at one batch boundary and written in the background
+//!    (`sequence.rs`); reading goes on until memory is full a second time.
+//! 4. At a duration or size the sequence is closed and goes down the pipeline (`pipeline.rs`), while the next one is read.
+//!
+//! It runs on a thread of its own, because it computes; what waits for others runs on the runtime.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use segment::inventory::{Change, Served};
+use segment::schema::Schema;
+use segment::{Interval, SegmentId};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::appender::{Appender, AppenderSetup, INDEXES_MAX, Open};
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::handoff::Handoff;
+use crate::intake::{Intake, Kept};
+use crate::metrics::TaskMetrics;
+use crate::pipeline::{CLOSED_MAX, Pipeline};
+use crate::positions::{PartitionKey, Positions};
+use crate::report::{Condition, Phase, PublishingReport, RowStats};
+use crate::restore::{self, Manifest, fingerprint};
+use crate::sequence::{Closed, Persist, Sequence};
+use crate::source::kafka::{KafkaSource, Limits, Range, Share, Watch};
+use crate::spec::{InputFormat, MemoryBound, SupervisorSpec};
+use crate::worker::{Ports, Settings, StartTask, StopReason};
+
+/// What one batch may hold. Time bounds how long a record waits to be queryable, the rest bounds the memory of a batch:
+/// its cells and texts take about three times its bytes.
+const BATCH: Limits = Limits { records: 8192, bytes: 4 << 20, time: Duration::from_millis(5) };
+
+/// How long is waited for a first record: also how soon an order to stop is seen.
+const POLL_WAIT: Duration = Duration::from_millis(50);
+
+/// How often the report is renewed while records come.
+const REPORT_EVERY_MS: i64 = 100;
+
+pub(crate) struct Setup {
+    pub order: StartTask,
+    pub supervisor: String,
+    pub spec: SupervisorSpec,
+    pub ports: Ports,
+    pub settings: Settings,
+    pub control: Arc<Control>,
+    pub runtime: Handle,
+    /// Called when everything that was in the stream at the start is in.
+    pub caught_up: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The folder of a task's sequences. Tasks of the same share of the same supervisor have the same.
+pub(crate) fn folder_of(settings: &Settings, supervisor: &str, order: &StartTask) -> PathBuf {
+    settings.folder.join("streams").join(supervisor).join(format!("{}-of-{}", order.group, order.groups))
+}
+
+/// Runs until it is told to stop (`Ok`) or cannot go on. Rows that are not published are then either queryable still
+/// (`Shutdown`), or withdrawn together with a mark that says so, or discarded as ordered.
+pub(crate) fn run(setup: Arc<Setup>) -> Result<()> {
+    let mut task = match Task::start(setup.clone()) {
+        Ok(task) => task,
+        Err(error) => {
+            setup.give_up();
+            return Err(error);
+        }
+    };
+    let ended = match task.read() {
+        Ok(reason) => task.wind_up(reason),
+        Err(error) => Err(error),
+    };
+    match ended {
+        // A crash, as the tests see it: nothing is put in order.
+        Err(error @ Error::Halted(_)) => {
+            task.pipeline.abort();
+            Err(error)
+        }
+        Err(Error::Interrupted) => task.end_in_haste(),
+        Err(error) => {
+            setup.control.stop(StopReason::Cancel);
+            // What the pipeline says now matters less than why it was stopped.
+            let _ = setup.runtime.block_on(&mut task.pipeline);
+            setup.give_up();
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Removes what tasks left that shared the partitions in another way: nobody can restore it. Only while none runs.
+pub(crate) fn remove_other_shares(setup: &Setup) {
+    let mine = folder_of(&setup.settings, &setup.supervisor, &setup.order);
+    let Some(entries) = mine.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return };
+    let suffix = format!("-of-{}", setup.order.groups);
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if !path.to_str().is_some_and(|path| path.ends_with(&suffix)) {
+            // A rest costs disk and nothing else.
+            let _ = restore::remove(&path);
+        }
+    }
+}
+
+struct Task {
+    setup: Arc<Setup>,
+    schema: Schema,
+    fingerprint: String,
+    share: Share,
+    folder: PathBuf,
+    source: KafkaSource,
+    intake: Intake,
+    sequence: Sequence,
+    /// Where partitions continue that are not assigned yet.
+    known: Positions,
+    /// Whether nothing was ever committed or kept: then `useEarliestOffset` decides where partitions start.
+    first_ever: bool,
+    /// The partitions of the first look: later ones are new, and read from their first record.
+    initial: Option<Vec<PartitionKey>>,
+    looks: u64,
+    watch: Watch,
+    /// Log ends when the task started.
+    goal: Option<Positions>,
+    is_caught_up: bool,
+    /// Segments published before a crash that must be served before answers are complete.
+    to_be_served: Vec<SegmentId>,
+    persisting: Option<JoinHandle<Result<()>>>,
+    queue: Option<mpsc::Sender<Closed>>,
+    pipeline: JoinHandle<Result<()>>,
+    last_record_at: i64,
+    reported_at: i64,
+    /// Partitions whose next records are gone.
+    lost: Option<String>,
+    metrics: TaskMetrics,
+    /// What the metrics have counted so far.
+    measured: RowStats,
+}
+
+impl Setup {
+    /// Withdraws all rows of the task, with a mark that they are missing. The files stay for the next task.
+    pub fn give_up(&self) {
+        let mut changes = self.withdrawals();
+        if !changes.is_empty() {
+            changes.push(Change::Incomplete {
+                datasource: self.order.datasource.clone(),
+                owner: self.supervisor.clone(),
+                intervals: vec![Interval::ETERNITY],
+            });
+            self.ports.inventory.apply(changes);
+        }
+    }
+
+    fn withdrawals(&self) -> Vec<Change> {
+        let folder = folder_of(&self.settings, &self.supervisor, &self.order);
+        let indexes = self.ports.inventory.realtime();
+        let mine = indexes.into_iter().filter(|(_, index)| index.folder().starts_with(&folder));
+        mine.map(|(id, _)| Change::Withdraw(id)).collect()
+    }
+
+    fn bytes_max(&self) -> usize {
+        match self.spec.tuning.max_bytes_in_memory {
+            MemoryBound::Auto => self.settings.bytes_in_memory_default,
+            MemoryBound::Unlimited => usize::MAX,
+            MemoryBound::Bytes(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+impl Task {
+    fn start(setup: Arc<Setup>) -> Result<Task> {
+        let (spec, control, runtime) = (&setup.spec, &setup.control, &setup.runtime);
+        let share = Share { group: setup.order.group, groups: setup.order.groups };
+        let folder = folder_of(&setup.settings, &setup.supervisor, &setup.order);
+        let schema = spec.data_schema.schema();
+        let body = spec.document.get("spec").unwrap_or(&spec.document);
+        let fingerprint = fingerprint(&body["dataSchema"].to_string());
+
+        let ledger = &setup.ports.ledger;
+        let positions = || ledger.positions(&setup.supervisor);
+        let mut committed = runtime.block_on(control.retry("read committed positions", positions))?;
+        let nothing_committed = committed.is_empty();
+        committed.0.retain(|key, _| share.holds(key));
+
+        let (queue, closed) = mpsc::channel(CLOSED_MAX);
+        let pipeline = Pipeline {
+            control: control.clone(),
+            handoff: Handoff { ports: setup.ports.clone(), fail_points: setup.settings.fail_points.clone() },
+            task: setup.order.id.clone(),
+            supervisor: setup.supervisor.clone(),
+            datasource: setup.order.datasource.clone(),
+        };
+        let kafka = matches!(spec.io.format, InputFormat::Kafka(_));
+        let source = KafkaSource::open(&spec.io, share, &client_name(&setup.order), kafka)?;
+        let intake = Intake::new(spec, control.clone())?;
+        let sequence = new_sequence(&setup, &schema, &folder, Positions::default(), control.now());
+        let now = control.now();
+        let mut task = Task {
+            pipeline: runtime.spawn(pipeline.run(closed)),
+            setup: setup.clone(),
+            schema,
+            fingerprint,
+            share,
+            folder,
+            source,
+            intake,
+            sequence,
+            known: committed,
+            first_ever: nothing_committed,
+            initial: None,
+            looks: 0,
+            watch: Watch::default(),
+            goal: None,
+            is_caught_up: false,
+            to_be_served: Vec::new(),
+            persisting: None,
+            queue: Some(queue),
+            last_record_at: now,
+            reported_at: 0,
+            lost: None,
+            metrics: TaskMetrics::new(&setup.order.datasource, setup.order.group),
+            measured: RowStats::default(),
+        };
+        task.restore()?;
+        Ok(task)
+    }
+
+    /// Brings back what an earlier life left, and removes what is void.
+    fn restore(&mut self) -> Result<()> {
+        let (generation, share) = (self.setup.order.generation, self.share);
+        let fits = |manifest: &Manifest| {
+            manifest.generation == generation
+                && manifest.fingerprint == self.fingerprint
+                && manifest.from.0.keys().all(|key| share.holds(key))
+        };
+        let mut found = restore::find(&self.folder, &self.known, fits)?;
+        let mut restored: Vec<(PathBuf, Manifest, Vec<Open>)> = Vec::new();
+        while let Some((path, manifest)) = (!found.chain.is_empty()).then(|| found.chain.remove(0)) {
+            match manifest.open(&path, &self.schema) {
+                Ok(indexes) => restored.push((path, manifest, indexes)),
+                // The stream has these rows still: read again rather than fail for ever.
+                Err(error) => {
+                    tracing::warn!(sequence = manifest.sequence, %error, "spilled rows cannot be restored, reading again");
+                    self.setup.control.add_incident(format!("spilled rows cannot be restored: {error}"), false);
+                    found.stale.push((path, Some(manifest)));
+                    found.stale.extend(found.chain.drain(..).map(|(path, manifest)| (path, Some(manifest))));
+                }
+            }
+        }
+        for (path, manifest) in found.stale {
+            if let Some(manifest) = manifest
+                && manifest.closed
+                && !manifest.from.is_empty()
+                && self.known.reaches(&manifest.reached)
+            {
+                self.to_be_served.extend(manifest.segments.into_iter().map(|segment| segment.id));
+            }
+            restore::remove(&path)?;
+        }
+        let serve = |open: &Open| Change::Serve(open.id.clone(), Served::Realtime(open.index.clone()));
+        let changes: Vec<Change> = restored.iter().flat_map(|(_, _, indexes)| indexes.iter().map(serve)).collect();
+        if !changes.is_empty() {
+            self.setup.ports.inventory.apply(changes);
+        }
+        self.first_ever &= restored.is_empty();
+        let rows = restored.iter().flat_map(|(_, _, indexes)| indexes).map(|open| open.index.rows() as u64).sum();
+        self.setup.control.update(|report| report.rows.restored = rows);
+        for (folder, manifest, indexes) in restored {
+            self.known.advance(&manifest.reached);
+            tracing::info!(sequence = manifest.sequence, closed = manifest.closed, "sequence restored");
+            if manifest.closed {
+                let persist = Persist { folder, manifest, indexes };
+                self.enqueue(Closed { name: persist.manifest.sequence.clone(), persist, before: None })?;
+            } else {
+                let now = self.setup.control.now();
+                let Manifest { sequence, from, reached, opened_at, .. } = manifest;
+                let appender = appender_setup(&self.setup, &self.schema, sequence.clone(), folder.clone());
+                self.sequence = Sequence {
+                    name: sequence,
+                    window: self.setup.spec.io.window(opened_at),
+                    folder,
+                    from,
+                    opened_at,
+                    appender: Appender::resume(appender, indexes),
+                    persisted: reached,
+                    persisted_at: now,
+                };
+            }
+        }
+        if self.sequence.from.is_empty() {
+            self.sequence =
+                new_sequence(&self.setup, &self.schema, &self.folder, self.known.clone(), self.setup.control.now());
+        }
+        Ok(())
+    }
+
+    /// Reads until an order to stop comes.
+    fn read(&mut self) -> Result<StopReason> {
+        loop {
+            if let Some(reason) = self.setup.control.stop_reason() {
+                return Ok(reason);
+            }
+            self.check_background()?;
+            self.look()?;
+            if self.is_memory_full() && !self.start_persist()? {
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            self.intake.begin();
+            let intake = &mut self.intake;
+            let read = match self.source.poll(POLL_WAIT, BATCH, |record| intake.take(record)) {
+                Ok(read) => read,
+                // Which partitions those are shows with the next look.
+                Err(Error::Lost(_)) => self.intake.records(),
+                Err(error) => return Err(error),
+            };
+            let now = self.setup.control.now();
+            if read > 0 {
+                self.last_record_at = now;
+                self.take_in()?;
+            }
+            if self.is_close_due(now) {
+                self.close(now)?;
+            } else if self.is_persist_due(now) {
+                self.start_persist()?;
+            }
+            self.report(now, read > 0);
+        }
+    }
+
+    /// Appends the batch. Waits for the ledger if it must; rows are queryable afterwards.
+    fn take_in(&mut self) -> Result<()> {
+        let Kept { batch, rows } = self.intake.sift(self.sequence.window);
+        let appender = &mut self.sequence.appender;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match appender.prepare(batch, rows) {
+                Ok(()) => break,
+                Err(error) if error.is_retryable() => {
+                    let control = &self.setup.control;
+                    control.storage_refuses(format!("allocate a segment: {error}"));
+                    self.setup.runtime.block_on(control.pause(pause))?;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let taken = appender.append(batch, rows)?;
+        self.intake.count(taken)
+    }
+
+    fn check_background(&mut self) -> Result<()> {
+        if self.persisting.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.finish_persist()?;
+        }
+        if self.pipeline.is_finished() {
+            let ended = self.setup.runtime.block_on(&mut self.pipeline);
+            ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+            return Err(Error::Bug("the pipeline ended while records are read".into()));
+        }
+        Ok(())
+    }
+
+    /// Looks at what the watcher saw: new partitions, lost records, whether the stream answers.
+    fn look(&mut self) -> Result<()> {
+        if self.source.looks() == self.looks {
+            return Ok(());
+        }
+        self.watch = self.source.watch();
+        self.looks = self.watch.looks;
+        if self.watch.answers {
+            self.adopt_partitions()?;
+        }
+        let problem = self.watch.problem.clone();
+        let condition = match (self.watch.answers, problem) {
+            (true, problem) => match self.lost.clone().or(problem) {
+                Some(reason) => Condition::StreamProblem(reason),
+                None => Condition::Healthy,
+            },
+            (false, None) => Condition::Connecting,
+            (false, Some(reason)) if self.watch.answered_once => Condition::LostContact(reason),
+            (false, Some(reason)) => Condition::UnableToConnect(reason),
+        };
+        self.setup.control.set_stream(condition);
+        Ok(())
+    }
+
+    fn adopt_partitions(&mut self) -> Result<()> {
+        let initial = self.initial.get_or_insert_with(|| self.watch.partitions.clone());
+        let io = &self.setup.spec.io;
+        let edge = |range: &Range| if io.use_earliest_offset { range.low } else { range.high };
+        let automatic = self.setup.spec.tuning.reset_offset_automatically;
+        let mut lost = None;
+        let mut assign = Positions::default();
+        let mut from_chosen = false;
+        for (key, range) in &self.watch.ranges {
+            let assigned = self.source.position(key);
+            let (position, is_known) = match assigned.or(self.known.get(key)) {
+                Some(position) => (position, true),
+                None if self.first_ever && initial.contains(key) => (edge(range), false),
+                None => (range.low, false),
+            };
+            // The end as seen may be older than what was read since; what was never read cannot be ahead of it.
+            let is_gone = position < range.low || (assigned.is_none() && position > range.high);
+            if is_known && is_gone {
+                let reason = format!(
+                    "the next record of partition {key}, {position}, is not among those the brokers have ({} to {}); \
+                     reset the supervisor's offsets, or set tuningConfig.resetOffsetAutomatically",
+                    range.low, range.high
+                );
+                if !automatic {
+                    lost.get_or_insert(reason);
+                    continue;
+                }
+                let to = edge(range);
+                self.setup.control.add_incident(format!("{reason}; went on at {to}"), true);
+                if assigned.is_some() {
+                    self.source.seek(key, to)?;
+                } else {
+                    assign.0.insert(key.clone(), to);
+                    self.sequence.from.0.insert(key.clone(), position);
+                }
+                continue;
+            }
+            if assigned.is_none() {
+                assign.0.insert(key.clone(), position);
+                if self.sequence.from.get(key).is_none() {
+                    self.sequence.from.0.insert(key.clone(), position);
+                }
+                from_chosen |= !is_known;
+            }
+        }
+        self.lost = lost;
+        if !assign.is_empty() {
+            self.source.assign(&assign)?;
+            tracing::info!(task = self.setup.order.id, from = %assign, "reading partitions");
+        }
+        if from_chosen {
+            // A start that no one else knows must survive a crash: the end of the log will have moved by then.
+            self.start_persist()?;
+        }
+        if self.goal.is_none() && self.watch.ranges.len() >= self.watch.partitions.len() {
+            self.goal = Some(self.watch.ends());
+        }
+        Ok(())
+    }
+
+    fn is_memory_full(&self) -> bool {
+        let appender = &self.sequence.appender;
+        appender.rows_in_memory() >= self.setup.spec.tuning.max_rows_in_memory
+            || appender.bytes_in_memory() >= self.setup.bytes_max()
+    }
+
+    fn is_persist_due(&self, now: i64) -> bool {
+        now - self.sequence.persisted_at >= self.setup.spec.tuning.intermediate_persist_millis
+            && self.sequence.persisted != self.source.positions()
+    }
+
+    /// Sets everything in memory aside and writes it in the background. `false` if the last time is not over.
+    fn start_persist(&mut self) -> Result<bool> {
+        if self.persisting.is_some() {
+            self.check_background()?;
+            if self.persisting.is_some() {
+                return Ok(false);
+            }
+        }
+        let persist = self.seal(false);
+        self.sequence.persisted = persist.manifest.reached.clone();
+        self.sequence.persisted_at = self.setup.control.now();
+        let (control, fail_points) = (self.setup.control.clone(), self.setup.settings.fail_points.clone());
+        let persist = Arc::new(persist);
+        self.persisting = Some(self.setup.runtime.spawn(async move {
+            let run = || {
+                let (persist, fail_points) = (persist.clone(), fail_points.clone());
+                async move {
+                    let run = tokio::task::spawn_blocking(move || persist.run(&fail_points)).await;
+                    run.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))?
+                }
+            };
+            control.retry("persist", run).await
+        }));
+        Ok(true)
+    }
+
+    /// The state of the sequence at this batch boundary, its rows out of memory.
+    fn seal(&self, closed: bool) -> Persist {
+        let indexes: Vec<Open> = self.sequence.appender.indexes().cloned().collect();
+        indexes.iter().for_each(|open| {
+            open.index.seal();
+        });
+        let mut reached = self.sequence.from.clone();
+        reached.advance(&self.source.positions());
+        let manifest = Manifest {
+            sequence: self.sequence.name.clone(),
+            generation: self.setup.order.generation,
+            fingerprint: self.fingerprint.clone(),
+            from: self.sequence.from.clone(),
+            reached,
+            closed,
+            opened_at: self.sequence.opened_at,
+            segments: Vec::new(),
+        };
+        Persist { folder: self.sequence.folder.clone(), manifest, indexes }
+    }
+
+    fn finish_persist(&mut self) -> Result<()> {
+        let Some(persisting) = self.persisting.take() else { return Ok(()) };
+        let ended = self.setup.runtime.block_on(persisting);
+        ended.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))?
+    }
+
+    fn has_progress(&self) -> bool {
+        let positions = self.source.positions();
+        self.sequence.from.0.iter().any(|(key, from)| positions.get(key).is_some_and(|position| position != *from))
+    }
+
+    fn is_close_due(&self, now: i64) -> bool {
+        let (io, tuning) = (&self.setup.spec.io, &self.setup.spec.tuning);
+        let age = now - self.sequence.opened_at;
+        let appender = &self.sequence.appender;
+        let is_idle = io.idle_after_millis.is_some_and(|idle| now - self.last_record_at >= idle);
+        age >= io.task_duration_millis
+            || age >= tuning.intermediate_handoff_millis
+            || appender.rows_of_largest() >= tuning.max_rows_per_segment
+            || appender.rows() >= tuning.max_total_rows
+            || appender.indexes().len() > INDEXES_MAX
+            || (is_idle && self.has_progress())
+    }
+
+    /// Sends the sequence down the pipeline and opens the next. A sequence that read nothing goes on.
+    fn close(&mut self, now: i64) -> Result<()> {
+        if self.has_progress() {
+            let persist = self.seal(true);
+            let reached = persist.manifest.reached.clone();
+            let before = self.persisting.take();
+            let next = new_sequence(&self.setup, &self.schema, &self.folder, reached, now);
+            let closed = std::mem::replace(&mut self.sequence, next);
+            self.enqueue(Closed { name: closed.name, persist, before })?;
+        } else {
+            self.sequence.opened_at = now;
+            self.sequence.window = self.setup.spec.io.window(now);
+        }
+        Ok(())
+    }
+
+    /// Waits if the pipeline is full.
+    fn enqueue(&mut self, closed: Closed) -> Result<()> {
+        let manifest = &closed.persist.manifest;
+        self.setup.control.add_publishing(PublishingReport {
+            sequence: closed.name.clone(),
+            from: manifest.from.clone(),
+            to: manifest.reached.clone(),
+            published: false,
+        });
+        let Some(queue) = &self.queue else { return Err(Error::Bug("the pipeline's queue is closed".into())) };
+        let mut closed = closed;
+        loop {
+            match queue.try_send(closed) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    // It ended with an error, which matters more.
+                    let ended = self.setup.runtime.block_on(&mut self.pipeline);
+                    ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+                    return Err(Error::Bug("the pipeline ended while sequences are closed".into()));
+                }
+                Err(mpsc::error::TrySendError::Full(returned)) => {
+                    closed = returned;
+                    self.setup.runtime.block_on(self.setup.control.pause(Duration::from_millis(20)))?;
+                }
+            }
+        }
+    }
+
+    /// Stops as ordered.
+    fn wind_up(&mut self, reason: StopReason) -> Result<()> {
+        match reason {
+            StopReason::Suspend | StopReason::Replace | StopReason::Terminate => {
+                self.setup.control.set_phase(Phase::Publishing);
+                self.report(self.setup.control.now(), false);
+                if self.has_progress() {
+                    self.close(self.setup.control.now())?;
+                }
+                self.finish_persist()?;
+                self.queue = None;
+                let ended = self.setup.runtime.block_on(&mut self.pipeline);
+                ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+                restore::remove(&self.folder)
+            }
+            StopReason::Shutdown | StopReason::Reset | StopReason::Cancel => Err(Error::Interrupted),
+        }
+    }
+
+    /// Ends without publishing: keeps what was read on disk, or discards it.
+    fn end_in_haste(&mut self) -> Result<()> {
+        // Persists and the pipeline look at the order themselves; what they were at is done or can be repeated.
+        self.queue = None;
+        if !self.pipeline.is_finished() {
+            let _ = self.setup.runtime.block_on(&mut self.pipeline);
+        }
+        if let Some(persisting) = self.persisting.take() {
+            let _ = self.setup.runtime.block_on(persisting);
+        }
+        match self.setup.control.stop_reason() {
+            Some(StopReason::Shutdown) => {
+                if self.has_progress() {
+                    self.seal(false).run(&self.setup.settings.fail_points)?;
+                }
+                Ok(())
+            }
+            reason => {
+                let changes = self.setup.withdrawals();
+                self.setup.ports.inventory.apply(changes);
+                restore::remove(&self.folder)?;
+                match reason {
+                    Some(StopReason::Cancel) => Err(Error::Failed("cancelled".into())),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, now: i64, is_reading: bool) {
+        if is_reading && now - self.reported_at < REPORT_EVERY_MS {
+            return;
+        }
+        self.reported_at = now;
+        let positions = self.source.positions();
+        let is_idle = self.setup.spec.io.idle_after_millis.is_some_and(|idle| now - self.last_record_at >= idle);
+        let reached = |goal: &Positions| {
+            goal.0.iter().all(|(key, end)| {
+                positions.get(key).is_some_and(|position| self.watch.effective(key, position) >= *end)
+            })
+        };
+        let is_caught_up = self.is_caught_up || (self.goal.as_ref().is_some_and(reached) && self.are_served_again());
+        let (rows, rates) = self.intake.stats(now);
+        self.measure(rows, &positions);
+        let (sequence, watch) = (&self.sequence, &self.watch);
+        let duration = self.setup.spec.io.task_duration_millis;
+        if is_caught_up && !self.is_caught_up {
+            self.is_caught_up = true;
+            (self.setup.caught_up)();
+        }
+        self.setup.control.update(|report| {
+            report.caught_up = self.is_caught_up;
+            if report.phase != Phase::Publishing {
+                report.phase = match (watch.answered_once, is_idle) {
+                    (false, _) => Phase::Starting,
+                    (true, true) => Phase::Idle,
+                    (true, false) => Phase::Reading,
+                };
+            }
+            report.start = sequence.from.clone();
+            report.sequence_opened_at = sequence.opened_at;
+            report.sequence_closes_at = sequence.opened_at.saturating_add(duration);
+            report.positions = positions.clone();
+            if watch.answers {
+                report.ends = watch.ends();
+                // Watermarks are older than what was read since.
+                let read = |(key, end): (&PartitionKey, &mut i64)| *end = (*end).max(positions.get(key).unwrap_or(0));
+                report.ends.0.iter_mut().for_each(read);
+                report.ends_at = now;
+            }
+            let restored = report.rows.restored;
+            report.rows = rows;
+            report.rows.restored = restored;
+            report.rates = rates;
+        });
+    }
+
+    fn measure(&mut self, rows: RowStats, positions: &Positions) {
+        let (metrics, before) = (&self.metrics, std::mem::replace(&mut self.measured, rows));
+        let taken = |stats: &RowStats| stats.processed + stats.processed_with_error;
+        metrics.rows_processed.increment(taken(&rows) - taken(&before));
+        metrics.rows_unparseable.increment(rows.unparseable - before.unparseable);
+        metrics.rows_thrown_away.increment(rows.thrown_away.total() - before.thrown_away.total());
+        metrics.bytes_processed.increment(rows.processed_bytes - before.processed_bytes);
+        metrics.lag_records.set(positions.lag(&self.watch.ends()).values().sum::<i64>() as f64);
+        let appender = &self.sequence.appender;
+        let sealed: usize = appender.indexes().map(|open| open.index.bytes_sealed()).sum();
+        metrics.memory_bytes.set((appender.bytes_in_memory() + sealed) as f64);
+    }
+
+    /// Whether the segments that were published before a crash are served again.
+    fn are_served_again(&mut self) -> bool {
+        let (ledger, runtime) = (&self.setup.ports.ledger, &self.setup.runtime);
+        self.to_be_served.retain(|id| !runtime.block_on(ledger.is_served(id)).unwrap_or(false));
+        self.to_be_served.is_empty()
+    }
+}
+
+fn new_sequence(setup: &Setup, schema: &Schema, folder: &Path, from: Positions, now: i64) -> Sequence {
+    let order = &setup.order;
+    // A sequence is told from all others by where it starts, in which generation, by which task.
+    let told = fingerprint(&format!("{} {} {} {from} {now}", order.id, order.generation, order.group));
+    let name = format!("{}_{}_{}", setup.supervisor, order.group, told);
+    let folder = folder.join(&told);
+    Sequence {
+        window: setup.spec.io.window(now),
+        appender: Appender::new(appender_setup(setup, schema, name.clone(), folder.clone())),
+        name,
+        folder,
+        persisted: from.clone(),
+        from,
+        opened_at: now,
+        persisted_at: now,
+    }
+}
+
+fn appender_setup(setup: &Setup, schema: &Schema, sequence: String, folder: PathBuf) -> AppenderSetup {
+    AppenderSetup {
+        datasource: setup.order.datasource.clone(),
+        sequence,
+        schema: schema.clone(),
+        segment_granularity: setup.spec.data_schema.granularity.segment.clone(),
+        folder,
+        ledger: setup.ports.ledger.clone(),
+        runtime: setup.runtime.clone(),
+        inventory: setup.ports.inventory.clone(),
+    }
+}
+
+fn client_name(order: &StartTask) -> String {
+    format!("henge-{}", order.id)
+}
