@@ -20,8 +20,8 @@ pub enum Command {
         task: String,
         reason: StopReason,
     },
-    /// Fetch the segment and serve it. All `Load`s of one reply that succeed, and then its `Drop`s, are applied to the
-    /// inventory as one change; if a `Load` fails, none of that reply's `Drop`s are.
+    /// Fetch the segment and serve it. All `Load`s and `Drop`s of one reply are applied to the inventory as one change,
+    /// or, if a `Load` fails, none of them: it is reported as broken, and the next reply has the others again.
     Load(SegmentMeta),
     /// Serve it no longer, be it published or realtime.
     Drop(SegmentId),

@@ -46,11 +46,11 @@ impl Coordinator {
         let revision = picture.revision;
         let is_settled = picture.members.get(&node).is_some_and(|member| member.settled_at == Some(revision));
         if !is_settled {
-            let member = picture.members.remove(&node).unwrap_or_default();
-            let placement = placement::plan(&picture, &node, &member, now);
+            let placement = placement::plan(&picture, &node, now);
             reply.commands.extend(placement.commands);
-            let member = crate::picture::Member { settled_at: placement.is_settled.then_some(revision), ..member };
-            picture.members.insert(node, member);
+            if let Some(member) = picture.members.get_mut(&node) {
+                member.settled_at = placement.is_settled.then_some(revision);
+            }
         }
         Ok(reply)
     }

@@ -8,10 +8,10 @@
 
 use std::collections::HashSet;
 
-use segment::SegmentId;
+use segment::{SegmentId, SegmentMeta};
 
 use crate::command::Command;
-use crate::picture::{Member, Picture};
+use crate::picture::Picture;
 
 /// The orders for one node, and whether anything is left for later (a broken load that is retried).
 pub(crate) struct Placement {
@@ -19,7 +19,8 @@ pub(crate) struct Placement {
     pub is_settled: bool,
 }
 
-pub(crate) fn plan(picture: &Picture, node: &str, member: &Member, now: i64) -> Placement {
+pub(crate) fn plan(picture: &Picture, node: &str, now: i64) -> Placement {
+    let Some(member) = picture.members.get(node) else { return Placement { commands: Vec::new(), is_settled: false } };
     let mut commands = Vec::new();
     let mut is_settled = member.loading.is_empty();
     let mut loads: HashSet<&SegmentId> = HashSet::new();
@@ -30,22 +31,26 @@ pub(crate) fn plan(picture: &Picture, node: &str, member: &Member, now: i64) -> 
             .any(|(name, other)| name != node && (other.published.contains(id) || other.loading.contains(id)))
     };
 
+    let mut wanted: Vec<&SegmentMeta> = Vec::new();
+    // A file may stand under several names, each for a part of the rows that the node still has as realtime rows.
+    // They come together or not at all.
+    let mut held: HashSet<&str> = HashSet::new();
     for timeline in picture.segments.values() {
         for (id, record) in timeline.iter() {
-            if member.published.contains(id)
-                || member.loading.contains(id)
-                || timeline.is_overshadowed(id.interval, &id.version)
-                || is_elsewhere(id)
-            {
+            if member.published.contains(id) || timeline.is_overshadowed(id.interval, &id.version) || is_elsewhere(id) {
                 continue;
             }
-            if member.broken.get(id).is_some_and(|broken| broken.retry_at > now) {
+            let is_broken = member.broken.get(id).is_some_and(|broken| broken.retry_at > now);
+            if is_broken || member.loading.contains(id) {
                 is_settled = false;
-                continue;
+                held.insert(&record.meta.path);
             }
-            loads.insert(id);
-            commands.push(Command::Load(record.meta.clone()));
+            wanted.push(&record.meta);
         }
+    }
+    for meta in wanted.into_iter().filter(|meta| !held.contains(meta.path.as_str())) {
+        loads.insert(&meta.id);
+        commands.push(Command::Load(meta.clone()));
     }
 
     for id in &member.published {

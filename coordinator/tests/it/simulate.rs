@@ -296,19 +296,21 @@ impl World {
         if self.rng.random_ratio(1, 20) {
             return self.crash().await;
         }
-        let mut is_whole = true;
-        for meta in loads {
+        for meta in &loads {
             if self.rng.random_ratio(1, 10) {
-                is_whole = false;
-                self.node.broken.push((meta.id, "no luck".into()));
-                continue;
+                self.node.broken.push((meta.id.clone(), "no luck".into()));
             }
+        }
+        if !self.node.broken.is_empty() {
+            return;
+        }
+        for meta in loads {
             let within = meta.id.interval;
             let events = self.files[&meta.path].iter().filter(|event| within.contains(event.time)).copied().collect();
             self.node.realtime.remove(&meta.id);
             self.node.published.add_partition(meta.id, meta.core_partitions, events);
         }
-        for id in drops.iter().filter(|_| is_whole) {
+        for id in &drops {
             self.node.published.remove(id);
             self.node.realtime.remove(id);
         }
