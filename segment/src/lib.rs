@@ -8,6 +8,7 @@ pub mod meta;
 pub mod row;
 pub mod schema;
 pub mod spelling;
+pub mod pattern;
 pub mod time;
 
 pub mod bitmap;

@@ -1,60 +1,91 @@
 //! Druid's expression language: columns computed from columns (ingest transforms, virtual columns, filters).
+//!
+//! Text is parsed to a tree; the tree is evaluated a row at a time or a block at a time, with the same result. Logic has
+//! three values, null makes almost everything null, longs divide to longs, and division of longs by zero is null.
 
 pub mod convert;
-
 pub use convert::truth;
+mod functions;
+mod node;
+mod parse;
+mod row;
+mod vector;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::block::{Block, Value};
 use crate::error::Result;
 use crate::schema::ValueType;
+use node::Node;
 
 /// A parsed expression. `Display` gives text that parses to the same expression.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expr {}
+pub struct Expr {
+    root: Arc<Node>,
+}
 
 /// Where an expression's columns come from, block by block.
 pub trait Inputs {
     /// The rows at hand of a column; a column that does not exist is all null. `None` means it does not exist.
     fn column(&self, name: &str) -> Option<Block>;
     fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Expr {
     /// Errors name the position, the token and what was expected; an unknown function names the nearest known one.
     /// Nesting is limited, so that no text overflows the stack.
     pub fn parse(text: &str) -> Result<Expr> {
-        let _ = text;
-        todo!()
+        parse::parse(text).map(|root| Expr { root: Arc::new(root) })
+    }
+
+    /// The expression that is a column.
+    pub fn column(name: &str) -> Expr {
+        Expr { root: Arc::new(Node::Column(Arc::from(name))) }
+    }
+
+    /// The column, if it is nothing more.
+    pub fn as_column(&self) -> Option<&str> {
+        self.root.as_column()
     }
 
     /// The columns it reads, each once.
     pub fn columns(&self) -> Vec<&str> {
-        todo!()
+        let mut columns = Vec::new();
+        self.root.columns(&mut Vec::new(), &mut columns);
+        columns
     }
 
     /// One row. `column` gives null for a column that does not exist.
     pub fn value(&self, column: &dyn Fn(&str) -> Value) -> Value {
-        let _ = column;
-        todo!()
+        row::value(&self.root, column)
     }
 
-    /// Many rows at once: arithmetic, comparisons and casts of numbers run over whole blocks.
+    /// Many rows at once: arithmetic, comparisons and casts of numbers run over whole blocks. Longs among doubles become
+    /// doubles; rows that are all null come as longs.
     pub fn block(&self, inputs: &dyn Inputs) -> Block {
-        let _ = inputs;
-        todo!()
+        vector::block(&self.root, inputs)
     }
 
     /// The type of the result given the types of the columns (`None`: the column does not exist); `None` if unknown.
     pub fn value_type(&self, column: &dyn Fn(&str) -> Option<ValueType>) -> Option<ValueType> {
-        let _ = column;
-        todo!()
+        self.root.value_type(column)
+    }
+
+    /// The names of all functions, sorted.
+    pub fn functions() -> Vec<&'static str> {
+        functions::names()
     }
 }
 
 impl fmt::Display for Expr {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

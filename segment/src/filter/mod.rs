@@ -3,7 +3,7 @@
 
 mod json;
 mod order;
-mod pattern;
+
 mod test;
 
 use crate::block::Value;
@@ -11,7 +11,7 @@ use crate::expr::{Expr, convert};
 
 pub use json::search_from_json;
 pub use order::Ordering;
-pub use pattern::{Like, LikeMatcher, java_regex};
+pub use crate::pattern::{Like, LikeMatcher, java_regex};
 pub use test::{DoubleTest, LongTest, Search, Test, TextTest};
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::order::Ordering;
-use super::pattern::{Like, LikeMatcher};
+use crate::pattern::{Like, LikeMatcher};
 use crate::block::Value;
 use crate::expr::convert;
 use crate::schema::ValueType;

@@ -2,6 +2,7 @@
 
 pub mod civil;
 mod granularity;
+mod pattern;
 mod period;
 mod span;
 mod text;
@@ -12,6 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use granularity::Granularity;
+pub use pattern::Pattern;
 pub use period::Period;
 pub use span::Span;
 pub use text::{
