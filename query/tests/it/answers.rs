@@ -112,31 +112,43 @@ fn timeseries_fills_the_buckets_between_rows_only() {
         query[key] = value;
         query
     };
-    check(base.clone(), expect![[r#"
+    check(
+        base.clone(),
+        expect![[r#"
         __time n age bonn mean
         0 2 19 1.0 9.5
         3600000 0 null null null
         7200000 2 10 4.0 5.0
         10800000 0 null null null
         14400000 0 null null null
-        18000000 1 100 null 100.0"#]]);
-    check(with("context", json!({"skipEmptyBuckets": true, "grandTotal": true})), expect![[r#"
+        18000000 1 100 null 100.0"#]],
+    );
+    check(
+        with("context", json!({"skipEmptyBuckets": true, "grandTotal": true})),
+        expect![[r#"
         __time n age bonn mean
         0 2 19 1.0 9.5
         7200000 2 10 4.0 5.0
         18000000 1 100 null 100.0
-        null 5 129 4.0 25.8"#]]);
+        null 5 129 4.0 25.8"#]],
+    );
     let mut limited = with("descending", json!(true));
     limited["limit"] = json!(2);
-    check(limited, expect![[r#"
+    check(
+        limited,
+        expect![[r#"
         __time n age bonn mean
         18000000 1 100 null 100.0
-        14400000 0 null null null"#]]);
+        14400000 0 null null null"#]],
+    );
     let mut nothing = with("granularity", json!("all"));
     nothing["intervals"] = json!(["2020/2021"]);
-    check(nothing.clone(), expect![[r#"
+    check(
+        nothing.clone(),
+        expect![[r#"
         __time n age bonn mean
-        1577836800000 0 null null null"#]]);
+        1577836800000 0 null null null"#]],
+    );
     nothing["context"] = json!({"skipEmptyBuckets": true});
     check(nothing, expect!["__time n age bonn mean"]);
 }
@@ -150,42 +162,63 @@ fn top_n_orders_by_metric_then_value() {
             "aggregations": [{"type": "count", "name": "n"}, {"type": "longMin", "name": "age", "fieldName": "age"}]
         })
     };
-    check(query(json!("n"), json!("city")), expect![[r#"
+    check(
+        query(json!("n"), json!("city")),
+        expect![[r#"
         __time city n age
         0 bonn 2 9
         0 null 1 10
-        0 aachen 1 100"#]]);
-    check(query(json!({"type": "inverted", "metric": "n"}), json!("city")), expect![[r#"
+        0 aachen 1 100"#]],
+    );
+    check(
+        query(json!({"type": "inverted", "metric": "n"}), json!("city")),
+        expect![[r#"
         __time city n age
         0 null 1 10
         0 aachen 1 100
-        0 köln 1 10"#]]);
-    check(query(json!({"type": "dimension", "previousStop": "aachen"}), json!("city")), expect![[r#"
+        0 köln 1 10"#]],
+    );
+    check(
+        query(json!({"type": "dimension", "previousStop": "aachen"}), json!("city")),
+        expect![[r#"
         __time city n age
         0 bonn 2 9
-        0 köln 1 10"#]]);
-    check(query(json!("n"), json!("tags")), expect![[r#"
+        0 köln 1 10"#]],
+    );
+    check(
+        query(json!("n"), json!("tags")),
+        expect![[r#"
         __time tags n age
         0 x 3 9
         0 y 2 9
-        0 null 1 10"#]]);
+        0 null 1 10"#]],
+    );
     let filtered = json!({"type": "listFiltered", "delegate": "tags", "values": ["x"]});
-    check(query(json!("n"), filtered), expect![[r#"
+    check(
+        query(json!("n"), filtered),
+        expect![[r#"
         __time tags n age
         0 x 3 9
-        0 null 2 10"#]]);
+        0 null 2 10"#]],
+    );
     let ages = json!({"type": "default", "dimension": "age", "outputName": "years", "outputType": "LONG"});
-    check(query(json!({"type": "dimension", "ordering": "numeric"}), ages), expect![[r#"
+    check(
+        query(json!({"type": "dimension", "ordering": "numeric"}), ages),
+        expect![[r#"
         __time years n age
         0 null 1 null
         0 9 1 9
-        0 10 2 10"#]]);
+        0 10 2 10"#]],
+    );
     let upper = json!({"type": "extraction", "dimension": "city", "outputName": "c", "extractionFn": {"type": "substring", "index": 0, "length": 1}});
-    check(query(json!("n"), upper), expect![[r#"
+    check(
+        query(json!("n"), upper),
+        expect![[r#"
         __time c n age
         0 b 2 9
         0 null 1 10
-        0 a 1 100"#]]);
+        0 a 1 100"#]],
+    );
 }
 
 #[test]
@@ -200,39 +233,57 @@ fn group_by_keeps_orders_limits_and_totals() {
         query[key] = value;
         query
     };
-    check(base.clone(), expect![[r#"
+    check(
+        base.clone(),
+        expect![[r#"
         __time city age n price
         0 null 10 1 -1.0
         0 aachen 100 1 0.5
         0 bonn null 1 4.0
         0 bonn 9 1 1.0
-        0 köln 10 1 2.5"#]]);
+        0 köln 10 1 2.5"#]],
+    );
     let having = json!({"type": "and", "havingSpecs": [
         {"type": "greaterThan", "aggregation": "price", "value": 0},
         {"type": "not", "havingSpec": {"type": "dimSelector", "dimension": "city", "value": "bonn"}}]});
-    check(with("having", having), expect![[r#"
+    check(
+        with("having", having),
+        expect![[r#"
         __time city age n price
         0 aachen 100 1 0.5
-        0 köln 10 1 2.5"#]]);
+        0 köln 10 1 2.5"#]],
+    );
     let filter = json!({"type": "filter", "filter": {"type": "range", "column": "price", "matchValueType": "DOUBLE", "lower": 2}});
-    check(with("having", filter), expect![[r#"
+    check(
+        with("having", filter),
+        expect![[r#"
         __time city age n price
         0 bonn null 1 4.0
-        0 köln 10 1 2.5"#]]);
-    let limit = json!({"type": "default", "limit": 2, "offset": 1, "columns": [{"dimension": "price", "direction": "desc"}]});
-    check(with("limitSpec", limit), expect![[r#"
+        0 köln 10 1 2.5"#]],
+    );
+    let limit =
+        json!({"type": "default", "limit": 2, "offset": 1, "columns": [{"dimension": "price", "direction": "desc"}]});
+    check(
+        with("limitSpec", limit),
+        expect![[r#"
         __time city age n price
         0 köln 10 1 2.5
-        0 bonn 9 1 1.0"#]]);
+        0 bonn 9 1 1.0"#]],
+    );
     let lexical = json!({"type": "default", "columns": [{"dimension": "age", "dimensionOrder": "lexicographic", "direction": "descending"}]});
-    check(with("limitSpec", lexical), expect![[r#"
+    check(
+        with("limitSpec", lexical),
+        expect![[r#"
         __time city age n price
         0 bonn 9 1 1.0
         0 aachen 100 1 0.5
         0 null 10 1 -1.0
         0 köln 10 1 2.5
-        0 bonn null 1 4.0"#]]);
-    check(with("subtotalsSpec", json!([["city"], [], ["city", "age"]])), expect![[r#"
+        0 bonn null 1 4.0"#]],
+    );
+    check(
+        with("subtotalsSpec", json!([["city"], [], ["city", "age"]])),
+        expect![[r#"
         __time city age n price
         0 null null 1 -1.0
         0 aachen null 1 0.5
@@ -243,29 +294,39 @@ fn group_by_keeps_orders_limits_and_totals() {
         0 aachen 100 1 0.5
         0 bonn null 1 4.0
         0 bonn 9 1 1.0
-        0 köln 10 1 2.5"#]]);
+        0 köln 10 1 2.5"#]],
+    );
     let mut hourly = with("granularity", json!("hour"));
     hourly["dimensions"] = json!(["city"]);
-    check(hourly.clone(), expect![[r#"
+    check(
+        hourly.clone(),
+        expect![[r#"
         __time city n price
         0 bonn 1 1.0
         0 köln 1 2.5
         7200000 null 1 -1.0
         7200000 bonn 1 4.0
-        18000000 aachen 1 0.5"#]]);
+        18000000 aachen 1 0.5"#]],
+    );
     hourly["context"] = json!({"sortByDimsFirst": true});
-    check(hourly, expect![[r#"
+    check(
+        hourly,
+        expect![[r#"
         __time city n price
         7200000 null 1 -1.0
         18000000 aachen 1 0.5
         0 bonn 1 1.0
         7200000 bonn 1 4.0
-        0 köln 1 2.5"#]]);
+        0 köln 1 2.5"#]],
+    );
     let mut summary = with("dimensions", json!([]));
     summary["filter"] = json!({"type": "false"});
-    check(summary, expect![[r#"
+    check(
+        summary,
+        expect![[r#"
         __time n price
-        0 0 null"#]]);
+        0 0 null"#]],
+    );
 }
 
 #[test]
