@@ -1,5 +1,8 @@
 //! The query crate from outside: exact answers, exact JSON, exact selections.
 
+extern crate henge_query as query;
+
 mod answers;
+mod broker;
+mod group;
 mod selection;
-mod support;

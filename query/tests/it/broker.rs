@@ -1,0 +1,417 @@
+//! Queries through the door: Druid's JSON in, Druid's JSON out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use query::language::response::{Format, respond};
+use query::{Broker, Budget, Error, Principal, Query, Result, Settings};
+use segment::block::Value;
+use segment::inventory::{Change, Inventory, Served};
+use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::time::{Granularity, Interval, parse_timestamp};
+use segment::{Segment, SegmentId};
+use serde_json::{Value as Json, json};
+
+pub fn settings() -> Settings {
+    Settings {
+        threads: 2,
+        queries_max: 8,
+        timeout_default: Duration::from_secs(60),
+        timeout_max: Duration::from_secs(600),
+        memory_bytes: 1 << 30,
+        subquery_rows_max: 1000,
+    }
+}
+
+fn schema() -> Schema {
+    let dimension = |name: &str, value_type| DimensionSchema {
+        name: name.into(),
+        value_type,
+        multi_value: MultiValue::Array,
+        indexed: true,
+    };
+    Schema {
+        dimensions: vec![
+            dimension("page", ValueType::String),
+            dimension("tags", ValueType::String),
+            dimension("added", ValueType::Long),
+            dimension("ratio", ValueType::Float),
+            dimension("score", ValueType::Double),
+        ],
+        discovery: Discovery::None,
+        exclusions: Vec::new(),
+        metrics: Vec::new(),
+        rollup: false,
+        query_granularity: Granularity::None,
+    }
+}
+
+fn at(text: &str) -> i64 {
+    parse_timestamp(text).expect("a valid time")
+}
+
+fn id(interval: &str, partition: u32) -> SegmentId {
+    SegmentId {
+        datasource: "wiki".into(),
+        interval: Interval::parse(interval).expect("a valid interval"),
+        version: "2026-01-01T00:00:00.000Z".into(),
+        partition,
+    }
+}
+
+/// Two days of three rows.
+fn inventory() -> Arc<Inventory> {
+    let text = Value::text;
+    let row = |time: &str, page: Value, tags: Value, added: i64, ratio: f64, score: f64| {
+        let fields = vec![
+            ("page", page),
+            ("tags", tags),
+            ("added", Value::Long(added)),
+            ("ratio", Value::Double(f64::from(ratio as f32))),
+            ("score", Value::Double(score)),
+        ];
+        (at(time), fields)
+    };
+    let tags = Value::List(vec![text("x"), text("y")]);
+    let first = [
+        row("2026-03-01T00:10", text("Ada"), tags, 5, 0.1, 1.0),
+        row("2026-03-01T02:20", text("Babbage"), text("x"), 7, 0.5, f64::NAN),
+        row("2026-03-01T02:30", Value::Null, Value::Null, 1, 2.0, 1e10),
+    ];
+    let second = [row("2026-03-02T12:00", text("Ada"), text("y"), 2, 4.0, 0.5)];
+    let inventory = Arc::new(Inventory::new());
+    let serve = |id: SegmentId, rows: &[_]| {
+        let segment = Arc::new(Segment::from_rows(id.clone(), &schema(), rows));
+        Change::Serve(id, Served::Published(segment))
+    };
+    inventory
+        .apply(vec![serve(id("2026-03-01/2026-03-02", 0), &first), serve(id("2026-03-02/2026-03-03", 0), &second)]);
+    inventory
+}
+
+async fn ask(broker: &Broker, json: &Json) -> Result<String> {
+    let empty = serde_json::Map::new();
+    let context = json["context"].as_object().unwrap_or(&empty);
+    let query = Query::from_json(json)?;
+    let budget = Budget::from_context(context, broker.settings())?;
+    let format = Format::from_context(context, false)?;
+    let answer = broker.answer(query.clone(), &Principal::new("test"), budget).await?;
+    let mut body = Vec::new();
+    let mut chunks = respond(&query, answer, format);
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk?);
+    }
+    Ok(String::from_utf8(body).expect("JSON is UTF-8"))
+}
+
+#[track_caller]
+fn check(json: Json, expected: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), settings());
+    let body = runtime.block_on(ask(&broker, &json)).expect("an answer");
+    assert_eq!(body, expected);
+    serde_json::from_str::<Json>(&body).expect("valid JSON");
+}
+
+#[track_caller]
+fn refused(json: Json) -> Error {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), settings());
+    runtime.block_on(ask(&broker, &json)).expect_err("a refusal")
+}
+
+/// A query with what every query has.
+fn query(kind: &str, more: Json) -> Json {
+    let mut json = json!({"queryType": kind, "dataSource": "wiki", "intervals": ["2026-03-01/2026-03-03"]});
+    let fields = json.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("an object").clone());
+    json
+}
+
+fn sums() -> Json {
+    json!([{"type": "count", "name": "rows"}, {"type": "longSum", "name": "added", "fieldName": "added"}])
+}
+
+#[test]
+fn timeseries() {
+    check(
+        query("timeseries", json!({"granularity": "day", "aggregations": sums()})),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":{"rows":3,"added":13}},{"timestamp":"2026-03-02T00:00:00.000Z","result":{"rows":1,"added":2}}]"#,
+    );
+    check(
+        query(
+            "timeseries",
+            json!({"granularity": "all", "aggregations": sums(), "context": {"serializeDateTimeAsLong": true}}),
+        ),
+        r#"[{"timestamp":1772323200000,"result":{"rows":4,"added":15}}]"#,
+    );
+    check(
+        query(
+            "timeseries",
+            json!({"granularity": "day", "aggregations": [{"type": "count", "name": "rows"}], "descending": true,
+            "context": {"grandTotal": true, "timestampResultField": "t"}}),
+        ),
+        r#"[{"timestamp":"2026-03-02T00:00:00.000Z","result":{"t":1772409600000,"rows":1}},{"timestamp":"2026-03-01T00:00:00.000Z","result":{"t":1772323200000,"rows":3}},{"timestamp":null,"result":{"t":null,"rows":4}}]"#,
+    );
+}
+
+#[test]
+fn timestamps_stand_in_the_zone_of_the_period() {
+    check(
+        query(
+            "timeseries",
+            json!({"aggregations": [{"type": "count", "name": "rows"}], "context": {"skipEmptyBuckets": true},
+            "granularity": {"type": "period", "period": "P1D", "timeZone": "America/Los_Angeles"}}),
+        ),
+        r#"[{"timestamp":"2026-02-28T00:00:00.000-08:00","result":{"rows":3}},{"timestamp":"2026-03-02T00:00:00.000-08:00","result":{"rows":1}}]"#,
+    );
+}
+
+#[test]
+fn top_n() {
+    check(
+        query(
+            "topN",
+            json!({"granularity": "all", "dimension": "page", "metric": "added", "threshold": 2, "aggregations": sums()}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[{"page":"Ada","rows":2,"added":7},{"page":"Babbage","rows":1,"added":7}]}]"#,
+    );
+    check(
+        query(
+            "topN",
+            json!({"granularity": "all", "dimension": "page", "metric": "rows", "threshold": 2, "aggregations": sums(),
+            "filter": {"type": "false"}}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[]}]"#,
+    );
+}
+
+#[test]
+fn group_by() {
+    check(
+        query("groupBy", json!({"granularity": "day", "dimensions": ["tags"], "aggregations": sums()})),
+        r#"[{"version":"v1","timestamp":"2026-03-01T00:00:00.000Z","event":{"tags":null,"rows":1,"added":1}},{"version":"v1","timestamp":"2026-03-01T00:00:00.000Z","event":{"tags":"x","rows":2,"added":12}},{"version":"v1","timestamp":"2026-03-01T00:00:00.000Z","event":{"tags":"y","rows":1,"added":5}},{"version":"v1","timestamp":"2026-03-02T00:00:00.000Z","event":{"tags":"y","rows":1,"added":2}}]"#,
+    );
+    check(
+        query(
+            "groupBy",
+            json!({"granularity": "all", "dimensions": ["page"], "aggregations": sums(), "context": {"resultAsArray": true}}),
+        ),
+        r#"[[null,1,1],["Ada",2,7],["Babbage",1,7]]"#,
+    );
+    check(
+        query(
+            "groupBy",
+            json!({"granularity": "day", "dimensions": [], "aggregations": [{"type": "count", "name": "n"}],
+            "context": {"resultAsArray": true}}),
+        ),
+        "[[1772323200000,3],[1772409600000,1]]",
+    );
+}
+
+#[test]
+fn scan() {
+    check(
+        query("scan", json!({"columns": ["__time", "page", "tags", "ratio", "score"], "limit": 3})),
+        r#"[{"segmentId":"wiki_2026-03-01T00:00:00.000Z_2026-03-02T00:00:00.000Z_2026-01-01T00:00:00.000Z","columns":["__time","page","tags","ratio","score"],"events":[{"__time":1772323800000,"page":"Ada","tags":["x","y"],"ratio":0.1,"score":1.0},{"__time":1772331600000,"page":"Babbage","tags":"x","ratio":0.5,"score":"NaN"},{"__time":1772332200000,"page":null,"tags":null,"ratio":2.0,"score":1.0E10}],"rowSignature":[{"name":"__time","type":"LONG"},{"name":"page","type":"STRING"},{"name":"tags","type":"STRING"},{"name":"ratio","type":"FLOAT"},{"name":"score","type":"DOUBLE"}]}]"#,
+    );
+    check(
+        query(
+            "scan",
+            json!({"columns": ["__time", "added", "v"], "order": "descending", "offset": 1, "limit": 2, "resultFormat": "compactedList",
+            "virtualColumns": [{"type": "expression", "name": "v", "expression": "added * 2", "outputType": "LONG"}]}),
+        ),
+        r#"[{"segmentId":null,"columns":["__time","added","v"],"events":[[1772332200000,1,2],[1772331600000,7,14]],"rowSignature":[{"name":"__time","type":"LONG"},{"name":"added","type":"LONG"},{"name":"v","type":"LONG"}]}]"#,
+    );
+    check(query("scan", json!({"filter": {"type": "false"}})), "[]");
+}
+
+#[test]
+fn search() {
+    check(
+        query(
+            "search",
+            json!({"query": {"type": "insensitive_contains", "value": "B"}, "searchDimensions": ["page", "tags"]}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[{"dimension":"page","value":"Babbage","count":1}]}]"#,
+    );
+    check(
+        query("search", json!({"searchDimensions": ["tags"], "sort": {"type": "lexicographic"}})),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[{"dimension":"tags","value":"x","count":2},{"dimension":"tags","value":"y","count":2}]}]"#,
+    );
+}
+
+#[test]
+fn time_boundary() {
+    let boundary = |more: Json| {
+        let mut json = json!({"queryType": "timeBoundary", "dataSource": "wiki"});
+        json.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json
+    };
+    check(
+        boundary(json!({})),
+        r#"[{"timestamp":"2026-03-01T00:10:00.000Z","result":{"minTime":"2026-03-01T00:10:00.000Z","maxTime":"2026-03-02T12:00:00.000Z"}}]"#,
+    );
+    check(
+        boundary(json!({"bound": "maxTime", "filter": {"type": "selector", "dimension": "page", "value": "Babbage"}})),
+        r#"[{"timestamp":"2026-03-01T02:20:00.000Z","result":{"maxTime":"2026-03-01T02:20:00.000Z"}}]"#,
+    );
+    check(boundary(json!({"dataSource": "nothing"})), "[]");
+    check(
+        json!({"queryType": "dataSourceMetadata", "dataSource": "wiki"}),
+        r#"[{"timestamp":"2026-03-02T12:00:00.000Z","result":{"maxIngestedEventTime":"2026-03-02T12:00:00.000Z"}}]"#,
+    );
+}
+
+#[test]
+fn segment_metadata() {
+    check(
+        json!({"queryType": "segmentMetadata", "dataSource": "wiki", "merge": true, "toInclude": {"type": "list", "columns": ["__time", "page", "tags"]}}),
+        r#"[{"id":"wiki_2026-03-02T00:00:00.000Z_2026-03-03T00:00:00.000Z_merged","intervals":["2026-03-01T00:00:00.000Z/2026-03-03T00:00:00.000Z"],"columns":{"__time":{"typeSignature":"LONG","type":"LONG","hasMultipleValues":false,"hasNulls":false,"size":0,"cardinality":null,"minValue":null,"maxValue":null,"errorMessage":null},"page":{"typeSignature":"STRING","type":"STRING","hasMultipleValues":false,"hasNulls":true,"size":0,"cardinality":3,"minValue":"Ada","maxValue":"Babbage","errorMessage":null},"tags":{"typeSignature":"STRING","type":"STRING","hasMultipleValues":true,"hasNulls":true,"size":0,"cardinality":3,"minValue":"x","maxValue":"y","errorMessage":null}},"size":0,"numRows":4,"timestampSpec":null,"queryGranularity":null,"rollup":null,"aggregators":null,"projections":null}]"#,
+    );
+}
+
+#[test]
+fn queries_over_queries_and_inline_rows() {
+    let inner = query("groupBy", json!({"granularity": "all", "dimensions": ["page"], "aggregations": sums()}));
+    check(
+        query(
+            "timeseries",
+            json!({"dataSource": {"type": "query", "query": inner}, "granularity": "all",
+            "aggregations": [{"type": "longMax", "name": "most", "fieldName": "added"}, {"type": "count", "name": "pages"}]}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":{"most":7,"pages":3}}]"#,
+    );
+    check(
+        json!({"queryType": "groupBy", "intervals": "1970/2000", "granularity": "all", "dimensions": ["k"],
+            "aggregations": [{"type": "doubleSum", "name": "s", "fieldName": "v"}],
+            "dataSource": {"type": "inline", "columnNames": ["k", "v"], "rows": [["a", 1], ["b", 2.5], ["a", 3]]}}),
+        r#"[{"version":"v1","timestamp":"1970-01-01T00:00:00.000Z","event":{"k":"a","s":4.0}},{"version":"v1","timestamp":"1970-01-01T00:00:00.000Z","event":{"k":"b","s":2.5}}]"#,
+    );
+    check(
+        query(
+            "timeseries",
+            json!({"dataSource": {"type": "union", "dataSources": ["wiki", "nothing"]}, "granularity": "all",
+            "aggregations": [{"type": "count", "name": "rows"}]}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":{"rows":4}}]"#,
+    );
+}
+
+#[test]
+fn wrong_queries_are_told_where() {
+    for (json, named) in [
+        (json!([]), "object"),
+        (json!({"queryType": "nope", "dataSource": "wiki"}), "queryType"),
+        (json!({"queryType": "timeseries", "dataSource": "wiki", "granularity": "all"}), "intervals"),
+        (query("timeseries", json!({})), "granularity"),
+        (query("timeseries", json!({"granularity": "fortnight"})), "granularity"),
+        (query("timeseries", json!({"granularity": "all", "intervals": ["2026-13-01/P1D"]})), "intervals[0]"),
+        (query("timeseries", json!({"granularity": "all", "intervals": ["2026-02-02/2026-01-01"]})), "intervals[0]"),
+        (query("timeseries", json!({"granularity": "all", "aggregations": [{"type": "count"}]})), "aggregations[0]"),
+        (query("timeseries", json!({"granularity": "all", "limit": -1})), "limit"),
+        (query("topN", json!({"granularity": "all", "dimension": "page", "metric": "x", "threshold": 2})), "metric"),
+        (query("topN", json!({"granularity": "all", "dimension": "page", "metric": "x", "threshold": 0})), "threshold"),
+        (query("scan", json!({"resultFormat": "csv"})), "resultFormat"),
+        (query("scan", json!({"order": "ascending", "columns": ["page"]})), "__time"),
+        (query("scan", json!({"filter": {"type": "selector"}})), "filter"),
+        (
+            query("scan", json!({"virtualColumns": [{"type": "expression", "name": "v", "expression": "1 +"}]})),
+            "virtualColumns[0]",
+        ),
+        (
+            query(
+                "groupBy",
+                json!({"granularity": "all", "dimensions": ["page"], "aggregations": [{"type": "count", "name": "page"}]}),
+            ),
+            "page",
+        ),
+    ] {
+        match refused(json.clone()) {
+            Error::Parse(text) => assert!(text.contains(named), "{json}: {text}"),
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+    assert!(matches!(refused(query("scan", json!({"context": {"timeout": "soon"}}))), Error::Context(_)));
+    assert!(matches!(refused(query("windowOperator", json!({}))), Error::Unsupported(_)));
+    assert!(matches!(
+        refused(query("scan", json!({"dataSource": {"type": "lookup", "lookup": "x"}}))),
+        Error::Unsupported(_)
+    ));
+}
+
+#[test]
+fn incomplete_rows_are_told_or_refused() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let inventory = inventory();
+    let missing = Interval::parse("2026-03-02T10/2026-03-02T11").expect("a valid interval");
+    inventory.apply(vec![Change::Incomplete {
+        datasource: "wiki".into(),
+        owner: "s".into(),
+        intervals: vec![missing],
+    }]);
+    let broker = Broker::new(inventory, settings());
+    let told = query("timeseries", json!({"granularity": "all", "aggregations": sums()}));
+    let answer = |json: Json| {
+        let context = json["context"].as_object().cloned().unwrap_or_default();
+        let budget = Budget::from_context(&context, broker.settings()).expect("a budget");
+        runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &Principal::new("test"), budget))
+    };
+    let context = answer(told).expect("an answer").context;
+    assert_eq!(
+        context.to_json().to_string(),
+        r#"{"uncoveredIntervals":["2026-03-02T10:00:00.000Z/2026-03-02T11:00:00.000Z"],"uncoveredIntervalsOverflowed":false}"#
+    );
+    let refused = query("timeseries", json!({"granularity": "all", "context": {"returnPartialResults": false}}));
+    assert!(matches!(answer(refused), Err(Error::Unavailable(_))));
+    let elsewhere = query(
+        "timeseries",
+        json!({"granularity": "all", "intervals": "2026-03-01/P1D", "context": {"returnPartialResults": false}}),
+    );
+    assert_eq!(answer(elsewhere).expect("an answer").context.to_json().to_string(), "{}");
+}
+
+#[test]
+fn queries_end_when_told_and_make_room() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), Settings { queries_max: 1, ..settings() });
+    let json = query("scan", json!({"batchSize": 1, "context": {"queryId": "slow"}}));
+    let start = || {
+        let context = json["context"].as_object().cloned().unwrap_or_default();
+        let budget = Budget::from_context(&context, broker.settings()).expect("a budget");
+        runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &Principal::new("test"), budget))
+    };
+    assert!(!broker.cancel("slow"));
+    let mut answer = start().expect("an answer");
+    assert!(matches!(start(), Err(Error::Capacity(_))));
+    assert!(broker.cancel("slow"));
+    let last = runtime.block_on(async {
+        let mut last = None;
+        while let Some(batch) = answer.batches.next().await {
+            last = Some(batch);
+        }
+        last
+    });
+    assert!(matches!(last, Some(Err(Error::Cancelled(_)))), "{last:?}");
+    drop(answer);
+    assert_eq!(broker.running(), 0);
+    let answer = start().expect("an answer");
+    drop(answer);
+    assert_eq!(broker.running(), 0);
+    assert!(start().is_ok());
+}
+
+#[test]
+fn columns_are_merged_over_segments() {
+    let broker = Broker::new(inventory(), settings());
+    let who = Principal::new("test");
+    let columns = broker.columns("wiki", &who).expect("the table");
+    let names: Vec<(&str, bool)> = columns.iter().map(|(name, _, multi)| (name.as_str(), *multi)).collect();
+    assert_eq!(
+        names,
+        [("__time", false), ("page", false), ("tags", true), ("added", false), ("ratio", false), ("score", false)]
+    );
+    assert!(broker.columns("nothing", &who).is_none());
+    assert_eq!(broker.datasources(&who), ["wiki"]);
+}
