@@ -1,12 +1,12 @@
 //! Leaves: the largest parts of a plan that the native engine answers as a whole.
 //!
-//! The rule runs after DataFusion's own, so literals are folded, filters stand at the tables and limits at the sorts.
-//! From the top of the plan down it replaces
+//! They are placed after DataFusion has optimised, so literals are folded, filters stand at the tables and limits at the
+//! sorts. From the top of the plan down these are replaced:
 //!
 //! 1. `Sort(Projection* (Aggregate (base)))` whose keys are columns of the aggregate by a leaf with order and limit;
 //! 2. `Limit(Projection* (Aggregate (base)))` by a leaf with the limit, kept for what it skips;
 //! 3. `Aggregate(base)` by a group leaf;
-//! 4. `Sort(Projection* (table))` by `__time` with a limit by a scan leaf in time order;
+//! 4. `Sort(Projection* (table))` by `__time` by a scan leaf in time order;
 //! 5. every table that is left by a scan leaf,
 //!
 //! where base is `(Filter | Projection | SubqueryAlias)* table`. A part is replaced only if every expression in it
@@ -25,7 +25,6 @@ use datafusion::logical_expr::{
     Aggregate, Expr, Extension, FetchType, Limit, LogicalPlan, Projection, SkipType, Sort, SortExpr, SubqueryAlias,
     TableProviderFilterPushDown, TableScan, TableSource, TableType, UserDefinedLogicalNodeCore,
 };
-use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use segment::Interval;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Map, Value as Json, json};
@@ -351,29 +350,16 @@ fn node(leaf: Leaf) -> LogicalPlan {
     LogicalPlan::Extension(Extension { node: Arc::new(Node(Arc::new(leaf))) })
 }
 
-/// The rule. With `push_down` off tables become bare scans and DataFusion does all else.
-#[derive(Debug)]
-pub struct Leaves {
-    pub push_down: bool,
-}
-
-impl OptimizerRule for Leaves {
-    fn name(&self) -> &str {
-        "native_leaves"
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::TopDown)
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
+/// Puts the leaves into an optimised plan. With `push_down` off tables become bare scans and DataFusion does all else.
+pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
+    plan.transform_down_with_subqueries(|plan| {
         let new = match &plan {
-            LogicalPlan::Sort(sort) if self.push_down => ordered(sort)?,
-            LogicalPlan::Limit(limit) if self.push_down => limited(limit)?,
-            LogicalPlan::Aggregate(aggregate) if self.push_down => group(aggregate)?.map(node),
-            LogicalPlan::TableScan(scan) if table_of(scan).is_some() => match self::scan(scan, None, None)? {
+            LogicalPlan::Sort(sort) if push_down => ordered(sort)?,
+            LogicalPlan::Limit(limit) if push_down => limited(limit)?,
+            LogicalPlan::Aggregate(aggregate) if push_down => group(aggregate)?.map(node),
+            LogicalPlan::TableScan(table) if table_of(table).is_some() => match scan(table, None, None)? {
                 Some(leaf) => Some(node(leaf)),
-                None => return Err(DataFusionError::Plan(format!("table {} cannot be scanned", scan.table_name))),
+                None => return Err(DataFusionError::Plan(format!("table {} cannot be scanned", table.table_name))),
             },
             _ => None,
         };
@@ -381,7 +367,8 @@ impl OptimizerRule for Leaves {
             Some(new) => Transformed::yes(new),
             None => Transformed::no(plan),
         })
-    }
+    })
+    .map(|placed| placed.data)
 }
 
 fn table_of(scan: &TableScan) -> Option<&Table> {
@@ -488,7 +475,7 @@ fn ordered(sort: &Sort) -> DfResult<Option<LogicalPlan>> {
                 None => Ok(None),
             }
         }
-        LogicalPlan::TableScan(table) if table_of(table).is_some() && limit.is_some() && table.fetch.is_none() => {
+        LogicalPlan::TableScan(table) if table_of(table).is_some() && table.fetch.is_none() => {
             let descending = match keys(&wrappers)?.as_slice() {
                 [(Expr::Column(column), descending)] if column.name == TIME => *descending,
                 _ => return Ok(None),
@@ -509,11 +496,17 @@ fn limited(limit: &Limit) -> DfResult<Option<LogicalPlan>> {
     };
     let rows = (skip as u64).saturating_add(fetch as u64);
     let (wrappers, inner) = peel(&limit.input);
-    let LogicalPlan::Aggregate(aggregate) = inner else { return Ok(None) };
-    if rows == 0 || aggregate.group_expr.is_empty() {
-        return Ok(None);
-    }
-    let leaf = group(aggregate)?.and_then(|leaf| leaf.limited(Vec::new(), Some(rows)));
+    let leaf = match inner {
+        _ if rows == 0 => None,
+        LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => {
+            group(aggregate)?.and_then(|leaf| leaf.limited(Vec::new(), Some(rows)))
+        }
+        LogicalPlan::TableScan(table) => {
+            let fetch = table.fetch.map_or(u64::MAX, |fetch| fetch as u64);
+            scan(table, None, Some(rows.min(fetch)))?
+        }
+        _ => None,
+    };
     let Some(leaf) = leaf else { return Ok(None) };
     let input = wrap(&wrappers, node(leaf))?;
     Ok(Some(LogicalPlan::Limit(Limit { skip: limit.skip.clone(), fetch: limit.fetch.clone(), input: Arc::new(input) })))

@@ -476,7 +476,10 @@ impl<'a> Lower<'a> {
                 with_bytes(json, &value_type, rest.first())?
             }
             (
-                "approx_count_distinct" | "approx_count_distinct_ds_hll" | "approx_count_distinct_builtin",
+                "approx_count_distinct"
+                | "approx_count_distinct_ds_hll"
+                | "approx_count_distinct_builtin"
+                | "approx_count_distinct_ds_theta",
                 false,
                 [arg, rest @ ..],
             ) => {
@@ -485,7 +488,9 @@ impl<'a> Lower<'a> {
                     other => self.named(other)?.0,
                 };
                 let mut json = json!({"type": "HLLSketchBuild", "name": name, "fieldName": column, "round": true});
-                if let Some(lg_k) = rest.first() {
+                if let Some(lg_k) = rest.first()
+                    && func.name() == "approx_count_distinct_ds_hll"
+                {
                     json["lgK"] = long_literal(lg_k)?.into();
                 }
                 json

@@ -25,7 +25,7 @@ use segment::time::Zone;
 use crate::convert::TIMESTAMP;
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::leaves::Leaves;
+use crate::leaves;
 use crate::rewrite::instant_of;
 
 /// Everything a plan is made with except tables: built once a zone.
@@ -33,6 +33,7 @@ pub struct Planner {
     pub state: SessionState,
     planners: Vec<Arc<dyn ExprPlanner>>,
     types: Arc<dyn TypePlanner>,
+    push_down: bool,
 }
 
 /// What the planner asks for tables.
@@ -57,7 +58,6 @@ impl Planner {
             .into_iter()
             // It would hide a distinct count that the engine has, behind two aggregates.
             .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
-            .chain([Arc::new(Leaves { push_down }) as Arc<dyn OptimizerRule + Send + Sync>])
             .collect();
         let functions = functions::all();
         let mut analyzer = Analyzer::new().rules;
@@ -74,10 +74,10 @@ impl Planner {
         let aggregate: Vec<Arc<AggregateUDF>> = crate::aggregates::all().into_values().collect();
         builder.scalar_functions().get_or_insert_default().extend(functions.into_values());
         builder.aggregate_functions().get_or_insert_default().extend(aggregate);
-        Planner { state: builder.build(), planners, types: Arc::new(Types) }
+        Planner { state: builder.build(), planners, types: Arc::new(Types), push_down }
     }
 
-    /// The optimised plan, and the names of its outputs as the statement gave them.
+    /// The optimised plan with its leaves.
     pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
         let context = Names { planner: self, tables };
         let options = ParserOptions::new()
@@ -92,7 +92,8 @@ impl Planner {
             }
             None => plan,
         };
-        self.state.optimize(&plan).map_err(invalid)
+        let plan = self.state.optimize(&plan).map_err(invalid)?;
+        leaves::place(plan, self.push_down).map_err(invalid)
     }
 }
 
@@ -301,7 +302,8 @@ impl AnalyzerRule for Casts {
                     let Ok(from) = inner.get_type(&schema) else { return Ok(Transformed::no(expr)) };
                     let to = field.data_type();
                     let texts = |t: &DataType| matches!(t, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
-                    if texts(&from) && !texts(to) && !matches!(inner.as_ref(), Expr::Literal(..)) {
+                    let literal = matches!(inner.as_ref(), Expr::Literal(..));
+                    if texts(&from) && !texts(to) && !(literal && matches!(to, DataType::Timestamp(..))) {
                         return Ok(Transformed::yes(Expr::TryCast(TryCast::new(inner.clone(), to.clone()))));
                     }
                     if matches!(from, DataType::Timestamp(..)) && texts(to) {

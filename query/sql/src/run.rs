@@ -138,21 +138,11 @@ impl Run {
         execute_stream(physical, Arc::new(context)).map_err(failed)
     }
 
-    /// Asks the leaves that answer whole, and the first that streams: more streams at once could wait for each other's
-    /// threads.
+    /// Asks all leaves. One that streams works only when it is read, so none waits for another's threads.
     async fn begin(&self, plan: &LogicalPlan) -> Result<()> {
         let mut leaves: Vec<Arc<Leaf>> = Vec::new();
-        let mut streams = 0;
         plan.apply_with_subqueries(|node| {
-            if let Some(leaf) = leaf_of(node)
-                && !leaf.is_void()
-            {
-                let streaming = matches!(leaf.query, query::Query::Scan(_));
-                streams += usize::from(streaming);
-                if !streaming || streams == 1 {
-                    leaves.push(leaf.clone());
-                }
-            }
+            leaves.extend(leaf_of(node).filter(|leaf| !leaf.is_void()).cloned());
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(failed)?;

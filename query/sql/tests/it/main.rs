@@ -10,8 +10,8 @@ mod tables;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use query::{Broker, Principal};
 use henge_query_sql::{Format, Parameter, ResultFormat, Settings, Sql, Statement};
+use query::{Broker, Principal};
 use serde_json::{Map, Value as Json, json};
 
 /// 2026-01-01T12:00:00Z.
@@ -36,7 +36,12 @@ impl Fixture {
         }
     }
 
-    pub fn body(&self, sql: &Arc<Sql>, statement: &Statement, format: &Format) -> Result<String, henge_query_sql::Error> {
+    pub fn body(
+        &self,
+        sql: &Arc<Sql>,
+        statement: &Statement,
+        format: &Format,
+    ) -> Result<String, henge_query_sql::Error> {
         self.runtime.block_on(async {
             let answer = sql.run(statement, &self.who).await?;
             let mut body = answer.body(format);

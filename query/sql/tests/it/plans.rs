@@ -51,9 +51,13 @@ fn dashboards_are_one_native_query() {
         assert_eq!(leaves.len(), 1, "{text}");
         assert!(f.is_direct(text), "{text}: more than a leaf: {}", leaves[0]);
         let kind = leaves[0]["queryType"].as_str().unwrap();
-        let wanted = if text.contains("COUNT") || text.contains("SUM(") { kind != "scan" } else { kind == "scan" };
-        assert!(wanted, "{text}: {}", leaves[0]);
-        f.both(&statement(text));
+        let rows = text.starts_with("SELECT __time");
+        assert_eq!(kind == "scan", rows, "{text}: {}", leaves[0]);
+        // Two sketches may estimate differently, so those are only seen to answer.
+        match text.contains("APPROX_QUANTILE") {
+            true => assert_eq!(f.native_rows(&statement(text)).len(), 3, "{text}"),
+            false => drop(f.both(&statement(text))),
+        }
     }
 }
 
