@@ -90,7 +90,7 @@ fn inventory() -> Arc<Inventory> {
     inventory
 }
 
-async fn ask(broker: &Broker, json: &Json) -> Result<String> {
+pub async fn ask(broker: &Broker, json: &Json) -> Result<String> {
     let empty = serde_json::Map::new();
     let context = json["context"].as_object().unwrap_or(&empty);
     let query = Query::from_json(json)?;

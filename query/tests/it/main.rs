@@ -5,4 +5,5 @@ extern crate henge_query as query;
 mod answers;
 mod broker;
 mod group;
+mod oracle;
 mod selection;
