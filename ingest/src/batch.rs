@@ -7,6 +7,9 @@
 //! 4. All indexes are frozen and pushed, and the whole task is published in one transaction: readers see all of it or
 //!    nothing. What a failed or cancelled task has pushed is never published.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -315,7 +318,7 @@ impl Job {
             loop {
                 let Some(index) = queue.lock().pop_front() else { return Ok(()) };
                 self.progress.check()?;
-                let meta = index.freeze(&to)?;
+                let meta = index.freeze_at_once(&to)?;
                 drop(index);
                 let meta = self.handle.block_on(self.ports.deep.push(&to, meta))?;
                 remove_file(&to)?;

@@ -228,6 +228,19 @@ impl RealtimeIndex {
         merge(&segments, &schema, &self.id, to)
     }
 
+    /// As [`RealtimeIndex::freeze`], for an index that is not kept afterwards: rows that were never spilled go into the
+    /// final file without a spill between.
+    pub fn freeze_at_once(&self, to: &Path) -> Result<SegmentMeta> {
+        self.seal();
+        let _writing = self.spilling.lock();
+        let (segments, schema) = {
+            let state = self.state.lock();
+            let spilled = state.spills.iter().map(|spill| spill.segment.clone());
+            (spilled.chain(state.sealed.iter().cloned()).collect::<Segments>(), self.final_schema(&state))
+        };
+        merge(&segments, &schema, &self.id, to)
+    }
+
     /// The schema with the dimensions that were discovered so far.
     fn final_schema(&self, state: &State) -> Schema {
         let dimensions = state.memory.known().into_iter().map(|(schema, _)| schema).collect();
