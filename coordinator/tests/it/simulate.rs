@@ -131,8 +131,7 @@ impl World {
     async fn read(&mut self) {
         let Some(id) = self.some_task(|task| task.stop.is_none()) else { return };
         let task = self.node.tasks.get_mut(&id).unwrap();
-        let own: Vec<usize> =
-            (0..PARTITIONS).filter(|p| *p as u32 % task.record.groups == task.record.group).collect();
+        let own: Vec<usize> = (0..PARTITIONS).filter(|p| *p as u32 % task.record.groups == task.record.group).collect();
         let Some(&partition) = own.get(self.rng.random_range(0..own.len().max(1))) else { return };
         let key = format!("t:{partition}");
         let offset = task.next.0.get(&key).copied().unwrap_or(0);
@@ -528,6 +527,39 @@ async fn every_event_is_counted_once_through_crashes_and_replaces() {
         for event in all.collect::<BTreeSet<_>>() {
             let wanted = u32::from(!world.replaced.contains(event));
             let times = seen.get(event).copied().unwrap_or(0);
+            if times != wanted {
+                let files: Vec<_> = world.files.iter().filter(|(_, e)| e.contains(event)).map(|(p, _)| p).collect();
+                eprintln!("DBG files {files:?} committed {}", world.committed.contains(event));
+                for meta in world.coordinator.segments("d") {
+                    eprintln!(
+                        "DBG used {} {} core {} tr {:?}",
+                        meta.id, meta.path, meta.core_partitions, meta.time_range
+                    );
+                }
+                for row in world.coordinator.unused_segments("d", None, 1000).await.unwrap() {
+                    if files.contains(&&row.meta.path) {
+                        eprintln!("DBG unused {} {}", row.meta.id, row.meta.path);
+                    }
+                }
+                eprintln!(
+                    "DBG status {:?} over {:?} positions {:?} lens {:?}",
+                    world.coordinator.load_status(),
+                    world.coordinator.overshadowed("d").len(),
+                    world.coordinator.positions("s").await,
+                    world.stream.iter().map(Vec::len).collect::<Vec<_>>()
+                );
+                eprintln!("DBG sup {:?}", world.coordinator.supervisor("s").unwrap().state);
+                for t in world.node.tasks.values() {
+                    eprintln!(
+                        "DBG task {} {:?} stop {:?} closing {:?} open {:?}",
+                        t.record.id,
+                        t.state,
+                        t.stop,
+                        t.closing.as_ref().map(|c| c.published),
+                        t.open.len()
+                    );
+                }
+            }
             assert_eq!(times, wanted, "seed {seed}: {event:?} is seen {times} times");
         }
         crashes += world.crashes;
