@@ -78,14 +78,12 @@ pub(crate) fn run(setup: Arc<Setup>) -> Result<()> {
     match ended {
         // A crash, as the tests see it: nothing is put in order.
         Err(error @ Error::Halted(_)) => {
-            task.pipeline.abort();
+            task.stop_background();
             Err(error)
         }
         Err(Error::Interrupted) => task.end_in_haste(),
         Err(error) => {
-            setup.control.stop(StopReason::Cancel);
-            // What the pipeline says now matters less than why it was stopped.
-            let _ = setup.runtime.block_on(&mut task.pipeline);
+            task.stop_background();
             setup.give_up();
             Err(error)
         }
@@ -130,7 +128,7 @@ struct Task {
     to_be_served: Vec<SegmentId>,
     persisting: Option<JoinHandle<Result<()>>>,
     queue: Option<mpsc::Sender<Closed>>,
-    pipeline: JoinHandle<Result<()>>,
+    pipeline: Option<JoinHandle<Result<()>>>,
     last_record_at: i64,
     reported_at: i64,
     /// Partitions whose next records are gone.
@@ -199,7 +197,7 @@ impl Task {
         let sequence = new_sequence(&setup, &schema, &folder, Positions::default(), control.now());
         let now = control.now();
         let mut task = Task {
-            pipeline: runtime.spawn(pipeline.run(closed)),
+            pipeline: Some(runtime.spawn(pipeline.run(closed))),
             setup: setup.clone(),
             schema,
             fingerprint,
@@ -356,9 +354,8 @@ impl Task {
         if self.persisting.as_ref().is_some_and(JoinHandle::is_finished) {
             self.finish_persist()?;
         }
-        if self.pipeline.is_finished() {
-            let ended = self.setup.runtime.block_on(&mut self.pipeline);
-            ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+        if self.pipeline.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.pipeline_ended()?;
             return Err(Error::Bug("the pipeline ended while records are read".into()));
         }
         Ok(())
@@ -562,8 +559,7 @@ impl Task {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Closed(_)) => {
                     // It ended with an error, which matters more.
-                    let ended = self.setup.runtime.block_on(&mut self.pipeline);
-                    ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+                    self.pipeline_ended()?;
                     return Err(Error::Bug("the pipeline ended while sequences are closed".into()));
                 }
                 Err(mpsc::error::TrySendError::Full(returned)) => {
@@ -585,24 +581,41 @@ impl Task {
                 }
                 self.finish_persist()?;
                 self.queue = None;
-                let ended = self.setup.runtime.block_on(&mut self.pipeline);
-                ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))??;
+                self.pipeline_ended()?;
                 restore::remove(&self.folder)
             }
             StopReason::Shutdown | StopReason::Reset | StopReason::Cancel => Err(Error::Interrupted),
         }
     }
 
-    /// Ends without publishing: keeps what was read on disk, or discards it.
-    fn end_in_haste(&mut self) -> Result<()> {
-        // Persists and the pipeline look at the order themselves; what they were at is done or can be repeated.
+    /// Ends what runs in the background; a step that has begun is finished.
+    fn stop_background(&mut self) {
+        self.setup.control.stop(StopReason::Cancel);
+        self.join_background();
+    }
+
+    /// What the background says now matters less than why it was stopped.
+    fn join_background(&mut self) {
         self.queue = None;
-        if !self.pipeline.is_finished() {
-            let _ = self.setup.runtime.block_on(&mut self.pipeline);
+        if let Some(pipeline) = self.pipeline.take() {
+            let _ = self.setup.runtime.block_on(pipeline);
         }
         if let Some(persisting) = self.persisting.take() {
             let _ = self.setup.runtime.block_on(persisting);
         }
+    }
+
+    /// Waits for the end of the pipeline, which is an error while its queue is open.
+    fn pipeline_ended(&mut self) -> Result<()> {
+        let Some(pipeline) = self.pipeline.take() else { return Ok(()) };
+        let ended = self.setup.runtime.block_on(pipeline);
+        ended.map_err(|error| Error::Bug(format!("the pipeline ended early: {error}")))?
+    }
+
+    /// Ends without publishing: keeps what was read on disk, or discards it.
+    fn end_in_haste(&mut self) -> Result<()> {
+        // Persists and the pipeline look at the order themselves; what they were at is done or can be repeated.
+        self.join_background();
         match self.setup.control.stop_reason() {
             Some(StopReason::Shutdown) => {
                 if self.has_progress() {
