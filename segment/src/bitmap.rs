@@ -16,6 +16,9 @@ const OFFSETS_FROM: usize = 4;
 /// Values of an array container, at most.
 const ARRAY_MAX: usize = 4096;
 
+/// Lists hold less than one row in `2^LIST_LOW_BITS`.
+const LIST_LOW_BITS: u32 = 6;
+
 const ROARING: u8 = 0;
 const ELIAS_FANO: u8 = 1;
 
@@ -233,8 +236,8 @@ pub(crate) fn encode(rows: &[u32], universe: usize, out: &mut Vec<u8>) {
     let low_bits = (universe as u64 / count).checked_ilog2().unwrap_or(0).min(31);
     let high_bits = count + (u64::from(rows[rows.len() - 1]) >> low_bits);
     let size = 6 + stream_bytes(count, low_bits) + high_bits.div_ceil(8);
-    // Roaring is read faster, so a list must be clearly smaller.
-    if size * 10 >= (out.len() - start) as u64 * 9 {
+    // Roaring is read faster, so a list must be clearly smaller, and short.
+    if low_bits < LIST_LOW_BITS || size * 10 >= (out.len() - start) as u64 * 9 {
         return;
     }
     out.truncate(start);

@@ -4,7 +4,7 @@
 //! 2. They are cut into blocks of about 16 KiB of text. The first value of each block, its *head*, is kept whole in the
 //!    directory, so that a search opens one block.
 //! 3. Within a block each value is the length it shares with its predecessor, the length of what follows, and what
-//!    follows; all lengths stand before all text. The block is compressed if that pays.
+//!    follows; all lengths stand after all text. The block is compressed if that pays.
 //! 4. A block is decoded when one of its values is first asked for, and stays decoded. [`Dictionary::scan`] walks all
 //!    values through contiguous text without keeping it.
 //!
@@ -24,8 +24,11 @@ const BLOCK_TEXT: usize = 16 * 1024;
 const BLOCK_VALUES: usize = 4096;
 /// Blocks that would shrink more than this are stored as they are, so that a reader can refuse absurd lengths.
 const RATIO_MAX: usize = 1024;
-/// Bytes of a directory entry: offset u64, first u32, stored u32, raw u32, text u32, head end u32, codec u32.
-const ENTRY: usize = 32;
+/// Bytes of a directory entry: offset u64, first u32, stored u32, raw u32, raw text u32, text u32, head end u32,
+/// codec u32, zero u32.
+const ENTRY: usize = 40;
+/// Pieces of text are copied so many bytes at a time.
+const PIECE: usize = 32;
 /// Bytes behind the directory: values u32, blocks u32, head bytes u64.
 const TRAILER: usize = 16;
 
@@ -36,9 +39,8 @@ const ZSTD_LEVEL: i32 = 3;
 /// Writes values in ascending order, holding one block of them.
 pub struct DictionaryWriter {
     compressor: zstd::bulk::Compressor<'static>,
-    prefixes: Vec<u8>,
-    suffixes: Vec<u8>,
     text: Vec<u8>,
+    lengths: Vec<u8>,
     /// Length of the block's text with prefixes.
     block_text: usize,
     block_values: usize,
@@ -55,9 +57,8 @@ impl DictionaryWriter {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|e| Error::io("start zstd", e))?;
         Ok(DictionaryWriter {
             compressor,
-            prefixes: Vec::new(),
-            suffixes: Vec::new(),
             text: Vec::new(),
+            lengths: Vec::new(),
             block_text: 0,
             block_values: 0,
             last: String::new(),
@@ -78,8 +79,8 @@ impl DictionaryWriter {
             self.heads.push_str(value);
         } else {
             let same = self.last.bytes().zip(value.bytes()).take_while(|(a, b)| a == b).count();
-            varint(same, &mut self.prefixes);
-            varint(value.len() - same, &mut self.suffixes);
+            varint(same, &mut self.lengths);
+            varint(value.len() - same, &mut self.lengths);
             self.text.extend_from_slice(&value.as_bytes()[same..]);
         }
         self.last.clear();
@@ -108,16 +109,18 @@ impl DictionaryWriter {
 
     fn close(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let too_long = || Error::invalid("dictionary values of over 4 GiB");
-        let mut raw = std::mem::take(&mut self.prefixes);
-        raw.append(&mut self.suffixes);
-        raw.append(&mut self.text);
+        let raw_text = self.text.len();
+        let mut raw = std::mem::take(&mut self.text);
+        raw.append(&mut self.lengths);
         let packed = self.compressor.compress(&raw).map_err(|e| Error::io("compress a dictionary", e))?;
         let pays = packed.len() * 10 < raw.len() * 9 && raw.len() <= packed.len() * RATIO_MAX;
         let (codec, stored) = if pays { (ZSTD, &packed) } else { (STORED, &raw) };
         out.extend_from_slice(stored);
         self.directory.extend_from_slice(&self.written.to_le_bytes());
         let first = self.count - self.block_values as u32;
-        for field in [first as usize, stored.len(), raw.len(), self.block_text, self.heads.len(), codec as usize] {
+        let heads = self.heads.len();
+        let fields = [first as usize, stored.len(), raw.len(), raw_text, self.block_text, heads, codec as usize, 0];
+        for field in fields {
             let field = u32::try_from(field).map_err(|_| too_long())?;
             self.directory.extend_from_slice(&field.to_le_bytes());
         }
@@ -125,7 +128,7 @@ impl DictionaryWriter {
         self.blocks += 1;
         (self.block_text, self.block_values) = (0, 0);
         raw.clear();
-        self.prefixes = raw;
+        self.text = raw;
         Ok(())
     }
 }
@@ -138,7 +141,12 @@ fn varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+#[inline]
 fn read_varint(bytes: &mut &[u8]) -> Option<usize> {
+    if let Some((byte @ 0..0x80, rest)) = bytes.split_first() {
+        *bytes = rest;
+        return Some(usize::from(*byte));
+    }
     let (mut value, mut shift) = (0u64, 0);
     loop {
         let (byte, rest) = bytes.split_first()?;
@@ -193,6 +201,7 @@ struct DictionaryBlock {
     offset: usize,
     stored: usize,
     raw: usize,
+    raw_text: usize,
     text: usize,
     head_end: usize,
     codec: u32,
@@ -213,12 +222,14 @@ impl Dictionary {
         for _ in 0..blocks {
             let offset = usize::try_from(fields.u64()?).ok()?;
             let first = fields.u32()?;
-            let (stored, raw, text) = (fields.u32()? as usize, fields.u32()? as usize, fields.u32()? as usize);
-            let (head_end, codec) = (fields.u32()? as usize, fields.u32()?);
+            let (stored, raw, raw_text) = (fields.u32()? as usize, fields.u32()? as usize, fields.u32()? as usize);
+            let (text, head_end) = (fields.u32()? as usize, fields.u32()? as usize);
+            let (codec, _) = (fields.u32()?, fields.u32()?);
             let head = head_end.checked_sub(head_start)?;
             let fits = offset.checked_add(stored)? <= payload
                 && heads.is_char_boundary(head_end)
                 && text <= 2 * BLOCK_TEXT + head + raw
+                && raw_text <= raw
                 && match codec {
                     STORED => raw == stored,
                     ZSTD => raw <= stored.checked_mul(RATIO_MAX)?,
@@ -228,7 +239,7 @@ impl Dictionary {
             if !fits || !ascending {
                 return None;
             }
-            list.push(DictionaryBlock { first, values: 0, offset, stored, raw, text, head_end, codec });
+            list.push(DictionaryBlock { first, values: 0, offset, stored, raw, raw_text, text, head_end, codec });
             head_start = head_end;
         }
         for i in 0..blocks {
@@ -369,34 +380,41 @@ impl Dictionary {
         } else {
             stored
         };
-        let rest = entry.values as usize - 1;
-        let lengths =
-            |mut bytes: &mut &[u8]| -> Option<Vec<usize>> { (0..rest).map(|_| read_varint(&mut bytes)).collect() };
-        let mut bytes = raw;
-        let prefixes = lengths(&mut bytes)?;
-        let suffixes = lengths(&mut bytes)?;
+        let (mut suffixes, mut lengths) = raw.split_at(entry.raw_text);
         let mut text = std::mem::take(&mut texts.text).into_bytes();
+        // Behind the text there is room for what copying by pieces writes past its end.
         text.clear();
-        text.reserve(entry.text);
+        text.resize(entry.text + PIECE, 0);
         texts.ends.clear();
         texts.ends.reserve(entry.values as usize);
-        text.extend_from_slice(self.head(block).as_bytes());
-        texts.ends.push(text.len() as u32);
-        let mut start = 0;
-        for (prefix, suffix) in prefixes.into_iter().zip(suffixes) {
-            let end = text.len();
-            let (now, later) = bytes.split_at_checked(suffix)?;
-            if prefix > end - start || end + prefix + suffix > entry.text {
+        let head = self.head(block).as_bytes();
+        text.get_mut(..head.len())?.copy_from_slice(head);
+        let (mut start, mut end) = (0, head.len());
+        texts.ends.push(end as u32);
+        for _ in 1..entry.values {
+            let (prefix, suffix) = (read_varint(&mut lengths)?, read_varint(&mut lengths)?);
+            let (now, later) = suffixes.split_at_checked(suffix)?;
+            if prefix > end - start || prefix + suffix > entry.text - end {
                 return None;
             }
-            text.extend_from_within(start..start + prefix);
-            text.extend_from_slice(now);
-            texts.ends.push(text.len() as u32);
-            (bytes, start) = (later, end);
+            if prefix <= PIECE {
+                let piece: [u8; PIECE] = text[start..start + PIECE].try_into().expect("a piece's length");
+                text[end..end + PIECE].copy_from_slice(&piece);
+            } else {
+                text.copy_within(start..start + prefix, end);
+            }
+            match suffixes.first_chunk::<PIECE>() {
+                Some(piece) if suffix <= PIECE => text[end + prefix..][..PIECE].copy_from_slice(piece),
+                _ => text[end + prefix..][..suffix].copy_from_slice(now),
+            }
+            suffixes = later;
+            (start, end) = (end, end + prefix + suffix);
+            texts.ends.push(end as u32);
         }
+        text.truncate(entry.text);
         let text = String::from_utf8(text).ok()?;
-        let whole = bytes.is_empty()
-            && text.len() == entry.text
+        let whole = suffixes.is_empty()
+            && end == entry.text
             && texts.ends.iter().all(|end| text.is_char_boundary(*end as usize));
         texts.text = text;
         whole.then_some(())

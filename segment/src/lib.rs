@@ -5,10 +5,10 @@ pub mod block;
 pub mod error;
 mod fields;
 pub mod meta;
+pub mod pattern;
 pub mod row;
 pub mod schema;
 pub mod spelling;
-pub mod pattern;
 pub mod time;
 
 pub mod bitmap;

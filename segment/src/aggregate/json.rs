@@ -314,7 +314,9 @@ fn inputs(fields: &Fields) -> Result<Vec<Input>> {
                     (None | Some(Some("default")), Some(Json::String(column)), _) => Input::Column(column.clone()),
                     (None, None, Some(Json::String(text))) => expression(text, &path)?,
                     _ => {
-                        return Err(Error::invalid(format!("{path} must be a column name or a default dimension spec")));
+                        return Err(Error::invalid(format!(
+                            "{path} must be a column name or a default dimension spec"
+                        )));
                     }
                 }
             }

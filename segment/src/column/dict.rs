@@ -143,9 +143,18 @@ impl DictColumn {
     pub(crate) fn ascending(&self) -> Ascending<'_> {
         match &self.form {
             Form::Memory { dictionary, .. } => {
-                let mut codes: Vec<u32> = (0..dictionary.len).filter(|code| dictionary.null != Some(*code)).collect();
-                codes.sort_unstable_by_key(|code| dictionary.get(*code));
-                Ascending::Memory { dictionary, codes, place: 0 }
+                // Most comparisons are settled by the first bytes, without a look at the text.
+                let head = |code: u32| {
+                    let mut head = [0; 8];
+                    let text = dictionary.get(code)?.as_bytes();
+                    let len = text.len().min(8);
+                    head[..len].copy_from_slice(&text[..len]);
+                    Some((u64::from_be_bytes(head), code))
+                };
+                let mut codes: Vec<(u64, u32)> = (0..dictionary.len).filter_map(head).collect();
+                codes
+                    .sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| dictionary.get(a.1).cmp(&dictionary.get(b.1))));
+                Ascending::Memory { dictionary, codes: codes.into_iter().map(|(_, code)| code).collect(), place: 0 }
             }
             Form::File(file) => Ascending::File { cursor: file.dictionary.cursor(), code: u32::from(file.has_null) },
         }

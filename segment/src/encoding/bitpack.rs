@@ -205,6 +205,39 @@ fn body_widen(narrow: &[u32; GROUP], base: i64, out: &mut [i64; GROUP]) {
     }
 }
 
+/// Whole numbers `base + k` over a power of ten, the `k` unpacked from a group of any width; the sums are within 2^51.
+#[inline]
+pub fn unpack_decimals(input: &[u8], width: u32, base: i64, power: f64, out: &mut [f64; GROUP]) {
+    if width <= 32 {
+        let mut narrow = [0u32; GROUP];
+        unpack32(input, width, 0, u32::MAX, &mut narrow);
+        narrow_decimals(&narrow, base as f64, power, out);
+    } else {
+        let mut whole = [0i64; GROUP];
+        unpack64(input, width, base, &mut whole);
+        wide_decimals(&whole, power, out);
+    }
+}
+
+/// A number below 2^32 becomes a double by landing in the mantissa of 2^52, which is vector code on any machine.
+#[inline(always)]
+fn body_narrow_decimals(narrow: &[u32; GROUP], base: f64, power: f64, out: &mut [f64; GROUP]) {
+    const SHIFT: u64 = 0x4330_0000_0000_0000;
+    for (out, value) in out.iter_mut().zip(narrow) {
+        let value = f64::from_bits(SHIFT | u64::from(*value)) - f64::from_bits(SHIFT);
+        *out = (value + base) / power;
+    }
+}
+
+/// As [`body_narrow_decimals`], with 1.5 * 2^52, which takes negative numbers, too.
+#[inline(always)]
+fn body_wide_decimals(whole: &[i64; GROUP], power: f64, out: &mut [f64; GROUP]) {
+    const SHIFT: u64 = 0x4338_0000_0000_0000;
+    for (out, value) in out.iter_mut().zip(whole) {
+        *out = (f64::from_bits(SHIFT.wrapping_add(*value as u64)) - f64::from_bits(SHIFT)) / power;
+    }
+}
+
 /// Compiles a body twice, with and without AVX2, and takes the one that the machine has.
 macro_rules! dispatch {
     ($name:ident, $body:ident, [$($generic:tt)*], [$($arg:tt)*], ($($param:ident: $type:ty),*)) => {
@@ -235,6 +268,9 @@ macro_rules! dispatch {
 dispatch!(run32, body32, [const W: usize], [W], (input: &[u8], base: u32, max: u32, out: &mut [u32; GROUP]));
 dispatch!(run64, body64, [const W: usize], [W], (input: &[u8], base: i64, out: &mut [i64; GROUP]));
 dispatch!(widen, body_widen, [], [], (narrow: &[u32; GROUP], base: i64, out: &mut [i64; GROUP]));
+
+dispatch!(narrow_decimals, body_narrow_decimals, [], [], (narrow: &[u32; GROUP], base: f64, power: f64, out: &mut [f64; GROUP]));
+dispatch!(wide_decimals, body_wide_decimals, [], [], (whole: &[i64; GROUP], power: f64, out: &mut [f64; GROUP]));
 
 #[cfg(test)]
 mod tests {

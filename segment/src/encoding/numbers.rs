@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 
-use super::bitpack::{GROUP, get, group_bytes, pack, unpack32, unpack64, width_of};
+use super::bitpack::{GROUP, get, group_bytes, pack, unpack_decimals, unpack32, unpack64, width_of};
 use super::{Fields, u16_at, u64_at};
 use crate::block::{BLOCK_ROWS, spans};
 
@@ -720,9 +720,7 @@ impl Numbers {
         let float = self.kind == NumberKind::Float;
         Self::groups(from, out, |group, out| {
             let input = &bytes[block.values + 8 + group * len..][..len];
-            let mut whole = [0i64; GROUP];
-            unpack64(input, width, base, &mut whole);
-            decimals_of(&whole, power, out);
+            unpack_decimals(input, width, base, power, out);
             if float {
                 out.iter_mut().for_each(|o| *o = f64::from(*o as f32));
             }
@@ -777,17 +775,6 @@ impl Numbers {
 
 fn raw_bytes(kind: NumberKind) -> usize {
     if kind == NumberKind::Float { 4 } else { 8 }
-}
-
-/// Whole numbers within 2^51 become doubles by landing in the mantissa of 1.5 * 2^52, which compilers vectorise where
-/// a conversion instruction is missing.
-#[inline]
-fn decimals_of(whole: &[i64; GROUP], power: f64, out: &mut [f64; GROUP]) {
-    const SHIFT: u64 = 0x4338_0000_0000_0000;
-    for (out, whole) in out.iter_mut().zip(whole) {
-        let value = f64::from_bits(SHIFT.wrapping_add(*whole as u64)) - f64::from_bits(SHIFT);
-        *out = value / power;
-    }
 }
 
 /// Cuts a list of rows where the block changes.

@@ -19,10 +19,23 @@ use crate::error::Result;
 use crate::schema::ValueType;
 use node::Node;
 
-/// A parsed expression. `Display` gives text that parses to the same expression.
-#[derive(Debug, Clone, PartialEq)]
+/// A parsed expression. `Display` gives the text it was parsed from.
+#[derive(Clone)]
 pub struct Expr {
+    text: Arc<str>,
     root: Arc<Node>,
+}
+
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        self.root == other.root
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expr({})", self.root)
+    }
 }
 
 /// Where an expression's columns come from, block by block.
@@ -39,12 +52,18 @@ impl Expr {
     /// Errors name the position, the token and what was expected; an unknown function names the nearest known one.
     /// Nesting is limited, so that no text overflows the stack.
     pub fn parse(text: &str) -> Result<Expr> {
-        parse::parse(text).map(|root| Expr { root: Arc::new(root) })
+        parse::parse(text).map(|root| Expr { text: Arc::from(text), root: Arc::new(root) })
     }
 
     /// The expression that is a column.
     pub fn column(name: &str) -> Expr {
-        Expr { root: Arc::new(Node::Column(Arc::from(name))) }
+        let root = Node::Column(Arc::from(name));
+        Expr { text: Arc::from(root.to_string()), root: Arc::new(root) }
+    }
+
+    /// Text with every operation in parentheses and every name in quotes, the same for equal expressions.
+    pub fn canonical(&self) -> String {
+        self.root.to_string()
     }
 
     /// The column, if it is nothing more.
@@ -72,7 +91,7 @@ impl Expr {
 
     /// The type of the result given the types of the columns (`None`: the column does not exist); `None` if unknown.
     pub fn value_type(&self, column: &dyn Fn(&str) -> Option<ValueType>) -> Option<ValueType> {
-        self.root.value_type(column)
+        self.root.kind(column).known()
     }
 
     /// The names of all functions, sorted.
@@ -83,7 +102,7 @@ impl Expr {
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.root.fmt(f)
+        f.write_str(&self.text)
     }
 }
 

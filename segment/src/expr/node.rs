@@ -125,50 +125,53 @@ impl Node {
         }
     }
 
-    pub fn value_type(&self, column: &dyn Fn(&str) -> Option<ValueType>) -> Option<ValueType> {
+    pub fn kind(&self, column: &dyn Fn(&str) -> Option<ValueType>) -> Kind {
         match self {
             Node::Literal(value) => match value {
-                Value::Long(_) => Some(ValueType::Long),
-                Value::Double(_) => Some(ValueType::Double),
-                Value::Text(_) | Value::List(_) => Some(ValueType::String),
-                Value::Null | Value::Bytes(_) => None,
+                Value::Long(_) => Kind::Is(ValueType::Long),
+                Value::Double(_) => Kind::Is(ValueType::Double),
+                Value::Text(_) | Value::List(_) => Kind::Is(ValueType::String),
+                Value::Null => Kind::Null,
+                Value::Bytes(_) => Kind::Unknown,
             },
-            Node::Column(name) => column(name).map(widened),
-            Node::Not(_) => Some(ValueType::Long),
-            Node::Negate(a) => a.value_type(column).map(numeric),
-            Node::Binary(op, a, b) if op.is_arithmetic() => {
-                let types = [a.value_type(column), b.value_type(column)];
-                match types {
-                    [Some(ValueType::String), Some(ValueType::String)] if *op == Op::Add => Some(ValueType::String),
-                    [Some(a), Some(b)] => common_number([numeric(a), numeric(b)]),
-                    [Some(one), None] | [None, Some(one)] => Some(one),
-                    [None, None] => None,
+            Node::Column(name) => column(name).map_or(Kind::Null, Kind::Is).widened(),
+            Node::Not(_) => Kind::Is(ValueType::Long),
+            Node::Negate(a) => a.kind(column).numeric(),
+            Node::Binary(op, a, b) if op.is_arithmetic() => match (a.kind(column), b.kind(column)) {
+                (Kind::Is(ValueType::String), Kind::Is(ValueType::String)) if *op == Op::Add => {
+                    Kind::Is(ValueType::String)
                 }
-            }
-            Node::Binary(..) => Some(ValueType::Long),
+                (Kind::Unknown, _) | (_, Kind::Unknown) => Kind::Unknown,
+                (Kind::Null, one) | (one, Kind::Null) => one,
+                (a, b) => a.numeric().with(b.numeric()),
+            },
+            Node::Binary(..) => Kind::Is(ValueType::Long),
             Node::Call { function, args, .. } => {
-                let types =
-                    |args: &[Node]| -> Vec<ValueType> { args.iter().filter_map(|a| a.value_type(column)).collect() };
+                let kinds = args.iter().map(|arg| arg.kind(column));
                 match function.returns {
-                    Returns::Long => Some(ValueType::Long),
-                    Returns::Double => Some(ValueType::Double),
-                    Returns::Text => Some(ValueType::String),
-                    Returns::Number => common_number(types(args).into_iter().map(numeric)),
-                    Returns::Common => common(types(args)),
-                    Returns::Branches => common(types(&branches(function.name, args))),
+                    Returns::Long => Kind::Is(ValueType::Long),
+                    Returns::Double => Kind::Is(ValueType::Double),
+                    Returns::Text => Kind::Is(ValueType::String),
+                    Returns::Number => kinds.map(Kind::numeric).reduce(Kind::with).unwrap_or(Kind::Null),
+                    Returns::Common => kinds.reduce(Kind::with).unwrap_or(Kind::Null),
+                    Returns::Branches => {
+                        let chosen = kinds.enumerate().filter(|(idx, _)| is_branch(function.name, args.len(), *idx));
+                        chosen.map(|(_, kind)| kind).reduce(Kind::with).unwrap_or(Kind::Null)
+                    }
                     Returns::Cast(at) => match args.get(at) {
-                        Some(Node::Literal(Value::Text(name))) => ValueType::from_druid_name(name).map(widened),
-                        None => Some(ValueType::String),
-                        _ => None,
+                        Some(Node::Literal(Value::Text(name))) => {
+                            ValueType::from_druid_name(name).map_or(Kind::Unknown, Kind::Is).widened()
+                        }
+                        None => Kind::Is(ValueType::String),
+                        Some(_) => Kind::Unknown,
                     },
-                    Returns::Unknown => None,
+                    Returns::Unknown => Kind::Unknown,
                 }
             }
-            Node::Lambda { .. } => None,
+            Node::Lambda { .. } => Kind::Unknown,
         }
     }
 
-    /// The nearest a function stands to a plain column.
     pub fn as_column(&self) -> Option<&str> {
         match self {
             Node::Column(name) => Some(name),
@@ -177,40 +180,56 @@ impl Node {
     }
 }
 
-/// The arguments that a conditional may answer with.
-fn branches(name: &str, args: &[Node]) -> Vec<Node> {
-    let odd = |from: usize| -> Vec<Node> {
-        let rest = args.get(from..).unwrap_or(&[]);
-        let last = rest.len().wrapping_sub(1);
-        let chosen = rest.iter().enumerate().filter(|(idx, _)| idx % 2 == 1 || (*idx == last && idx % 2 == 0));
-        chosen.map(|(_, arg)| arg.clone()).collect()
-    };
+/// Whether a conditional may answer with this one of its arguments.
+fn is_branch(name: &str, count: usize, idx: usize) -> bool {
     match name {
-        "if" => args.get(1..).unwrap_or(&[]).to_vec(),
-        "case_searched" => odd(0),
-        _ => odd(1),
+        "if" => idx > 0,
+        // Conditions and answers take turns; the last, if it has no partner, is the answer for all others.
+        "case_searched" => idx % 2 == 1 || idx + 1 == count,
+        _ => idx > 0 && (idx % 2 == 0 || idx + 1 == count),
     }
 }
 
-/// Expressions have no floats.
-fn widened(value_type: ValueType) -> ValueType {
-    if value_type == ValueType::Float { ValueType::Double } else { value_type }
+/// What is known of a type ahead.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    /// Always null.
+    Null,
+    Unknown,
+    Is(ValueType),
 }
 
-fn numeric(value_type: ValueType) -> ValueType {
-    if value_type == ValueType::Long { ValueType::Long } else { ValueType::Double }
-}
+impl Kind {
+    pub fn known(self) -> Option<ValueType> {
+        match self {
+            Kind::Is(value_type) => Some(value_type),
+            Kind::Null | Kind::Unknown => None,
+        }
+    }
 
-fn common_number(types: impl IntoIterator<Item = ValueType>) -> Option<ValueType> {
-    types.into_iter().reduce(|a, b| if a == b { a } else { ValueType::Double })
-}
+    /// Expressions have no floats.
+    fn widened(self) -> Kind {
+        if self == Kind::Is(ValueType::Float) { Kind::Is(ValueType::Double) } else { self }
+    }
 
-fn common(types: Vec<ValueType>) -> Option<ValueType> {
-    types.into_iter().reduce(|a, b| match (a.is_numeric(), b.is_numeric()) {
-        _ if a == b => a,
-        (true, true) => ValueType::Double,
-        _ => ValueType::String,
-    })
+    fn numeric(self) -> Kind {
+        match self {
+            Kind::Is(ValueType::Long) => Kind::Is(ValueType::Long),
+            Kind::Is(_) => Kind::Is(ValueType::Double),
+            other => other,
+        }
+    }
+
+    /// What both can be.
+    fn with(self, other: Kind) -> Kind {
+        match (self, other) {
+            (Kind::Unknown, _) | (_, Kind::Unknown) => Kind::Unknown,
+            (Kind::Null, one) | (one, Kind::Null) => one,
+            (a, b) if a == b => a,
+            (Kind::Is(a), Kind::Is(b)) if a.is_numeric() && b.is_numeric() => Kind::Is(ValueType::Double),
+            _ => Kind::Is(ValueType::String),
+        }
+    }
 }
 
 impl fmt::Display for Node {

@@ -26,8 +26,9 @@ fn eval(text: &str) -> String {
     let row = row();
     let value = expr.value(&|name| row.get(name).cloned().unwrap_or_default());
     let printed = show(&value);
-    let again = Expr::parse(&expr.to_string()).unwrap_or_else(|error| panic!("{text} printed as {expr}: {error}"));
-    assert_eq!(again, expr, "{text} printed as {expr}");
+    let canonical = expr.canonical();
+    let again = Expr::parse(&canonical).unwrap_or_else(|error| panic!("{text} printed as {canonical}: {error}"));
+    assert_eq!(again, expr, "{text} printed as {canonical}");
     printed
 }
 
@@ -312,6 +313,7 @@ fn columns_but_not_the_names_of_lambdas() {
     assert_eq!(expr.columns(), ["a", "b", "x"]);
 }
 
+#[derive(Debug)]
 struct Table {
     columns: Vec<(&'static str, Block)>,
     rows: usize,
@@ -410,7 +412,8 @@ proptest! {
     #[test]
     fn text_round_trips(text in any_expression()) {
         let expr = Expr::parse(&text).unwrap();
-        prop_assert_eq!(&Expr::parse(&expr.to_string()).unwrap(), &expr, "{}", expr);
+        prop_assert_eq!(&Expr::parse(&expr.canonical()).unwrap(), &expr, "{}", expr.canonical());
+        prop_assert_eq!(expr.to_string(), text);
     }
 
     #[test]
@@ -440,7 +443,7 @@ proptest! {
         for text in [text.clone(), tokens.concat(), format!("{text}{noise}")] {
             if let Ok(expr) = Expr::parse(&text) {
                 let _ = expr.value(&|_| Value::Long(1));
-                prop_assert!(Expr::parse(&expr.to_string()).is_ok(), "{}", expr);
+                prop_assert!(Expr::parse(&expr.canonical()).is_ok(), "{}", expr.canonical());
             }
         }
     }

@@ -50,7 +50,8 @@ fn value_type(fields: &Fields, name: &str) -> Result<ValueType> {
     let text = fields.need_text(name)?;
     match ValueType::from_druid_name(&text) {
         Some(ValueType::Complex(_)) | None => {
-            Err(fields.wrong(name, &format!("[{text}] is not a type to compare with: use STRING, LONG, FLOAT or DOUBLE")))
+            Err(fields
+                .wrong(name, &format!("[{text}] is not a type to compare with: use STRING, LONG, FLOAT or DOUBLE")))
         }
         Some(value_type) => Ok(value_type),
     }

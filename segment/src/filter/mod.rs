@@ -9,9 +9,9 @@ mod test;
 use crate::block::Value;
 use crate::expr::{Expr, convert};
 
+pub use crate::pattern::{Like, LikeMatcher, java_regex};
 pub use json::search_from_json;
 pub use order::Ordering;
-pub use crate::pattern::{Like, LikeMatcher, java_regex};
 pub use test::{DoubleTest, LongTest, Search, Test, TextTest};
 
 #[derive(Debug, Clone)]

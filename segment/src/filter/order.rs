@@ -153,8 +153,12 @@ fn version_parts(text: &str) -> Vec<(u8, Part)> {
             Part::Digits(significant(digits).to_vec())
         };
         parts.push((separator, part));
-        separator = b'-';
         rest = &rest[len..];
+        // From digits to letters and back is as good as a hyphen.
+        separator = b'-';
+        if rest.first().is_some_and(|b| !matches!(b, b'.' | b'-' | b'_')) {
+            trim_version(&mut parts);
+        }
     }
     trim_version(&mut parts);
     parts

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::order::Ordering;
-use crate::pattern::{Like, LikeMatcher};
 use crate::block::Value;
 use crate::expr::convert;
+use crate::pattern::{Like, LikeMatcher};
 use crate::schema::ValueType;
 use crate::time::Interval;
 

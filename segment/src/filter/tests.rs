@@ -200,7 +200,9 @@ proptest! {
     #[test]
     fn the_long_form_agrees_with_the_text_form(test in any_test(), v in prop::option::of(-25i64..25)) {
         // The text of an equal double (`7.0`) differs from that of the long.
-        prop_assume!(!matches!(&test, Test::Equals { value: Value::Double(_), .. }));
+        if matches!(&test, Test::Equals { value: Value::Double(_), .. }) {
+            return Ok(());
+        }
         let text = v.map(|v| v.to_string());
         prop_assert_eq!(test.long()(v), test.text()(text.as_deref()), "{:?}", test);
         if let (Some((low, high)), Some(v)) = (test.long_range(), v) {
@@ -211,7 +213,9 @@ proptest! {
     #[test]
     fn the_double_form_agrees_with_the_long_form(test in any_test(), v in -25i64..25) {
         let by_text = matches!(&test, Test::Bound { ordering, .. } if *ordering != Ordering::Numeric) || matches!(&test, Test::Like(_));
-        prop_assume!(!by_text);
+        if by_text {
+            return Ok(());
+        }
         prop_assert_eq!(test.double()(Some(v as f64)), test.long()(Some(v)), "{:?}", test);
         prop_assert_eq!(test.float()(Some(v as f64)), test.long()(Some(v)), "{:?}", test);
         if let Some((low, high, low_open, high_open)) = test.double_range() {

@@ -226,8 +226,10 @@ pub fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
             maybe((-1000i32..1000).prop_map(|v| Value::Double(f64::from(v)))),
             maybe(proptest::collection::vec(any::<u8>(), 0..9).prop_map(|v| Value::Bytes(v.into()))),
         );
-        let row = (0..span, dimensions, metrics)
-            .prop_map(|(time, d, m)| Row { time, values: vec![d.0, d.1, d.2, d.3, d.4, d.5, m.0, m.1, m.2, m.3, m.4, m.5] });
+        let row = (0..span, dimensions, metrics).prop_map(|(time, d, m)| Row {
+            time,
+            values: vec![d.0, d.1, d.2, d.3, d.4, d.5, m.0, m.1, m.2, m.3, m.4, m.5],
+        });
         proptest::collection::vec(row, 0..most)
     })
 }

@@ -46,7 +46,7 @@ impl Accumulator for Count {
     fn fold(&mut self, rows: usize, groups: Groups<'_>, _: &[Values<'_>]) {
         match groups {
             Groups::One(group) => self.counts[group as usize] += rows as i64,
-            Groups::Each(groups) => groups.iter().for_each(|g| self.counts[*g as usize] += 1),
+            Groups::Each(groups) => count(&mut self.counts, groups),
         }
     }
 
@@ -249,6 +249,42 @@ fn reduce<T: Copy, O: Operation<T>>(values: &[T]) -> T {
     state
 }
 
+fn count(counts: &mut [i64], groups: &[u32]) {
+    if !fold_few::<i64, Add>(counts, groups, |_| 1) {
+        groups.iter().for_each(|g| counts[*g as usize] += 1);
+    }
+}
+
+/// Groups up to this many are folded in lanes.
+const FEW: usize = 32;
+const LANES: usize = 8;
+
+/// Folds rows of few groups. Neighbouring rows of one group would wait for each other, so each of several lanes has its
+/// own states, which are put together in the end. False if there are too many groups or too few rows for it to pay.
+fn fold_few<T: Copy, O: Operation<T>>(states: &mut [T], groups: &[u32], value: impl Fn(usize) -> T) -> bool {
+    if states.len() > FEW || groups.len() < FEW * LANES {
+        return false;
+    }
+    let mut lanes = [[O::NEUTRAL; FEW]; LANES];
+    let chunks = groups.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for (chunk, groups) in chunks.enumerate() {
+        for (lane, (states, group)) in lanes.iter_mut().zip(groups).enumerate() {
+            let state = &mut states[*group as usize % FEW];
+            *state = O::apply(*state, value(chunk * LANES + lane));
+        }
+    }
+    for lane in &lanes {
+        states.iter_mut().zip(lane).for_each(|(state, part)| *state = O::apply(*state, *part));
+    }
+    let done = groups.len() - rest.len();
+    for (i, group) in rest.iter().enumerate() {
+        let state = &mut states[*group as usize];
+        *state = O::apply(*state, value(done + i));
+    }
+    true
+}
+
 impl<T: Number, O: Operation<T>> Plain<T, O> {
     fn put(&mut self, group: usize, value: T) {
         self.states[group] = O::apply(self.states[group], value);
@@ -278,9 +314,12 @@ impl<T: Number, O: Operation<T>> Plain<T, O> {
             }
             (Groups::Each(groups), None) => {
                 let states = &mut self.states[..];
-                for (group, value) in groups.iter().zip(values) {
-                    let state = &mut states[*group as usize];
-                    *state = O::apply(*state, *value);
+                let values = &values[..groups.len()];
+                if !fold_few::<T, O>(states, groups, |row| values[row]) {
+                    for (group, value) in groups.iter().zip(values) {
+                        let state = &mut states[*group as usize];
+                        *state = O::apply(*state, *value);
+                    }
                 }
                 if let Seen::Some(seen) = &mut self.seen {
                     groups.iter().for_each(|g| seen[*g as usize] = true);
@@ -375,8 +414,11 @@ impl Accumulator for Mean {
                 self.counts[group as usize] += values.len() as i64;
             }
             (Groups::Each(groups), Values::Doubles { values, nulls: None }) => {
-                groups.iter().zip(values).for_each(|(g, v)| self.sums[*g as usize] += v);
-                groups.iter().for_each(|g| self.counts[*g as usize] += 1);
+                let values = &values[..groups.len()];
+                if !fold_few::<f64, Add>(&mut self.sums, groups, |row| values[row]) {
+                    groups.iter().zip(values).for_each(|(g, v)| self.sums[*g as usize] += v);
+                }
+                count(&mut self.counts, groups);
             }
             (_, values) => for_each_group(rows, groups, |row, group| {
                 if let Some(value) = values.double(row) {

@@ -25,12 +25,11 @@ pub struct Hll {
     lg_k: u8,
     round: bool,
     sketches: Vec<Option<Box<HllSketch>>>,
-    size: usize,
 }
 
 impl Hll {
     pub fn new(lg_k: u8, round: bool) -> Hll {
-        Hll { lg_k: lg_k.clamp(4, 21), round, sketches: Vec::new(), size: 0 }
+        Hll { lg_k: lg_k.clamp(4, 21), round, sketches: Vec::new() }
     }
 
     fn put(&mut self, group: usize, coupon: Coupon) {
@@ -64,12 +63,6 @@ impl Hll {
             }
         }
     }
-
-    fn settle(&mut self) {
-        // Measuring every sketch after every block would cost more than folding it.
-        self.size =
-            self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.estimated_size() + 64).sum::<usize>();
-    }
 }
 
 fn sketch_of(slot: &mut Option<Box<HllSketch>>, lg_k: u8) -> &mut HllSketch {
@@ -79,7 +72,6 @@ fn sketch_of(slot: &mut Option<Box<HllSketch>>, lg_k: u8) -> &mut HllSketch {
 impl Accumulator for Hll {
     fn resize(&mut self, groups: usize) {
         if groups > self.sketches.len() {
-            self.settle();
             self.sketches.resize(groups, None);
         }
     }
@@ -153,8 +145,7 @@ impl Accumulator for Hll {
     }
 
     fn bytes(&self) -> usize {
-        // New sketches are small lists; what has grown is measured when groups are added.
-        self.size.max(self.sketches.len() * 8)
+        self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.estimated_size() + 64).sum::<usize>()
     }
 
     fn as_any(&self) -> &dyn Any {
