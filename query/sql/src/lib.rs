@@ -2,8 +2,8 @@
 //!
 //! 1. [`parse`] reads the text in Druid's dialect, with the `SET` statements before it.
 //! 2. [`rewrite`] turns Druid's idioms into what DataFusion plans, and settles time.
-//! 3. [`planner`] plans and optimises; [`leaves`] replaces the largest parts it can by native queries ([`lower`] says
-//!    expressions in the engine's words).
+//! 3. [`planner`] plans and optimises; [`place`] replaces the largest parts it can by [`leaves`], native queries
+//!    ([`lower`] says expressions in the engine's words).
 //! 4. A [`plan::Plan`] is one leaf with a few steps over its rows, run directly, or a tree that DataFusion runs over
 //!    its leaves ([`run`]). It is kept by the text of the statement, as long as the tables have the same columns.
 //! 5. [`respond`] writes the rows in the format asked for.
@@ -19,6 +19,7 @@ mod functions;
 mod leaves;
 mod lower;
 mod parse;
+mod place;
 mod plan;
 mod planner;
 mod respond;

@@ -25,7 +25,7 @@ use segment::time::Zone;
 use crate::convert::TIMESTAMP;
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::leaves;
+use crate::place;
 use crate::rewrite::instant_of;
 
 /// Everything a plan is made with except tables: built once a zone.
@@ -93,7 +93,7 @@ impl Planner {
             None => plan,
         };
         let plan = self.state.optimize(&plan).map_err(invalid)?;
-        leaves::place(plan, self.push_down).map_err(invalid)
+        place::place(plan, self.push_down).map_err(invalid)
     }
 }
 
@@ -352,7 +352,7 @@ impl Planners {
 }
 
 /// The table that a name means: `name` or `druid.name`.
-pub fn datasource<'a>(name: &'a TableReference) -> Option<&'a str> {
+pub fn datasource(name: &TableReference) -> Option<&str> {
     match name {
         TableReference::Bare { table } => Some(table),
         TableReference::Partial { schema, table } if schema.as_ref() == "druid" => Some(table),

@@ -495,7 +495,10 @@ impl Worker {
             }
             ids => {
                 self.table.assign(ids, rows, &mut self.groups);
-                Grouping::Each
+                match self.groups.split_first() {
+                    Some((first, rest)) if rest.iter().all(|group| group == first) => Grouping::One(*first),
+                    _ => Grouping::Each,
+                }
             }
         }
     }

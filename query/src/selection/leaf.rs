@@ -1,11 +1,13 @@
 //! Single tests: which way each is settled.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use segment::block::{Block, Value};
 use segment::column::{Column, DictColumn};
 use segment::expr::truth;
-use segment::filter::{Filter, Test};
+use segment::filter::{Filter, Ordering, Test};
+use segment::schema::ValueType;
 
 use super::codes::{self, Answers};
 use super::compile::whole;
@@ -50,18 +52,18 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
     }
 }
 
-/// Tests each value of a dictionary once; those that name values look them up instead.
+/// Tests each value of a dictionary once; tests that name values look them up instead, and those that bound them look
+/// only between the bounds.
 fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
     let answer = test.text();
     let cardinality = dict.cardinality();
     let null = answer(None);
-    // Where null is unknown and every other value is false but those named, naming is enough.
-    if dict.is_sorted() && cardinality > 64 {
+    let mut by_code = vec![Some(false); cardinality as usize];
+    if let Some(code) = dict.null_code() {
+        by_code[code as usize] = null;
+    }
+    if dict.is_sorted() && cardinality > FEW_VALUES {
         if let Some(named) = named(test) {
-            let mut by_code = vec![Some(false); cardinality as usize];
-            if let Some(code) = dict.code(None) {
-                by_code[code as usize] = null;
-            }
             for text in named {
                 if let Some(code) = dict.code(Some(text)) {
                     by_code[code as usize] = answer(Some(text));
@@ -70,8 +72,60 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
             return Answers { by_code, null };
         }
     }
-    let by_code = (0..cardinality).map(|code| answer(dict.value(code))).collect();
+    dict.scan_values(bounded(dict, test), |first, places, texts| {
+        for place in places {
+            by_code[first as usize + place] = answer(Some(texts.get(place)));
+        }
+    });
     Answers { by_code, null }
+}
+
+/// Testing so few values costs less than looking for the right ones.
+const FEW_VALUES: u32 = 64;
+
+/// Codes outside of which no value passes the test.
+fn bounded(dict: &DictColumn, test: &Test) -> Range<u32> {
+    let cardinality = dict.cardinality();
+    if !dict.is_sorted() || cardinality <= FEW_VALUES {
+        return 0..cardinality;
+    }
+    let between = |lower: Option<&str>, upper: Option<&str>| {
+        let start = lower.map_or(0, |text| dict.lower_bound(text));
+        // The upper bound itself may pass.
+        let end = upper.map_or(cardinality, |text| dict.lower_bound(text).saturating_add(1).min(cardinality));
+        start..end.max(start)
+    };
+    let text = |value: &Option<Value>| match value {
+        Some(Value::Text(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    match test {
+        Test::Range { lower, upper, value_type: ValueType::String, .. } => {
+            between(text(lower).as_deref(), text(upper).as_deref())
+        }
+        Test::Bound { lower, upper, ordering: Ordering::Lexicographic, .. } => {
+            between(lower.as_deref(), upper.as_deref())
+        }
+        Test::Like(like) => {
+            let matcher = like.compile();
+            let prefix = matcher.prefix();
+            if prefix.is_empty() {
+                return 0..cardinality;
+            }
+            let start = dict.lower_bound(prefix);
+            let (mut low, mut high) = (start, cardinality);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if dict.value(middle).is_some_and(|value| value.starts_with(prefix)) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            start..low
+        }
+        _ => 0..cardinality,
+    }
 }
 
 /// The only texts that a test can be true of; it is false of all others.

@@ -165,6 +165,15 @@ impl NumbersNode {
 }
 
 impl Set {
+    /// Ranges that are sorted and do not overlap.
+    pub fn ranges(ranges: Vec<(i64, i64)>) -> Set {
+        match ranges.as_slice() {
+            [] => Set::Empty,
+            [one] => Set::Range(one.0, one.1),
+            _ => Set::Ranges(ranges),
+        }
+    }
+
     fn of(mut values: Vec<i64>) -> Set {
         values.sort_unstable();
         values.dedup();
@@ -311,46 +320,23 @@ pub fn node(segment: &Segment, name: &str, column: &NumberColumn, test: &Test, w
 
 /// The longs a test is true of, if they can be told; it is false of all others.
 fn longs(test: &Test, answer: &LongTest) -> Option<Set> {
-    let holds = |v: i64| answer(Some(v)) == Some(true);
+    if let Some((from, to)) = test.long_range() {
+        return Some(if from <= to { Set::Range(from, to) } else { Set::Empty });
+    }
     match test {
         Test::In { values, value_type: ValueType::Long, .. } => {
-            let values: Option<Vec<i64>> = values
-                .iter()
-                .map(|value| match value {
-                    Value::Long(long) => Some(*long),
-                    _ => None,
-                })
-                .collect();
-            values.filter(|values| values.iter().all(|v| holds(*v))).map(Set::of)
+            let long = |value: &Value| match value {
+                Value::Long(long) => Some(*long),
+                _ => None,
+            };
+            let values: Option<Vec<i64>> = values.iter().map(long).collect();
+            values.filter(|values| values.iter().all(|v| answer(Some(*v)) == Some(true))).map(Set::of)
         }
         Test::Intervals(intervals) => {
-            let ranges: Vec<(i64, i64)> =
-                segment::Interval::merge(intervals).iter().map(|interval| (interval.start, interval.end - 1)).collect();
-            Some(match ranges.as_slice() {
-                [] => Set::Empty,
-                [one] => Set::Range(one.0, one.1),
-                _ => Set::Ranges(ranges),
-            })
+            let ranges = segment::Interval::merge(intervals);
+            Some(Set::ranges(ranges.iter().map(|i| (i.start, i.end - 1)).collect()))
         }
-        _ => {
-            let mut candidates = vec![i64::MIN, i64::MAX];
-            for bound in contiguous(test)? {
-                match bound {
-                    Value::Long(v) => {
-                        candidates.extend([v, v.saturating_sub(1), v.saturating_add(1)]);
-                        candidates.extend([(v as f64).next_up() as i64, (v as f64).next_down() as i64]);
-                    }
-                    Value::Double(d) => {
-                        for near in [d, d.next_up(), d.next_down(), d.floor(), d.ceil()] {
-                            let v = near as i64;
-                            candidates.extend([v, v.saturating_sub(1), v.saturating_add(1)]);
-                        }
-                    }
-                    _ => return None,
-                }
-            }
-            Some(stretch(candidates, holds))
-        }
+        _ => None,
     }
 }
 

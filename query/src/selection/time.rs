@@ -34,11 +34,7 @@ pub fn narrow(segment: &Segment, intervals: &[Interval]) -> Result<(Range<usize>
             return Ok((range, Node::All));
         }
     }
-    let set = match ranges.as_slice() {
-        [one] => Set::Range(one.0, one.1),
-        _ => Set::Ranges(ranges),
-    };
-    Ok((range, Node::Numbers(NumbersNode::time(set))))
+    Ok((range, Node::Numbers(NumbersNode::time(Set::ranges(ranges)))))
 }
 
 /// Takes a range of time, tested by a filter, out of the node and into the range of rows, where rows stand in order.

@@ -219,39 +219,73 @@ fn expected(rows: &[Row], filter: &Filter, intervals: &[Interval]) -> Vec<usize>
     found
 }
 
-fn file(segment: &Arc<Segment>, folder: &std::path::Path) -> Arc<Segment> {
+/// The rows as a file, and as they stand in it.
+fn file(rows: &[Row], folder: &std::path::Path) -> (Arc<Segment>, Vec<Row>) {
     let path = folder.join("segment");
-    segment::merge::merge(std::slice::from_ref(segment), &schema(), &id(), &path).expect("a segment can be written");
-    Arc::new(segment::file::open(&path, id()).expect("a written file can be opened"))
+    let memory = Arc::new(Segment::from_rows(id(), &schema(), rows));
+    segment::merge::merge(&[memory], &schema(), &id(), &path).expect("a segment can be written");
+    let file = Arc::new(segment::file::open(&path, id()).expect("a written file can be opened"));
+    let columns = Columns::new(file.clone(), Arc::from([]));
+    let block = |name: &str| columns.block(name, 0, file.rows()).expect("a column can be read");
+    let blocks = ["s", "t", "m", "l", "f", "d"].map(|name| (name, block(name)));
+    let times = block("__time");
+    let row = |i: usize| match times.value(i) {
+        Value::Long(time) => (time, blocks.iter().map(|(name, block)| (*name, block.value(i))).collect()),
+        other => panic!("a time that is {other:?}"),
+    };
+    let rows = (0..file.rows()).map(row).collect();
+    (file, rows)
 }
 
-fn check(rows: &[Row], json: &Json, intervals: &[Interval]) -> Result<(), TestCaseError> {
+fn check(segment: Arc<Segment>, rows: &[Row], json: &Json, intervals: &[Interval]) -> Result<(), TestCaseError> {
     let filter = Filter::from_json(json, "filter").expect("a valid filter");
-    let memory = Arc::new(Segment::from_rows(id(), &schema(), rows));
-    let columns = Columns::new(memory, virtual_columns());
+    let columns = Columns::new(segment, virtual_columns());
     prop_assert_eq!(selected(&columns, &filter, intervals), expected(rows, &filter, intervals), "{}", json);
     Ok(())
 }
 
+/// Intervals between pairs of cuts; all of time if there are none.
+fn between(mut cuts: Vec<i64>) -> Vec<Interval> {
+    cuts.sort_unstable();
+    let intervals: Vec<Interval> = cuts.chunks_exact(2).map(|c| Interval { start: c[0], end: c[1] }).collect();
+    if intervals.is_empty() { vec![Interval::ETERNITY] } else { Interval::merge(&intervals) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn selections_are_exact(
+    fn selections_in_memory_are_exact(
         mut rows in prop::collection::vec(row(), 1..ROWS_MAX),
         filter in filter(),
-        cuts in prop::collection::vec(0i64..40, 0..4),
+        cuts in prop::collection::vec(0i64..40, 0..5),
         sorted in any::<bool>(),
     ) {
         if sorted {
             rows.sort_by_key(|(time, _)| *time);
         }
-        let mut cuts = cuts;
-        cuts.sort_unstable();
-        let intervals: Vec<Interval> = match cuts.len() {
-            0 | 1 => vec![Interval::ETERNITY],
-            _ => Interval::merge(&cuts.chunks_exact(2).map(|c| Interval { start: c[0], end: c[1] }).collect::<Vec<_>>()),
-        };
-        check(&rows, &filter, &intervals)?;
+        let segment = Arc::new(Segment::from_rows(id(), &schema(), &rows));
+        check(segment, &rows, &filter, &between(cuts))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Files have indexes, sorted dictionaries, and here several blocks.
+    #[test]
+    fn selections_in_files_are_exact(
+        rows in prop::collection::vec(row(), 1..ROWS_MAX),
+        times in prop::sample::select(vec![1usize, 60]),
+        filters in prop::collection::vec(filter(), 10),
+        cuts in prop::collection::vec(0i64..40, 0..5),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows: Vec<Row> = rows.iter().cycle().take(rows.len() * times).cloned().collect();
+        let (segment, rows) = file(&rows, folder.path());
+        let intervals = between(cuts);
+        for filter in filters {
+            check(segment.clone(), &rows, &filter, &intervals)?;
+        }
     }
 }
