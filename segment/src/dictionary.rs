@@ -228,7 +228,7 @@ impl Dictionary {
             let head = head_end.checked_sub(head_start)?;
             let fits = offset.checked_add(stored)? <= payload
                 && heads.is_char_boundary(head_end)
-                && text <= 2 * BLOCK_TEXT + head + raw
+                && (head..=2 * BLOCK_TEXT + head + raw).contains(&text)
                 && raw_text <= raw
                 && match codec {
                     STORED => raw == stored,
@@ -388,7 +388,7 @@ impl Dictionary {
         texts.ends.clear();
         texts.ends.reserve(entry.values as usize);
         let head = self.head(block).as_bytes();
-        text.get_mut(..head.len())?.copy_from_slice(head);
+        text[..head.len()].copy_from_slice(head);
         let (mut start, mut end) = (0, head.len());
         texts.ends.push(end as u32);
         for _ in 1..entry.values {
