@@ -28,7 +28,7 @@ impl Coordinator {
     /// Brings what should be and what is on record together. Cheap when there is nothing to do.
     pub async fn cycle(&self, now: i64) -> Result<CycleReport> {
         let this = self.clone();
-        let report = self.detached(async move { this.cycle_now(now).await }).await?;
+        let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
         if report.tasks_created + report.tasks_stopped + report.segments_retired > 0 {
             self.wake();
         }

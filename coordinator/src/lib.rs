@@ -108,15 +108,20 @@ impl Coordinator {
         self.inner.changed.send_modify(|number| *number += 1);
     }
 
+    /// Runs a write as [`Coordinator::to_its_end`] does, after which a cycle or a heartbeat may have something to do.
+    async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let done = self.to_its_end(work).await;
+        self.wake();
+        done
+    }
+
     /// Runs a write to its end even if the caller goes away meanwhile: a transaction that was committed without its
     /// change being shown in the picture would leave the two apart.
-    async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let done = match tokio::spawn(work).await {
+    async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        match tokio::spawn(work).await {
             Ok(done) => done,
             Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
             Err(stopped) => Err(Error::Store { what: "the process is stopping", source: Box::new(stopped) }),
-        };
-        self.wake();
-        done
+        }
     }
 }

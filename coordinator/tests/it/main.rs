@@ -2,5 +2,6 @@
 
 mod catalog;
 mod node;
+mod quiet;
 mod simulate;
 mod supervisors;

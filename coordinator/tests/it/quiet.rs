@@ -1,0 +1,26 @@
+//! What is in line stays quiet: a loop that waits on `watch` must not wake itself.
+
+use henge_coordinator::TaskState;
+
+use crate::node::*;
+
+#[tokio::test]
+async fn cycles_and_heartbeats_with_nothing_to_do_wake_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
+    coordinator.cycle(2).await.unwrap();
+    let running = vec![progress("index_kafka_s_0_1", TaskState::Running)];
+    report(&coordinator, running.clone(), 3).await;
+    coordinator.cycle(4).await.unwrap();
+
+    let mut changed = coordinator.watch();
+    changed.mark_unchanged();
+    for now in 5..10 {
+        coordinator.cycle(now).await.unwrap();
+        report(&coordinator, running.clone(), now).await;
+        assert!(!changed.has_changed().unwrap());
+    }
+    coordinator.put_supervisor(spec(2), false, 11).await.unwrap();
+    assert!(changed.has_changed().unwrap());
+}
