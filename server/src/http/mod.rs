@@ -30,6 +30,9 @@ use crate::roles::historical::Historical;
 /// Everyone, as long as there are no users.
 pub const ANYONE: &str = "anonymous";
 
+/// How often a query may meet broken copies, mend them and start anew before it fails.
+const REPAIRS_MAX: usize = 16;
+
 /// What handlers reach.
 pub struct App {
     pub config: Config,

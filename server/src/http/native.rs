@@ -32,7 +32,14 @@ pub async fn query(
     let pretty = parameters.is_some_and(|p| p.split('&').any(|q| q == "pretty" || q.starts_with("pretty=")));
     let started = Instant::now();
     let mut asked = Asked::default();
-    let outcome = answer(&app, &body, pretty, &mut asked).await;
+    let mut outcome = answer(&app, &body, pretty, &mut asked).await;
+    for _ in 0..super::REPAIRS_MAX {
+        if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
+            break;
+        }
+        app.historical.mend().await;
+        outcome = answer(&app, &body, pretty, &mut asked).await;
+    }
     let (mut response, failed) = match outcome {
         Ok(response) => (response, false),
         Err(error) => (failed_query(&error.failure(), &app.address), true),

@@ -27,7 +27,15 @@ pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes)
     };
     let query_id = request.query_id();
     let header_asked = request.format.header;
-    let (mut response, failed) = match answer(&app, request, &query_id).await {
+    let mut outcome = answer(&app, &request, &query_id).await;
+    for _ in 0..super::REPAIRS_MAX {
+        if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
+            break;
+        }
+        app.historical.mend().await;
+        outcome = answer(&app, &request, &query_id).await;
+    }
+    let (mut response, failed) = match outcome {
         Ok(response) => (response, false),
         Err(error) => (failed(&app, &error), true),
     };
@@ -49,10 +57,11 @@ pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes)
     response
 }
 
-async fn answer(app: &App, request: Request, query_id: &str) -> query_sql::Result<Response> {
-    let mut context = request.context;
+async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Result<Response> {
+    let mut context = request.context.clone();
     context.insert("sqlQueryId".into(), json!(query_id));
-    let statement = Statement { text: request.text, parameters: request.parameters, context, now: now() };
+    let (text, parameters) = (request.text.clone(), request.parameters.clone());
+    let statement = Statement { text, parameters, context, now: now() };
     let answer = app.sql.run(&statement, &Principal::new(ANYONE)).await?;
     let response_context = answer.context.clone();
     let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));

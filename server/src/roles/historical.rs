@@ -18,6 +18,8 @@ pub struct Historical {
     inventory: Arc<Inventory>,
     cache: SegmentCache,
     state: Mutex<State>,
+    /// Orders and repairs change what is served one after the other.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -32,7 +34,7 @@ struct State {
 
 impl Historical {
     pub fn new(inventory: Arc<Inventory>, cache: SegmentCache) -> Historical {
-        Historical { inventory, cache, state: Mutex::default() }
+        Historical { inventory, cache, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Failures since the last call.
@@ -42,6 +44,7 @@ impl Historical {
 
     /// Carries out the orders of one reply; whether anything changed.
     pub async fn carry_out(&self, loads: Vec<SegmentMeta>, drops: Vec<SegmentId>) -> bool {
+        let _turn = self.turn.lock().await;
         let (mut changes, mut failed) = (Vec::new(), false);
         for meta in loads {
             match self.cache.load(&meta).await {
@@ -97,20 +100,20 @@ impl Historical {
         by_datasource.into_iter().map(change).collect()
     }
 
-    /// A query met bytes that are not what was written: reads every copy of its datasource, and fetches the broken ones
-    /// anew.
-    pub async fn mend(&self, datasource: &str) {
-        let metas: Vec<SegmentMeta> =
-            self.state.lock().metas.values().filter(|m| m.id.datasource == datasource).cloned().collect();
-        for meta in metas {
-            let path = self.cache.path(&meta);
-            let checked = tokio::task::spawn_blocking(move || segment::file::verify(&path)).await;
-            let Ok(Err(error)) = checked else { continue };
-            tracing::error!(segment = %meta.id, %error, "broken local copy, fetching it anew");
+    /// A query met bytes that are not those that were written: fetches the broken copies anew. Whether each is whole now;
+    /// one that deep storage cannot give whole is no longer served, and its interval is marked incomplete.
+    pub async fn mend(&self) -> bool {
+        let _turn = self.turn.lock().await;
+        let mut all_whole = true;
+        for segment in self.inventory.published().iter().filter(|segment| segment.is_broken()) {
+            let Some(meta) = self.state.lock().metas.get(segment.id()).cloned() else { continue };
+            tracing::error!(segment = %meta.id, "broken local copy, fetching it anew");
+            metrics::counter!("henge_segment_repairs_total").increment(1);
             match self.cache.repair(&meta).await {
                 Ok(segment) => self.inventory.apply(vec![Change::Load { meta, segment }]),
                 Err(error) => {
-                    tracing::error!(segment = %meta.id, %error, "deep storage has no whole copy");
+                    tracing::error!(segment = %meta.id, %error, "no whole copy can be had");
+                    all_whole = false;
                     let mut state = self.state.lock();
                     state.missing.insert(meta.id.clone());
                     state.broken.push((meta.id.clone(), error.to_string()));
@@ -121,5 +124,6 @@ impl Historical {
                 }
             }
         }
+        all_whole
     }
 }

@@ -6,6 +6,7 @@ mod harness;
 mod bad_input;
 mod batch;
 mod crash;
+mod damage;
 mod ledger;
 mod memory;
 mod quickstart;

@@ -82,3 +82,27 @@ fn rust_files() -> Vec<PathBuf> {
     }
     files
 }
+
+/// Every route of the server stands in `docs/api.md`.
+#[test]
+fn the_api_page_lists_every_route() {
+    let page = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let mut routes = 0;
+    for file in rust_files().into_iter().filter(|f| f.starts_with(root().join("server/src/http"))) {
+        let text = fs::read_to_string(&file).unwrap();
+        let after =
+            |mark: &str, from: &str| from.split(mark).nth(1).and_then(|t| t.split('"').nth(1)).map(str::to_string);
+        let prefix = after("const ROOT: &str =", &text).unwrap_or_default();
+        for call in text.split(".route(").skip(1) {
+            let argument = call.split(", ").next().unwrap_or(call);
+            let path = match argument.split('"').nth(1) {
+                None => prefix.clone(),
+                Some(rest) if argument.starts_with("&path(") => format!("{prefix}{rest}"),
+                Some(path) => path.replace("{{", "{").replace("}}", "}").replace("{root}", "/druid/coordinator/v1"),
+            };
+            assert!(page.contains(&format!("`{path}`")), "docs/api.md lacks {path} of {}", file.display());
+            routes += 1;
+        }
+    }
+    assert!(routes > 60, "only {routes} routes were found");
+}
