@@ -61,7 +61,7 @@ auto.create.topics.enable=false
 log.retention.hours=-1
 P
   java -Xmx128m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$libs/*" kafka.tools.StorageTool \
-    format -t "$(python3 -c 'import base64,os; print(base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="))')" -c "$dir/server.properties" >"$dir/log" 2>&1 ||
+    format --cluster-id=HengeTestClusterId0000 -c "$dir/server.properties" >"$dir/log" 2>&1 ||
     { cat "$dir/log" >&2; exit 1; }
   run
   ;;

@@ -33,6 +33,7 @@ pub fn kafka(test: &str) -> Option<String> {
 pub struct Server {
     child: Child,
     pub base: String,
+    log: std::path::PathBuf,
     agent: ureq::Agent,
 }
 
@@ -58,9 +59,14 @@ impl Server {
     /// Starts and does not wait.
     pub fn launch(dir: &Path, command: &str, settings: &[(&str, &str)], arguments: &[&str]) -> Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).unwrap();
+        let path = dir.join("server.log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
         let mut run = Command::new(env!("CARGO_BIN_EXE_henge"));
         run.arg(command).arg("--data-dir").arg(dir.join("data")).args(["--port", &port.to_string()]).args(arguments);
+        // What steers the tests is no setting of the server.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HENGE_")) {
+            run.env_remove(name);
+        }
         for (name, value) in settings {
             run.arg("--set").arg(format!("{name}={value}"));
         }
@@ -69,15 +75,30 @@ impl Server {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Server { child, base: format!("http://127.0.0.1:{port}"), agent: config.into() }
+        Server { child, base: format!("http://127.0.0.1:{port}"), log: path, agent: config.into() }
     }
 
     pub fn wait_healthy(&self, within: Duration) {
         let end = Instant::now() + within;
-        while self.try_get("/status/health").map(|r| r.status) != Ok(200) {
-            assert!(Instant::now() < end, "the server was not healthy within {within:?}");
+        let poll = || {
+            let request = self.agent.get(format!("{}/status/health", self.base));
+            let reply = request.config().timeout_global(Some(Duration::from_secs(2))).build().call();
+            reply.map(|reply| reply.status().as_u16()).map_err(|error| error.to_string())
+        };
+        loop {
+            let last = poll();
+            if last == Ok(200) {
+                return;
+            }
+            assert!(Instant::now() < end, "not healthy within {within:?}: {last:?}; its log ends:\n{}", self.log_end());
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn log_end(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     pub fn pid(&self) -> u32 {
