@@ -83,7 +83,7 @@ impl Coordinator {
     /// Opens the catalog in an SQLite file, which is created if missing.
     pub async fn open(file: &Path, settings: Settings) -> Result<Coordinator> {
         let database = catalog::Database::open(file).await?;
-        let picture = picture::Picture::load(&mut *database.read().await?).await?;
+        let picture = picture::Picture::new(catalog::Kept::load(&database).await?);
         let inner = Inner {
             settings,
             database,

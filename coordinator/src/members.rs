@@ -78,7 +78,7 @@ impl Coordinator {
             member.broken.retain(|id, _| !member.published.contains(id));
             member.settled_at = None;
             let members = &picture.members;
-            picture.orphaned.retain(|id| members.values().any(|member| member.realtime.contains(id)));
+            picture.orphaned.retain(|id, _| members.values().any(|member| member.realtime.contains(id)));
         }
 
         let mut starts = Vec::new();
@@ -119,7 +119,8 @@ impl Coordinator {
     }
 
     /// Tasks that this node ran and does not know any more (its process was restarted), as far as they need not be
-    /// started again: they published all they had, or were told to stop.
+    /// started again: they published all they had, were told to discard it, or never began. One that was told to publish
+    /// first is started again, and told again: what it kept on disk was seen in answers.
     fn find_lost(&self, node: &str, reported: &HashSet<String>) -> Vec<End> {
         let picture = self.inner.picture.read();
         let is_here = |task: &&LiveTask| task.node.as_deref().is_none_or(|there| there == node);
@@ -129,8 +130,9 @@ impl Coordinator {
             let (state, error) = match task.stop {
                 _ if task.published && is_batch => (TaskState::Success, None),
                 Some(StopReason::Cancel) => (TaskState::Failed, Some("cancelled".to_string())),
-                Some(_) => (TaskState::Success, None),
-                None => return None,
+                Some(StopReason::Reset) => (TaskState::Success, None),
+                Some(_) if task.state == TaskState::Pending => (TaskState::Success, None),
+                _ => return None,
             };
             Some(End { task: task.record.id.clone(), state, error, progress: None })
         };
@@ -190,7 +192,7 @@ fn order_tasks(
     let mut waiting: Vec<&mut LiveTask> = picture
         .tasks
         .values_mut()
-        .filter(|task| task.stop.is_none() && !reported.contains(&task.record.id))
+        .filter(|task| !task.is_discarded() && !reported.contains(&task.record.id))
         .filter(|task| task.node.as_deref().is_none_or(|there| there == node))
         .collect();
     waiting.sort_by_key(|task| (task.node.is_none(), task.record.supervisor.is_none(), task.created_at));

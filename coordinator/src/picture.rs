@@ -5,18 +5,13 @@ use std::sync::Arc;
 
 use segment::SegmentId;
 use segment::timeline::Timeline;
-use sqlx::AnyConnection;
 
-use crate::catalog::{SegmentRecord, SupervisorRow, TaskRow, documents, rows, tasks};
+use crate::catalog::{Kept, SegmentRecord, SupervisorRow, TaskRow};
 use crate::command::{Condition, StopReason, TaskProgress, TaskRecord, TaskState};
-use crate::error::Result;
 use crate::supervisors::Exception;
 
 /// How many exceptions of a supervisor are kept; the oldest go first.
 pub(crate) const EXCEPTIONS_MAX: usize = 10;
-
-/// How many ended tasks of a supervisor are looked at to know how many failed in a row.
-const ENDED_TASKS_READ: i64 = 20;
 
 #[derive(Default)]
 pub(crate) struct Picture {
@@ -26,8 +21,8 @@ pub(crate) struct Picture {
     pub revision: u64,
     /// The used segments by datasource.
     pub segments: BTreeMap<String, Timeline<Arc<SegmentRecord>>>,
-    /// Segments that went out of use while a node may still have their realtime rows.
-    pub orphaned: BTreeSet<SegmentId>,
+    /// Segments that went out of use while a node may still have their realtime rows, with their files.
+    pub orphaned: BTreeMap<SegmentId, String>,
     /// Those that are not terminated.
     pub supervisors: BTreeMap<String, SupervisorEntry>,
     /// Those that have not ended.
@@ -79,17 +74,16 @@ pub(crate) struct BrokenLoad {
 }
 
 impl Picture {
-    pub async fn load(connection: &mut AnyConnection) -> Result<Picture> {
-        let mut picture = Picture { number: rows::newest_number(connection).await?, ..Picture::default() };
-        picture.insert(rows::load_used(connection).await?);
-        for row in documents::load_supervisors(connection).await? {
-            let ended = tasks::load_failures(connection, &row.spec.id, ENDED_TASKS_READ).await?;
+    pub fn new(kept: Kept) -> Picture {
+        let mut picture = Picture { number: kept.number, ..Picture::default() };
+        picture.insert(kept.segments);
+        for (row, ended) in kept.supervisors {
             picture.supervisors.insert(row.spec.id.clone(), SupervisorEntry::restored(row, &ended));
         }
-        for row in tasks::load_live(connection).await? {
+        for row in kept.tasks {
             picture.tasks.insert(row.record.id.clone(), LiveTask::from(row));
         }
-        Ok(picture)
+        picture
     }
 
     pub fn insert(&mut self, records: Vec<SegmentRecord>) {
@@ -105,8 +99,8 @@ impl Picture {
     pub fn retire(&mut self, ids: &[SegmentId]) {
         for id in ids {
             let Some(timeline) = self.segments.get_mut(&id.datasource) else { continue };
-            if timeline.remove(id).is_some() {
-                self.orphaned.insert(id.clone());
+            if let Some(record) = timeline.remove(id) {
+                self.orphaned.insert(id.clone(), record.meta.path.clone());
             }
             if timeline.is_empty() {
                 self.segments.remove(&id.datasource);

@@ -89,7 +89,11 @@ pub(super) async fn read_positions(connection: &mut AnyConnection, supervisor: &
     Ok(Positions(rows.into_iter().collect()))
 }
 
-async fn given_before(connection: &mut AnyConnection, what: &Allocation, at: i64) -> Result<Option<SegmentId>> {
+pub(super) async fn given_before(
+    connection: &mut AnyConnection,
+    what: &Allocation,
+    at: i64,
+) -> Result<Option<SegmentId>> {
     let rows = sqlx::query(
         "SELECT segment_start_ms, segment_end_ms, version, partition_num FROM pending \
          WHERE datasource = $1 AND sequence = $2 AND start_ms = $3 AND end_ms = $4 AND idx = $5 ORDER BY number",

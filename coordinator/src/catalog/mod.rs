@@ -3,6 +3,7 @@
 mod allocate;
 mod database;
 pub(crate) mod documents;
+mod kept;
 mod publish;
 pub(crate) mod rows;
 pub(crate) mod tasks;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use database::Database;
 pub(crate) use documents::SupervisorRow;
+pub(crate) use kept::Kept;
 pub(crate) use rows::SegmentRecord;
 pub(crate) use tasks::TaskRow;
 

@@ -14,7 +14,7 @@ use segment::{Interval, SegmentId, SegmentMeta};
 use sqlx::{AnyConnection, Row};
 
 use crate::Coordinator;
-use crate::catalog::allocate::{read_positions, reserve};
+use crate::catalog::allocate::{given_before, read_positions, reserve};
 use crate::catalog::database::failed;
 use crate::catalog::rows::{self, SegmentRecord};
 use crate::catalog::tasks;
@@ -77,7 +77,11 @@ impl Coordinator {
         for meta in &what.segments {
             free_name(connection, &meta.id).await?;
         }
-        tasks::set_published(connection, &what.task).await?;
+        // Positions alone (where a first task starts) are nothing that a task could rest on.
+        let is_work = what.supervisor.is_none() || !what.segments.is_empty();
+        if is_work {
+            tasks::set_published(connection, &what.task).await?;
+        }
         transaction.commit().await?;
 
         let mut picture = self.inner.picture.write();
@@ -85,7 +89,7 @@ impl Coordinator {
         picture.retire(&change.retired);
         picture.insert(change.inserted);
         if let Some(task) = picture.tasks.get_mut(&what.task) {
-            task.published = true;
+            task.published |= is_work;
         }
         Ok(Published::Committed(metas))
     }
@@ -245,18 +249,24 @@ impl Change {
                 continue;
             };
             renamed = true;
-            let partition =
-                rows::next_partition(connection, &self.datasource, meta.id.interval, &whole.version).await?;
-            let id = SegmentId { version: whole.version.clone(), partition, ..meta.id.clone() };
-            free_name(connection, &meta.id).await?;
+            // The old name stays reserved: its rows are served under it until the task has heard of the new one, or
+            // again after a crash.
             let wish = Allocation {
                 datasource: self.datasource.clone(),
                 sequence: format!("renamed {}", meta.id),
-                interval: id.interval,
+                interval: meta.id.interval,
                 index: 0,
                 fresh_version: false,
                 at: None,
             };
+            let given = given_before(connection, &wish, meta.id.interval.start).await?;
+            if let Some(id) = given.filter(|id| id.version == whole.version) {
+                ids.push(id);
+                continue;
+            }
+            let partition =
+                rows::next_partition(connection, &self.datasource, meta.id.interval, &whole.version).await?;
+            let id = SegmentId { version: whole.version.clone(), partition, ..meta.id.clone() };
             reserve(connection, &wish, &id, self.number, self.now).await?;
             ids.push(id);
         }
@@ -302,10 +312,13 @@ impl Change {
         let mut began = i64::MAX;
         for meta in &what.segments {
             let row = sqlx::query(
-                "SELECT MIN(number) AS number FROM pending WHERE datasource = $1 AND version = $2 AND fresh = 1",
+                "SELECT MIN(number) AS number FROM pending WHERE datasource = $1 AND version = $2 AND fresh = 1 \
+                 AND segment_start_ms = $3 AND segment_end_ms = $4",
             )
             .bind(self.datasource.as_str())
             .bind(meta.id.version.as_str())
+            .bind(meta.id.interval.start)
+            .bind(meta.id.interval.end)
             .fetch_one(&mut *connection)
             .await
             .map_err(failed("read pending names"))?;

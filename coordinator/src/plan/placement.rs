@@ -4,14 +4,15 @@
 //! - A published segment that is unused or overshadowed is dropped, once all that is to be seen in its interval is
 //!   served: until then an older version answers.
 //! - Realtime rows that were published under names which newer versions hide are dropped in the same reply that loads
-//!   what stands for them: no timeline hides realtime rows, so they must go in the same instant.
+//!   what stands for them, and what stands for them is not loaded before: no timeline hides realtime rows, so one must
+//!   come and the other go in the same instant.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use segment::{SegmentId, SegmentMeta};
 
 use crate::command::Command;
-use crate::picture::Picture;
+use crate::picture::{Member, Picture};
 
 /// The orders for one node, and whether anything is left for later (a broken load that is retried).
 pub(crate) struct Placement {
@@ -23,7 +24,6 @@ pub(crate) fn plan(picture: &Picture, node: &str, now: i64) -> Placement {
     let Some(member) = picture.members.get(node) else { return Placement { commands: Vec::new(), is_settled: false } };
     let mut commands = Vec::new();
     let mut is_settled = member.loading.is_empty();
-    let mut loads: HashSet<&SegmentId> = HashSet::new();
     let is_elsewhere = |id: &SegmentId| {
         picture
             .members
@@ -31,7 +31,7 @@ pub(crate) fn plan(picture: &Picture, node: &str, now: i64) -> Placement {
             .any(|(name, other)| name != node && (other.published.contains(id) || other.loading.contains(id)))
     };
 
-    let mut wanted: Vec<&SegmentMeta> = Vec::new();
+    let mut loads: BTreeMap<&SegmentId, &SegmentMeta> = BTreeMap::new();
     // A file may stand under several names, each for a part of the rows that the node still has as realtime rows.
     // They come together or not at all.
     let mut held: HashSet<&str> = HashSet::new();
@@ -45,12 +45,24 @@ pub(crate) fn plan(picture: &Picture, node: &str, now: i64) -> Placement {
                 is_settled = false;
                 held.insert(&record.meta.path);
             }
-            wanted.push(&record.meta);
+            loads.insert(id, &record.meta);
         }
     }
-    for meta in wanted.into_iter().filter(|meta| !held.contains(meta.path.as_str())) {
-        loads.insert(&meta.id);
-        commands.push(Command::Load(meta.clone()));
+    loads.retain(|_, meta| !held.contains(meta.path.as_str()));
+
+    let hidden = hidden_names(picture, member, &loads);
+    // What cannot go yet keeps back what stands for it, which may keep others from going.
+    while let Some(id) = hidden.iter().copied().find(|id| keep_back(picture, &mut loads, id)) {
+        tracing::debug!(segment = %id, "realtime rows wait for a segment that cannot be loaded");
+        is_settled = false;
+    }
+    commands.extend(loads.values().map(|meta| Command::Load(SegmentMeta::clone(meta))));
+    for id in hidden {
+        if is_covered(picture, &loads, id) {
+            commands.push(Command::Drop(id.clone()));
+        } else {
+            is_settled = false;
+        }
     }
 
     for id in &member.published {
@@ -64,24 +76,45 @@ pub(crate) fn plan(picture: &Picture, node: &str, now: i64) -> Placement {
         }
     }
 
-    for id in &member.realtime {
-        let is_published = picture.orphaned.contains(id)
-            || picture.segments.get(&id.datasource).is_some_and(|timeline| timeline.get(id).is_some());
-        if !is_published || is_wanted(picture, id) {
-            continue;
-        }
-        let stands = |id: &SegmentId| loads.contains(id) || picture.is_served(id);
-        let covered = picture
-            .segments
-            .get(&id.datasource)
-            .is_none_or(|timeline| timeline.visible(id.interval).iter().all(|slice| stands(&slice.id)));
-        if covered {
-            commands.push(Command::Drop(id.clone()));
-        } else {
-            is_settled = false;
-        }
-    }
     Placement { is_settled: is_settled && commands.is_empty(), commands }
+}
+
+/// Names of published rows that newer versions hide, and that the node has as realtime rows: as it reported, and, as a
+/// publication may be younger than the report, those of the files that it is about to load.
+fn hidden_names<'a>(
+    picture: &'a Picture,
+    member: &'a Member,
+    loads: &BTreeMap<&SegmentId, &SegmentMeta>,
+) -> Vec<&'a SegmentId> {
+    let files: HashSet<&str> = loads.values().map(|meta| meta.path.as_str()).collect();
+    let is_held = |id: &SegmentId, path: &str| {
+        member.realtime.contains(id) || (files.contains(path) && !member.published.contains(id))
+    };
+    let used = picture.segments.values().flat_map(|timeline| timeline.iter());
+    let used = used.map(|(id, record)| (id, record.meta.path.as_str()));
+    let orphaned = picture.orphaned.iter().map(|(id, path)| (id, path.as_str()));
+    let names = used.chain(orphaned).filter(|(id, path)| is_held(id, path) && !is_wanted(picture, id));
+    names.map(|(id, _)| id).collect()
+}
+
+/// Whether everything that is to be seen in the interval is served or loaded in the same reply.
+fn is_covered(picture: &Picture, loads: &BTreeMap<&SegmentId, &SegmentMeta>, id: &SegmentId) -> bool {
+    let stands = |id: &SegmentId| loads.contains_key(id) || picture.is_served(id);
+    let timeline = picture.segments.get(&id.datasource);
+    timeline.is_none_or(|timeline| timeline.visible(id.interval).iter().all(|slice| stands(&slice.id)))
+}
+
+/// Takes back the loads of what stands for these rows while something of it is missing. Answers whether there were any.
+fn keep_back(picture: &Picture, loads: &mut BTreeMap<&SegmentId, &SegmentMeta>, id: &SegmentId) -> bool {
+    if is_covered(picture, loads, id) {
+        return false;
+    }
+    let Some(timeline) = picture.segments.get(&id.datasource) else { return false };
+    let visible = timeline.visible(id.interval);
+    let files: HashSet<&str> = visible.iter().map(|slice| slice.item.meta.path.as_str()).collect();
+    let before = loads.len();
+    loads.retain(|_, meta| !files.contains(meta.path.as_str()));
+    loads.len() < before
 }
 
 /// Whether the segment is used and not overshadowed.

@@ -1,6 +1,6 @@
 //! Names, positions, versions: what must hold of the catalog on any database.
 
-use henge_coordinator::{Command, Error, PublishMode, Published, Selection};
+use henge_coordinator::{Allocation, Command, Error, PublishMode, Published, Selection};
 use segment::SegmentId;
 
 use crate::node::*;
@@ -241,6 +241,50 @@ async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name() {
         coordinator.segments("d").into_iter().map(|meta| (meta.checksum, meta.id)).collect();
     let second = SegmentId { partition: 1, ..hour.clone() };
     assert_eq!(names, [(2, day), (1, hour), (2, second)]);
+}
+
+#[tokio::test]
+async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
+    let mut halves = Vec::new();
+    for (start, at) in [(0, 20), (12, 30)] {
+        let fresh = Allocation { fresh_version: true, ..wish(&format!("replace {start}"), start, start + 12, 0) };
+        let half = coordinator.allocate(fresh, at).await.unwrap();
+        let mode = PublishMode::Replace { intervals: vec![half.interval] };
+        coordinator.publish(batch(vec![meta(&half, at as u64)], mode), at).await.unwrap();
+        halves.push(half);
+    }
+    // Both halves of the day are hidden, by two versions: its file gets a second and a third name.
+    coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 40).await.unwrap();
+    let broken = vec![(halves[1].clone(), "disk full".to_string())];
+    let served = henge_coordinator::Served { published: vec![], realtime: vec![day.clone()] };
+    let failed = henge_coordinator::Report { node: "n".into(), served: Some(served), broken, ..Default::default() };
+    assert_eq!(coordinator.heartbeat(failed, 100).await.unwrap().commands, []);
+
+    let reply = serve(&coordinator, vec![], vec![day.clone()], 1100).await;
+    let loads = reply.commands.iter().filter(|command| matches!(command, Command::Load(_))).count();
+    assert_eq!((loads, reply.commands.last()), (4, Some(&Command::Drop(day))));
+}
+
+#[tokio::test]
+async fn a_name_that_was_changed_is_not_given_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder).await;
+    let old = coordinator.allocate(wish("stream", 0, 24, 0), 10).await.unwrap();
+    let fresh = Allocation { fresh_version: true, ..wish("replace", 0, 24, 0) };
+    let new = coordinator.allocate(fresh, 20).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![new.interval] };
+    coordinator.publish(batch(vec![meta(&new, 1)], mode), 20).await.unwrap();
+
+    let append = || batch(vec![meta(&old, 2)], PublishMode::Append);
+    let Published::Renamed(names) = coordinator.publish(append(), 30).await.unwrap() else { panic!("not renamed") };
+    let Published::Renamed(again) = coordinator.publish(append(), 31).await.unwrap() else { panic!("not renamed") };
+    assert_eq!(names, again, "as after a crash between the answer and its being written down");
+    assert_eq!(coordinator.mark_unused("d", Selection::All, 40).await.unwrap(), 1);
+    let other = coordinator.allocate(wish("other", 0, 24, 0), 50).await.unwrap();
+    assert!(other != old && other != names[0], "{other}");
 }
 
 #[tokio::test]

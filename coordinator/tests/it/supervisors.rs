@@ -87,6 +87,39 @@ async fn a_supervisor_rests_wakes_and_ends() {
 }
 
 #[tokio::test]
+async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too() {
+    for reason in [StopReason::Suspend, StopReason::Terminate, StopReason::Replace, StopReason::Reset] {
+        let folder = tempfile::tempdir().unwrap();
+        let coordinator = open(&folder).await;
+        let task = running_task(&coordinator).await;
+        match reason {
+            StopReason::Suspend => drop(coordinator.suspend("s", 10).await.unwrap()),
+            StopReason::Terminate => coordinator.terminate("s", 10).await.unwrap(),
+            StopReason::Replace => drop(coordinator.put_supervisor(spec(2), false, 10).await.unwrap()),
+            _ => coordinator.reset("s", 10).await.unwrap(),
+        }
+        coordinator.cycle(11).await.unwrap();
+        coordinator.close().await;
+
+        let coordinator = open(&folder).await;
+        coordinator.cycle(12).await.unwrap();
+        let reply = report(&coordinator, vec![], 12).await;
+        if reason == StopReason::Reset {
+            let is_old =
+                |command: &Command| matches!(command, Command::StartTask { task: record } if record.id == task);
+            assert!(!reply.commands.iter().any(is_old), "what it kept is void");
+            continue;
+        }
+        assert!(
+            matches!(&reply.commands[..], [Command::StartTask { task: record }] if record.id == task),
+            "{reason:?}"
+        );
+        let reply = report(&coordinator, vec![progress(&task, TaskState::Running)], 13).await;
+        assert_eq!(reply.commands, [Command::StopTask { task, reason }]);
+    }
+}
+
+#[tokio::test]
 async fn failures_are_followed_by_longer_and_longer_waits() {
     let folder = tempfile::tempdir().unwrap();
     let coordinator = open(&folder).await;

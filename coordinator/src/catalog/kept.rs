@@ -1,0 +1,38 @@
+//! All that is read from the store at a start: what is used, wanted or under way.
+
+use crate::catalog::database::Database;
+use crate::catalog::documents::{self, SupervisorRow};
+use crate::catalog::rows::{self, SegmentRecord};
+use crate::catalog::tasks::{self, TaskRow};
+use crate::error::Result;
+
+/// How many ended tasks of a supervisor are looked at to know how many failed in a row.
+const ENDED_TASKS_READ: i64 = 20;
+
+pub(crate) struct Kept {
+    /// Number of the newest write of segments and pending names.
+    pub number: i64,
+    /// Used segments.
+    pub segments: Vec<SegmentRecord>,
+    /// Those that are not terminated, each with its newest ended tasks, newest first.
+    pub supervisors: Vec<(SupervisorRow, Vec<TaskRow>)>,
+    /// Those that have not ended.
+    pub tasks: Vec<TaskRow>,
+}
+
+impl Kept {
+    pub async fn load(database: &Database) -> Result<Kept> {
+        let mut connection = database.read().await?;
+        let mut supervisors = Vec::new();
+        for row in documents::load_supervisors(&mut connection).await? {
+            let ended = tasks::load_failures(&mut connection, &row.spec.id, ENDED_TASKS_READ).await?;
+            supervisors.push((row, ended));
+        }
+        Ok(Kept {
+            number: rows::newest_number(&mut connection).await?,
+            segments: rows::load_used(&mut connection).await?,
+            supervisors,
+            tasks: tasks::load_live(&mut connection).await?,
+        })
+    }
+}
