@@ -1,5 +1,5 @@
-//! Closed sequences on their way out, in order, while the next one is read: persist → freeze → push → publish, then wait
-//! until they are served, then retire.
+//! Closed sequences on their way out, in order, while the next one is read: freeze → push → publish, then wait until
+//! they are served, then retire.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use tokio::sync::mpsc;
 
 use crate::appender::Open;
 use crate::control::{Control, RETRY_FIRST, RETRY_MOST};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handoff::{Handoff, SERVED_POLL};
 use crate::ledger::{Publication, PublishMode};
 use crate::metrics::segments_published;
 use crate::restore::remove;
-use crate::sequence::{Closed, Persist};
+use crate::sequence::{Closed, Persist, joined};
 
-/// Closed sequences that may wait. They are on disk; past this the task stops to read.
+/// Closed sequences that may wait. They are on disk or on their way there; past this the task stops to read.
 pub const CLOSED_MAX: usize = 16;
 
 pub(crate) struct Pipeline {
@@ -52,11 +52,10 @@ impl Pipeline {
     }
 
     async fn publish(&self, closed: Closed) -> Result<Option<Waiting>> {
-        let Closed { name, mut persist, before } = closed;
-        if let Some(before) = before {
-            before.await.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))??;
+        let Closed { name, mut persist, persisting } = closed;
+        if let Some(persisting) = persisting {
+            joined(persisting).await?;
         }
-        persist = self.persist(persist).await?;
         let (control, folder) = (&self.control, persist.folder.clone());
         let mut indexes: Vec<Open> = persist.indexes.clone();
         let metas = control.retry("freeze", || self.handoff.freeze(&indexes, &folder)).await?;
@@ -89,19 +88,6 @@ impl Pipeline {
         segments_published(&self.datasource, segments as u64);
         tracing::info!(sequence = name, segments, ?outcome, to = %publication.to, "sequence published");
         Ok(Some(Waiting { name, persist }))
-    }
-
-    async fn persist(&self, persist: Persist) -> Result<Persist> {
-        let persist = Arc::new(persist);
-        let run = || {
-            let (persist, fail_points) = (persist.clone(), self.handoff.fail_points.clone());
-            async move {
-                let run = tokio::task::spawn_blocking(move || persist.run(&fail_points)).await;
-                run.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))?
-            }
-        };
-        self.control.retry("persist", run).await?;
-        Arc::into_inner(persist).ok_or_else(|| Error::Bug("a persist is still running after it ended".into()))
     }
 
     async fn retire(&self, waiting: &mut Vec<Waiting>) -> Result<()> {

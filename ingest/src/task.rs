@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use segment::inventory::{Change, Served};
+use segment::realtime::RealtimeIndex;
 use segment::schema::Schema;
 use segment::{Interval, SegmentId};
 use tokio::runtime::Handle;
@@ -24,12 +25,13 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::handoff::Handoff;
 use crate::intake::{Intake, Kept};
+use crate::ledger::{Publication, PublishMode};
 use crate::metrics::TaskMetrics;
 use crate::pipeline::{CLOSED_MAX, Pipeline};
 use crate::positions::{PartitionKey, Positions};
 use crate::report::{Condition, Phase, PublishingReport, RowStats};
 use crate::restore::{self, Manifest, fingerprint};
-use crate::sequence::{Closed, Persist, Sequence};
+use crate::sequence::{Closed, Persist, Persister, Sequence, joined};
 use crate::source::kafka::{KafkaSource, Limits, Range, Share, Watch};
 use crate::spec::{InputFormat, MemoryBound, SupervisorSpec};
 use crate::worker::{Ports, Settings, StartTask, StopReason};
@@ -54,6 +56,8 @@ pub(crate) struct Setup {
     pub runtime: Handle,
     /// Called when everything that was in the stream at the start is in.
     pub caught_up: Box<dyn Fn() + Send + Sync>,
+    /// Called when some of it is about to be taken away again.
+    pub fell_behind: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The folder of a task's sequences. Tasks of the same share of the same supervisor have the same.
@@ -115,7 +119,7 @@ struct Task {
     sequence: Sequence,
     /// Where partitions continue that are not assigned yet.
     known: Positions,
-    /// Whether nothing was ever committed or kept: then `useEarliestOffset` decides where partitions start.
+    /// Whether nothing of this share was ever committed: then `useEarliestOffset` decides where partitions start.
     first_ever: bool,
     /// The partitions of the first look: later ones are new, and read from their first record.
     initial: Option<Vec<PartitionKey>>,
@@ -126,13 +130,20 @@ struct Task {
     is_caught_up: bool,
     /// Segments published before a crash that must be served before answers are complete.
     to_be_served: Vec<SegmentId>,
+    persister: Persister,
     persisting: Option<JoinHandle<Result<()>>>,
+    /// Of closed sequences, as far as their rows may not be on disk yet.
+    closed: Vec<Arc<RealtimeIndex>>,
+    /// The last batch was taken from the stream and not appended: positions are ahead of the rows.
+    is_torn: bool,
     queue: Option<mpsc::Sender<Closed>>,
     pipeline: Option<JoinHandle<Result<()>>>,
     last_record_at: i64,
     reported_at: i64,
     /// Partitions whose next records are gone.
     lost: Option<String>,
+    /// The broker refused a position: how often it had been looked at then, and the positions.
+    refused: Option<(u64, Positions)>,
     metrics: TaskMetrics,
     /// What the metrics have counted so far.
     measured: RowStats,
@@ -143,6 +154,7 @@ impl Setup {
     pub fn give_up(&self) {
         let mut changes = self.withdrawals();
         if !changes.is_empty() {
+            (self.fell_behind)();
             changes.push(Change::Incomplete {
                 datasource: self.order.datasource.clone(),
                 owner: self.supervisor.clone(),
@@ -180,7 +192,6 @@ impl Task {
         let ledger = &setup.ports.ledger;
         let positions = || ledger.positions(&setup.supervisor);
         let mut committed = runtime.block_on(control.retry("read committed positions", positions))?;
-        let nothing_committed = committed.is_empty();
         committed.0.retain(|key, _| share.holds(key));
 
         let (queue, closed) = mpsc::channel(CLOSED_MAX);
@@ -206,19 +217,23 @@ impl Task {
             source,
             intake,
             sequence,
+            first_ever: committed.is_empty(),
             known: committed,
-            first_ever: nothing_committed,
             initial: None,
             looks: 0,
             watch: Watch::default(),
             goal: None,
             is_caught_up: false,
             to_be_served: Vec::new(),
+            persister: Persister::new(control.clone(), setup.settings.fail_points.clone(), runtime.clone()),
             persisting: None,
+            closed: Vec::new(),
+            is_torn: false,
             queue: Some(queue),
             last_record_at: now,
             reported_at: 0,
             lost: None,
+            refused: None,
             metrics: TaskMetrics::new(&setup.order.datasource, setup.order.group),
             measured: RowStats::default(),
         };
@@ -263,15 +278,15 @@ impl Task {
         if !changes.is_empty() {
             self.setup.ports.inventory.apply(changes);
         }
-        self.first_ever &= restored.is_empty();
         let rows = restored.iter().flat_map(|(_, _, indexes)| indexes).map(|open| open.index.rows() as u64).sum();
         self.setup.control.update(|report| report.rows.restored = rows);
         for (folder, manifest, indexes) in restored {
             self.known.advance(&manifest.reached);
             tracing::info!(sequence = manifest.sequence, closed = manifest.closed, "sequence restored");
             if manifest.closed {
-                let persist = Persist { folder, manifest, indexes };
-                self.enqueue(Closed { name: persist.manifest.sequence.clone(), persist, before: None })?;
+                let pieces = indexes.iter().map(|open| open.index.pieces()).collect();
+                let persist = Persist { folder, manifest, indexes, pieces };
+                self.enqueue(Closed { name: persist.manifest.sequence.clone(), persist, persisting: None })?;
             } else {
                 let now = self.setup.control.now();
                 let Manifest { sequence, from, reached, opened_at, .. } = manifest;
@@ -303,8 +318,9 @@ impl Task {
             }
             self.check_background()?;
             self.look()?;
-            if self.is_memory_full() && !self.start_persist()? {
+            if self.is_memory_full() && !self.start_persist()? || self.is_too_much_set_aside() {
                 std::thread::sleep(Duration::from_millis(2));
+                self.report(self.setup.control.now(), true);
                 continue;
             }
             self.intake.begin();
@@ -312,7 +328,10 @@ impl Task {
             let read = match self.source.poll(POLL_WAIT, BATCH, |record| intake.take(record)) {
                 Ok(read) => read,
                 // Which partitions those are shows with the next look.
-                Err(Error::Lost(_)) => self.intake.records(),
+                Err(Error::Lost(_)) => {
+                    self.refused = Some((self.source.looks(), self.source.positions()));
+                    self.intake.records()
+                }
                 Err(error) => return Err(error),
             };
             let now = self.setup.control.now();
@@ -340,6 +359,7 @@ impl Task {
                 Err(error) if error.is_retryable() => {
                     let control = &self.setup.control;
                     control.storage_refuses(format!("allocate a segment: {error}"));
+                    self.is_torn = true;
                     self.setup.runtime.block_on(control.pause(pause))?;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
@@ -347,6 +367,9 @@ impl Task {
             }
         }
         let taken = appender.append(batch, rows)?;
+        if std::mem::take(&mut self.is_torn) {
+            self.setup.control.storage_works();
+        }
         self.intake.count(taken)
     }
 
@@ -392,7 +415,7 @@ impl Task {
         let automatic = self.setup.spec.tuning.reset_offset_automatically;
         let mut lost = None;
         let mut assign = Positions::default();
-        let mut from_chosen = false;
+        let mut chosen = Positions::default();
         for (key, range) in &self.watch.ranges {
             let assigned = self.source.position(key);
             let (position, is_known) = match assigned.or(self.known.get(key)) {
@@ -400,8 +423,11 @@ impl Task {
                 None if self.first_ever && initial.contains(key) => (edge(range), false),
                 None => (range.low, false),
             };
-            // The end as seen may be older than what was read since; what was never read cannot be ahead of it.
-            let is_gone = position < range.low || (assigned.is_none() && position > range.high);
+            // The end as seen may be older than what was read since; what was never read, or was refused before this
+            // look began, cannot be ahead of it (a topic that was deleted and made again, say).
+            let is_refused = |(looks, at): &(u64, Positions)| self.looks > looks + 1 && at.get(key) == assigned;
+            let is_read = assigned.is_some() && !self.refused.as_ref().is_some_and(is_refused);
+            let is_gone = position < range.low || (!is_read && position > range.high);
             if is_known && is_gone {
                 let reason = format!(
                     "the next record of partition {key}, {position}, is not among those the brokers have ({} to {}); \
@@ -427,22 +453,56 @@ impl Task {
                 if self.sequence.from.get(key).is_none() {
                     self.sequence.from.0.insert(key.clone(), position);
                 }
-                from_chosen |= !is_known;
+                if !is_known {
+                    chosen.0.insert(key.clone(), position);
+                }
             }
         }
         self.lost = lost;
+        if !chosen.is_empty() {
+            self.commit_starts(chosen)?;
+        }
         if !assign.is_empty() {
             self.source.assign(&assign)?;
             tracing::info!(task = self.setup.order.id, from = %assign, "reading partitions");
-        }
-        if from_chosen {
-            // A start that no one else knows must survive a crash: the end of the log will have moved by then.
-            self.start_persist()?;
         }
         if self.goal.is_none() && self.watch.ranges.len() >= self.watch.partitions.len() {
             self.goal = Some(self.watch.ends());
         }
         Ok(())
+    }
+
+    /// Puts on record where partitions start, before they are read: the edge of the log that was chosen will have moved
+    /// when a next life asks, and what follows on a start must be told from what does not.
+    fn commit_starts(&mut self, starts: Positions) -> Result<()> {
+        let publication = Publication {
+            task: self.setup.order.id.clone(),
+            supervisor: Some(self.setup.supervisor.clone()),
+            datasource: self.setup.order.datasource.clone(),
+            segments: Vec::new(),
+            from: Positions::default(),
+            to: starts,
+            mode: PublishMode::Append,
+        };
+        let ledger = &self.setup.ports.ledger;
+        let publish = || ledger.publish(&publication);
+        self.setup.runtime.block_on(self.setup.control.retry("record where partitions start", publish))?;
+        self.known.advance(&publication.to);
+        Ok(())
+    }
+
+    /// The next offset of each partition, also of those that are not assigned yet.
+    fn positions(&self) -> Positions {
+        let mut positions = self.known.clone();
+        positions.advance(&self.source.positions());
+        positions
+    }
+
+    /// Where the sequence has come to.
+    fn reached(&self) -> Positions {
+        let mut reached = self.sequence.from.clone();
+        reached.advance(&self.positions());
+        reached
     }
 
     fn is_memory_full(&self) -> bool {
@@ -451,9 +511,18 @@ impl Task {
             || appender.bytes_in_memory() >= self.setup.bytes_max()
     }
 
+    /// Whether rows that wait to be written, together with those in memory, take twice what memory may.
+    fn is_too_much_set_aside(&mut self) -> bool {
+        self.closed.retain(|index| index.bytes_sealed() > 0);
+        let appender = &self.sequence.appender;
+        let open = appender.indexes().map(|open| &open.index);
+        let sealed: usize = open.chain(&self.closed).map(|index| index.bytes_sealed()).sum();
+        sealed > 0 && sealed + appender.bytes_in_memory() >= self.setup.bytes_max().saturating_mul(2)
+    }
+
     fn is_persist_due(&self, now: i64) -> bool {
         now - self.sequence.persisted_at >= self.setup.spec.tuning.intermediate_persist_millis
-            && self.sequence.persisted != self.source.positions()
+            && self.sequence.persisted != self.reached()
     }
 
     /// Sets everything in memory aside and writes it in the background. `false` if the last time is not over.
@@ -467,18 +536,7 @@ impl Task {
         let persist = self.seal(false);
         self.sequence.persisted = persist.manifest.reached.clone();
         self.sequence.persisted_at = self.setup.control.now();
-        let (control, fail_points) = (self.setup.control.clone(), self.setup.settings.fail_points.clone());
-        let persist = Arc::new(persist);
-        self.persisting = Some(self.setup.runtime.spawn(async move {
-            let run = || {
-                let (persist, fail_points) = (persist.clone(), fail_points.clone());
-                async move {
-                    let run = tokio::task::spawn_blocking(move || persist.run(&fail_points)).await;
-                    run.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))?
-                }
-            };
-            control.retry("persist", run).await
-        }));
+        self.persisting = Some(self.persister.start(persist, None));
         Ok(true)
     }
 
@@ -488,8 +546,8 @@ impl Task {
         indexes.iter().for_each(|open| {
             open.index.seal();
         });
-        let mut reached = self.sequence.from.clone();
-        reached.advance(&self.source.positions());
+        let reached = self.reached();
+        let pieces = indexes.iter().map(|open| open.index.pieces()).collect();
         let manifest = Manifest {
             sequence: self.sequence.name.clone(),
             generation: self.setup.order.generation,
@@ -500,17 +558,16 @@ impl Task {
             opened_at: self.sequence.opened_at,
             segments: Vec::new(),
         };
-        Persist { folder: self.sequence.folder.clone(), manifest, indexes }
+        Persist { folder: self.sequence.folder.clone(), manifest, indexes, pieces }
     }
 
     fn finish_persist(&mut self) -> Result<()> {
         let Some(persisting) = self.persisting.take() else { return Ok(()) };
-        let ended = self.setup.runtime.block_on(persisting);
-        ended.map_err(|error| Error::Bug(format!("a persist ended early: {error}")))?
+        self.setup.runtime.block_on(joined(persisting))
     }
 
     fn has_progress(&self) -> bool {
-        let positions = self.source.positions();
+        let positions = self.positions();
         self.sequence.from.0.iter().any(|(key, from)| positions.get(key).is_some_and(|position| position != *from))
     }
 
@@ -532,10 +589,11 @@ impl Task {
         if self.has_progress() {
             let persist = self.seal(true);
             let reached = persist.manifest.reached.clone();
-            let before = self.persisting.take();
+            let persisting = self.persister.start(persist.clone(), self.persisting.take());
+            self.closed.extend(persist.indexes.iter().map(|open| open.index.clone()));
             let next = new_sequence(&self.setup, &self.schema, &self.folder, reached, now);
             let closed = std::mem::replace(&mut self.sequence, next);
-            self.enqueue(Closed { name: closed.name, persist, before })?;
+            self.enqueue(Closed { name: closed.name, persist, persisting: Some(persisting) })?;
         } else {
             self.sequence.opened_at = now;
             self.sequence.window = self.setup.spec.io.window(now);
@@ -603,6 +661,7 @@ impl Task {
         if let Some(persisting) = self.persisting.take() {
             let _ = self.setup.runtime.block_on(persisting);
         }
+        self.persister.settle();
     }
 
     /// Waits for the end of the pipeline, which is an error while its queue is open.
@@ -618,7 +677,7 @@ impl Task {
         self.join_background();
         match self.setup.control.stop_reason() {
             Some(StopReason::Shutdown) => {
-                if self.has_progress() {
+                if self.has_progress() && !self.is_torn {
                     self.seal(false).run(&self.setup.settings.fail_points)?;
                 }
                 Ok(())
@@ -640,7 +699,7 @@ impl Task {
             return;
         }
         self.reported_at = now;
-        let positions = self.source.positions();
+        let positions = self.positions();
         let is_idle = self.setup.spec.io.idle_after_millis.is_some_and(|idle| now - self.last_record_at >= idle);
         let reached = |goal: &Positions| {
             goal.0.iter().all(|(key, end)| {
@@ -692,7 +751,8 @@ impl Task {
         metrics.bytes_processed.increment(rows.processed_bytes - before.processed_bytes);
         metrics.lag_records.set(positions.lag(&self.watch.ends()).values().sum::<i64>() as f64);
         let appender = &self.sequence.appender;
-        let sealed: usize = appender.indexes().map(|open| open.index.bytes_sealed()).sum();
+        let indexes = appender.indexes().map(|open| &open.index).chain(&self.closed);
+        let sealed: usize = indexes.map(|index| index.bytes_sealed()).sum();
         metrics.memory_bytes.set((appender.bytes_in_memory() + sealed) as f64);
     }
 

@@ -116,10 +116,17 @@ impl Worker {
         let is_batch = matches!(order.kind.as_str(), "index" | "index_parallel");
         let progress = is_batch.then(Arc::<Progress>::default);
         let running = Running { order: order.clone(), control: control.clone(), progress: progress.clone() };
-        let others = tasks.values().any(|task| !task.control.is_ended() && is_other_share(&task.order, &order));
+        let mut running_tasks = tasks.values().filter(|task| !task.control.is_ended());
+        let others = running_tasks.clone().any(|task| is_other_share(&task.order, &order));
+        let twin = running_tasks.find(|task| is_same_share(&task.order, &order)).map(|task| task.order.id.clone());
         tasks.insert(order.id.clone(), running);
         drop(tasks);
         tracing::info!(task = order.id, kind = order.kind, datasource = order.datasource, "task started");
+        if let Some(twin) = twin {
+            // Both would read the same rows and keep them in the same folder.
+            let reason = format!("task {twin} reads the same partitions still; it has to end first");
+            return control.end(TaskState::Failed, Some(reason));
+        }
         let started = match (order.kind.as_str(), progress) {
             ("index_kafka", _) => self.start_supervised(order, control.clone(), !others),
             (_, Some(progress)) => self.start_batch(order, control.clone(), progress),
@@ -147,12 +154,14 @@ impl Worker {
         self.forget_caught_up(&supervisor, &order);
         let worker = self.clone();
         let (name, datasource, share) = (supervisor.clone(), order.datasource.clone(), order.group);
+        let (behind, failing, failed) = (self.clone(), supervisor.clone(), order.clone());
         let setup = task::Setup {
             ports: self.ports.clone(),
             settings: self.settings.clone(),
             runtime: Handle::current(),
             control: control.clone(),
             caught_up: Box::new(move || worker.catch_up(&name, &datasource, share)),
+            fell_behind: Box::new(move || behind.forget_caught_up(&failing, &failed)),
             supervisor,
             spec,
             order,
@@ -241,7 +250,7 @@ impl Worker {
         Ok(())
     }
 
-    /// A task starts: its share is not caught up.
+    /// A task starts or fails: its share is not caught up.
     fn forget_caught_up(&self, supervisor: &str, order: &StartTask) {
         let mut caught_up = self.caught_up.lock();
         let (groups, shares) = caught_up.entry(supervisor.to_string()).or_default();
@@ -284,6 +293,10 @@ impl Running {
 /// Whether both are of the same supervisor with another number of shares.
 fn is_other_share(a: &StartTask, b: &StartTask) -> bool {
     a.supervisor.is_some() && a.supervisor == b.supervisor && a.groups != b.groups
+}
+
+fn is_same_share(a: &StartTask, b: &StartTask) -> bool {
+    a.supervisor.is_some() && (&a.supervisor, a.group, a.groups) == (&b.supervisor, b.group, b.groups)
 }
 
 fn finish(task: &str, control: &Control, ended: Result<()>) {

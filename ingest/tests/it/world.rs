@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -251,6 +251,8 @@ pub struct FakeLedger {
     cache: PathBuf,
     /// Publications that fail from now on.
     pub refusals: AtomicUsize,
+    /// Whether names are refused.
+    pub no_names: AtomicBool,
     /// Publications whose segments get another version from now on.
     pub renames: AtomicUsize,
 }
@@ -269,7 +271,8 @@ struct State {
 impl FakeLedger {
     fn new(deep: DeepStorage, cache: PathBuf) -> FakeLedger {
         std::fs::create_dir_all(&cache).unwrap();
-        FakeLedger { state: Mutex::default(), deep, cache, refusals: AtomicUsize::new(0), renames: AtomicUsize::new(0) }
+        let (state, refusals, no_names, renames) = Default::default();
+        FakeLedger { state, deep, cache, refusals, no_names, renames }
     }
 
     fn attend(&self, inventory: Arc<Inventory>) {
@@ -310,6 +313,9 @@ impl Ledger for FakeLedger {
     }
 
     async fn allocate(&self, what: &Allocation) -> Result<SegmentId> {
+        if self.no_names.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("the catalog is away"));
+        }
         let mut state = self.state.lock();
         let key = (what.sequence.clone(), what.interval.start, what.index);
         if let Some(id) = state.allocated.get(&key) {
@@ -337,7 +343,7 @@ impl Ledger for FakeLedger {
         if what.from.0.iter().any(moved) {
             return Err(Error::Stale { committed: state.positions.clone() });
         }
-        if is_left(&self.renames) {
+        if !what.segments.is_empty() && is_left(&self.renames) {
             state.version += 1;
             let version = format!("v{}", state.version);
             let renamed = |meta: &SegmentMeta| SegmentId { version: version.clone(), ..meta.id.clone() };

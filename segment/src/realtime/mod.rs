@@ -197,6 +197,12 @@ impl RealtimeIndex {
         self.state.lock().spills.iter().map(|spill| spill.path.clone()).collect()
     }
 
+    /// How many spills there are once all that is sealed now is written: later ones hold rows that came after.
+    pub fn pieces(&self) -> usize {
+        let state = self.state.lock();
+        state.spills.len() + state.sealed.len()
+    }
+
     pub fn rows_in_memory(&self) -> usize {
         self.state.lock().memory.rows()
     }

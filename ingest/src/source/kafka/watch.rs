@@ -78,6 +78,8 @@ struct State {
     watch: Watch,
     /// The newest words of librdkafka about what is wrong.
     last_error: Option<String>,
+    /// Where fetching had come to at the last statistics.
+    fetched: BTreeMap<PartitionKey, i64>,
     stop: bool,
     look_now: bool,
 }
@@ -99,18 +101,22 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, json: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(json) else { return };
+        let mut state = self.0.state.lock();
+        let before = std::mem::take(&mut state.fetched);
         let mut drained = BTreeMap::new();
         for (topic, of_topic) in statistics.topics {
             for (partition, at) in of_topic.partitions {
-                if let Ok(partition) = partition.parse()
-                    && at.fetchq_cnt == 0
-                    && at.next_offset >= 0
-                {
-                    drained.insert(PartitionKey::new(topic.clone(), partition), at.next_offset);
+                let Some(partition) = partition.parse().ok().filter(|_| at.next_offset >= 0) else { continue };
+                let key = PartitionKey::new(topic.clone(), partition);
+                // The two numbers are not of one instant: records before the offset may have come between. Those
+                // before the last time's offset are in the queue by now, or handed over.
+                if at.fetchq_cnt == 0 && before.get(&key) == Some(&at.next_offset) {
+                    drained.insert(key.clone(), at.next_offset);
                 }
+                state.fetched.insert(key, at.next_offset);
             }
         }
-        self.0.state.lock().watch.drained = drained;
+        state.watch.drained = drained;
     }
 }
 
