@@ -23,6 +23,7 @@ use segment::schema::Schema;
 use segment::time::Interval;
 use tokio::runtime::Handle;
 
+use crate::control::{RETRY_FIRST, RETRY_MOST};
 use crate::error::{Error, Result};
 use crate::ledger::{Allocation, Publication, PublishMode};
 use crate::parse::parquet::ParquetParser;
@@ -320,7 +321,8 @@ impl Job {
                 self.progress.check()?;
                 let meta = index.freeze_at_once(&to)?;
                 drop(index);
-                let meta = self.handle.block_on(self.ports.deep.push(&to, meta))?;
+                let push = || Ok(self.handle.block_on(self.ports.deep.push(&to, meta.clone()))?);
+                let meta = self.patiently(push)?;
                 remove_file(&to)?;
                 done.lock().push(meta);
             }
@@ -354,7 +356,9 @@ impl Job {
                 to: Positions::default(),
                 mode: mode.clone(),
             };
-            let ids = self.handle.block_on(self.ports.ledger.publish(&publication))?;
+            // The outcome of a call that failed is unknown until it is repeated: a task that is called failed must not
+            // have published.
+            let ids = self.patiently(|| self.handle.block_on(self.ports.ledger.publish(&publication)))?;
             if ids.iter().eq(segments.iter().map(|s| &s.id)) {
                 self.progress.told.lock().segments_published = segments.len() as u64;
                 return Ok(());
@@ -364,6 +368,25 @@ impl Job {
             }
         }
         Err(Error::Unavailable("other tasks keep replacing the same time chunks; run the task again".into()))
+    }
+}
+
+impl Job {
+    /// Calls again what failed for want of a disk or the catalog, until it works, fails for good, or the task is
+    /// cancelled.
+    fn patiently<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut rest = RETRY_FIRST;
+        loop {
+            match call() {
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(task = self.task, %error, "a task cannot store, and tries again");
+                    self.progress.check()?;
+                    std::thread::sleep(rest);
+                    rest = (rest * 2).min(RETRY_MOST);
+                }
+                done => return done,
+            }
+        }
     }
 }
 

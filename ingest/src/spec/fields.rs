@@ -117,6 +117,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Names the fields as ignored that are given. The caller has checked their values: a spec that Druid would refuse is
+    /// refused.
+    pub(crate) fn ignore(&self, names: &[&str], ignored: &mut Vec<String>) {
+        ignored.extend(names.iter().filter(|name| self.get(name).is_some()).map(|name| self.path_of(name)));
+    }
+
     pub(crate) fn list(&self, name: &str) -> Result<&'a [Value]> {
         match self.get(name) {
             None => Ok(&[]),

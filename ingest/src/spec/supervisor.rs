@@ -42,14 +42,10 @@ pub struct KafkaIo {
     pub format: InputFormat,
     /// As posted, values as text; `bootstrap.servers` is there.
     pub consumer_properties: BTreeMap<String, String>,
-    pub poll_timeout_millis: i64,
     pub task_count: u32,
     pub task_duration_millis: i64,
-    pub start_delay_millis: i64,
-    pub period_millis: i64,
     /// Where reading starts when no position is recorded.
     pub use_earliest_offset: bool,
-    pub completion_timeout_millis: i64,
     pub late_rejection: Option<LateRejection>,
     /// Rows later than the task's planned end plus this are thrown away.
     pub early_rejection_millis: Option<i64>,
@@ -217,6 +213,13 @@ impl KafkaIo {
                 millis => Ok(millis),
             }
         };
+        // The stream is polled when there is room, supervisors are looked at when something changes, and publishing is
+        // tried again for as long as it takes.
+        f.at_least("pollTimeout", 0, 100)?;
+        f.period("startDelay")?;
+        positive("period", 30_000)?;
+        positive("completionTimeout", 1_800_000)?;
+        f.ignore(&["pollTimeout", "startDelay", "period", "completionTimeout"], ignored);
         Ok(KafkaIo {
             stream: stream(&f)?,
             format,
@@ -224,13 +227,9 @@ impl KafkaIo {
                 f.required("consumerProperties")?,
                 &f.path_of("consumerProperties"),
             )?,
-            poll_timeout_millis: f.at_least("pollTimeout", 0, 100)?,
             task_count: task_count as u32,
             task_duration_millis: positive("taskDuration", 3_600_000)?,
-            start_delay_millis: f.period("startDelay")?.unwrap_or(5_000),
-            period_millis: positive("period", 30_000)?,
             use_earliest_offset: f.flag("useEarliestOffset", false)?,
-            completion_timeout_millis: positive("completionTimeout", 1_800_000)?,
             late_rejection,
             early_rejection_millis: f.period("earlyMessageRejectionPeriod")?,
             idle_after_millis,

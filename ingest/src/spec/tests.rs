@@ -98,8 +98,17 @@ fn fields_without_a_meaning_are_named() {
     let spec = with(kafka(), "/spec/ioConfig/replicas", json!(2));
     let spec = with(spec, "/spec/tuningConfig/indexSpec", json!({}));
     let spec = with(spec, "/spec/dataSchema/projections", json!([]));
+    let spec = with(spec, "/spec/ioConfig/completionTimeout", json!("PT30M"));
+    let spec = with(spec, "/spec/tuningConfig/handoffConditionTimeout", json!(0));
     let spec = SupervisorSpec::from_json(&spec).unwrap();
-    assert_eq!(spec.ignored, ["spec.dataSchema.projections", "spec.ioConfig.replicas", "spec.tuningConfig.indexSpec"]);
+    let named = [
+        "spec.dataSchema.projections",
+        "spec.ioConfig.replicas",
+        "spec.ioConfig.completionTimeout",
+        "spec.tuningConfig.indexSpec",
+        "spec.tuningConfig.handoffConditionTimeout",
+    ];
+    assert_eq!(spec.ignored, named);
 }
 
 #[test]

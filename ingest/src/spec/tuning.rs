@@ -30,9 +30,6 @@ pub struct Tuning {
     pub log_parse_exceptions: bool,
     /// Start again from the earliest or latest offset when the recorded one is gone from the broker.
     pub reset_offset_automatically: bool,
-    /// 0 waits for ever.
-    pub handoff_timeout_millis: i64,
-    pub offset_fetch_millis: i64,
 }
 
 const SHARED: [&str; 8] = [
@@ -111,9 +108,11 @@ impl Tuning {
         if let Some(millis) = f.period("intermediateHandoffPeriod")? {
             tuning.intermediate_handoff_millis = millis.max(1);
         }
-        tuning.handoff_timeout_millis = f.at_least("handoffConditionTimeout", 0, 900_000)?;
+        // Rows are served by the task for as long as nobody else does, and lag is as new as the stream's last answer.
+        f.at_least("handoffConditionTimeout", 0, 900_000)?;
+        f.period("offsetFetchPeriod")?;
+        f.ignore(&["handoffConditionTimeout", "offsetFetchPeriod"], ignored);
         tuning.reset_offset_automatically = f.flag("resetOffsetAutomatically", false)?;
-        tuning.offset_fetch_millis = f.period("offsetFetchPeriod")?.unwrap_or(30_000).max(5_000);
         Ok(tuning)
     }
 
@@ -125,6 +124,8 @@ impl Tuning {
         let unused: Vec<&str> = SHARED_UNUSED.into_iter().chain(BATCH_UNUSED).collect();
         let f = Fields::open(json.unwrap_or(&empty), path, &meant, &unused, ignored)?;
         expect_type(&f, &["index_parallel", "index"])?;
+        f.at_least("awaitSegmentAvailabilityTimeoutMillis", i64::MIN, 0)?;
+        f.ignore(&["awaitSegmentAvailabilityTimeoutMillis"], ignored);
         Tuning::shared(&f, 1_000_000)
     }
 
@@ -150,12 +151,6 @@ impl Tuning {
             max_saved_parse_exceptions: f.at_least("maxSavedParseExceptions", 0, 0)?.min(10_000) as usize,
             log_parse_exceptions: f.flag("logParseExceptions", false)?,
             reset_offset_automatically: false,
-            handoff_timeout_millis: f
-                .get("awaitSegmentAvailabilityTimeoutMillis")
-                .and_then(Value::as_i64)
-                .unwrap_or(0)
-                .max(0),
-            offset_fetch_millis: 30_000,
         })
     }
 }
