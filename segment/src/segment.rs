@@ -228,6 +228,11 @@ impl Segment {
         &self.provenance
     }
 
+    /// Whether a column was asked for whose bytes are not those that were written. It stays so; a whole copy must be opened.
+    pub fn is_broken(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.column.get(), Some(Err(_))))
+    }
+
     fn open<'a>(&self, slot: &'a Slot) -> Result<&'a Column> {
         let open = || slot.open.as_ref().map_or_else(|| Err("column without bytes".into()), |open| open());
         let column = slot.column.get_or_init(open);

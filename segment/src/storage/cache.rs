@@ -4,7 +4,7 @@
 //! is opened at once, without reading it: start-up costs a map and a footer for each segment. Columns are checked when
 //! they are first touched; whoever finds one broken calls [`SegmentCache::repair`].
 //!
-//! Where deep storage is a folder on the same disk, a copy is a hard link: nothing is stored twice.
+//! A copy is a file of its own also where deep storage is a folder on the same disk: damage to one leaves the other whole.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -116,9 +116,7 @@ impl SegmentCache {
         })
         .await?;
 
-        if !self.link(meta, &unfinished).await? {
-            self.deep.pull(meta, &unfinished).await?;
-        }
+        self.deep.pull(meta, &unfinished).await?;
         let (id, folder) = (meta.id.clone(), self.folder.clone());
         let segment = blocking(move || {
             std::fs::rename(&unfinished, &path)
@@ -129,49 +127,6 @@ impl SegmentCache {
         .await?;
         Ok(Arc::new(segment))
     }
-
-    /// Whether a checked hard link was made: not if deep storage is elsewhere.
-    async fn link(&self, meta: &SegmentMeta, to: &Path) -> Result<bool> {
-        let Some(from) = self.deep.local_path(meta) else { return Ok(false) };
-        let to = to.to_path_buf();
-        let meta = meta.clone();
-        blocking(move || {
-            // A rest of an earlier life of this process may have the name.
-            remove(&to)?;
-            if std::fs::hard_link(&from, &to).is_err() {
-                return Ok(false);
-            }
-            let checked = check(&to, &meta);
-            if checked.is_err() {
-                remove(&to)?;
-            }
-            checked.map(|()| true)
-        })
-        .await
-    }
-}
-
-fn check(path: &Path, meta: &SegmentMeta) -> Result<()> {
-    let mut from = std::fs::File::open(path).map_err(|source| Error::io(format!("read {}", path.display()), source))?;
-    let mut hash = xxhash_rust::xxh3::Xxh3::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut seen = 0u64;
-    loop {
-        let read = std::io::Read::read(&mut from, &mut buffer)
-            .map_err(|source| Error::io(format!("read {}", path.display()), source))?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        seen += read as u64;
-    }
-    if seen != meta.size_bytes || hash.digest() != meta.checksum {
-        return Err(Error::corrupt(format!(
-            "segment {} in deep storage ({}) is not the file that was pushed",
-            meta.id, meta.path
-        )));
-    }
-    Ok(())
 }
 
 fn set_aside(path: &Path) -> Result<()> {
