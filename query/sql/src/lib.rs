@@ -22,6 +22,7 @@ mod parse;
 mod place;
 mod plan;
 mod planner;
+mod remainder;
 mod respond;
 mod rewrite;
 mod run;
@@ -50,6 +51,7 @@ pub use run::Batches;
 use leaves::Table;
 use plan::Plan;
 use planner::{Planner, Planners, Tables};
+use remainder::Workers;
 use run::Run;
 
 #[derive(Debug, Clone)]
@@ -116,6 +118,7 @@ pub struct Sql {
     plans: Mutex<HashMap<String, Kept>>,
     clock: AtomicU64,
     running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
+    workers: Workers,
 }
 
 struct Kept {
@@ -139,6 +142,7 @@ struct Prepared {
 impl Sql {
     pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Sql> {
         let planners = Planners::new(settings.push_down);
+        let workers = Workers::new(broker.settings().threads).expect("threads can be started");
         Arc::new(Sql {
             broker,
             settings,
@@ -146,6 +150,7 @@ impl Sql {
             plans: Mutex::default(),
             clock: AtomicU64::new(0),
             running: Arc::default(),
+            workers,
         })
     }
 
@@ -192,8 +197,7 @@ impl Sql {
                 let planner = self.planners.of(&prepared.zone);
                 let rows = run.tree(&planner, plan).await?;
                 let uncovered = run.uncovered();
-                let batches = rows.map(|item| item.map_err(run::failed)).boxed();
-                (held(bounded(batches, run), registered), uncovered)
+                (held(bounded(self.workers.read(rows), run), registered), uncovered)
             }
         };
         Ok(answer(prepared.columns.clone(), ResponseContext { uncovered, overflowed: false }, batches))

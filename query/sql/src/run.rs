@@ -33,6 +33,7 @@ use crate::convert;
 use crate::error::{Error, Result};
 use crate::leaves::{EmptyValue, Leaf, Node, leaf_of};
 use crate::planner::Planner;
+use crate::remainder;
 
 /// One statement at work.
 pub struct Run {
@@ -135,7 +136,7 @@ impl Run {
             Default::default(),
             Arc::new(runtime),
         );
-        execute_stream(physical, Arc::new(context)).map_err(failed)
+        execute_stream(remainder::watched(physical, self)?, Arc::new(context)).map_err(failed)
     }
 
     /// Asks all leaves. One that streams works only when it is read, so none waits for another's threads.

@@ -75,6 +75,16 @@ fn deep_and_long_statements_end_in_errors_or_answers() {
     f.check(&many, json!([[6]]));
 }
 
+/// Few batches in, more rows out than could ever be counted.
+#[test]
+fn a_join_without_end_ends_at_its_deadline() {
+    let f = Fixture::new();
+    let tables = ["lineitem a", "lineitem b", "lineitem c", "lineitem d", "lineitem e", "lineitem f", "lineitem g"];
+    let text = format!("SELECT COUNT(*) FROM {}", tables.join(", "));
+    let error = f.body(&f.native, &with_context(&text, json!({"timeout": 200})), &Format::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout, "{error}");
+}
+
 #[test]
 fn a_statement_out_of_time_says_so() {
     let f = Fixture::new();
