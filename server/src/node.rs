@@ -6,13 +6,14 @@
 //! 4. The loop: the coordinator's cycle, a heartbeat, its orders carried out, whenever something changed.
 //! 5. At the stop: requests end, tasks keep what they hold on disk, the catalog closes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::serve::ListenerExt;
-use coordinator::{Command, Coordinator, Report, Served};
+use coordinator::{Command, Coordinator, Report, Served, TaskFilter, TaskState};
 use ingest::Worker;
 use ingest::fail::FailPoints;
 use query::Broker;
@@ -75,7 +76,7 @@ impl Node {
         let coordinator = Arc::new(coordinator);
 
         let inventory = Arc::new(Inventory::new());
-        inventory.apply(incomplete_until_caught_up(&coordinator));
+        inventory.apply(incomplete_until_caught_up(&coordinator).await?);
 
         let clock: ingest::Clock = Arc::new(now);
         let ports = ingest::Ports {
@@ -151,14 +152,18 @@ impl Node {
     }
 }
 
-/// Marks what active supervisors feed: after a restart their rows are not all here yet.
-fn incomplete_until_caught_up(coordinator: &Coordinator) -> Vec<Change> {
-    let mark = |supervisor: coordinator::Supervisor| Change::Incomplete {
-        datasource: supervisor.spec.datasource,
-        owner: supervisor.spec.id,
-        intervals: vec![Interval::ETERNITY],
-    };
-    coordinator.supervisors().into_iter().filter(|s| !s.spec.suspended).map(mark).collect()
+/// Marks what supervisors feed that are active, or whose last tasks did not end: after a restart their rows are not all
+/// here yet.
+async fn incomplete_until_caught_up(coordinator: &Coordinator) -> coordinator::Result<Vec<Change>> {
+    let mut fed: BTreeSet<(String, String)> = BTreeSet::new();
+    let active = coordinator.supervisors().into_iter().filter(|supervisor| !supervisor.spec.suspended);
+    fed.extend(active.map(|supervisor| (supervisor.spec.datasource, supervisor.spec.id)));
+    let running = TaskFilter { states: vec![TaskState::Running], ..TaskFilter::default() };
+    for task in coordinator.tasks(running).await? {
+        fed.extend(task.record.supervisor.map(|supervisor| (task.record.datasource, supervisor)));
+    }
+    let mark = |(datasource, owner)| Change::Incomplete { datasource, owner, intervals: vec![Interval::ETERNITY] };
+    Ok(fed.into_iter().map(mark).collect())
 }
 
 async fn serve(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {

@@ -1,7 +1,8 @@
 //! Serves published segments: carries out the coordinator's orders to load and drop, and mends what is found broken.
 //!
-//! All loads of one reply and then its drops become one change of the inventory. A segment that cannot be loaded leaves
-//! its interval marked incomplete, so that no answer lacks rows without saying so.
+//! All loads of one reply and then its drops become one change of the inventory, or none of them if a load fails: names
+//! of the same rows come and go together. Until the next reply has the others again, what is not served in any form
+//! leaves its interval marked incomplete, so that no answer lacks rows without saying so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,32 +43,33 @@ impl Historical {
         std::mem::take(&mut self.state.lock().broken)
     }
 
-    /// Carries out the orders of one reply; whether anything changed.
+    /// Carries out the orders of one reply. Whether there is something to report at once: what changed, or what failed.
     pub async fn carry_out(&self, loads: Vec<SegmentMeta>, drops: Vec<SegmentId>) -> bool {
         let _turn = self.turn.lock().await;
-        let (mut changes, mut failed) = (Vec::new(), false);
-        for meta in loads {
-            match self.cache.load(&meta).await {
-                Ok(segment) => {
-                    tracing::info!(segment = %meta.id, rows = meta.rows, "segment loaded");
-                    let mut state = self.state.lock();
-                    state.missing.remove(&meta.id);
-                    state.metas.insert(meta.id.clone(), meta.clone());
-                    changes.push(Change::Load { meta, segment });
-                }
+        if loads.is_empty() && drops.is_empty() {
+            return false;
+        }
+        let (mut opened, mut broken) = (Vec::with_capacity(loads.len()), Vec::new());
+        for meta in &loads {
+            match self.cache.load(meta).await {
+                Ok(segment) => opened.push(segment),
                 Err(error) => {
                     tracing::error!(segment = %meta.id, %error, "segment cannot be loaded");
-                    failed = true;
-                    let mut state = self.state.lock();
-                    state.missing.insert(meta.id.clone());
-                    state.broken.push((meta.id, error.to_string()));
+                    broken.push((meta.id.clone(), error.to_string()));
                 }
             }
         }
-        if !failed {
+        let mut changes = Vec::new();
+        if broken.is_empty() {
+            let mut state = self.state.lock();
+            for (meta, segment) in loads.into_iter().zip(opened) {
+                tracing::info!(segment = %meta.id, rows = meta.rows, "segment loaded");
+                state.missing.remove(&meta.id);
+                state.metas.insert(meta.id.clone(), meta.clone());
+                changes.push(Change::Load { meta, segment });
+            }
             for id in drops {
                 tracing::info!(segment = %id, "segment dropped");
-                let mut state = self.state.lock();
                 state.missing.remove(&id);
                 if let Some(meta) = state.metas.remove(&id)
                     && let Err(error) = self.cache.drop_local(&meta)
@@ -76,13 +78,16 @@ impl Historical {
                 }
                 changes.push(Change::Retire(id));
             }
+        } else {
+            let mut state = self.state.lock();
+            state.missing.extend(loads.into_iter().map(|meta| meta.id));
+            state.broken.extend(broken);
         }
-        let changed = !changes.is_empty();
         changes.extend(self.incomplete());
         if !changes.is_empty() {
             self.inventory.apply(changes);
         }
-        changed
+        true
     }
 
     /// For each datasource concerned now or before, the intervals that lack a segment.
@@ -93,7 +98,9 @@ impl Historical {
                 by_datasource.insert(datasource, Vec::new());
             }
         }
-        for id in &self.state.lock().missing {
+        // Rows that a task still serves are not missing.
+        let is_at_a_task = |id: &SegmentId| self.inventory.serves(id) && !self.inventory.serves_published(id);
+        for id in self.state.lock().missing.iter().filter(|id| !is_at_a_task(id)) {
             by_datasource.entry(id.datasource.clone()).or_default().push(id.interval);
         }
         let change = |(datasource, intervals)| Change::Incomplete { datasource, owner: OWNER.into(), intervals };
@@ -125,5 +132,67 @@ impl Historical {
             }
         }
         all_whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segment::Granularity;
+    use segment::realtime::RealtimeIndex;
+    use segment::row::RowBatch;
+    use segment::schema::{Discovery, Schema};
+    use segment::storage::deep::DeepStorage;
+
+    use super::*;
+
+    fn id(partition: u32) -> SegmentId {
+        let interval = Interval { start: 0, end: 1000 };
+        SegmentId { datasource: "d".into(), interval, version: "v".into(), partition }
+    }
+
+    #[tokio::test]
+    async fn a_load_that_fails_keeps_the_others_back_and_what_is_missing_is_named() {
+        let disk = tempfile::tempdir().unwrap();
+        let deep = DeepStorage::local(&disk.path().join("deep")).unwrap();
+        let schema = Schema {
+            dimensions: Vec::new(),
+            discovery: Discovery::None,
+            exclusions: Vec::new(),
+            metrics: Vec::new(),
+            rollup: false,
+            query_granularity: Granularity::None,
+        };
+        let mut metas = Vec::new();
+        for partition in 0..2 {
+            let folder = disk.path().join(partition.to_string());
+            std::fs::create_dir_all(&folder).unwrap();
+            let index = RealtimeIndex::new(id(partition), schema.clone(), folder.clone(), Vec::new()).unwrap();
+            let mut batch = RowBatch::new();
+            batch.finish_row(5);
+            index.append(&batch, &[0]).unwrap();
+            let meta = index.freeze(&folder.join("final.seg")).unwrap();
+            metas.push(deep.push(&folder.join("final.seg"), meta).await.unwrap());
+        }
+        let inventory = Arc::new(Inventory::new());
+        let cache = SegmentCache::new(disk.path().join("cache"), deep.clone());
+        let historical = Historical::new(inventory.clone(), cache);
+        let file = deep.local_path(&metas[1]).unwrap();
+        let away = file.with_extension("away");
+        std::fs::rename(&file, &away).unwrap();
+
+        assert!(historical.carry_out(metas.clone(), vec![]).await, "the failure is told at once");
+        assert!(inventory.published_ids().is_empty());
+        let missing =
+            |inventory: &Inventory| inventory.incomplete().into_iter().map(|(_, _, i)| i.len()).sum::<usize>();
+        assert_eq!(missing(&inventory), 2);
+        assert_eq!(historical.take_broken()[0].0, id(1));
+
+        assert!(historical.carry_out(metas[..1].to_vec(), vec![]).await);
+        assert_eq!((inventory.published_ids(), missing(&inventory)), (vec![id(0)], 1));
+
+        std::fs::rename(&away, &file).unwrap();
+        assert!(historical.carry_out(metas[1..].to_vec(), vec![]).await);
+        assert_eq!((inventory.published_ids().len(), missing(&inventory)), (2, 0));
+        assert!(!historical.carry_out(vec![], vec![]).await);
     }
 }
