@@ -151,6 +151,7 @@ fn cell_of(batch: &mut RowBatch, value: &Value) -> Cell {
         Value::Long(n) => Cell::Long(*n),
         Value::Double(n) => Cell::Double(*n),
         Value::Text(text) => batch.text(text),
+        Value::Json(text) => batch.json(text),
         Value::List(list) => {
             let cells: Vec<Cell> = list.iter().map(|v| cell_of(batch, v)).collect();
             batch.list(&cells)

@@ -76,6 +76,7 @@ fn schema() -> Schema {
         value_type,
         multi_value: MultiValue::SortedArray,
         indexed: true,
+        auto: false,
     };
     let columns = [
         ("l_returnflag", ValueType::String),

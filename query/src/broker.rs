@@ -13,7 +13,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
 use segment::Interval;
 use segment::inventory::{Inventory, Served};
+use segment::lookup::Lookups;
 use segment::schema::ValueType;
+use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
 use crate::admission::{self, Principal};
@@ -31,6 +33,7 @@ pub struct Broker {
     settings: Settings,
     running: Arc<Mutex<Running>>,
     columns: Mutex<HashMap<String, (u64, TableColumns)>>,
+    lookups: Arc<Lookups>,
 }
 
 /// Name, type and whether multi-value.
@@ -56,11 +59,22 @@ impl Broker {
             settings,
             running: Arc::default(),
             columns: Mutex::default(),
+            lookups: Arc::default(),
         })
     }
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The lookups that queries read; whoever keeps them puts them here.
+    pub fn lookups(&self) -> &Arc<Lookups> {
+        &self.lookups
+    }
+
+    /// A query in Druid's JSON, with the lookups that there are now.
+    pub fn parse(&self, json: &Json) -> Result<Query> {
+        self.lookups.scope(|| Query::from_json(json))
     }
 
     pub fn pool(&self) -> &Arc<Pool> {

@@ -188,7 +188,7 @@ pub fn cast(block: Block, to: &ValueType) -> Block {
     match (&block, to) {
         (Block::Long { .. }, ValueType::Long) | (Block::Double { .. }, ValueType::Double) => return block,
         (Block::Text { .. }, ValueType::String) => return block,
-        (Block::Any { .. }, ValueType::String | ValueType::Complex(_)) => return block,
+        (Block::Any { .. }, ValueType::String) => return block,
         _ => {}
     }
     let len = block.len();
@@ -222,7 +222,10 @@ pub fn cast(block: Block, to: &ValueType) -> Block {
             Block::Double { values, nulls: some_null(nulls) }
         }
         ValueType::String => Block::Text { values: (0..len).map(|row| as_text(&block.value(row))).collect() },
-        ValueType::Complex(_) => block,
+        document if document.is_document() => {
+            Block::Any { values: (0..len).map(|row| segment::expr::convert::cast(&block.value(row), to)).collect() }
+        }
+        _ => block,
     }
 }
 
@@ -258,6 +261,7 @@ pub fn as_text(value: &Value) -> Option<Arc<str>> {
     match value {
         Value::Null | Value::Bytes(_) => None,
         Value::Text(text) => Some(text.clone()),
+        Value::Json(_) => segment::expr::convert::to_text(value),
         Value::Long(long) => Some(Arc::from(long.to_string())),
         Value::Double(double) => Some(Arc::from(crate::language::response::double_text(*double))),
         Value::List(items) => match items.as_slice() {

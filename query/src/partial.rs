@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use segment::Segment;
 use segment::aggregate::accumulator::Accumulator;
-use segment::block::Block;
+use segment::block::{Block, Value};
 use segment::column::{Column, DictColumn};
 use segment::schema::ValueType;
 
@@ -192,7 +192,11 @@ impl Decoder<'_> {
                     nulls: nulls.contains(&true).then_some(nulls),
                 }
             }
-            ValueType::String | ValueType::Complex(_) => {
+            document if document.is_document() => {
+                let value = |text: Cow<str>| segment::column::document::read(&text, document);
+                Block::Any { values: ids.map(|id| self.text(id).map_or(Value::Null, value)).collect() }
+            }
+            _ => {
                 Block::Text { values: ids.map(|id| self.text(id).map(Arc::from)).collect() }
             }
         }

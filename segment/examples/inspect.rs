@@ -139,6 +139,7 @@ fn build(table: &Path, to: &Path) -> Outcome<()> {
         value_type: ValueType::String,
         multi_value: MultiValue::Array,
         indexed: true,
+        auto: false,
     });
     let number = |t: &str| if t == "long" { ValueType::Long } else { ValueType::Double };
     let numbers = fields.iter().filter(|(_, t)| t == "long" || t == "double").map(|(name, t)| Aggregate {

@@ -27,6 +27,8 @@ pub enum Value {
     Text(Arc<str>),
     /// A multi-value string or an array.
     List(Vec<Value>),
+    /// A JSON document: its text, without spaces.
+    Json(Arc<str>),
     /// An opaque serialized value.
     Bytes(Arc<[u8]>),
 }

@@ -22,10 +22,12 @@ pub mod expr;
 pub mod filter;
 
 pub mod file;
+pub mod lookup;
 pub mod merge;
 pub mod realtime;
 
 pub mod inventory;
+pub mod lookup;
 pub mod storage;
 pub mod timeline;
 

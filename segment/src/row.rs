@@ -22,6 +22,11 @@ pub enum Cell {
         start: u32,
         len: u32,
     },
+    /// An object, or a list with lists or objects in it: the text of its JSON, without spaces.
+    Json {
+        start: u32,
+        len: u32,
+    },
 }
 
 /// A batch of rows. Every vector in `fields` is as long as `times` (call [`RowBatch::finish_row`] after each row).
@@ -116,6 +121,13 @@ impl RowBatch {
         Cell::Text { start, len: text.len() as u32 }
     }
 
+    /// Copies the text of a JSON document into the arena.
+    pub fn json(&mut self, text: &str) -> Cell {
+        let start = self.arena.len() as u32;
+        self.arena.push_str(text);
+        Cell::Json { start, len: text.len() as u32 }
+    }
+
     /// Writes text straight into the arena: `write` appends to it and changes nothing before.
     pub fn text_with(&mut self, write: impl FnOnce(&mut String)) -> Cell {
         let start = self.arena.len();
@@ -164,9 +176,9 @@ impl RowBatch {
         self.cells.iter_mut().for_each(|c| c.truncate(mark.rows));
     }
 
-    /// The text of a cell made by this batch. Panics on a cell of another kind.
+    /// The text of a text or JSON cell made by this batch. Panics on a cell of another kind.
     pub fn text_of(&self, cell: Cell) -> &str {
-        let Cell::Text { start, len } = cell else { panic!("not a text cell") };
+        let (Cell::Text { start, len } | Cell::Json { start, len }) = cell else { panic!("not a text cell") };
         &self.arena[start as usize..(start + len) as usize]
     }
 
@@ -182,6 +194,7 @@ impl RowBatch {
             Cell::Long(v) => Value::Long(v),
             Cell::Double(v) => Value::Double(v),
             Cell::Text { .. } => Value::text(self.text_of(cell)),
+            Cell::Json { .. } => Value::Json(self.text_of(cell).into()),
             Cell::List { .. } => Value::List(self.list_of(cell).iter().map(|c| self.value(*c)).collect()),
         }
     }

@@ -14,18 +14,41 @@ pub enum ValueType {
     Long,
     Float,
     Double,
-    /// An opaque value with the name of its Druid complex type (`HLLSketch`, …).
+    /// Lists of values of one type, which is none of arrays or complex values.
+    Array(Box<ValueType>),
+    /// `json`: a document. Else an opaque value with the name of its Druid complex type (`HLLSketch`, …).
     Complex(String),
 }
 
+/// The complex type of JSON documents.
+pub const JSON: &str = "json";
+
 impl ValueType {
-    /// Druid's name: `STRING`, `LONG`, `FLOAT`, `DOUBLE`, `COMPLEX<name>`.
+    pub fn array(of: ValueType) -> ValueType {
+        ValueType::Array(Box::new(of))
+    }
+
+    pub fn json() -> ValueType {
+        ValueType::Complex(JSON.to_string())
+    }
+
+    pub fn is_json(&self) -> bool {
+        matches!(self, ValueType::Complex(name) if name == JSON)
+    }
+
+    /// Whether its columns keep documents: arrays and JSON.
+    pub fn is_document(&self) -> bool {
+        matches!(self, ValueType::Array(_)) || self.is_json()
+    }
+
+    /// Druid's name: `STRING`, `LONG`, `FLOAT`, `DOUBLE`, `ARRAY<…>`, `COMPLEX<name>`.
     pub fn druid_name(&self) -> String {
         match self {
             ValueType::String => "STRING".into(),
             ValueType::Long => "LONG".into(),
             ValueType::Float => "FLOAT".into(),
             ValueType::Double => "DOUBLE".into(),
+            ValueType::Array(of) => format!("ARRAY<{}>", of.druid_name()),
             ValueType::Complex(name) => format!("COMPLEX<{name}>"),
         }
     }
@@ -37,6 +60,12 @@ impl ValueType {
             "LONG" => Some(ValueType::Long),
             "FLOAT" => Some(ValueType::Float),
             "DOUBLE" => Some(ValueType::Double),
+            upper if upper.starts_with("ARRAY<") && upper.ends_with('>') => {
+                match ValueType::from_druid_name(&name[6..name.len() - 1])? {
+                    ValueType::Array(_) | ValueType::Complex(_) => None,
+                    of => Some(ValueType::array(of)),
+                }
+            }
             upper if upper.starts_with("COMPLEX<") && upper.ends_with('>') => {
                 Some(ValueType::Complex(name[8..name.len() - 1].to_string()))
             }
@@ -61,11 +90,14 @@ pub enum MultiValue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DimensionSchema {
     pub name: String,
-    /// `String`, `Long`, `Float` or `Double`.
+    /// `String`, `Long`, `Float`, `Double`, an array of these, or JSON.
     pub value_type: ValueType,
     pub multi_value: MultiValue,
     /// Whether string values get bitmaps in the file.
     pub indexed: bool,
+    /// Its type follows its values, as that of a discovered dimension does; `value_type` is what it has without any.
+    #[serde(default)]
+    pub auto: bool,
 }
 
 /// What becomes of a field that no dimension names.

@@ -114,6 +114,8 @@ impl Node {
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
         let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::new(folder("segments"), deep)));
+        let lookups = crate::http::manage::lookups::Store::open(folder("lookups.json"), broker.lookups().clone())
+            .context("lookups.json of the data directory")?;
         let app = Arc::new(App {
             config,
             address,
@@ -123,6 +125,7 @@ impl Node {
             coordinator,
             worker,
             historical,
+            lookups,
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),
             started,

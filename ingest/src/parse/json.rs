@@ -288,14 +288,14 @@ impl JsonParser {
             Some(b'{') => {
                 let start = scanner.at;
                 scanner.skip(0)?;
-                Ok(if named { compact_text(&scanner.text[start..scanner.at], batch) } else { Cell::Null })
+                Ok(if named { compact_json(&scanner.text[start..scanner.at], batch) } else { Cell::Null })
             }
             Some(b'[') => {
                 let start = scanner.at;
                 if !self.list(scanner, batch)? {
                     scanner.at = start;
                     scanner.skip(0)?;
-                    return Ok(if named { compact_text(&scanner.text[start..scanner.at], batch) } else { Cell::Null });
+                    return Ok(if named { compact_json(&scanner.text[start..scanner.at], batch) } else { Cell::Null });
                 }
                 Ok(batch.list(&self.list))
             }
@@ -415,9 +415,9 @@ fn tree(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|e| format!("cannot be flattened: {e}"))
 }
 
-/// JSON without the space between its parts, in the arena.
-fn compact_text(json: &str, batch: &mut RowBatch) -> Cell {
-    batch.text_with(|arena| {
+/// A document without the space between its parts, in the arena.
+fn compact_json(json: &str, batch: &mut RowBatch) -> Cell {
+    let written = batch.text_with(|arena| {
         let (mut quoted, mut escaped) = (false, false);
         arena.extend(json.chars().filter(|c| {
             let keep = quoted || !matches!(c, ' ' | '\t' | '\n' | '\r');
@@ -427,7 +427,11 @@ fn compact_text(json: &str, batch: &mut RowBatch) -> Cell {
             escaped = quoted && *c == '\\' && !escaped;
             keep
         }));
-    })
+    });
+    match written {
+        Cell::Text { start, len } => Cell::Json { start, len },
+        other => other,
+    }
 }
 
 /// What was wanted where something else stands.
@@ -741,6 +745,7 @@ mod tests {
             Cell::Long(n) => json!(n),
             Cell::Double(n) => json!(n),
             Cell::Text { .. } => json!(batch.text_of(cell)),
+            Cell::Json { .. } => json!(batch.text_of(cell)),
             Cell::List { .. } => batch.list_of(cell).iter().map(|c| json_of(batch, *c)).collect(),
         }
     }

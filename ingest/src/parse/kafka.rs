@@ -186,7 +186,6 @@ impl KeyParser {
         let mut all = schema.clone();
         all.timestamp = TimestampSpec { column: TIME.into(), format: TimestampFormat::Auto, missing: Some(0) };
         all.dimensions.clear();
-        all.auto_dimensions.clear();
         all.metrics.clear();
         all.exclusions.clear();
         all.transform = Default::default();
@@ -215,7 +214,7 @@ impl KeyParser {
                 Cell::Long(n) => out.push_str(&n.to_string()),
                 Cell::Double(n) => out.push_str(&n.to_string()),
                 Cell::Text { .. } => out.push_str(self.batch.text_of(cell)),
-                Cell::List { .. } => continue,
+                Cell::List { .. } | Cell::Json { .. } => continue,
             }
             return Ok(true);
         }

@@ -149,7 +149,7 @@ impl ParquetParser {
             Cell::Long(n) => time.read(Raw::Long(n)),
             Cell::Double(n) => time.read(Raw::Double(n)),
             Cell::Text { .. } => time.read(Raw::Text(batch.text_of(cell))),
-            Cell::Bool(_) | Cell::List { .. } => time.read(Raw::Other),
+            Cell::Bool(_) | Cell::List { .. } | Cell::Json { .. } => time.read(Raw::Other),
         };
         Ok(cells.into_iter().map(read).collect())
     }

@@ -15,6 +15,7 @@ pub(crate) struct Plan {
     named: HashSet<String>,
     excluded: HashSet<String>,
     others: bool,
+    nested: bool,
 }
 
 /// What a name of the record is read for.
@@ -22,8 +23,7 @@ pub(crate) struct Plan {
 pub(crate) struct Purpose {
     pub(crate) time: bool,
     pub(crate) field: bool,
-    /// The schema names it: nested values are kept as the text of their JSON. Otherwise it is discovered, and they are
-    /// left out.
+    /// Nested values are kept: the schema names the field, or discovery makes documents of them.
     pub(crate) named: bool,
 }
 
@@ -35,12 +35,13 @@ impl Purpose {
 
 impl Plan {
     pub(crate) fn new(schema: &DataSchema) -> Plan {
-        let Wanted { names, others, excluded } = schema.wanted();
+        let Wanted { names, others, nested, excluded } = schema.wanted();
         Plan {
             time: schema.timestamp.clone(),
             named: names.into_iter().collect(),
             excluded: excluded.into_iter().collect(),
             others,
+            nested,
         }
     }
 
@@ -48,7 +49,7 @@ impl Plan {
         let time = name == self.time.column;
         let named = self.named.contains(name);
         let discovered = self.others && !time && name != TIME && !self.excluded.contains(name);
-        Purpose { time, field: named || discovered, named }
+        Purpose { time, field: named || discovered, named: named || (discovered && self.nested) }
     }
 
     pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
@@ -56,8 +57,8 @@ impl Plan {
     }
 }
 
-/// A parsed value as a cell. Lists of scalars are lists; other nested values are the text of their JSON, or nothing if
-/// `nested` is false.
+/// A parsed value as a cell. Lists of scalars are lists; other nested values are documents, or nothing if `nested` is
+/// false.
 pub(crate) fn cell_of(value: &Value, nested: bool, batch: &mut RowBatch) -> Cell {
     match value {
         Value::Null => Cell::Null,
@@ -71,7 +72,7 @@ pub(crate) fn cell_of(value: &Value, nested: bool, batch: &mut RowBatch) -> Cell
             let cells: Vec<Cell> = list.iter().map(|v| cell_of(v, nested, batch)).collect();
             batch.list(&cells)
         }
-        Value::Array(_) | Value::Object(_) if nested => batch.text(&value.to_string()),
+        Value::Array(_) | Value::Object(_) if nested => batch.json(&value.to_string()),
         Value::Array(_) | Value::Object(_) => Cell::Null,
     }
 }

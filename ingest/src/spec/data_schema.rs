@@ -15,10 +15,8 @@ use crate::parse::timestamp::Pattern;
 pub struct DataSchema {
     pub datasource: String,
     pub timestamp: TimestampSpec,
-    /// Dimensions with a given type, in their order.
+    /// In their order.
     pub dimensions: Vec<DimensionSchema>,
-    /// Dimensions that take the type of their first value (`auto` without `castToType`).
-    pub auto_dimensions: Vec<String>,
     /// What becomes of fields that no list names.
     pub discovery: Discovery,
     pub exclusions: Vec<String>,
@@ -72,6 +70,8 @@ pub struct Wanted {
     pub names: Vec<String>,
     /// Whether all other fields are wanted too, except those in `excluded`.
     pub others: bool,
+    /// Whether nested values of other fields are kept.
+    pub nested: bool,
     pub excluded: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl DataSchema {
                 Some("the time column")
             } else if metrics.iter().any(|m| m.name == metric.name) {
                 Some("another metric")
-            } else if dimensions.typed.iter().any(|d| d.name == metric.name) || dimensions.auto.contains(&metric.name) {
+            } else if dimensions.given.iter().any(|d| d.name == metric.name) {
                 Some("a dimension")
             } else {
                 None
@@ -124,8 +124,7 @@ impl DataSchema {
         Ok(DataSchema {
             datasource,
             timestamp,
-            dimensions: dimensions.typed,
-            auto_dimensions: dimensions.auto,
+            dimensions: dimensions.given,
             discovery: dimensions.discovery,
             exclusions: dimensions.exclusions,
             metrics,
@@ -150,17 +149,9 @@ impl DataSchema {
             exclude(&metric.name);
             metric.columns().into_iter().for_each(&mut exclude);
         }
-        let discovery = match (self.discovery, self.auto_dimensions.is_empty()) {
-            (Discovery::None, false) => {
-                self.transform.columns().into_iter().for_each(&mut exclude);
-                self.transform.transforms.iter().for_each(|(name, _)| exclude(name));
-                Discovery::Typed
-            }
-            (discovery, _) => discovery,
-        };
         Schema {
             dimensions: self.dimensions.clone(),
-            discovery,
+            discovery: self.discovery,
             exclusions,
             metrics: self.metrics.clone(),
             rollup: self.granularity.rollup,
@@ -179,7 +170,6 @@ impl DataSchema {
             }
         };
         let after: Vec<&str> = (self.dimensions.iter().map(|d| d.name.as_str()))
-            .chain(self.auto_dimensions.iter().map(String::as_str))
             .chain(self.metrics.iter().flat_map(|m| m.columns()))
             .chain(self.transform.filter.iter().flat_map(|f| f.columns()))
             .collect();
@@ -187,11 +177,11 @@ impl DataSchema {
         self.transform.transforms.iter().flat_map(|(_, expr)| expr.columns()).for_each(&mut want);
         let mut excluded = self.schema().exclusions;
         excluded.retain(|name| !names.contains(name));
-        Wanted { names, others: self.discovery != Discovery::None, excluded }
+        Wanted { names, others: self.discovery != Discovery::None, nested: self.discovery == Discovery::Typed, excluded }
     }
 
     fn is_dimension(&self, name: &str) -> bool {
-        self.dimensions.iter().any(|d| d.name == name) || self.auto_dimensions.iter().any(|d| d == name)
+        self.dimensions.iter().any(|d| d.name == name)
     }
 
     /// Whether a metric or discovery could ever need more than the values of a row, so that rows cannot be skipped.
@@ -247,8 +237,7 @@ impl TimestampFormat {
 }
 
 struct Dimensions {
-    typed: Vec<DimensionSchema>,
-    auto: Vec<String>,
+    given: Vec<DimensionSchema>,
     discovery: Discovery,
     exclusions: Vec<String>,
 }
@@ -256,7 +245,7 @@ struct Dimensions {
 impl Dimensions {
     fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<Dimensions> {
         let mut found =
-            Dimensions { typed: Vec::new(), auto: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
+            Dimensions { given: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
         let Some(json) = json else { return Ok(found) };
         let meant =
             ["dimensions", "dimensionExclusions", "includeAllDimensions", "useSchemaDiscovery", "spatialDimensions"];
@@ -268,28 +257,19 @@ impl Dimensions {
         for (i, dimension) in f.list("dimensions")?.iter().enumerate() {
             let at = format!("{}[{i}]", f.path_of("dimensions"));
             let read = dimension_from_json(dimension, &at, ignored)?;
-            let name = match &read {
-                Dimension::Typed(d) => d.name.clone(),
-                Dimension::Auto(name) => name.clone(),
-            };
-            if name == TIME {
-                match read {
-                    Dimension::Typed(d) if d.value_type == ValueType::Long => continue,
-                    _ => {
-                        return Err(Error::invalid(format!(
-                            "{at}.name {TIME} is the time column; give its dimension type long or leave it out"
-                        )));
-                    }
+            if read.name == TIME {
+                if read.value_type == ValueType::Long {
+                    continue;
                 }
+                return Err(Error::invalid(format!(
+                    "{at}.name {TIME} is the time column; give its dimension type long or leave it out"
+                )));
             }
-            if seen.contains(&name) {
-                return Err(Error::invalid(format!("{at}.name {name:?} is there twice")));
+            if seen.contains(&read.name) {
+                return Err(Error::invalid(format!("{at}.name {:?} is there twice", read.name)));
             }
-            seen.push(name);
-            match read {
-                Dimension::Typed(d) => found.typed.push(d),
-                Dimension::Auto(name) => found.auto.push(name),
-            }
+            seen.push(read.name.clone());
+            found.given.push(read);
         }
         found.exclusions = f.texts("dimensionExclusions")?;
         if let Some(name) = found.exclusions.iter().find(|e| seen.contains(e)) {
@@ -308,22 +288,18 @@ impl Dimensions {
     }
 }
 
-enum Dimension {
-    Typed(DimensionSchema),
-    Auto(String),
-}
-
-fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<Dimension> {
+fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<DimensionSchema> {
     let mut schema = DimensionSchema {
         name: String::new(),
         value_type: ValueType::String,
         multi_value: MultiValue::default(),
         indexed: true,
+        auto: false,
     };
     if let Value::String(name) = json {
         check_column(name, path)?;
         schema.name = name.clone();
-        return Ok(Dimension::Typed(schema));
+        return Ok(schema);
     }
     let meant = ["type", "name", "multiValueHandling", "createBitmapIndex", "castToType"];
     let f = Fields::open(json, path, &meant, &["maxStringLength", "columnFormatSpec", "formatVersion"], ignored)?;
@@ -351,35 +327,25 @@ fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> R
         "float" => ValueType::Float,
         "double" => ValueType::Double,
         "auto" => match f.text("castToType")? {
-            None => return Ok(Dimension::Auto(schema.name)),
-            Some(cast) => match cast.to_ascii_uppercase().as_str() {
-                "LONG" => ValueType::Long,
-                "FLOAT" => ValueType::Float,
-                "DOUBLE" => ValueType::Double,
-                "STRING" => ValueType::String,
-                array if array.starts_with("ARRAY<") => {
-                    // Arrays are kept as multi-value strings in their order.
-                    ignored.push(f.path_of("castToType"));
-                    schema.multi_value = MultiValue::Array;
-                    ValueType::String
-                }
+            None => {
+                schema.auto = true;
+                ValueType::String
+            }
+            Some(cast) => match ValueType::from_druid_name(&cast) {
+                Some(value_type) if !matches!(value_type, ValueType::Complex(_)) || value_type.is_json() => value_type,
                 _ => {
                     return Err(not_one_of(
                         &f.path_of("castToType"),
                         &cast,
-                        &["STRING", "LONG", "FLOAT", "DOUBLE", "ARRAY<STRING>"],
+                        &["STRING", "LONG", "FLOAT", "DOUBLE", "ARRAY<STRING>", "ARRAY<LONG>", "ARRAY<DOUBLE>"],
                     ));
                 }
             },
         },
-        "json" => {
-            // Nested values are kept as the text of their JSON.
-            ignored.push(f.path_of("type"));
-            ValueType::String
-        }
+        "json" => ValueType::json(),
         _ => return Err(not_one_of(&f.path_of("type"), &kind, &["string", "long", "float", "double", "auto", "json"])),
     };
-    Ok(Dimension::Typed(schema))
+    Ok(schema)
 }
 
 impl GranularitySpec {
@@ -471,12 +437,6 @@ impl TransformSpec {
             Some(json) => Some(Filter::from_json(json, &f.path_of("filter"))?),
         };
         Ok(TransformSpec { transforms, filter })
-    }
-
-    /// The columns that transforms and the filter read.
-    fn columns(&self) -> Vec<&str> {
-        let read = self.transforms.iter().flat_map(|(_, expr)| expr.columns());
-        read.chain(self.filter.iter().flat_map(|f| f.columns())).collect()
     }
 }
 

@@ -303,11 +303,12 @@ fn what_is_wanted_and_what_is_discovered() {
 }
 
 #[test]
-fn auto_dimensions_are_discovered_and_nothing_else() {
+fn auto_dimensions_take_the_type_of_their_values() {
     let dimensions = json!({"dimensions": [{"type": "auto", "name": "a"}, "s"]});
     let spec = with(kafka(), "/spec/dataSchema/dimensionsSpec", dimensions);
     let schema = SupervisorSpec::from_json(&spec).unwrap().data_schema;
-    assert_eq!(schema.wanted().names, ["s", "a"]);
+    assert_eq!(schema.wanted().names, ["a", "s"]);
     assert!(!schema.wanted().others);
-    assert_eq!(schema.schema().discovery, Discovery::Typed);
+    assert_eq!(schema.schema().discovery, Discovery::None);
+    assert_eq!(schema.dimensions.iter().map(|d| d.auto).collect::<Vec<_>>(), [true, false]);
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float32Array, Float64Array, Int64Array, StringBuilder,
-    TimestampMillisecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float32Array, Float64Array, Int64Array, LargeStringBuilder,
+    ListArray, StringBuilder, TimestampMillisecondArray, new_null_array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use segment::block::{Block, Value};
+use segment::column::document;
 use segment::schema::ValueType;
 
 use crate::error::{Error, Result};
@@ -17,7 +18,18 @@ use crate::error::{Error, Result};
 /// The one type that instants have in plans: Druid's TIMESTAMP(3).
 pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 
-/// The Arrow type of a column. Complex values travel as bytes.
+/// The one type that JSON documents have in plans; nothing else is of it.
+pub const DOCUMENT: DataType = DataType::LargeUtf8;
+
+/// The mark of a text that stands for several values of a multi-value string, in the JSON array that follows it (as in
+/// RFC 7464). A text of one value that begins with it is written as an array of one.
+pub const SEVERAL: char = '\u{1e}';
+
+pub fn list_type(of: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(of, true)))
+}
+
+/// The Arrow type of a column. Documents travel as their text, other complex values as bytes.
 pub fn arrow_type(column: &str, value_type: &ValueType) -> DataType {
     match value_type {
         _ if column == segment::schema::TIME => TIMESTAMP,
@@ -25,6 +37,8 @@ pub fn arrow_type(column: &str, value_type: &ValueType) -> DataType {
         ValueType::Long => DataType::Int64,
         ValueType::Float => DataType::Float32,
         ValueType::Double => DataType::Float64,
+        ValueType::Array(of) => list_type(arrow_type("", of)),
+        json if json.is_json() => DOCUMENT,
         ValueType::Complex(_) => DataType::Binary,
     }
 }
@@ -43,7 +57,9 @@ pub fn array(block: Block, data_type: &DataType) -> Result<ArrayRef> {
         (Block::Double { values, nulls }, DataType::Float64) => {
             Arc::new(Float64Array::new(values.into(), valid(nulls)))
         }
-        (Block::Text { values }, DataType::Utf8) => {
+        (Block::Text { values }, DataType::Utf8)
+            if !values.iter().flatten().any(|text| text.starts_with(SEVERAL)) =>
+        {
             let bytes = values.iter().flatten().map(|text| text.len()).sum();
             let mut builder = StringBuilder::with_capacity(values.len(), bytes);
             values.iter().for_each(|value| builder.append_option(value.as_deref()));
@@ -80,6 +96,31 @@ pub fn array(block: Block, data_type: &DataType) -> Result<ArrayRef> {
             }
             Arc::new(builder.finish())
         }
+        (block, DataType::LargeUtf8) => {
+            let mut builder = LargeStringBuilder::new();
+            for row in 0..block.len() {
+                builder.append_option(document::write(&block.value(row), &ValueType::json()));
+            }
+            Arc::new(builder.finish())
+        }
+        (block, DataType::List(field)) => {
+            let mut items = Vec::new();
+            let mut lengths = Vec::with_capacity(block.len());
+            let mut valid = Vec::with_capacity(block.len());
+            for row in 0..block.len() {
+                let before = items.len();
+                match block.value(row) {
+                    Value::Null => {}
+                    Value::List(values) => items.extend(values),
+                    one => items.push(one),
+                }
+                lengths.push(items.len() - before);
+                valid.push(!matches!(block.value(row), Value::Null));
+            }
+            let items = array(Block::Any { values: items }, field.data_type())?;
+            let offsets = OffsetBuffer::from_lengths(lengths);
+            Arc::new(ListArray::new(field.clone(), offsets, items, Some(valid.into())))
+        }
         (block, DataType::Null) => new_null_array(&DataType::Null, block.len()),
         (_, other) => return Err(Error::Bug(format!("no block becomes an array of {other}"))),
     })
@@ -91,19 +132,28 @@ fn text(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::Long(long) => Some(long.to_string()),
         Value::Double(double) => Some(format!("{double:?}")),
+        Value::Text(text) if text.starts_with(SEVERAL) => several(std::slice::from_ref(value)),
         Value::Text(text) => Some(text.to_string()),
-        Value::List(_) => Some(json(value).to_string()),
+        Value::List(values) => match values.as_slice() {
+            [] => None,
+            [one] => text(one),
+            many => several(many),
+        },
+        Value::Json(text) => Some(text.to_string()),
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null | Value::Bytes(_) => serde_json::Value::Null,
-        Value::Long(long) => (*long).into(),
-        Value::Double(double) => (*double).into(),
-        Value::Text(text) => text.as_ref().into(),
-        Value::List(values) => values.iter().map(json).collect(),
+fn several(values: &[Value]) -> Option<String> {
+    let texts: Vec<Option<String>> = values.iter().map(text).collect();
+    Some(format!("{SEVERAL}{}", serde_json::Value::from(texts)))
+}
+
+/// What a text of a plan stands for: itself, or several values.
+pub fn value_of(text: &str) -> Value {
+    match text.strip_prefix(SEVERAL).map(serde_json::from_str) {
+        Some(Ok(serde_json::Value::Array(values))) => Value::List(values.iter().map(document::of_json).collect()),
+        _ => Value::text(text),
     }
 }
 
@@ -130,6 +180,8 @@ fn truth(value: &Value) -> Option<bool> {
         Value::Long(long) => Some(*long != 0),
         Value::Double(double) => Some(*double != 0.0),
         Value::Text(text) => Some(text.eq_ignore_ascii_case("true")),
+        // A test of several values holds if it holds for one of them.
+        Value::List(values) => Some(values.iter().any(|value| truth(value) == Some(true))),
         _ => None,
     }
 }
@@ -158,6 +210,10 @@ pub fn block(array: &ArrayRef) -> Result<Block> {
             let values = array.as_primitive::<Float32Type>().values().iter().map(|value| *value as f64).collect();
             Block::Double { values, nulls: nulls(array) }
         }
+        DataType::Utf8 if array.as_string::<i32>().iter().flatten().any(|text| text.starts_with(SEVERAL)) => {
+            let values = array.as_string::<i32>().iter().map(|text| text.map_or(Value::Null, value_of)).collect();
+            Block::Any { values }
+        }
         DataType::Utf8 => {
             Block::Text { values: array.as_string::<i32>().iter().map(|value| value.map(Arc::from)).collect() }
         }
@@ -168,6 +224,29 @@ pub fn block(array: &ArrayRef) -> Result<Block> {
                 nulls: nulls(array),
             }
         }
+        DataType::LargeUtf8 => {
+            let values = array.as_string::<i64>();
+            Block::Any {
+                values: values.iter().map(|text| text.map_or(Value::Null, |text| Value::Json(text.into()))).collect(),
+            }
+        }
+        DataType::List(_) => {
+            let lists = array.as_list::<i32>();
+            let items = block(lists.values())?;
+            let list = |row: usize| match lists.is_null(row) {
+                true => Value::Null,
+                false => {
+                    let range = lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize;
+                    Value::List(range.map(|item| items.value(item)).collect())
+                }
+            };
+            Block::Any { values: (0..lists.len()).map(list).collect() }
+        }
+        DataType::Binary => {
+            let bytes = array.as_binary::<i32>();
+            let values = bytes.iter().map(|bytes| bytes.map_or(Value::Null, |bytes| Value::Bytes(bytes.into())));
+            Block::Any { values: values.collect() }
+        }
         DataType::Null => Block::Any { values: vec![Value::Null; array.len()] },
         DataType::Int8
         | DataType::Int16
@@ -176,7 +255,7 @@ pub fn block(array: &ArrayRef) -> Result<Block> {
         | DataType::UInt16
         | DataType::UInt32
         | DataType::UInt64 => block(&cast(array, &DataType::Int64).map_err(|error| Error::Bug(error.to_string()))?)?,
-        DataType::Utf8View | DataType::LargeUtf8 => {
+        DataType::Utf8View => {
             block(&cast(array, &DataType::Utf8).map_err(|error| Error::Bug(error.to_string()))?)?
         }
         other => {

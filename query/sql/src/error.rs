@@ -59,15 +59,19 @@ impl Error {
     /// The `context` of Druid's error shape.
     pub fn context(&self) -> BTreeMap<String, String> {
         let mut context = BTreeMap::new();
-        if let Error::Syntax { place, .. } = self {
+        if matches!(self, Error::Syntax { .. } | Error::Invalid(_) | Error::Unsupported(_)) {
             context.insert("sourceType".to_string(), "sql".to_string());
+        }
+        if let Error::Syntax { place, .. } = self {
             context.insert("line".to_string(), place.line.to_string());
             context.insert("column".to_string(), place.column.to_string());
             context.insert("endLine".to_string(), place.line.to_string());
             let width = place.token.chars().count().max(1) as u64;
             context.insert("endColumn".to_string(), (place.column + width - 1).to_string());
             context.insert("token".to_string(), place.token.clone());
-            context.insert("expected".to_string(), place.expected.clone());
+            if !place.expected.is_empty() {
+                context.insert("expected".to_string(), place.expected.clone());
+            }
         }
         context
     }

@@ -6,23 +6,26 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result as DfResult, ScalarValue, exec_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use segment::block::Block;
 use segment::expr::{Expr, Inputs};
+use segment::lookup::Lookups;
 
-use crate::convert::{self, TIMESTAMP};
+use crate::convert::{self, DOCUMENT, TIMESTAMP, list_type};
 
 /// A function of the SQL language.
 pub struct Definition {
     pub name: &'static str,
-    /// A letter for each argument (T time, S string, L long, D double, N number, A any), those after `|` optional, the
-    /// last repeated as often as wanted if `*` follows.
+    /// A letter for each argument (T time, S string, L long, D double, N number, P anything that prints, V array or
+    /// what stands for one, A any), those after `|` optional, the last repeated as often as wanted if `*` follows.
     args: &'static str,
-    /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double.
+    /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double. J is a document, s an
+    /// array of strings, j one of documents, v the array that the first argument is, c an array of what the arguments
+    /// have in common, e an element of the first argument.
     result: char,
     native: Native,
 }
@@ -48,7 +51,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("time_parse", "S|SS", 'T', Call("timestamp_parse")),
     f("time_format", "T|SS", 'S', Call("timestamp_format")),
     f("timestampdiff", "STT", 'L', Form(timestamp_diff)),
-    f("concat", "A*", 'S', Call("concat")),
+    f("concat", "P*", 'S', Call("concat")),
     f("textcat", "SS", 'S', Call("concat")),
     f("contains_string", "SS", 'B', Call("contains_string")),
     f("icontains_string", "SS", 'B', Call("icontains_string")),
@@ -71,7 +74,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("replace", "SSS", 'S', Call("replace")),
     f("repeat", "SL", 'S', Call("repeat")),
     f("reverse", "S", 'S', Call("reverse")),
-    f("string_format", "SA*", 'S', Call("format")),
+    f("string_format", "SP*", 'S', Call("format")),
     f("substring", "SL|L", 'S', Form(substring)),
     f("substr", "SL|L", 'S', Form(substring)),
     f("btrim", "S|S", 'S', Call("trim")),
@@ -112,9 +115,60 @@ pub static FUNCTIONS: &[Definition] = &[
     f("bitwise_shift_right", "LL", 'L', Call("bitwiseShiftRight")),
     f("bitwise_convert_double_to_long_bits", "D", 'L', Call("bitwiseConvertDoubleToLongBits")),
     f("bitwise_convert_long_bits_to_double", "L", 'D', Call("bitwiseConvertLongBitsToDouble")),
-    f("human_readable_binary_byte_format", "L|L", 'S', Call("human_readable_binary_byte_format")),
-    f("human_readable_decimal_byte_format", "L|L", 'S', Call("human_readable_decimal_byte_format")),
-    f("human_readable_decimal_format", "L|L", 'S', Call("human_readable_decimal_format")),
+    f("human_readable_binary_byte_format", "M|L", 'S', Call("human_readable_binary_byte_format")),
+    f("human_readable_decimal_byte_format", "M|L", 'S', Call("human_readable_decimal_byte_format")),
+    f("human_readable_decimal_format", "M|L", 'S', Call("human_readable_decimal_format")),
+    f("array_append", "VA", 'c', Call("array_append")),
+    f("array_prepend", "AV", 'c', Call("array_prepend")),
+    f("array_concat", "VV", 'c', Call("array_concat")),
+    f("array_contains", "VA", 'B', Call("array_contains")),
+    f("array_overlap", "VV", 'B', Call("array_overlap")),
+    f("scalar_in_array", "AV", 'B', Call("scalar_in_array")),
+    f("array_length", "V", 'L', Call("array_length")),
+    f("array_offset", "VL", 'e', Call("array_offset")),
+    f("array_ordinal", "VL", 'e', Call("array_ordinal")),
+    f("array_offset_of", "VA", 'L', Call("array_offset_of")),
+    f("array_ordinal_of", "VA", 'L', Call("array_ordinal_of")),
+    f("array_slice", "VL|L", 'v', Call("array_slice")),
+    f("array_to_string", "VS", 'S', Call("array_to_string")),
+    f("string_to_array", "SS", 's', Call("string_to_array")),
+    f("array_to_mv", "V", 'S', Call("array_to_mv")),
+    f("mv_to_array", "S", 's', Call("mv_to_array")),
+    f("string_to_mv", "SS", 'S', Call("string_to_array")),
+    f("mv_append", "VP", 'S', Call("array_append")),
+    f("mv_prepend", "PV", 'S', Call("array_prepend")),
+    f("mv_concat", "VV", 'S', Call("array_concat")),
+    f("mv_contains", "VA", 'B', Call("array_contains")),
+    f("mv_overlap", "VV", 'B', Call("array_overlap")),
+    f("mv_length", "V", 'L', Call("array_length")),
+    f("mv_offset", "VL", 'S', Call("array_offset")),
+    f("mv_ordinal", "VL", 'S', Call("array_ordinal")),
+    f("mv_offset_of", "VP", 'L', Call("array_offset_of")),
+    f("mv_ordinal_of", "VP", 'L', Call("array_ordinal_of")),
+    f("mv_slice", "VL|L", 'S', Call("array_slice")),
+    f("mv_to_string", "VS", 'S', Call("array_to_string")),
+    f("mv_filter_only", "VV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_none", "VV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_regex", "VS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
+    f("mv_filter_prefix", "VS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
+    f("json_value", "AS", 'S', Call("json_value")),
+    f("json_value_long", "AS", 'L', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
+    f("json_value_double", "AS", 'D', Form(|a| format!("json_value({}, {}, 'DOUBLE')", a[0], a[1]))),
+    f("json_value_boolean", "AS", 'B', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
+    f("json_value_time", "AS", 'T', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
+    f("json_value_strings", "AS", 's', Form(|a| format!("json_value({}, {}, 'ARRAY<STRING>')", a[0], a[1]))),
+    f("json_value_longs", "AS", 'l', Form(|a| format!("json_value({}, {}, 'ARRAY<LONG>')", a[0], a[1]))),
+    f("json_value_doubles", "AS", 'd', Form(|a| format!("json_value({}, {}, 'ARRAY<DOUBLE>')", a[0], a[1]))),
+    f("json_query", "AS", 'J', Call("json_query")),
+    f("json_query_array", "AS", 'j', Call("json_query_array")),
+    f("json_keys", "AS", 's', Call("json_keys")),
+    f("json_paths", "A", 's', Call("json_paths")),
+    f("json_object", "|A*", 'J', Call("json_object")),
+    f("json_merge", "AA*", 'J', Call("json_merge")),
+    f("parse_json", "S", 'J', Call("parse_json")),
+    f("try_parse_json", "S", 'J', Call("try_parse_json")),
+    f("to_json_string", "A", 'S', Call("to_json_string")),
+    f("lookup", "SS|S", 'S', Call("lookup")),
     f("ipv4_match", "AS", 'B', Call("ipv4_match")),
     f("ipv4_parse", "A", 'L', Call("ipv4_parse")),
     f("ipv4_stringify", "A", 'S', Call("ipv4_stringify")),
@@ -204,6 +258,22 @@ impl Definition {
             );
         }
         let letter = |idx: usize| *letters.get(idx).unwrap_or(letters.last().unwrap_or(&'A'));
+        let refuse = || -> DfResult<Vec<DataType>> {
+            let name = self.name.to_ascii_uppercase();
+            let types: Vec<String> = given.iter().map(|given| format!("<{}>", sql_name(given))).collect();
+            let form: Vec<&str> = letters.iter().map(|letter| form_name(*letter)).collect();
+            plan_err!(
+                "Cannot apply '{name}' to arguments of type '{name}({})'. Supported form(s): '{name}({})'",
+                types.join(", "),
+                form.join(", ")
+            )
+        };
+        for (idx, given) in given.iter().enumerate() {
+            let whole = matches!(given, DataType::List(_) | DataType::Binary) || *given == DOCUMENT;
+            if (whole && !matches!(letter(idx), 'V' | 'A')) || (letter(idx) == 'M' && *given == DataType::Utf8) {
+                return refuse();
+            }
+        }
         Ok(given
             .iter()
             .enumerate()
@@ -212,7 +282,7 @@ impl Definition {
                 'S' => DataType::Utf8,
                 'L' => DataType::Int64,
                 'D' => DataType::Float64,
-                'N' => match given {
+                'N' | 'M' => match given {
                     DataType::Float32 | DataType::Float64 | DataType::Utf8 | DataType::Decimal128(..) => {
                         DataType::Float64
                     }
@@ -220,6 +290,14 @@ impl Definition {
                 },
                 _ => match given {
                     DataType::Timestamp(..) | DataType::Date32 => TIMESTAMP,
+                    DataType::List(field) => match field.data_type() {
+                        DataType::Null => list_type(DataType::Utf8),
+                        of if of.is_integer() => list_type(DataType::Int64),
+                        DataType::Float32 | DataType::Decimal128(..) => list_type(DataType::Float64),
+                        _ => given.clone(),
+                    },
+                    DataType::LargeUtf8 | DataType::Binary => given.clone(),
+                    DataType::Null if matches!(letter(idx), 'V') => list_type(DataType::Utf8),
                     DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => DataType::Float64,
                     given if given.is_integer() => DataType::Int64,
                     DataType::Boolean => DataType::Boolean,
@@ -235,11 +313,65 @@ impl Definition {
             'S' => DataType::Utf8,
             'L' => DataType::Int64,
             'B' => DataType::Boolean,
+            'J' => DOCUMENT,
+            'j' => list_type(DOCUMENT),
+            's' => list_type(DataType::Utf8),
+            'l' => list_type(DataType::Int64),
+            'd' => list_type(DataType::Float64),
+            'v' => list_type(element(args.first().unwrap_or(&DataType::Utf8))),
+            'e' => element(args.first().unwrap_or(&DataType::Utf8)),
+            'c' => {
+                let all = args.iter().map(element).filter(|of| *of != DataType::Null);
+                list_type(all.reduce(common).unwrap_or(DataType::Utf8))
+            }
             'N' if args.first().is_some_and(DataType::is_integer) && args.iter().all(DataType::is_integer) => {
                 DataType::Int64
             }
             _ => DataType::Float64,
         }
+    }
+}
+
+/// What an array is of; a scalar stands for an array of one.
+fn element(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::List(field) => field.data_type().clone(),
+        other => other.clone(),
+    }
+}
+
+fn common(a: DataType, b: DataType) -> DataType {
+    match (&a, &b) {
+        _ if a == b => a,
+        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+        _ => DataType::Utf8,
+    }
+}
+
+/// The name of a type in SQL, for messages.
+pub fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::Utf8View => "VARCHAR".to_string(),
+        DataType::Int64 => "BIGINT".to_string(),
+        DataType::Float64 => "DOUBLE".to_string(),
+        DataType::Float32 => "FLOAT".to_string(),
+        DataType::Boolean => "BOOLEAN".to_string(),
+        DataType::Timestamp(..) => "TIMESTAMP(3)".to_string(),
+        DataType::List(field) => format!("{} ARRAY", sql_name(field.data_type())),
+        DataType::LargeUtf8 => "COMPLEX<json>".to_string(),
+        DataType::Binary => "OTHER".to_string(),
+        other => other.to_string().to_ascii_uppercase(),
+    }
+}
+
+fn form_name(letter: char) -> &'static str {
+    match letter {
+        'T' => "<TIMESTAMP>",
+        'S' => "<CHARACTER>",
+        'L' => "<INTEGER>",
+        'D' | 'N' | 'M' => "<NUMERIC>",
+        'V' => "<ARRAY>",
+        _ => "<ANY>",
     }
 }
 
@@ -255,6 +387,11 @@ pub fn literal(value: &ScalarValue) -> Option<String> {
         ScalarValue::TimestampMillisecond(Some(millis), None) => long_literal(*millis),
         ScalarValue::Float64(Some(double)) if double.is_finite() => format!("{double:?}"),
         ScalarValue::Float32(Some(double)) if double.is_finite() => format!("{:?}", *double as f64),
+        ScalarValue::List(list) => {
+            let items = list.value(0);
+            let items = (0..items.len()).map(|idx| literal(&ScalarValue::try_from_array(&items, idx).ok()?));
+            format!("array({})", items.collect::<Option<Vec<_>>>()?.join(", "))
+        }
         ScalarValue::Boolean(Some(flag)) => i64::from(*flag).to_string(),
         _ => return None,
     })
@@ -288,7 +425,7 @@ pub fn quote(text: &str, mark: char) -> String {
 }
 
 /// All functions by SQL name, in lower case.
-pub fn all() -> HashMap<String, Arc<ScalarUDF>> {
+pub fn all(lookups: &Arc<Lookups>) -> HashMap<String, Arc<ScalarUDF>> {
     FUNCTIONS
         .iter()
         .map(|definition| {
@@ -296,7 +433,8 @@ pub fn all() -> HashMap<String, Arc<ScalarUDF>> {
                 "" => Signature::nullary(Volatility::Immutable),
                 _ => Signature::user_defined(Volatility::Immutable),
             };
-            (definition.name.to_string(), Arc::new(ScalarUDF::new_from_impl(NativeFunction { definition, signature })))
+            let function = NativeFunction { definition, signature, lookups: lookups.clone() };
+            (definition.name.to_string(), Arc::new(ScalarUDF::new_from_impl(function)))
         })
         .collect()
 }
@@ -305,6 +443,7 @@ pub fn all() -> HashMap<String, Arc<ScalarUDF>> {
 pub struct NativeFunction {
     pub definition: &'static Definition,
     signature: Signature,
+    lookups: Arc<Lookups>,
 }
 
 impl PartialEq for NativeFunction {
@@ -365,7 +504,7 @@ impl ScalarUDFImpl for NativeFunction {
             columns.push(column);
         }
         let text = self.definition.native(&texts);
-        let expr = match Expr::parse(&text) {
+        let expr = match self.lookups.scope(|| Expr::parse(&text)) {
             Ok(expr) => expr,
             Err(error) => return exec_err!("function {}: {error}", self.definition.name.to_ascii_uppercase()),
         };

@@ -39,7 +39,7 @@ impl Table {
             .map(|(column, value_type, _)| {
                 let field = Field::new(column, arrow_type(column, value_type), column != TIME);
                 match value_type {
-                    ValueType::Complex(_) => {
+                    ValueType::Complex(_) if !value_type.is_json() => {
                         field.with_metadata([(NATIVE_TYPE.to_string(), value_type.druid_name())].into())
                     }
                     _ => field,

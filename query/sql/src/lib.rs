@@ -27,6 +27,8 @@ mod respond;
 mod rewrite;
 mod run;
 mod system;
+mod windows;
+mod words;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -141,7 +143,7 @@ struct Prepared {
 
 impl Sql {
     pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Sql> {
-        let planners = Planners::new(settings.push_down);
+        let planners = Planners::new(settings.push_down, broker.lookups().clone());
         let workers = Workers::new(broker.settings().threads).expect("threads can be started");
         Arc::new(Sql {
             broker,
@@ -232,7 +234,7 @@ impl Sql {
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
-        let key = key_of(statement);
+        let key = format!("{}\0{}", key_of(statement), self.broker.lookups().generation());
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let kept = lock(&self.plans).get_mut(&key).map(|kept| {
             kept.used = now;
@@ -292,7 +294,8 @@ impl Sql {
         let momentary = rewrite::rewrite(&mut parsed, &moment)?;
         let planner = self.planners.of(&zone);
         let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
-        let logical = planner.plan(parsed.query, &seen, outer_limit)?;
+        let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer_limit));
+        let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
         let columns = columns_of(logical.schema().inner());
         let plan = Plan::new(logical, &planner)?;
         let keep = !momentary && !seen.system.load(Ordering::Relaxed);
@@ -404,6 +407,13 @@ impl Tables for Seen<'_> {
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
             };
         }
+        if reference.schema() == Some(system::LOOKUPS) {
+            self.system.store(true, Ordering::Relaxed);
+            return match system::lookup(reference.table(), &self.sql.broker) {
+                Some(table) => table,
+                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
+            };
+        }
         let Some(name) = planner::datasource(reference) else {
             return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
         };
@@ -448,6 +458,7 @@ fn types_of(data_type: &DataType, native: Option<&String>) -> (String, String) {
             let (inner, _) = types_of(inner.data_type(), None);
             return (format!("ARRAY<{inner}>"), "ARRAY".to_string());
         }
+        DataType::LargeUtf8 => ("COMPLEX<json>", "OTHER"),
         DataType::Binary => return (native.cloned().unwrap_or_else(|| "COMPLEX".to_string()), "OTHER".to_string()),
         _ => ("STRING", "VARCHAR"),
     };

@@ -11,7 +11,7 @@ use segment::Interval;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Map, Value as Json, json};
 
-use crate::convert::TIMESTAMP;
+use crate::convert::{DOCUMENT, TIMESTAMP};
 use crate::functions::{Definition, NativeFunction, literal, quote};
 
 /// Listed values that are spelled out in an expression; filters take any number.
@@ -219,6 +219,10 @@ impl<'a> Lower<'a> {
             (DataType::Utf8, DataType::Int64) => format!("cast({text}, 'LONG')"),
             (DataType::Utf8, DataType::Float64) => format!("cast({text}, 'DOUBLE')"),
             (DataType::Int64 | DataType::Float64, DataType::Utf8) => format!("cast({text}, 'STRING')"),
+            (from @ DataType::List(_), DataType::List(_)) => {
+                let (from, to) = (value_type(from)?, value_type(to)?);
+                if from == to { text } else { format!("cast({text}, '{}')", to.druid_name()) }
+            }
             (DataType::Boolean, DataType::Utf8) => {
                 format!("case_searched(isnull({text}), null, {text}, 'true', 'false')")
             }
@@ -238,6 +242,7 @@ impl<'a> Lower<'a> {
             types.all(|other| other == first)
         };
         match function.name() {
+            "make_array" => Some(format!("array({})", args.join(", "))),
             "coalesce" if same_types() => Some(format!("coalesce({})", args.join(", "))),
             "greatest" | "least" if same_types() => Some(format!("{}({})", function.name(), args.join(", "))),
             "nullif" if args.len() == 2 && same_types() => {
@@ -563,6 +568,11 @@ pub fn value_type(data_type: &DataType) -> Option<ValueType> {
         data_type if *data_type == TIMESTAMP => ValueType::Long,
         DataType::Float64 => ValueType::Double,
         DataType::Float32 => ValueType::Float,
+        data_type if *data_type == DOCUMENT => ValueType::json(),
+        DataType::List(field) => match value_type(field.data_type())? {
+            ValueType::Array(_) | ValueType::Complex(_) => return None,
+            of => ValueType::array(of),
+        },
         _ => return None,
     })
 }
@@ -573,7 +583,7 @@ fn typed(kind: &str, value_type: &ValueType, name: &str, column: &str) -> Option
         ValueType::Long => "long",
         ValueType::Float => "float",
         ValueType::Double => "double",
-        ValueType::Complex(_) => return None,
+        ValueType::Array(_) | ValueType::Complex(_) => return None,
     };
     Some(json!({"type": format!("{prefix}{kind}"), "name": name, "fieldName": column}))
 }

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use serde_json::{Map, Number, Value};
 
 use crate::dialect::Druid;
+use crate::words;
 use crate::error::{Error, Place, Result};
 
 /// Nesting that the parser follows before it gives up: deep enough for generated statements, shallow enough for the
@@ -60,10 +61,14 @@ pub fn parse(text: &str) -> Result<Parsed> {
     if let Some(verb) = ["INSERT", "REPLACE"].into_iter().find(|verb| is_word(first, verb)) {
         return Err(Error::Unsupported(format!("{verb} is not supported on this endpoint; post an ingestion task")));
     }
+    if let Some(token) = rest.iter().find(|token| words::OPERATORS.contains(&token.token)) {
+        let place = Place { token: token.token.to_string(), ..place_of(token.span.start) };
+        let message = format!("unknown operator [{}] (line [{}], column [{}])", place.token, place.line, place.column);
+        return Err(Error::Syntax { message, place });
+    }
     let mut placeholders = 0;
-    let numbered: Vec<TokenWithSpan> = rest
-        .iter()
-        .cloned()
+    let numbered: Vec<TokenWithSpan> = words::plain(rest)
+        .into_iter()
         .map(|mut token| {
             if token.token == Token::Placeholder("?".to_string()) {
                 placeholders += 1;
@@ -95,6 +100,21 @@ pub fn parse(text: &str) -> Result<Parsed> {
             Err(Error::Unsupported(format!("{verb} statements are not supported; write a SELECT")))
         }
     }
+}
+
+/// A refusal that names a column, with the place where the statement names it.
+pub fn placed(error: Error, text: &str) -> Error {
+    let Error::Invalid(message) = &error else { return error };
+    let named = message.strip_prefix("Column '").and_then(|rest| rest.split_once('\''));
+    let Some((name, rest)) = named else { return error };
+    let tokens = Tokenizer::new(&Druid, text).tokenize_with_location().unwrap_or_default();
+    let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value == name);
+    let Some(found) = tokens.iter().find(is_it) else { return error };
+    let place = Place { token: name.to_string(), ..place_of(found.span.start) };
+    let (what, hint) = rest.split_once(", ").map_or((rest, String::new()), |(what, hint)| (what, format!(", {hint}")));
+    let message =
+        format!("Column '{name}'{what} (line [{}], column [{}]){hint}", place.line, place.column);
+    Error::Syntax { message, place }
 }
 
 fn is_word(token: &TokenWithSpan, text: &str) -> bool {

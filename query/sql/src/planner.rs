@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result as DfResult, ScalarValue, TableReference};
+use datafusion::common::{DFSchema, Result as DfResult, ScalarValue, SchemaError, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -20,6 +20,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Query, Statement as Tree};
+use segment::lookup::Lookups;
 use segment::time::Zone;
 
 use crate::convert::TIMESTAMP;
@@ -47,7 +48,7 @@ pub trait Tables {
 const PARTITIONS: usize = 1;
 
 impl Planner {
-    pub fn new(zone: &Zone, push_down: bool) -> Planner {
+    pub fn new(zone: &Zone, push_down: bool, lookups: &Arc<Lookups>) -> Planner {
         let mut config = SessionConfig::new().with_target_partitions(PARTITIONS).with_information_schema(false);
         let options = config.options_mut();
         options.sql_parser.enable_ident_normalization = false;
@@ -59,7 +60,7 @@ impl Planner {
             // It would hide a distinct count that the engine has, behind two aggregates.
             .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
             .collect();
-        let functions = functions::all();
+        let functions = functions::all(lookups);
         let mut analyzer = Analyzer::new().rules;
         if let Some(format) = functions.get("time_format").cloned() {
             analyzer.push(Arc::new(Casts { format }));
@@ -102,7 +103,15 @@ pub fn invalid(error: DataFusionError) -> Error {
     match error {
         DataFusionError::NotImplemented(text) => Error::Unsupported(format!("not supported: {text}")),
         DataFusionError::Plan(text) => Error::Invalid(text),
-        DataFusionError::SchemaError(error, _) => Error::Invalid(error.to_string()),
+        DataFusionError::SchemaError(error, _) => match *error {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let known = valid_fields.iter().map(|column| column.name.as_str());
+                let near = segment::spelling::nearest(&field.name, known);
+                let hint = near.map_or(String::new(), |near| format!(", did you mean '{near}'"));
+                Error::Invalid(format!("Column '{}' not found in any table{hint}", field.name))
+            }
+            other => Error::Invalid(other.to_string()),
+        },
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => invalid(*inner),
         DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
             Ok(inner) => invalid(inner),
@@ -328,6 +337,7 @@ fn has_casts(plan: &LogicalPlan) -> bool {
 /// The planner of a zone. Few zones are in use at once; beyond [`ZONES_MAX`] they are made anew.
 pub struct Planners {
     push_down: bool,
+    lookups: Arc<Lookups>,
     utc: Arc<Planner>,
     others: Mutex<HashMap<String, Arc<Planner>>>,
 }
@@ -335,8 +345,9 @@ pub struct Planners {
 const ZONES_MAX: usize = 16;
 
 impl Planners {
-    pub fn new(push_down: bool) -> Planners {
-        Planners { push_down, utc: Arc::new(Planner::new(&Zone::Utc, push_down)), others: Mutex::default() }
+    pub fn new(push_down: bool, lookups: Arc<Lookups>) -> Planners {
+        let utc = Arc::new(Planner::new(&Zone::Utc, push_down, &lookups));
+        Planners { push_down, lookups, utc, others: Mutex::default() }
     }
 
     pub fn of(&self, zone: &Zone) -> Arc<Planner> {
@@ -347,7 +358,7 @@ impl Planners {
         if others.len() >= ZONES_MAX && !others.contains_key(zone.name()) {
             others.clear();
         }
-        others.entry(zone.name().to_string()).or_insert_with(|| Arc::new(Planner::new(zone, self.push_down))).clone()
+        others.entry(zone.name().to_string()).or_insert_with(|| Arc::new(Planner::new(zone, self.push_down, &self.lookups))).clone()
     }
 }
 

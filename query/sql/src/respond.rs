@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::stream::{BoxStream, StreamExt};
 use segment::time::{Zone, write_timestamp_in};
 
+use crate::convert::SEVERAL;
 use crate::error::{Error, Result};
 use crate::{Batches, SqlColumn};
 
@@ -289,7 +290,8 @@ impl Writer {
                 write_timestamp_in(values.value(row), &self.zone, out);
                 out.push(b'"');
             }
-            Cells::Text(values) => json_text(values.value(row), out),
+            Cells::Text(values) => json_text(shown(values.value(row)), out),
+            Cells::LargeText(values) if !self.stringify_arrays => out.extend_from_slice(values.value(row).as_bytes()),
             Cells::LargeText(values) => json_text(values.value(row), out),
             Cells::TextView(values) => json_text(values.value(row), out),
             Cells::Complex(values) => {
@@ -328,7 +330,7 @@ impl Writer {
         }
         match cells {
             Cells::Null => {}
-            Cells::Text(values) => csv_text(values.value(row), out),
+            Cells::Text(values) => csv_text(shown(values.value(row)), out),
             Cells::LargeText(values) => csv_text(values.value(row), out),
             Cells::TextView(values) => csv_text(values.value(row), out),
             Cells::Time(values) => write_timestamp_in(values.value(row), &self.zone, out),
@@ -411,6 +413,11 @@ impl Cells {
             Cells::List(values) => values.is_null(row),
         }
     }
+}
+
+/// Several values of a multi-value string are shown as their JSON array.
+fn shown(text: &str) -> &str {
+    text.strip_prefix(SEVERAL).unwrap_or(text)
 }
 
 fn json_text(text: &str, out: &mut Vec<u8>) {

@@ -19,6 +19,7 @@ use segment::time::Zone;
 
 use crate::error::{Error, Result};
 use crate::parse::Parsed;
+use crate::windows;
 
 /// A value for a `?`.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +48,7 @@ pub fn rewrite(parsed: &mut Parsed, moment: &Moment<'_>) -> Result<bool> {
             moment.parameters.len()
         )));
     }
-    let mut rewriter = Rewriter { moment, momentary: false };
+    let mut rewriter = Rewriter { moment, momentary: false, windows: Vec::new() };
     match parsed.query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(rewriter.momentary),
         ControlFlow::Break(error) => Err(error),
@@ -57,6 +58,8 @@ pub fn rewrite(parsed: &mut Parsed, moment: &Moment<'_>) -> Result<bool> {
 struct Rewriter<'a> {
     moment: &'a Moment<'a>,
     momentary: bool,
+    /// The windows that the SELECTs around the expression at hand name, the innermost last.
+    windows: Vec<windows::Named>,
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -77,7 +80,16 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match windows::named(select) {
+            Ok(named) => self.windows.push(named),
+            Err(error) => return ControlFlow::Break(error),
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        self.windows.pop();
         if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
             keys.retain(|key| !matches!(key, Expr::Tuple(parts) if parts.is_empty()));
         }
@@ -180,6 +192,12 @@ impl Rewriter<'_> {
                 self.add_zone(&mut args, 2);
                 Some(call("time_extract", args))
             }
+            Expr::BinaryOp { op: BinaryOperator::Spaceship, left, right } => {
+                Some(Expr::IsNotDistinctFrom(Box::new(take(left)), Box::new(take(right))))
+            }
+            Expr::BinaryOp { op: BinaryOperator::PGRegexNotMatch, left, right } => {
+                Some(Expr::IsDistinctFrom(Box::new(take(left)), Box::new(take(right))))
+            }
             Expr::Position { expr: what, r#in } => Some(call("strpos", vec![take(r#in), take(what)])),
             Expr::Substring { expr: text, substring_from, substring_for, .. } => {
                 let mut args = vec![take(text), substring_from.as_mut().map_or_else(|| number(1), take)];
@@ -208,6 +226,10 @@ impl Rewriter<'_> {
             [ObjectNamePart::Identifier(ident)] => ident.value.to_ascii_lowercase(),
             _ => return Ok(None),
         };
+        if let Some(over) = &mut function.over {
+            let none = windows::Named::new();
+            windows::of_function(&name, over, self.windows.last().unwrap_or(&none))?;
+        }
         if matches!(name.as_str(), "current_timestamp" | "localtimestamp" | "now") {
             self.momentary = true;
             return Ok(Some(instant_literal(self.moment.now)));

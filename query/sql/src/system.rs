@@ -14,6 +14,9 @@ use crate::functions::FUNCTIONS;
 
 pub const SCHEMA: &str = "INFORMATION_SCHEMA";
 
+/// The schema of lookups, a table of keys and values each.
+pub const LOOKUPS: &str = "lookup";
+
 const TABLES: [(&str, &[&str]); 4] = [
     (
         "SCHEMATA",
@@ -78,7 +81,7 @@ fn text(text: &str) -> Cell {
 pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Arc<dyn TableSource>>> {
     let (_, columns) = TABLES.iter().find(|(table, _)| *table == name)?;
     let rows = match name {
-        "SCHEMATA" => ["druid", SCHEMA]
+        "SCHEMATA" => ["druid", SCHEMA, LOOKUPS]
             .iter()
             .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
             .collect(),
@@ -88,6 +91,9 @@ pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Ar
                 .iter()
                 .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
                 .collect();
+            rows.extend(broker.lookups().all().keys().map(|name| {
+                vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
+            }));
             rows.extend(TABLES.iter().map(|(name, _)| {
                 vec![text("druid"), text(SCHEMA), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
             }));
@@ -105,6 +111,13 @@ pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Ar
     Some(mem_table(columns, rows))
 }
 
+/// A lookup as a table; `None` if there is none of that name.
+pub fn lookup(name: &str, broker: &Broker) -> Option<DfResult<Arc<dyn TableSource>>> {
+    let lookup = broker.lookups().all().get(name)?.clone();
+    let rows = lookup.entries().into_iter().map(|(key, value)| vec![text(key), text(value)]).collect();
+    Some(mem_table(&["k", "v"], rows))
+}
+
 fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for datasource in broker.datasources(who) {
@@ -112,6 +125,11 @@ fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
         for (position, (column, value_type, _)) in columns.iter().enumerate() {
             let (data_type, jdbc) = sql_type(column, value_type);
             rows.push(column_row("druid", &datasource, column, position, &data_type, jdbc));
+        }
+    }
+    for lookup in broker.lookups().all().keys() {
+        for (position, column) in ["k", "v"].iter().enumerate() {
+            rows.push(column_row(LOOKUPS, lookup, column, position, "VARCHAR", 12));
         }
     }
     for (table, columns) in TABLES {
@@ -160,6 +178,7 @@ fn sql_type(column: &str, value_type: &ValueType) -> (String, i64) {
         ValueType::Long => ("BIGINT".to_string(), -5),
         ValueType::Float => ("FLOAT".to_string(), 6),
         ValueType::Double => ("DOUBLE".to_string(), 8),
+        ValueType::Array(_) => ("ARRAY".to_string(), 2003),
         ValueType::Complex(name) => (format!("COMPLEX<{name}>"), 1111),
     }
 }

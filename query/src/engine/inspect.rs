@@ -245,6 +245,10 @@ fn analyse_column(
             analysis.nulls = (0..segment.rows()).any(|row| column.bytes(row).is_none());
             analysis.size = if sized { segment.column(name)?.map_or(0, Column::size_bytes) } else { 0 };
         }
+        Some(Column::Document(column)) => {
+            analysis.nulls = column.texts().null_code().is_some();
+            analysis.size = if sized { column.texts().size_bytes() } else { 0 };
+        }
         Some(Column::Dict(column)) => {
             analysis.multi = column.is_multi();
             analysis.nulls = column.null_code().is_some();

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use segment::Segment;
 use segment::aggregate::accumulator::{double_of_text, long_of_text};
 use segment::block::{BLOCK_ROWS, Block, Value};
-use segment::column::{Column, DictColumn, NumberColumn};
+use segment::column::{Column, DictColumn, NumberColumn, document};
 use segment::expr::Expr;
 use segment::schema::ValueType;
 use segment::time::Granularity;
@@ -374,6 +374,12 @@ impl Key {
             }
             Resolved::Physical(Column::Dict(column)) => return Ok(self.dict(column, TextOf::from(dimension), shared)),
             Resolved::Physical(Column::Complex(_)) => return Ok(Reader::Null),
+            Resolved::Physical(Column::Document(column))
+                if *column.value_type() == self.output_type && dimension.is_none() =>
+            {
+                return Ok(self.dict(column.texts(), TextOf::Plain, shared));
+            }
+            Resolved::Physical(Column::Document(_)) => return Ok(Reader::Values { name, dimension }),
             Resolved::Physical(Column::Number(column)) => column,
             Resolved::Time(column) => column,
         };
@@ -408,6 +414,7 @@ impl Key {
             && let Resolved::Physical(Column::Dict(column)) = columns.resolve(one)?
             && !column.is_multi()
             && dimension.is_none()
+            && !self.output_type.is_document()
         {
             return Ok(self.dict(column, TextOf::Computed(computed), shared));
         }
@@ -450,6 +457,14 @@ impl Key {
         }
     }
 
+    /// What tells a value from others in a space of texts.
+    fn text(&self, value: &Value) -> Option<Arc<str>> {
+        match self.output_type.is_document() {
+            true => document::write(value, &self.output_type).map(Arc::from),
+            false => as_text(value),
+        }
+    }
+
     fn intern(&self, text: Option<&str>) -> u32 {
         match &self.space {
             Space::Texts { interner, .. } => interner.intern(text),
@@ -473,7 +488,7 @@ impl Key {
             let id = value.and_then(|v| self.bits(v)).map(|v| (v as i64).wrapping_sub(*min) as u64);
             out.ids.push(id.unwrap_or(*span) as u32);
         } else {
-            let text = value.and_then(as_text);
+            let text = value.and_then(|value| self.text(value));
             out.ids.push(self.intern(text.as_deref()));
         }
     }
@@ -487,7 +502,7 @@ fn space_of_type(value_type: &ValueType) -> Space {
     match value_type {
         ValueType::Long => Space::Longs { nulls: true },
         ValueType::Float | ValueType::Double => Space::Doubles { nulls: true },
-        ValueType::String | ValueType::Complex(_) => Space::Texts { interner: Interner::default(), below: None },
+        ValueType::String | ValueType::Array(_) | ValueType::Complex(_) => Space::Texts { interner: Interner::default(), below: None },
     }
 }
 
@@ -549,7 +564,10 @@ fn dimension_space(
     match output_type {
         ValueType::Long => return Ok(Space::Longs { nulls: nulls || !plain }),
         ValueType::Float | ValueType::Double => return Ok(Space::Doubles { nulls: nulls || !plain }),
-        ValueType::String | ValueType::Complex(_) => {}
+        ValueType::Array(_) | ValueType::Complex(_) => {
+            return Ok(Space::Texts { interner: Interner::default(), below: None });
+        }
+        ValueType::String => {}
     }
     if all_are(&ValueType::Double) || all_are(&ValueType::Float) {
         return Ok(Space::Doubles { nulls });

@@ -156,7 +156,7 @@ impl Source {
             Resolved::Missing => SourceReader::Null,
             Resolved::Time(column) => SourceReader::Number(column, self.want),
             Resolved::Physical(Column::Number(column)) => SourceReader::Number(column, self.want),
-            Resolved::Physical(column @ Column::Complex(_)) => SourceReader::Values(column),
+            Resolved::Physical(column @ (Column::Complex(_) | Column::Document(_))) => SourceReader::Values(column),
             Resolved::Virtual(column) => SourceReader::Computed(Computed {
                 expr: &column.expr,
                 output_type: column.output_type.as_ref(),

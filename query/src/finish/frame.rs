@@ -47,7 +47,7 @@ impl<'a> Frame<'a> {
         use segment::filter::Ordering;
         match self.decoders[key].output_type() {
             ValueType::String => ordering == Ordering::Lexicographic,
-            ValueType::Complex(_) => false,
+            ValueType::Array(_) | ValueType::Complex(_) => false,
             _ => ordering == Ordering::Numeric,
         }
     }

@@ -3,9 +3,9 @@
 use segment::schema::ValueType;
 use serde_json::Value as Json;
 
-use super::extraction::Extraction;
+use super::extraction::{self, Extraction};
 use super::fields::Fields;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(Debug, Clone)]
 pub struct Dimension {
@@ -27,7 +27,7 @@ pub enum Keep {
     Prefix(String),
 }
 
-const KNOWN: &str = "default, extraction, listFiltered, regexFiltered, prefixFiltered";
+const KNOWN: &str = "default, extraction, listFiltered, regexFiltered, prefixFiltered, lookup";
 
 impl Dimension {
     /// A column under its own name.
@@ -76,9 +76,11 @@ impl Dimension {
                 let prefix = fields.need_text("prefix")?.to_string();
                 Dimension::kept(&fields, Keep::Prefix(prefix))
             }
-            "lookup" => Err(Error::Unsupported(format!(
-                "{path}.type: dimension spec [lookup] is not supported; use one of {KNOWN}"
-            ))),
+            "lookup" => {
+                let mut dimension = Dimension::from_column(&fields, false)?;
+                dimension.extraction = Some(extraction::of_dimension(&fields)?);
+                Ok(dimension)
+            }
             other => Err(fields.wrong("type", format_args!("unknown dimension spec [{other}]; use one of {KNOWN}"))),
         }
     }
@@ -91,10 +93,10 @@ impl Dimension {
         }
         if let Some(text) = fields.text("outputType")? {
             dimension.output_type =
-                ValueType::from_druid_name(text).filter(|t| !matches!(t, ValueType::Complex(_))).ok_or_else(|| {
+                ValueType::from_druid_name(text).filter(|t| t.is_json() || !matches!(t, ValueType::Complex(_))).ok_or_else(|| {
                     fields.wrong(
                         "outputType",
-                        format_args!("type [{text}] is not supported; use STRING, LONG, FLOAT or DOUBLE"),
+                        format_args!("type [{text}] is not supported; use STRING, LONG, FLOAT, DOUBLE or an ARRAY of these"),
                     )
                 })?;
         }

@@ -2,10 +2,11 @@
 //! are here; for the others an expression virtual column does the same.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use regex::Regex;
 use segment::filter;
+use segment::lookup::{self, Lookup};
 use serde_json::Value as Json;
 
 use super::fields::Fields;
@@ -34,7 +35,7 @@ pub enum Extraction {
     Lower,
     /// `None` in `missing`: values that the map lacks stay.
     Map {
-        map: HashMap<String, String>,
+        map: Arc<Lookup>,
         missing: Option<Option<String>>,
     },
     /// Numbers are rounded down to `offset + n * size`; other text becomes null.
@@ -46,7 +47,7 @@ pub enum Extraction {
 }
 
 const KNOWN: &str =
-    "regex, partial, searchQuery, substring, strlen, upper, lower, lookup of type map, bucket, cascade, identity";
+    "regex, partial, searchQuery, substring, strlen, upper, lower, lookup of type map, registeredLookup, bucket, cascade, identity";
 
 impl Extraction {
     pub fn from_json(json: &Json, path: &str) -> Result<Extraction> {
@@ -76,7 +77,14 @@ impl Extraction {
             "strlen" => Ok(Extraction::Strlen),
             "upper" => Ok(Extraction::Upper),
             "lower" => Ok(Extraction::Lower),
-            "lookup" => lookup(&fields),
+            "lookup" => {
+                let map = map_of(&fields, "lookup")?;
+                Ok(Extraction::Map { map, missing: missing(&fields)? })
+            }
+            "registeredLookup" => {
+                let map = registered(&fields, "lookup")?;
+                Ok(Extraction::Map { map, missing: missing(&fields)? })
+            }
             "bucket" => {
                 let number = |name: &str, default: f64| match fields.get(name) {
                     None => Ok(default),
@@ -101,7 +109,7 @@ impl Extraction {
                     .collect::<Result<_>>()?;
                 Ok(Extraction::Cascade(steps))
             }
-            known @ ("time" | "timeFormat" | "registeredLookup" | "stringFormat" | "javascript") => {
+            known @ ("time" | "timeFormat" | "stringFormat" | "javascript") => {
                 Err(Error::Unsupported(format!(
                     "{path}.type: extraction function [{known}] is not supported; use an expression virtual column \
                      or one of {KNOWN}"
@@ -136,7 +144,7 @@ impl Extraction {
             Extraction::Map { map, missing } => {
                 let found = value.and_then(|text| map.get(text));
                 match (found, missing) {
-                    (Some(text), _) => Some(Cow::Owned(text.clone())),
+                    (Some(text), _) => Some(Cow::Owned(text.to_string())),
                     (None, Some(replacement)) => replacement.clone().map(Cow::Owned),
                     (None, None) => value.map(Cow::Borrowed),
                 }
@@ -161,28 +169,45 @@ impl Extraction {
     }
 }
 
-fn lookup(fields: &Fields) -> Result<Extraction> {
-    let path = fields.at("lookup");
-    let lookup = Fields::of(fields.need("lookup")?, &path)?;
+/// The dimension spec of type `lookup`: a registered name, or a map in place.
+pub fn of_dimension(fields: &Fields) -> Result<Extraction> {
+    let map = match fields.get("lookup") {
+        Some(_) => map_of(fields, "lookup")?,
+        None => registered(fields, "name")?,
+    };
+    Ok(Extraction::Map { map, missing: missing(fields)? })
+}
+
+fn registered(fields: &Fields, field: &str) -> Result<Arc<Lookup>> {
+    lookup::named(fields.need_text(field)?).map_err(|reason| fields.wrong(field, reason))
+}
+
+fn map_of(fields: &Fields, field: &str) -> Result<Arc<Lookup>> {
+    let path = fields.at(field);
+    let lookup = Fields::of(fields.need(field)?, &path)?;
     if lookup.need_text("type")? != "map" {
         return Err(Error::Unsupported(format!("{path}.type: only lookups of type map are supported")));
     }
     let Some(entries) = lookup.need("map")?.as_object() else {
         return Err(lookup.wrong("map", "must be an object"));
     };
-    let mut map = HashMap::new();
+    let mut map = Vec::with_capacity(entries.len());
     for (key, value) in entries {
         let text =
             value.as_str().ok_or_else(|| lookup.wrong("map", format_args!("the value of [{key}] must be a string")))?;
-        map.insert(key.clone(), text.to_string());
+        map.push((key.clone(), text.to_string()));
     }
+    Ok(Arc::new(Lookup::new(String::new(), map)))
+}
+
+/// What stands for values that the map lacks: `None` if they stay.
+fn missing(fields: &Fields) -> Result<Option<Option<String>>> {
     let retain = fields.flag("retainMissingValue")?.unwrap_or(false);
     let with = fields.text("replaceMissingValueWith")?;
     if retain && with.is_some() {
         return Err(fields.wrong("replaceMissingValueWith", "may not stand beside retainMissingValue"));
     }
-    let missing = (!retain).then(|| with.map(str::to_string));
-    Ok(Extraction::Map { map, missing })
+    Ok((!retain).then(|| with.map(str::to_string)))
 }
 
 /// Whether a search query matches a text.

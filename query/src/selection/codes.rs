@@ -176,6 +176,7 @@ impl Answers {
 fn open<'a>(segment: &'a Segment, name: &str) -> Result<&'a DictColumn> {
     match segment.column(name)? {
         Some(Column::Dict(column)) => Ok(column),
+        Some(Column::Document(column)) => Ok(column.texts()),
         _ => Err(Error::Bug(format!("column {name} had a dictionary when the filter was compiled"))),
     }
 }

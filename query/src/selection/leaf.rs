@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use segment::block::{Block, Value};
-use segment::column::{Column, DictColumn};
+use segment::column::{Column, DictColumn, DocumentColumn};
 use segment::expr::truth;
 use segment::filter::{Filter, Ordering, Test};
 use segment::schema::ValueType;
@@ -31,6 +31,10 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
                 Ok(codes::node(columns.segment(), column, dict, answers, want))
             }
             Resolved::Physical(Column::Complex(_)) => Ok(by_row()),
+            Resolved::Physical(Column::Document(documents)) => {
+                let answers = by_document(documents, test);
+                Ok(codes::node(columns.segment(), column, documents.texts(), answers, want))
+            }
             Resolved::Virtual(_) => {
                 let settled = by_values(columns, column, want, |values| tested(filter, test, &values))?;
                 Ok(settled.unwrap_or_else(by_row))
@@ -78,6 +82,18 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
         }
     });
     Answers { by_code, null }
+}
+
+/// Tests each document once. An array is one value: it is null only as a whole.
+fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
+    let compiled = Filter::Column { column: String::new(), test: test.clone() }.compile();
+    let answer = |code: u32| match (documents.value(code), test) {
+        (Value::List(_), Test::Null) => Some(false),
+        (Value::List(values), Test::Equals { value: Value::List(wanted), .. }) => Some(values == *wanted),
+        (Value::List(_), _) => Some(false),
+        (value, _) => compiled.matches(&|_| value.clone()),
+    };
+    Answers { by_code: (0..documents.texts().cardinality()).map(answer).collect(), null: None }
 }
 
 /// Testing so few values costs less than looking for the right ones.

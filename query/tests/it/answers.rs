@@ -21,6 +21,7 @@ fn segment() -> Arc<Segment> {
         value_type,
         multi_value: MultiValue::Array,
         indexed: true,
+        auto: false,
     };
     let schema = Schema {
         dimensions: vec![

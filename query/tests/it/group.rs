@@ -95,6 +95,7 @@ fn schema() -> Schema {
         value_type,
         multi_value: MultiValue::SortedArray,
         indexed: true,
+        auto: false,
     };
     Schema {
         dimensions: vec![

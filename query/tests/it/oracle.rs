@@ -116,6 +116,7 @@ impl World {
             value_type,
             multi_value: MultiValue::Array,
             indexed: true,
+            auto: false,
         };
         let metrics = [
             json!({"type": "count", "name": "cnt"}),

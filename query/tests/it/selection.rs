@@ -22,6 +22,7 @@ fn schema() -> Schema {
         value_type,
         multi_value: MultiValue::Array,
         indexed: true,
+        auto: false,
     };
     Schema {
         dimensions: vec![

@@ -223,7 +223,7 @@ impl<'a> Values<'a> {
                     Value::Text(text) => Some(text.clone()),
                     _ => None,
                 }),
-                Value::Null | Value::Bytes(_) => None,
+                Value::Null | Value::Json(_) | Value::Bytes(_) => None,
             },
             Values::Null | Values::Coupons(_) => None,
         }
@@ -259,7 +259,7 @@ fn long_of(value: &Value) -> Option<i64> {
         Value::Long(v) => Some(*v),
         Value::Double(v) => Some(*v as i64),
         Value::Text(text) => long_of_text(text),
-        Value::Null | Value::List(_) | Value::Bytes(_) => None,
+        Value::Null | Value::List(_) | Value::Json(_) | Value::Bytes(_) => None,
     }
 }
 
@@ -268,7 +268,7 @@ fn double_of(value: &Value) -> Option<f64> {
         Value::Long(v) => Some(*v as f64),
         Value::Double(v) => Some(*v),
         Value::Text(text) => double_of_text(text),
-        Value::Null | Value::List(_) | Value::Bytes(_) => None,
+        Value::Null | Value::List(_) | Value::Json(_) | Value::Bytes(_) => None,
     }
 }
 

@@ -280,7 +280,7 @@ fn prefix(value_type: &ValueType) -> &'static str {
         ValueType::Long => "long",
         ValueType::Double => "double",
         ValueType::Float => "float",
-        ValueType::String | ValueType::Complex(_) => "string",
+        ValueType::String | ValueType::Array(_) | ValueType::Complex(_) => "string",
     }
 }
 

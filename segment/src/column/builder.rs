@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::{BytesChunk, ListChunk, MemoryCodes, MemoryDictionary, NumberChunk};
-use super::{Column, ComplexColumn, DictColumn, NumberColumn};
+use super::{Column, ComplexColumn, DictColumn, DocumentColumn, NumberColumn, document};
 use crate::block::{BLOCK_ROWS, Value};
 use crate::expr::convert::{to_double, to_long, to_text};
 use crate::schema::ValueType;
@@ -31,7 +31,9 @@ struct TextBuilder {
 impl ColumnBuilder {
     pub fn new(value_type: ValueType) -> ColumnBuilder {
         let form = match &value_type {
-            ValueType::String => Form::Text(TextBuilder::default()),
+            value_type if *value_type == ValueType::String || value_type.is_document() => {
+                Form::Text(TextBuilder::default())
+            }
             ValueType::Complex(_) => Form::Bytes(Vec::new()),
             number => Form::Number { long: *number == ValueType::Long, chunks: Vec::new() },
         };
@@ -41,7 +43,11 @@ impl ColumnBuilder {
     /// A value that cannot be of the column's type becomes null.
     pub fn push(&mut self, value: &Value) {
         match &mut self.form {
-            Form::Text(text) => text.push(value),
+            Form::Text(text) if self.value_type == ValueType::String => text.push(value),
+            Form::Text(text) => {
+                let written = document::write(value, &self.value_type);
+                text.push(&written.map_or(Value::Null, |written| Value::Text(written.into())));
+            }
             Form::Number { long, chunks } => {
                 if chunks.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
                     chunks.push(if *long { NumberChunk::long() } else { NumberChunk::double() });
@@ -76,7 +82,11 @@ impl ColumnBuilder {
                     Some(chunks) => MemoryCodes::Multi(shared(chunks)),
                     None => MemoryCodes::Single(shared(text.single)),
                 };
-                Column::Dict(DictColumn::from_memory(text.dictionary, codes))
+                let dict = DictColumn::from_memory(text.dictionary, codes);
+                match self.value_type {
+                    ValueType::String => Column::Dict(dict),
+                    value_type => Column::Document(DocumentColumn::new(value_type, dict)),
+                }
             }
             Form::Number { chunks, .. } => Column::Number(NumberColumn::from_chunks(self.value_type, shared(chunks))),
             Form::Bytes(chunks) => {

@@ -4,6 +4,7 @@
 pub mod builder;
 pub mod complex;
 pub mod dict;
+pub mod document;
 pub(crate) mod index;
 pub mod memory;
 pub mod number;
@@ -16,12 +17,14 @@ use crate::schema::ValueType;
 pub use builder::ColumnBuilder;
 pub use complex::ComplexColumn;
 pub use dict::DictColumn;
+pub use document::DocumentColumn;
 pub use number::NumberColumn;
 
 pub enum Column {
     Dict(DictColumn),
     Number(NumberColumn),
     Complex(ComplexColumn),
+    Document(DocumentColumn),
 }
 
 impl Column {
@@ -30,6 +33,7 @@ impl Column {
             Column::Dict(_) => ValueType::String,
             Column::Number(c) => c.value_type(),
             Column::Complex(c) => ValueType::Complex(c.type_name().to_string()),
+            Column::Document(c) => c.value_type().clone(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Column {
             Column::Dict(c) => c.rows(),
             Column::Number(c) => c.rows(),
             Column::Complex(c) => c.rows(),
+            Column::Document(c) => c.texts().rows(),
         }
     }
 
@@ -78,6 +83,7 @@ impl Column {
                 let value = |row| c.bytes(row).map_or(Value::Null, |b| Value::Bytes(Arc::from(b)));
                 Block::Any { values: (start..start + len).map(value).collect() }
             }
+            Column::Document(c) => c.block(start, len),
         }
     }
 
@@ -87,6 +93,7 @@ impl Column {
             Column::Dict(c) => c.check(),
             Column::Number(c) => c.check(),
             Column::Complex(_) => true,
+            Column::Document(c) => c.texts().check(),
         }
     }
 
@@ -96,6 +103,7 @@ impl Column {
             Column::Dict(c) => c.size_bytes(),
             Column::Number(c) => c.size_bytes(),
             Column::Complex(c) => c.size_bytes(),
+            Column::Document(c) => c.texts().size_bytes(),
         }
     }
 }

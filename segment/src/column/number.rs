@@ -237,7 +237,7 @@ pub(crate) fn kind_of(value_type: &ValueType) -> Option<NumberKind> {
         ValueType::Long => Some(NumberKind::Long),
         ValueType::Float => Some(NumberKind::Float),
         ValueType::Double => Some(NumberKind::Double),
-        ValueType::String | ValueType::Complex(_) => None,
+        ValueType::String | ValueType::Array(_) | ValueType::Complex(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::block::Value;
+use crate::column::document;
 use crate::schema::ValueType;
 
 /// Text as Java's `Double.toString` has it: `1.0`, `1.0E10`, `NaN`.
@@ -90,6 +91,7 @@ pub fn to_long(value: &Value) -> Option<i64> {
         Value::Double(v) => Some(*v as i64),
         Value::Text(text) => long_of_text(text),
         Value::List(values) if values.len() == 1 => to_long(&values[0]),
+        Value::Json(text) => scalar_of_json(text).as_ref().and_then(to_long),
         Value::Null | Value::List(_) | Value::Bytes(_) => None,
     }
 }
@@ -100,6 +102,7 @@ pub fn to_double(value: &Value) -> Option<f64> {
         Value::Double(v) => Some(*v),
         Value::Text(text) => double_of_text(text),
         Value::List(values) if values.len() == 1 => to_double(&values[0]),
+        Value::Json(text) => scalar_of_json(text).as_ref().and_then(to_double),
         Value::Null | Value::List(_) | Value::Bytes(_) => None,
     }
 }
@@ -120,6 +123,10 @@ pub fn to_text(value: &Value) -> Option<Arc<str>> {
                 Some(Arc::from(format!("[{}]", parts.join(", "))))
             }
         },
+        Value::Json(text) => match scalar_of_json(text) {
+            Some(scalar) => to_text(&scalar),
+            None => Some(text.clone()),
+        },
         Value::Bytes(bytes) => {
             use base64::Engine;
             Some(Arc::from(base64::engine::general_purpose::STANDARD.encode(bytes)))
@@ -134,8 +141,32 @@ pub fn cast(value: &Value, value_type: &ValueType) -> Value {
         ValueType::Double => to_double(value).map_or(Value::Null, Value::Double),
         ValueType::Float => to_double(value).map_or(Value::Null, |v| Value::Double(f64::from(v as f32))),
         ValueType::String => to_text(value).map_or(Value::Null, Value::Text),
+        ValueType::Array(of) => match value {
+            Value::List(values) => Value::List(values.iter().map(|value| cast(value, of)).collect()),
+            Value::Json(text) => match serde_json::from_str(text) {
+                Ok(serde_json::Value::Array(values)) => {
+                    Value::List(values.iter().map(|json| cast(&document::of_json(json), of)).collect())
+                }
+                Ok(serde_json::Value::Object(_)) | Err(_) => Value::Null,
+                Ok(scalar) => cast(&document::of_json(&scalar), value_type),
+            },
+            Value::Null => Value::Null,
+            scalar => Value::List(vec![cast(scalar, of)]),
+        },
+        json if json.is_json() => match value {
+            Value::Null | Value::Json(_) => value.clone(),
+            value => document::write(value, json).map_or(Value::Null, |text| Value::Json(text.into())),
+        },
         ValueType::Complex(_) => value.clone(),
     }
+}
+
+/// The scalar that a document is, if it is one.
+fn scalar_of_json(text: &str) -> Option<Value> {
+    if text.starts_with(['{', '[']) {
+        return None;
+    }
+    serde_json::from_str(text).ok().map(|json| document::of_json(&json))
 }
 
 /// Whether a value counts as true: numbers above zero, the text `true`. `None` is unknown.
@@ -149,6 +180,7 @@ pub fn truth(value: &Value) -> Option<bool> {
             [one] => truth(one),
             _ => Some(false),
         },
+        Value::Json(text) => scalar_of_json(text).map_or(Some(false), |scalar| truth(&scalar)),
         Value::Bytes(_) => Some(false),
     }
 }

@@ -132,6 +132,7 @@ impl Node {
                 Value::Double(_) => Kind::Is(ValueType::Double),
                 Value::Text(_) | Value::List(_) => Kind::Is(ValueType::String),
                 Value::Null => Kind::Null,
+                Value::Json(_) => Kind::Is(ValueType::json()),
                 Value::Bytes(_) => Kind::Unknown,
             },
             Node::Column(name) => column(name).map_or(Kind::Null, Kind::Is).widened(),
@@ -152,6 +153,7 @@ impl Node {
                     Returns::Long => Kind::Is(ValueType::Long),
                     Returns::Double => Kind::Is(ValueType::Double),
                     Returns::Text => Kind::Is(ValueType::String),
+                    Returns::Json => Kind::Is(ValueType::json()),
                     Returns::Number => kinds.map(Kind::numeric).reduce(Kind::with).unwrap_or(Kind::Null),
                     Returns::Common => kinds.reduce(Kind::with).unwrap_or(Kind::Null),
                     Returns::Branches => {
@@ -267,6 +269,7 @@ impl fmt::Display for Node {
 fn literal(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match value {
         Value::Null | Value::Bytes(_) => f.write_str("null"),
+        Value::Json(text) => write!(f, "parse_json({:?})", &**text),
         Value::Long(v) => write!(f, "{v}"),
         Value::Double(v) if v.is_nan() => f.write_str("NaN"),
         Value::Double(v) if v.is_infinite() => f.write_str(if *v > 0.0 { "Infinity" } else { "-Infinity" }),

@@ -52,6 +52,7 @@ pub(super) fn call(function: &Function, prepared: Option<&Prepared>, args: &[Val
             (Some(a), Some(b)) => Value::Double(body(a, b)),
             _ => Value::Null,
         },
+        (_, Some(Prepared::Whole(body))) => body(args),
         (_, Some(prepared)) => each(args, &|args| prepared.value(args)),
         (Body::Prepared(_) | Body::Lazy(_) | Body::Apply(_), None) => Value::Null,
     }
@@ -106,6 +107,7 @@ pub(super) fn binary(op: Op, a: &Value, b: &Value) -> Value {
         _ if matches!(op, Op::And | Op::Or) => logic(op, a, b),
         (Value::Null, _) | (_, Value::Null) => Value::Null,
         (Value::List(x), Value::List(y)) if op.is_comparison() => compare_lists(op, x, y),
+        (Value::Json(x), Value::Json(y)) if op.is_comparison() => bool_value(Some(compare_texts(op, x, y))),
         (Value::List(values), other) => Value::List(values.iter().map(|v| binary(op, v, other)).collect()),
         (other, Value::List(values)) => Value::List(values.iter().map(|v| binary(op, other, v)).collect()),
         (Value::Long(x), Value::Long(y)) => longs(op, *x, *y).map_or(Value::Null, Value::Long),
@@ -190,12 +192,21 @@ fn texts(op: Op, x: &str, y: &str) -> Value {
     }
 }
 
+/// Element by element, nulls first, a shorter list before the longer ones that begin with it.
 fn compare_lists(op: Op, x: &[Value], y: &[Value]) -> Value {
-    match op {
-        Op::Eq => bool_value(Some(x == y)),
-        Op::Ne => bool_value(Some(x != y)),
-        _ => Value::Null,
-    }
+    use std::cmp::Ordering;
+    let scalars = |a: &Value, b: &Value| match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => b.is_null().cmp(&a.is_null()),
+        (Value::Long(a), Value::Long(b)) => a.cmp(b),
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        (a, b) => match (convert::to_double(a), convert::to_double(b)) {
+            (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            _ => convert::to_text(a).cmp(&convert::to_text(b)),
+        },
+    };
+    let parts = x.iter().zip(y).map(|(a, b)| scalars(a, b)).find(|order| order.is_ne());
+    let order = parts.unwrap_or_else(|| x.len().cmp(&y.len())) as i64;
+    bool_value(Some(compare_doubles(op, order as f64, 0.0)))
 }
 
 /// Conditionals: which of the arguments is the answer. `arg` evaluates one.

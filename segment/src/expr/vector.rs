@@ -66,7 +66,7 @@ fn settle(values: Vec<Value>, promote: bool) -> Block {
             Value::Double(_) => doubles += 1,
             Value::Text(_) => texts += 1,
             Value::Null => nulls += 1,
-            Value::List(_) | Value::Bytes(_) => return Block::Any { values },
+            Value::List(_) | Value::Json(_) | Value::Bytes(_) => return Block::Any { values },
         }
     }
     let mask = |values: &[Value]| (nulls > 0).then(|| values.iter().map(Value::is_null).collect());

@@ -12,7 +12,7 @@ use crate::block::BLOCK_ROWS;
 use crate::column::dict::{FileDict, FileIndex, FileRows, Lists};
 use crate::column::index::Index;
 use crate::column::number::kind_of;
-use crate::column::{Column, ComplexColumn, DictColumn, NumberColumn};
+use crate::column::{Column, ComplexColumn, DictColumn, DocumentColumn, NumberColumn};
 use crate::dictionary::Dictionary;
 use crate::encoding::codes::Codes;
 use crate::encoding::numbers::Numbers;
@@ -130,6 +130,7 @@ fn footer(bytes: &Bytes) -> Result<Footer, String> {
         let value_type = ValueType::from_druid_name(&entry.type_name);
         let fits = match (&entry.sections, &value_type) {
             (Sections::Strings { .. }, Some(ValueType::String)) => true,
+            (Sections::Strings { lists, .. }, Some(text)) => text.is_document() && lists.is_none(),
             (Sections::Numbers(_), Some(value_type)) => value_type.is_numeric(),
             (Sections::Complex(_), Some(ValueType::Complex(_))) => true,
             _ => false,
@@ -176,7 +177,7 @@ fn open_column(bytes: &Bytes, entry: &ColumnEntry, rows: usize) -> Result<Column
             let column = ComplexColumn::from_file(&type_name, bytes, rows).ok_or_else(|| broken("values"))?;
             Ok(Column::Complex(column))
         }
-        (Sections::Strings { has_null, dictionary, codes, lists, index }, _) => {
+        (Sections::Strings { has_null, dictionary, codes, lists, index }, value_type) => {
             let sections = entry.sections.all();
             let dictionary = checked(bytes, *dictionary, name, "dictionary")?;
             let dictionary = Dictionary::open(dictionary).ok_or_else(|| broken("dictionary"))?;
@@ -200,13 +201,17 @@ fn open_column(bytes: &Bytes, entry: &ColumnEntry, rows: usize) -> Result<Column
                 let bytes = checked(bytes, *section, "", "index").ok()?;
                 Index::open(bytes, cardinality, rows)
             };
-            Ok(Column::Dict(DictColumn::from_file(FileDict {
+            let dict = DictColumn::from_file(FileDict {
                 dictionary,
                 has_null: *has_null,
                 rows: file_rows,
                 index: FileIndex { open: Box::new(open), opened: OnceLock::new() },
                 size_bytes: sections.iter().map(|s| s.1).sum(),
-            })))
+            });
+            Ok(match value_type {
+                ValueType::String => Column::Dict(dict),
+                value_type => Column::Document(DocumentColumn::new(value_type, dict)),
+            })
         }
         (Sections::Complex(_), _) => Err(broken("values")),
     }

@@ -116,7 +116,7 @@ impl Number {
             Value::Long(v) => Some(Number::Long(*v)),
             Value::Double(v) => Some(Number::Double(*v)),
             Value::Text(text) => Number::of_text(text),
-            Value::Null | Value::List(_) | Value::Bytes(_) => None,
+            Value::Null | Value::List(_) | Value::Json(_) | Value::Bytes(_) => None,
         }
     }
 
@@ -501,7 +501,7 @@ impl CompiledTest {
             Value::Double(v) => self.double.get_or_init(|| self.test.double())(Some(*v)),
             Value::List(values) if values.is_empty() => self.test.null(),
             Value::List(values) => super::some_true(values.iter().map(|v| self.value(v))),
-            Value::Bytes(_) => match self.test {
+            Value::Json(_) | Value::Bytes(_) => match self.test {
                 Test::Null => Some(false),
                 _ => None,
             },

@@ -18,8 +18,9 @@ mod strings;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::aggregate::accumulator::{self, Groups, Values};
 use crate::aggregate::{Aggregate, AggregateKind};
-use crate::block::BLOCK_ROWS;
+use crate::block::{BLOCK_ROWS, Value};
 use crate::column::complex::ComplexWriter;
 use crate::column::{Column, ColumnBuilder};
 use crate::error::{Error, Result};
@@ -43,12 +44,19 @@ pub type Join<'a> = dyn Fn(&Aggregate, &[&[u8]]) -> Result<Vec<u8>> + 'a;
 /// The file has the dimensions and metrics of the schema, no others; columns of another type than the schema's are cast.
 /// Truncated times are not put before the start of the id's interval.
 pub fn merge(inputs: &[Arc<Segment>], schema: &Schema, id: &SegmentId, to: &Path) -> Result<SegmentMeta> {
-    merge_with(inputs, schema, id, to, &|metric, _| {
-        Err(Error::invalid(format!("metric {}: its type cannot be rolled up", metric.name)))
+    merge_with(inputs, schema, id, to, &|metric, states| {
+        let mut joined = accumulator::new(metric);
+        joined.resize(1);
+        let states: Vec<Value> = states.iter().map(|state| Value::Bytes(Arc::from(*state))).collect();
+        joined.fold(states.len(), Groups::One(0), &[Values::Any(&states)]);
+        match joined.partial(&[0]).value(0) {
+            Value::Bytes(bytes) => Ok(bytes.to_vec()),
+            _ => Err(Error::corrupt(format!("metric {}: rows hold no states of its type", metric.name))),
+        }
     })
 }
 
-/// As [`merge`], for schemas with complex metrics.
+/// As [`merge`], joining states of complex metrics in another way.
 pub fn merge_with(
     inputs: &[Arc<Segment>],
     schema: &Schema,
@@ -62,7 +70,9 @@ pub fn merge_with(
     for dimension in &schema.dimensions {
         let columns = cast_columns(&inputs, &dimension.name, &dimension.value_type)?;
         let union = match dimension.value_type {
-            ValueType::String => Some(Union::write(&inputs, &columns, &mut writer)?),
+            ref text if *text == ValueType::String || text.is_document() => {
+                Some(Union::write(&inputs, &columns, &mut writer)?)
+            }
             _ => None,
         };
         dimensions.push((dimension, columns, union));

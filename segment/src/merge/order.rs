@@ -216,6 +216,9 @@ impl<'a> SortKey<'a> {
     pub fn new(columns: &'a [Source], union: Option<&'a Union>) -> SortKey<'a> {
         let key = |(i, source): (usize, &'a Source)| match (source.column(), union) {
             (Some(Column::Dict(column)), Some(union)) => KeyColumn::Codes { column, map: union.map(i) },
+            (Some(Column::Document(column)), Some(union)) => {
+                KeyColumn::Codes { column: column.texts(), map: union.map(i) }
+            }
             (Some(Column::Number(column)), _) => KeyColumn::Numbers(column),
             _ => KeyColumn::Missing,
         };

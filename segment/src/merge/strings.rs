@@ -247,6 +247,7 @@ impl Reader<'_> {
 fn dict<'a>(source: &'a Source) -> Option<&'a DictColumn> {
     match source.column() {
         Some(Column::Dict(column)) => Some(column),
+        Some(Column::Document(column)) => Some(column.texts()),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn long(batch: &RowBatch, cell: Cell) -> Coerced<i64> {
             [one] => long(batch, *one),
             _ => Bad,
         },
+        Cell::Json { .. } => Bad,
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) fn double(batch: &RowBatch, cell: Cell) -> Coerced<f64> {
             [one] => double(batch, *one),
             _ => Bad,
         },
+        Cell::Json { .. } => Bad,
     }
 }
 
@@ -83,6 +85,7 @@ pub(super) fn number(batch: &RowBatch, cell: Cell) -> Coerced<Number> {
             [one] => number(batch, *one),
             _ => Bad,
         },
+        Cell::Json { .. } => Bad,
     }
 }
 
@@ -136,7 +139,7 @@ pub(super) fn write_double(value: f64, out: &mut String) {
 pub(super) fn text<'a>(batch: &'a RowBatch, cell: Cell, buffer: &'a mut String) -> Option<&'a str> {
     buffer.clear();
     match cell {
-        Cell::Text { .. } => return Some(batch.text_of(cell)),
+        Cell::Text { .. } | Cell::Json { .. } => return Some(batch.text_of(cell)),
         Cell::Null | Cell::List { .. } => return None,
         Cell::Bool(value) => buffer.push_str(if value { "true" } else { "false" }),
         Cell::Long(value) => write!(buffer, "{value}").expect("writing to a string cannot fail"),

@@ -5,14 +5,27 @@ use super::chunk::NumberChunks;
 use super::coerce::{self, Coerced};
 use super::text::{LIST, TextColumn, TextScratch};
 use crate::block::Value;
-use crate::column::{Column, NumberColumn};
+use crate::column::{Column, DocumentColumn, NumberColumn, document};
+use crate::expr::convert::{to_double, to_long, to_text};
 use crate::row::{Cell, RowBatch};
 use crate::schema::{DimensionSchema, MultiValue, ValueType};
 
+/// What may become of a dimension's type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Growth {
+    Fixed,
+    /// It gets wider with values that need it.
+    Wider,
+    /// The first value gives it its type.
+    Open,
+}
+
 pub(super) struct Dimension {
     pub schema: DimensionSchema,
-    /// Its type follows its values (`useSchemaDiscovery`).
+    /// Its type follows its values (`auto`, `useSchemaDiscovery`).
     pub typed: bool,
+    /// It has met a value, so its type is one.
+    pub settled: bool,
     values: Values,
     scratch: Scratch,
     seed: u64,
@@ -22,6 +35,7 @@ enum Values {
     Text(TextColumn),
     Long(NumberChunks),
     Double { chunks: NumberChunks, float: bool },
+    Document { value_type: ValueType, column: TextColumn },
 }
 
 /// The encoded values of the rows at hand.
@@ -73,10 +87,18 @@ pub(super) fn mix(seed: u64, value: u64) -> u64 {
 
 impl Dimension {
     /// A dimension with `rows` nulls.
-    pub fn new(schema: DimensionSchema, typed: bool, number: usize, rows: usize) -> Dimension {
+    pub fn new(schema: DimensionSchema, growth: Growth, number: usize, rows: usize) -> Dimension {
         let values = Values::new(&schema.value_type, schema.multi_value, rows);
         let seed = mix(0x243f_6a88_85a3_08d3, number as u64 + 1);
-        Dimension { schema, typed, values, scratch: Scratch::default(), seed }
+        Dimension { schema, typed: growth != Growth::Fixed, settled: growth != Growth::Open, values, scratch: Scratch::default(), seed }
+    }
+
+    pub fn growth(&self) -> Growth {
+        match (self.typed, self.settled) {
+            (false, _) => Growth::Fixed,
+            (true, true) => Growth::Wider,
+            (true, false) => Growth::Open,
+        }
     }
 
     /// Encodes the cells of the rows; `None` if the batch has no such field.
@@ -89,6 +111,9 @@ impl Dimension {
             Values::Text(column) => column.encode(batch, cells, rows, &mut scratch.text, &mut |at| {
                 faults.add(at, rows[at], || format!("a list within a list cannot be a value of dimension [{name}]"));
             }),
+            Values::Document { value_type, column } => {
+                column.encode_documents(batch, cells, rows, value_type, &mut scratch.text);
+            }
             Values::Long(_) => {
                 scratch.longs.clear();
                 scratch.longs.resize(rows.len(), 0);
@@ -129,7 +154,7 @@ impl Dimension {
     pub fn hash(&self, hashes: &mut [u64]) {
         let (seed, scratch) = (self.seed, &self.scratch);
         match &self.values {
-            Values::Text(column) => {
+            Values::Text(column) | Values::Document { column, .. } => {
                 for (hash, &entry) in hashes.iter_mut().zip(&scratch.text.entries) {
                     if entry & LIST != 0 {
                         let list = scratch.text.list(entry);
@@ -160,7 +185,7 @@ impl Dimension {
     pub fn stored_hash(&self, row: usize) -> u64 {
         let seed = self.seed;
         match &self.values {
-            Values::Text(column) => match column.stored(row) {
+            Values::Text(column) | Values::Document { column, .. } => match column.stored(row) {
                 [] => 0,
                 codes => codes.iter().fold(seed, |hash, code| mix(hash, u64::from(*code) + 1)),
             },
@@ -174,7 +199,7 @@ impl Dimension {
     pub fn equals(&self, row: usize, at: usize) -> bool {
         let scratch = &self.scratch;
         match &self.values {
-            Values::Text(column) => column.equals(row, &scratch.text, at),
+            Values::Text(column) | Values::Document { column, .. } => column.equals(row, &scratch.text, at),
             Values::Long(chunks) => chunks.long_at(row) == (!scratch.null(at)).then(|| scratch.longs[at]),
             Values::Double { chunks, .. } => {
                 chunks.double_at(row).map(f64::to_bits) == (!scratch.null(at)).then(|| scratch.doubles[at].to_bits())
@@ -185,7 +210,7 @@ impl Dimension {
     /// Takes in all encoded rows.
     pub fn append_all(&mut self) {
         match &mut self.values {
-            Values::Text(column) => column.append_all(&self.scratch.text),
+            Values::Text(column) | Values::Document { column, .. } => column.append_all(&self.scratch.text),
             Values::Long(chunks) => chunks.extend_longs(&self.scratch.longs, &self.scratch.nulls),
             Values::Double { chunks, .. } => chunks.extend_doubles(&self.scratch.doubles, &self.scratch.nulls),
         }
@@ -195,43 +220,45 @@ impl Dimension {
     pub fn append_one(&mut self, at: usize) {
         let null = self.scratch.null(at);
         match &mut self.values {
-            Values::Text(column) => column.append_one(&self.scratch.text, at),
+            Values::Text(column) | Values::Document { column, .. } => column.append_one(&self.scratch.text, at),
             Values::Long(chunks) => chunks.push_long((!null).then(|| self.scratch.longs[at])),
             Values::Double { chunks, .. } => chunks.push_double((!null).then(|| self.scratch.doubles[at])),
         }
     }
 
-    /// Makes the type wider, so that it can hold `wanted` too, converting what is there: long → double → string.
+    /// Makes the type wider, so that it can hold `wanted` too, converting what is there.
     pub fn widen(&mut self, wanted: &ValueType, rows: usize) {
-        let mut wider = Values::new(wanted, self.schema.multi_value, 0);
-        let mut buffer = String::new();
-        for row in 0..rows {
-            let value = match &self.values {
-                Values::Text(_) => return,
-                Values::Long(chunks) => chunks.long_at(row).map_or(Value::Null, Value::Long),
-                Values::Double { chunks, .. } => chunks.double_at(row).map_or(Value::Null, Value::Double),
-            };
-            match (&mut wider, value) {
-                (Values::Text(column), Value::Long(value)) => column.append_text(Some(&value.to_string())),
-                (Values::Text(column), Value::Double(value)) => {
-                    buffer.clear();
-                    coerce::write_double(value, &mut buffer);
-                    column.append_text(Some(&buffer));
+        let mut wider = Values::new(wanted, self.schema.multi_value, if self.settled { 0 } else { rows });
+        for row in 0..if self.settled { rows } else { 0 } {
+            let value = self.stored_value(row);
+            match &mut wider {
+                Values::Text(column) => column.append_text(to_text(&value).as_deref()),
+                Values::Double { chunks, .. } => chunks.push_double(to_double(&value)),
+                Values::Long(chunks) => chunks.push_long(to_long(&value)),
+                Values::Document { value_type, column } => {
+                    column.append_text(document::write(&value, value_type).as_deref());
                 }
-                (Values::Text(column), _) => column.append_text(None),
-                (Values::Double { chunks, .. }, Value::Long(value)) => chunks.push_double(Some(value as f64)),
-                (Values::Double { chunks, .. }, Value::Double(value)) => chunks.push_double(Some(value)),
-                (Values::Double { chunks, .. }, _) => chunks.push_double(None),
-                (Values::Long(_), _) => return,
             }
         }
         self.values = wider;
+        self.settled = true;
         self.schema.value_type = wanted.clone();
+    }
+
+    fn stored_value(&self, row: usize) -> Value {
+        match &self.values {
+            Values::Text(column) => column.stored_text(row).map_or(Value::Null, Value::text),
+            Values::Long(chunks) => chunks.long_at(row).map_or(Value::Null, Value::Long),
+            Values::Double { chunks, .. } => chunks.double_at(row).map_or(Value::Null, Value::Double),
+            Values::Document { value_type, column } => {
+                column.stored_text(row).map_or(Value::Null, |text| document::read(text, value_type))
+            }
+        }
     }
 
     pub fn bytes(&self) -> usize {
         match &self.values {
-            Values::Text(column) => column.bytes(),
+            Values::Text(column) | Values::Document { column, .. } => column.bytes(),
             Values::Long(chunks) => chunks.bytes(),
             Values::Double { chunks, .. } => chunks.bytes(),
         }
@@ -240,6 +267,9 @@ impl Dimension {
     pub fn view(&mut self) -> Column {
         match &mut self.values {
             Values::Text(column) => Column::Dict(column.view()),
+            Values::Document { value_type, column } => {
+                Column::Document(DocumentColumn::new(value_type.clone(), column.view()))
+            }
             Values::Long(chunks) => Column::Number(NumberColumn::from_chunks(ValueType::Long, chunks.share())),
             Values::Double { chunks, float } => {
                 let value_type = if *float { ValueType::Float } else { ValueType::Double };
@@ -262,25 +292,41 @@ impl Values {
                 chunks.extend_doubles(&vec![0.0; rows], &vec![true; rows]);
                 Values::Double { chunks, float: *value_type == ValueType::Float }
             }
-            ValueType::String | ValueType::Complex(_) => Values::Text(TextColumn::new(multi_value, rows)),
+            value_type if value_type.is_document() => {
+                Values::Document { value_type: value_type.clone(), column: TextColumn::new(multi_value, rows) }
+            }
+            _ => Values::Text(TextColumn::new(multi_value, rows)),
         }
     }
 }
 
 /// The type that a value has by itself, for discovery. `None`: a null tells nothing.
-pub(super) fn natural_type(cell: Cell) -> Option<ValueType> {
+pub(super) fn natural_type(batch: &RowBatch, cell: Cell) -> Option<ValueType> {
     match cell {
         Cell::Null => None,
         Cell::Bool(_) | Cell::Long(_) => Some(ValueType::Long),
         Cell::Double(_) => Some(ValueType::Double),
-        Cell::Text { .. } | Cell::List { .. } => Some(ValueType::String),
+        Cell::Text { .. } => Some(ValueType::String),
+        Cell::Json { .. } => Some(ValueType::json()),
+        Cell::List { .. } => {
+            let types = batch.list_of(cell).iter().filter_map(|cell| natural_type(batch, *cell));
+            match types.reduce(|a, b| wider(&a, &b)) {
+                // The narrowest of all arrays.
+                None => Some(ValueType::array(ValueType::Long)),
+                Some(of @ (ValueType::Long | ValueType::Double | ValueType::String)) => Some(ValueType::array(of)),
+                Some(_) => Some(ValueType::json()),
+            }
+        }
     }
 }
 
-/// The narrowest type that holds the values of both.
+/// The narrowest type that holds the values of both: long → double → string, scalar → array → document.
 pub(super) fn wider(a: &ValueType, b: &ValueType) -> ValueType {
     match (a, b) {
         (a, b) if a == b => a.clone(),
+        (ValueType::Complex(_), _) | (_, ValueType::Complex(_)) => ValueType::json(),
+        (ValueType::Array(a), ValueType::Array(b)) => ValueType::array(wider(a, b)),
+        (ValueType::Array(of), scalar) | (scalar, ValueType::Array(of)) => ValueType::array(wider(of, scalar)),
         (ValueType::Long, ValueType::Double) | (ValueType::Double, ValueType::Long) => ValueType::Double,
         _ => ValueType::String,
     }

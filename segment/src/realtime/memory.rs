@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::Problem;
 use super::chunk::NumberChunks;
-use super::dimension::{Dimension, Faults, mix, natural_type, wider};
+use super::dimension::{Dimension, Faults, Growth, mix, natural_type, wider};
 use super::metric::{Metric, MetricColumn};
 use crate::column::NumberColumn;
 use crate::meta::SegmentId;
@@ -69,11 +69,11 @@ struct Layout {
 }
 
 /// A dimension that was discovered, for the memory that comes after this one.
-pub(super) type Known = (DimensionSchema, bool);
+pub(super) type Known = (DimensionSchema, Growth);
 
 impl Memory {
     pub fn new(rules: &Rules, known: &[Known]) -> Memory {
-        let dimension = |(number, (schema, typed)): (usize, &Known)| Dimension::new(schema.clone(), *typed, number, 0);
+        let dimension = |(number, (schema, growth)): (usize, &Known)| Dimension::new(schema.clone(), *growth, number, 0);
         Memory {
             rows: 0,
             time: NumberChunks::long(),
@@ -95,7 +95,7 @@ impl Memory {
     }
 
     pub fn known(&self) -> Vec<Known> {
-        self.dimensions.iter().map(|dimension| (dimension.schema.clone(), dimension.typed)).collect()
+        self.dimensions.iter().map(|dimension| (dimension.schema.clone(), dimension.growth())).collect()
     }
 
     /// Takes rows in. Answers how many of them hold a value that could not be converted; adds up to `problems_max`
@@ -115,7 +115,7 @@ impl Memory {
         if self.layout.names != batch.names() {
             self.lay_out(rules, batch);
         }
-        if rules.schema.discovery != Discovery::None {
+        if rules.schema.discovery != Discovery::None || self.dimensions.iter().any(|dimension| dimension.typed) {
             self.discover(rules, batch, rows);
         }
         self.times.clear();
@@ -206,23 +206,25 @@ impl Memory {
     fn discover(&mut self, rules: &Rules, batch: &RowBatch, rows: &[u32]) {
         let natural = |field: usize| {
             let cells = batch.cells(field);
-            let types = rows.iter().filter_map(|row| natural_type(cells[*row as usize]));
+            let types = rows.iter().filter_map(|row| natural_type(batch, cells[*row as usize]));
             types.reduce(|a, b| wider(&a, &b))
         };
         let mut found = false;
         for &field in &self.layout.unknown {
-            if self.dimensions.len() >= DIMENSIONS_MAX {
+            if self.dimensions.len() >= DIMENSIONS_MAX || rules.schema.discovery == Discovery::None {
                 break;
             }
             let Some(value_type) = natural(field) else { continue };
             let typed = rules.schema.discovery == Discovery::Typed;
+            let growth = if typed { Growth::Wider } else { Growth::Fixed };
             let schema = DimensionSchema {
                 name: batch.names()[field].clone(),
                 value_type: if typed { value_type } else { ValueType::String },
                 multi_value: MultiValue::default(),
                 indexed: true,
+                auto: typed,
             };
-            self.dimensions.push(Dimension::new(schema, typed, self.dimensions.len(), self.rows));
+            self.dimensions.push(Dimension::new(schema, growth, self.dimensions.len(), self.rows));
             found = true;
         }
         if found {
@@ -230,13 +232,13 @@ impl Memory {
         }
         let mut widened = false;
         for (dimension, field) in self.dimensions.iter_mut().zip(&self.layout.dimensions) {
-            let (true, Some(field)) = (dimension.typed && dimension.schema.value_type != ValueType::String, *field)
-            else {
+            let (true, Some(field)) = (dimension.typed, *field) else {
                 continue;
             };
             let Some(natural) = natural(field) else { continue };
-            let wanted = wider(&dimension.schema.value_type, &natural);
-            if wanted != dimension.schema.value_type {
+            let wanted =
+                if dimension.settled { wider(&dimension.schema.value_type, &natural) } else { natural };
+            if !dimension.settled || wanted != dimension.schema.value_type {
                 dimension.widen(&wanted, self.rows);
                 widened = true;
             }

@@ -3,6 +3,7 @@
 use super::chunk::NumberChunks;
 use super::coerce::{self, Coerced, Number};
 use super::dimension::Faults;
+use super::state::StateColumn;
 use crate::aggregate::{Aggregate, AggregateKind, Input};
 use crate::block::Value;
 use crate::column::{Column, NumberColumn};
@@ -29,12 +30,15 @@ enum Fold {
     Sum,
     Min,
     Max,
+    /// By an accumulator, whose states are kept.
+    State,
 }
 
 enum Source {
     Nothing,
     Column(String),
     Expression(Expr),
+    State(Box<Aggregate>),
 }
 
 /// The stored values of a metric.
@@ -48,6 +52,7 @@ pub(super) struct MetricColumn {
 enum Values {
     Long(NumberChunks),
     Double { chunks: NumberChunks, float: bool },
+    State(StateColumn),
 }
 
 impl Metric {
@@ -63,16 +68,20 @@ impl Metric {
             AggregateKind::Sum { value_type, input } => (Fold::Sum, Source::from(input), value_type.clone()),
             AggregateKind::Min { value_type, input } => (Fold::Min, Source::from(input), value_type.clone()),
             AggregateKind::Max { value_type, input } => (Fold::Max, Source::from(input), value_type.clone()),
+            kind if matches!(aggregate.stored_type(), ValueType::Complex(_)) => {
+                let inner = Aggregate { name: aggregate.name.clone(), kind: kind.clone() };
+                (Fold::State, Source::State(Box::new(inner)), aggregate.stored_type())
+            }
             _ => {
                 return Err(Error::invalid(format!(
                     "metricsSpec: metric {} is of a type that cannot be ingested; supported are count, longSum, \
-                     longMin, longMax, doubleSum, doubleMin, doubleMax, floatSum, floatMin, floatMax, and filtered \
-                     around one of them",
+                     longMin, longMax, doubleSum, doubleMin, doubleMax, floatSum, floatMin, floatMax, the sketches, and \
+                     filtered around one of them",
                     aggregate.name
                 )));
             }
         };
-        if !value_type.is_numeric() {
+        if fold != Fold::State && !value_type.is_numeric() {
             return Err(Error::invalid(format!("metricsSpec: metric {} must be of a number type", aggregate.name)));
         }
         let reads = aggregate.columns().into_iter().map(str::to_string).collect();
@@ -83,7 +92,7 @@ impl Metric {
     pub fn field(&self, batch: &RowBatch) -> Option<usize> {
         match &self.input {
             Source::Column(name) => batch.find(name),
-            Source::Nothing | Source::Expression(_) => None,
+            Source::Nothing | Source::Expression(_) | Source::State(_) => None,
         }
     }
 
@@ -94,7 +103,7 @@ impl Metric {
     /// The number a row contributes; `Ok(None)` is null.
     fn number(&self, batch: &RowBatch, cells: Option<&[Cell]>, row: u32) -> Result<Option<Number>, String> {
         let coerced = match &self.input {
-            Source::Nothing => return Ok(Some(Number::Long(1))),
+            Source::Nothing | Source::State(_) => return Ok(Some(Number::Long(1))),
             Source::Column(name) if name == TIME => {
                 return Ok(Some(Number::Long(batch.times()[row as usize])));
             }
@@ -141,7 +150,7 @@ impl From<&Input> for Source {
     }
 }
 
-fn value_of(batch: &RowBatch, name: &str, row: u32) -> Value {
+pub(super) fn value_of(batch: &RowBatch, name: &str, row: u32) -> Value {
     if name == TIME {
         return Value::Long(batch.times()[row as usize]);
     }
@@ -150,9 +159,12 @@ fn value_of(batch: &RowBatch, name: &str, row: u32) -> Value {
 
 impl MetricColumn {
     pub fn new(metric: &Metric) -> MetricColumn {
-        let values = match metric.value_type {
-            ValueType::Long => Values::Long(NumberChunks::long()),
-            _ => Values::Double { chunks: NumberChunks::double(), float: metric.value_type == ValueType::Float },
+        let values = match (&metric.input, &metric.value_type) {
+            (Source::State(aggregate), _) => Values::State(StateColumn::new(aggregate)),
+            (_, ValueType::Long) => Values::Long(NumberChunks::long()),
+            (_, value_type) => {
+                Values::Double { chunks: NumberChunks::double(), float: *value_type == ValueType::Float }
+            }
         };
         MetricColumn { values, longs: Vec::new(), doubles: Vec::new(), nulls: Vec::new() }
     }
@@ -162,6 +174,10 @@ impl MetricColumn {
         self.longs.clear();
         self.doubles.clear();
         self.nulls.clear();
+        if let Values::State(column) = &mut self.values {
+            column.read(batch, rows, &|row| metric.passes(batch, row));
+            return;
+        }
         let long = matches!(self.values, Values::Long(_));
         if metric.fold == Fold::Count && metric.filters.is_empty() {
             self.longs.resize(rows.len(), 1);
@@ -197,6 +213,7 @@ impl MetricColumn {
         match &mut self.values {
             Values::Long(chunks) => chunks.extend_longs(&self.longs, &self.nulls),
             Values::Double { chunks, .. } => chunks.extend_doubles(&self.doubles, &self.nulls),
+            Values::State(column) => column.append_all(),
         }
     }
 
@@ -205,9 +222,10 @@ impl MetricColumn {
         let null = |nulls: &[bool], at: usize| !nulls.is_empty() && nulls[at];
         let nulls = &self.nulls;
         match &mut self.values {
+            Values::State(column) => column.fold(targets),
             Values::Long(chunks) => {
                 let fold = match metric.fold {
-                    Fold::Count | Fold::Sum => i64::wrapping_add,
+                    Fold::Count | Fold::Sum | Fold::State => i64::wrapping_add,
                     Fold::Min => i64::min,
                     Fold::Max => i64::max,
                 };
@@ -223,8 +241,8 @@ impl MetricColumn {
             Values::Double { chunks, float } => {
                 // A sum of two floats in double precision, rounded to a float, is the float sum.
                 let fold = match (metric.fold, *float) {
-                    (Fold::Count | Fold::Sum, false) => |a: f64, b: f64| a + b,
-                    (Fold::Count | Fold::Sum, true) => |a: f64, b: f64| f64::from((a + b) as f32),
+                    (Fold::Count | Fold::Sum | Fold::State, false) => |a: f64, b: f64| a + b,
+                    (Fold::Count | Fold::Sum | Fold::State, true) => |a: f64, b: f64| f64::from((a + b) as f32),
                     (Fold::Min, _) => f64::min,
                     (Fold::Max, _) => f64::max,
                 };
@@ -244,11 +262,13 @@ impl MetricColumn {
         match &self.values {
             Values::Long(chunks) => chunks.bytes(),
             Values::Double { chunks, .. } => chunks.bytes(),
+            Values::State(column) => column.bytes(),
         }
     }
 
     pub fn view(&mut self) -> Column {
         let (value_type, chunks) = match &mut self.values {
+            Values::State(column) => return column.view(),
             Values::Long(chunks) => (ValueType::Long, chunks),
             Values::Double { chunks, float: true } => (ValueType::Float, chunks),
             Values::Double { chunks, float: false } => (ValueType::Double, chunks),

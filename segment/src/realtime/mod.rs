@@ -13,6 +13,7 @@ mod dictionary;
 mod dimension;
 mod memory;
 mod metric;
+mod state;
 mod text;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
 use crate::segment::{Provenance, Segment, Segments};
 
 pub use memory::DIMENSIONS_MAX;
+use dimension::Growth;
 use memory::{Known, Memory, Rules};
 use metric::Metric;
 
@@ -93,7 +95,7 @@ impl RealtimeIndex {
     /// `folder` is where spills go; it exists.
     pub fn new(id: SegmentId, schema: Schema, folder: PathBuf, spills: Vec<PathBuf>) -> Result<RealtimeIndex> {
         let rules = Rules::new(schema, id.interval.start)?;
-        let mut known: Vec<Known> = rules.schema.dimensions.iter().map(|schema| (schema.clone(), false)).collect();
+        let mut known: Vec<Known> = rules.schema.dimensions.iter().map(|schema| (schema.clone(), growth_of(schema))).collect();
         let mut opened = Vec::new();
         let mut number = 0;
         for path in spills {
@@ -270,6 +272,10 @@ impl Rules {
     }
 }
 
+fn growth_of(schema: &DimensionSchema) -> Growth {
+    if schema.auto { Growth::Open } else { Growth::Fixed }
+}
+
 /// Adds the dimensions that an earlier life discovered.
 fn learn(known: &mut Vec<Known>, segment: &Segment, typed: bool) -> Result<()> {
     let types = segment.columns();
@@ -277,16 +283,23 @@ fn learn(known: &mut Vec<Known>, segment: &Segment, typed: bool) -> Result<()> {
         let value_type = types.iter().find(|(column, _)| column == name).map(|(_, value_type)| value_type.clone());
         let value_type = value_type.unwrap_or(ValueType::String);
         match known.iter_mut().find(|(schema, _)| schema.name == *name) {
-            Some((schema, true)) => schema.value_type = dimension::wider(&schema.value_type, &value_type),
-            Some(_) => {}
+            Some((schema, Growth::Wider)) => schema.value_type = dimension::wider(&schema.value_type, &value_type),
+            Some((schema, growth @ Growth::Open)) => {
+                // A string column may be one that no value has settled yet; a wider type holds it anyway.
+                if value_type != ValueType::String {
+                    (schema.value_type, *growth) = (value_type, Growth::Wider);
+                }
+            }
+            Some((_, Growth::Fixed)) => {}
             None => {
                 let schema = DimensionSchema {
                     name: name.clone(),
                     value_type,
                     multi_value: MultiValue::default(),
                     indexed: true,
+                    auto: typed,
                 };
-                known.push((schema, typed));
+                known.push((schema, if typed { Growth::Wider } else { Growth::Fixed }));
             }
         }
     }

@@ -18,7 +18,7 @@ fn id() -> SegmentId {
 }
 
 fn dimension(name: &str, value_type: ValueType) -> DimensionSchema {
-    DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::SortedArray, indexed: true }
+    DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::SortedArray, indexed: true, auto: false }
 }
 
 fn metric(name: &str, kind: fn(ValueType, Input) -> AggregateKind, value_type: ValueType, field: &str) -> Aggregate {
@@ -338,4 +338,95 @@ fn metrics_that_cannot_fold_are_refused_by_name() {
         .push(Aggregate { name: "avg".into(), kind: AggregateKind::Mean { input: Input::Column("x".into()) } });
     let error = RealtimeIndex::new(id(), schema, std::env::temp_dir(), Vec::new()).err().unwrap();
     assert!(error.to_string().contains("metric avg"), "{error}");
+}
+
+/// Documents of every kind through memory, a spill and the final file.
+#[test]
+fn arrays_and_documents_take_the_narrowest_type_and_survive_a_merge() {
+    let list = |batch: &mut RowBatch, cells: &[Cell]| batch.list(cells);
+    let folder = tempfile::tempdir().unwrap();
+    let mut schema = schema(true, Discovery::Typed);
+    schema.dimensions.push(DimensionSchema { auto: true, ..dimension("auto", ValueType::String) });
+    schema.dimensions.push(dimension("doc", ValueType::json()));
+    let index = RealtimeIndex::new(id(), schema, folder.path().into(), Vec::new()).unwrap();
+    let kind = |index: &RealtimeIndex| index.snapshot().last().unwrap().column("auto").unwrap().unwrap().value_type();
+
+    append_all(&index, &one_field("auto", &[&|_| Cell::Null]));
+    assert_eq!(kind(&index), ValueType::String, "nothing but nulls");
+    append_all(&index, &one_field("auto", &[&|b| list(b, &[])]));
+    assert_eq!(kind(&index), ValueType::array(ValueType::Long));
+    append_all(&index, &one_field("auto", &[&|b| list(b, &[Cell::Long(1), Cell::Null])]));
+    append_all(&index, &one_field("auto", &[&|_| Cell::Double(2.5)]));
+    assert_eq!(kind(&index), ValueType::array(ValueType::Double), "a scalar is an array of one");
+    append_all(&index, &one_field("doc", &[&|b| b.json(r#"{"a":1}"#), &|b| b.text("x"), &|_| Cell::Long(7)]));
+    index.spill().unwrap();
+    append_all(&index, &one_field("auto", &[&|b| list(b, &[Cell::Long(1), Cell::Null])]));
+
+    let target = folder.path().join("final");
+    index.freeze(&target).unwrap();
+    let segment = crate::file::open(&target, id()).unwrap();
+    assert_eq!(segment.column("auto").unwrap().unwrap().value_type(), ValueType::array(ValueType::Double));
+    assert_eq!(segment.column("doc").unwrap().unwrap().value_type(), ValueType::json());
+    let count = block(&segment, "count");
+    let mut got: Vec<(Value, Value, Value)> = (0..segment.rows())
+        .map(|row| (block(&segment, "auto").value(row), block(&segment, "doc").value(row), count.value(row)))
+        .collect();
+    got.sort_by_key(|row| format!("{row:?}"));
+    let json = |text: &str| Value::Json(text.into());
+    let doubles = |values: &[Value]| Value::List(values.to_vec());
+    assert_eq!(
+        got,
+        [
+            (doubles(&[Value::Double(1.0), Value::Null]), Value::Null, Value::Long(2)),
+            (doubles(&[Value::Double(2.5)]), Value::Null, Value::Long(1)),
+            (doubles(&[]), Value::Null, Value::Long(1)),
+            (Value::Null, json(r#""x""#), Value::Long(1)),
+            (Value::Null, json("7"), Value::Long(1)),
+            (Value::Null, json(r#"{"a":1}"#), Value::Long(1)),
+            (Value::Null, Value::Null, Value::Long(1)),
+        ]
+    );
+}
+
+#[test]
+fn sketches_are_kept_row_by_row_and_joined_when_rows_become_one() {
+    use crate::aggregate::accumulator::{self, Groups, Values};
+    let folder = tempfile::tempdir().unwrap();
+    let mut schema = schema(true, Discovery::None);
+    let hll = AggregateKind::Hll { columns: vec![Input::Column("user".into())], lg_k: 12, round: true };
+    schema.metrics.push(Aggregate { name: "users".into(), kind: hll });
+    let combining = schema.metrics.last().unwrap().combining();
+    let index = RealtimeIndex::new(id(), schema, folder.path().into(), Vec::new()).unwrap();
+    let users = |names: &[&'static str]| {
+        let mut batch = RowBatch::new();
+        let field = batch.field("user");
+        for name in names {
+            let cell = batch.text(name);
+            batch.set(field, cell);
+            batch.finish_row(0);
+        }
+        batch
+    };
+    let distinct = |segments: &[Arc<Segment>]| {
+        let mut all = accumulator::new(&combining);
+        all.resize(1);
+        for segment in segments {
+            let block = block(segment, "users");
+            let values: Vec<Value> = (0..segment.rows()).map(|row| block.value(row)).collect();
+            all.fold(values.len(), Groups::One(0), &[Values::Any(&values)]);
+        }
+        all.finish(&[0]).value(0)
+    };
+    append_all(&index, &users(&["ann", "bob", "ann"]));
+    assert_eq!(index.snapshot()[0].rows(), 1, "rolled up");
+    assert_eq!(distinct(&index.snapshot()), Value::Long(2));
+    append_all(&index, &users(&["cid"]));
+    assert_eq!(distinct(&index.snapshot()), Value::Long(3), "a view after a change is a new one");
+    index.spill().unwrap();
+    append_all(&index, &users(&["ann", "dan"]));
+    let target = folder.path().join("final");
+    index.freeze(&target).unwrap();
+    let segment = Arc::new(crate::file::open(&target, id()).unwrap());
+    assert_eq!(segment.rows(), 1);
+    assert_eq!(distinct(&[segment]), Value::Long(4));
 }

@@ -3,9 +3,9 @@
 use super::chunk::CodeChunks;
 use super::coerce;
 use super::dictionary::Dictionary;
-use crate::column::DictColumn;
+use crate::column::{DictColumn, document};
 use crate::row::{Cell, RowBatch};
-use crate::schema::MultiValue;
+use crate::schema::{MultiValue, ValueType};
 
 /// The mark of an encoded entry that is a list: the rest of it is the list's number.
 pub(super) const LIST: u32 = 1 << 31;
@@ -51,6 +51,30 @@ impl TextColumn {
         column
     }
 
+    /// Encodes what a column of documents keeps for the cells of the rows.
+    pub fn encode_documents(
+        &mut self,
+        batch: &RowBatch,
+        cells: Option<&[Cell]>,
+        rows: &[u32],
+        value_type: &ValueType,
+        out: &mut TextScratch,
+    ) {
+        out.clear();
+        for &row in rows {
+            let cell = cells.map_or(Cell::Null, |cells| cells[row as usize]);
+            let code = match cell {
+                Cell::Null => self.dictionary.null_code(),
+                Cell::Json { .. } if value_type.is_json() => self.dictionary.code(batch.text_of(cell)),
+                cell => match document::write(&batch.value(cell), value_type) {
+                    Some(text) => self.dictionary.code(&text),
+                    None => self.dictionary.null_code(),
+                },
+            };
+            out.entries.push(code);
+        }
+    }
+
     /// Encodes the cells of the rows, or nulls if the batch has no such field. A list in a list is bad.
     pub fn encode(
         &mut self,
@@ -69,7 +93,7 @@ impl TextColumn {
         out.entries.reserve(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let entry = match cells[row as usize] {
-                cell @ Cell::Text { .. } => self.dictionary.code(batch.text_of(cell)),
+                cell @ (Cell::Text { .. } | Cell::Json { .. }) => self.dictionary.code(batch.text_of(cell)),
                 Cell::Null => self.dictionary.null_code(),
                 cell @ Cell::List { .. } => self.encode_list(batch, batch.list_of(cell), out, &mut || bad(at)),
                 cell => self.code(batch, cell),
@@ -177,6 +201,14 @@ impl TextColumn {
         match self.codes.get(row) {
             [code] if self.is_null_code(*code) => &[],
             codes => codes,
+        }
+    }
+
+    /// The text of a stored row of one value; `None` is null.
+    pub fn stored_text(&self, row: usize) -> Option<&str> {
+        match self.stored(row) {
+            [] => None,
+            codes => self.dictionary.get(codes[0]),
         }
     }
 

@@ -33,6 +33,7 @@ pub fn schema(rollup: bool, query_granularity: Granularity) -> Schema {
         value_type: value_type.clone(),
         multi_value: MultiValue::Array,
         indexed: true,
+        auto: false,
     };
     let metric = |name: &str, kind| Aggregate { name: name.into(), kind };
     let input = |name: &str| Input::Column(name.into());

@@ -44,6 +44,7 @@ pub struct App {
     pub coordinator: Arc<Coordinator>,
     pub worker: Arc<Worker>,
     pub historical: Arc<Historical>,
+    pub lookups: manage::lookups::Store,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,

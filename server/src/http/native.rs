@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use query::language::response::{Format, respond};
-use query::{Budget, Error, Principal, Query, ResponseContext};
+use query::{Budget, Error, Principal, ResponseContext};
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -76,7 +76,7 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
     };
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
-    let query = Query::from_json(&json)?;
+    let query = app.broker.parse(&json)?;
     asked.kind = query.type_name();
     let time_as_long = matches!(context.get("serializeDateTimeAsLong"), Some(Value::Bool(true)))
         || context.get("serializeDateTimeAsLong").and_then(Value::as_str) == Some("true");

@@ -12,7 +12,7 @@ use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType}
 use segment::time::{Granularity, Interval, parse_timestamp};
 
 fn dimension(name: &str, value_type: ValueType) -> DimensionSchema {
-    DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::default(), indexed: true }
+    DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::default(), indexed: true, auto: false }
 }
 
 fn schema(columns: &[(&str, ValueType)]) -> Schema {

@@ -32,6 +32,7 @@ fn write_any(value: &Value, value_type: &ValueType, out: &mut Vec<u8>) {
         Value::Double(double) if *value_type == ValueType::Float => write_float(*double as f32, out),
         Value::Double(double) => write_double(*double, out),
         Value::Text(text) => write_text(text, out),
+        Value::Json(text) => out.extend_from_slice(text.as_bytes()),
         Value::Bytes(bytes) => {
             out.push(b'"');
             out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());

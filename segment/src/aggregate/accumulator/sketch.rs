@@ -17,6 +17,7 @@ pub fn coupon(value: &Value) -> Option<Coupon> {
         Value::Long(v) => Some(Coupon::from_value(*v)),
         Value::Double(v) => Some(Coupon::from_value(v.to_bits())),
         Value::Text(text) => Some(Coupon::from_value(&**text)),
+        Value::Json(text) => Some(Coupon::from_value(&**text)),
         Value::Null | Value::List(_) | Value::Bytes(_) => None,
     }
 }

@@ -1,20 +1,26 @@
-//! Functions of JSON text. Paths are the plain part of JSONPath: `$.a.b[0]['c d']`.
+//! Functions of JSON documents. Paths are the plain part of JSONPath: `$.a.b[0]['c d']`.
+//!
+//! Text is text: only `parse_json` reads it as a document. Scalars and lists stand for themselves.
 
 use serde_json::{Map, Value as Json};
 
 use super::{Body, Function, MANY, Prepared, Returns, function, literal_text};
 use crate::block::Value;
+use crate::column::document::{of_json, to_json};
 use crate::expr::convert;
 use crate::schema::ValueType;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     function("json_value", 2, 3, Returns::Cast(2), Body::Prepared(json_value)),
-    function("json_query", 2, 2, Returns::Text, Body::Prepared(json_query)),
+    function("json_query", 2, 2, Returns::Json, Body::Prepared(json_query)),
+    function("json_query_array", 2, 2, Returns::Unknown, Body::Prepared(json_query_array)),
     function("json_keys", 2, 2, Returns::Unknown, Body::Prepared(json_keys)),
-    function("json_object", 0, MANY, Returns::Text, Body::Plain(json_object)),
-    function("parse_json", 1, 1, Returns::Text, Body::Scalar(parse_json)),
-    function("try_parse_json", 1, 1, Returns::Text, Body::Scalar(parse_json)),
-    function("to_json_string", 1, 1, Returns::Text, Body::Plain(|a| Value::text(&to_json(&a[0]).to_string()))),
+    function("json_paths", 1, 1, Returns::Unknown, Body::Plain(json_paths)),
+    function("json_object", 0, MANY, Returns::Json, Body::Plain(json_object)),
+    function("json_merge", 1, MANY, Returns::Json, Body::Plain(json_merge)),
+    function("parse_json", 1, 1, Returns::Json, Body::Scalar(parse_json)),
+    function("try_parse_json", 1, 1, Returns::Json, Body::Scalar(parse_json)),
+    function("to_json_string", 1, 1, Returns::Text, Body::Plain(to_json_string)),
 ];
 
 enum Step {
@@ -31,9 +37,17 @@ fn steps(text: &str) -> Option<Vec<Step>> {
     let mut rest = text.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
+        if rest == "." {
+            break;
+        }
         if let Some(after) = rest.strip_prefix('.') {
+            // `.["x"]` is `["x"]`.
             let end = after.find(['.', '[']).unwrap_or(after.len());
-            steps.push(Step::Field(after.get(..end).filter(|name| !name.is_empty())?.to_string()));
+            if end > 0 {
+                steps.push(Step::Field(after[..end].to_string()));
+            } else if !after.starts_with('[') {
+                return None;
+            }
             rest = &after[end..];
             continue;
         }
@@ -52,7 +66,11 @@ fn steps(text: &str) -> Option<Vec<Step>> {
 }
 
 fn find(value: &Value, steps: &[Step]) -> Option<Json> {
-    let mut at = &to_json_document(value)?;
+    if value.is_null() {
+        return None;
+    }
+    let document = to_json(value);
+    let mut at = &document;
     for step in steps {
         at = match (step, at) {
             (Step::Field(name), Json::Object(fields)) => fields.get(name)?,
@@ -66,37 +84,10 @@ fn find(value: &Value, steps: &[Step]) -> Option<Json> {
     Some(at.clone())
 }
 
-/// Text is read as JSON; other values stand for themselves.
-fn to_json_document(value: &Value) -> Option<Json> {
-    match value {
-        Value::Null => None,
-        Value::Text(text) => serde_json::from_str(text).ok(),
-        other => Some(to_json(other)),
-    }
-}
-
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Long(v) => Json::from(*v),
-        Value::Double(v) => {
-            serde_json::Number::from_f64(*v).map_or_else(|| Json::from(convert::text_of_double(*v)), Json::Number)
-        }
-        Value::Text(text) => Json::from(&**text),
-        Value::List(values) => Json::Array(values.iter().map(to_json).collect()),
-        Value::Bytes(_) => convert::to_text(value).map_or(Json::Null, |text| Json::from(&*text)),
-    }
-}
-
-fn scalar(json: &Json) -> Value {
+fn document(json: &Json) -> Value {
     match json {
-        Json::Bool(v) => Value::Long(i64::from(*v)),
-        Json::Number(number) => match number.as_i64() {
-            Some(v) => Value::Long(v),
-            None => number.as_f64().map_or(Value::Null, Value::Double),
-        },
-        Json::String(text) => Value::text(text),
-        Json::Null | Json::Array(_) | Json::Object(_) => Value::Null,
+        Json::Null => Value::Null,
+        json => Value::Json(json.to_string().into()),
     }
 }
 
@@ -106,30 +97,81 @@ fn json_value(args: &[Option<Value>]) -> Result<Prepared, String> {
         None => None,
         Some(name) => Some(
             ValueType::from_druid_name(&name)
-                .ok_or_else(|| format!("unknown type [{name}]: use STRING, LONG or DOUBLE"))?,
+                .ok_or_else(|| format!("unknown type [{name}]: use STRING, LONG, DOUBLE or an ARRAY of these"))?,
         ),
     };
-    Ok(Prepared::Each(std::sync::Arc::new(move |args: &[Value]| {
-        let value = find(&args[0], &steps).map_or(Value::Null, |json| scalar(&json));
-        match &wanted {
+    Ok(Prepared::whole(move |args: &[Value]| {
+        let Some(found) = find(&args[0], &steps) else { return Value::Null };
+        let list = matches!(&wanted, Some(ValueType::Array(_)));
+        match (of_json(&found), &wanted) {
+            (Value::Null | Value::Json(_), _) => Value::Null,
+            // A list is a value only where one is asked for.
+            (Value::List(_), _) if !list => Value::Null,
             // Without a type it is text, so that the column has one type.
-            None => convert::cast(&value, &ValueType::String),
-            Some(wanted) => convert::cast(&value, wanted),
+            (value, None) => match found {
+                Json::Bool(flag) => Value::text(if flag { "true" } else { "false" }),
+                _ => convert::cast(&value, &ValueType::String),
+            },
+            (_, Some(ValueType::String)) if found.is_boolean() => Value::text(&found.to_string()),
+            (value, Some(wanted)) => convert::cast(&value, wanted),
         }
-    })))
+    }))
 }
 
 fn json_query(args: &[Option<Value>]) -> Result<Prepared, String> {
     let steps = path(args)?;
-    Ok(Prepared::each(move |args| find(&args[0], &steps).map_or(Value::Null, |json| Value::text(&json.to_string()))))
+    Ok(Prepared::whole(move |args| find(&args[0], &steps).map_or(Value::Null, |json| document(&json))))
 }
 
+/// The documents of a list; of anything else a list of one.
+fn json_query_array(args: &[Option<Value>]) -> Result<Prepared, String> {
+    let steps = path(args)?;
+    Ok(Prepared::whole(move |args| match find(&args[0], &steps) {
+        None | Some(Json::Null) => Value::Null,
+        Some(Json::Array(values)) => Value::List(values.iter().map(document).collect()),
+        Some(one) => Value::List(vec![document(&one)]),
+    }))
+}
+
+/// Names of fields, or the places in a list.
 fn json_keys(args: &[Option<Value>]) -> Result<Prepared, String> {
     let steps = path(args)?;
-    Ok(Prepared::each(move |args| match find(&args[0], &steps) {
+    Ok(Prepared::whole(move |args| match find(&args[0], &steps) {
         Some(Json::Object(fields)) => Value::List(fields.keys().map(|key| Value::text(key)).collect()),
+        Some(Json::Array(values)) => Value::List((0..values.len()).map(|idx| Value::text(&idx.to_string())).collect()),
         _ => Value::Null,
     }))
+}
+
+/// The paths of all values that are not objects or lists.
+fn json_paths(args: &[Value]) -> Value {
+    fn walk(json: &Json, at: &mut String, out: &mut Vec<Value>) {
+        let length = at.len();
+        match json {
+            Json::Object(fields) => {
+                for (name, value) in fields {
+                    let plain = name.chars().all(|ch| ch.is_alphanumeric() || ch == '_');
+                    at.push_str(&if plain { format!(".{name}") } else { format!("['{name}']") });
+                    walk(value, at, out);
+                    at.truncate(length);
+                }
+            }
+            Json::Array(values) => {
+                for (idx, value) in values.iter().enumerate() {
+                    at.push_str(&format!("[{idx}]"));
+                    walk(value, at, out);
+                    at.truncate(length);
+                }
+            }
+            _ => out.push(Value::text(at)),
+        }
+    }
+    if args[0].is_null() {
+        return Value::Null;
+    }
+    let mut out = Vec::new();
+    walk(&to_json(&args[0]), &mut "$".to_string(), &mut out);
+    Value::List(out)
 }
 
 fn json_object(args: &[Value]) -> Value {
@@ -138,10 +180,50 @@ fn json_object(args: &[Value]) -> Value {
         let (Some(key), Some(value)) = (convert::to_text(&pair[0]), pair.get(1)) else { return Value::Null };
         object.insert(key.to_string(), to_json(value));
     }
-    Value::text(&Json::Object(object).to_string())
+    Value::Json(Json::Object(object).to_string().into())
 }
 
-/// The text in its shortest form, null if it is not JSON.
+/// Fields of later documents go over those of earlier ones, at any depth. A text is read as a document here.
+fn json_merge(args: &[Value]) -> Value {
+    fn merge(into: &mut Json, from: Json) {
+        match (into, from) {
+            (Json::Object(into), Json::Object(from)) => {
+                for (name, value) in from {
+                    merge(into.entry(name).or_insert(Json::Null), value);
+                }
+            }
+            (into, from) => *into = from,
+        }
+    }
+    let mut merged: Option<Json> = None;
+    for arg in args {
+        let json = match arg {
+            Value::Null => return Value::Null,
+            Value::Text(text) => match serde_json::from_str(text) {
+                Ok(json) => json,
+                Err(_) => return Value::Null,
+            },
+            other => to_json(other),
+        };
+        match &mut merged {
+            Some(merged) => merge(merged, json),
+            none => *none = Some(json),
+        }
+    }
+    merged.map_or(Value::Null, |json| document(&json))
+}
+
+/// The document that a text is, null if it is none.
 fn parse_json(args: &[Value]) -> Value {
-    to_json_document(&args[0]).map_or(Value::Null, |json| Value::text(&json.to_string()))
+    match &args[0] {
+        Value::Text(text) => serde_json::from_str::<Json>(text).map_or(Value::Null, |json| document(&json)),
+        other => convert::cast(other, &ValueType::json()),
+    }
+}
+
+fn to_json_string(args: &[Value]) -> Value {
+    match &args[0] {
+        Value::Null => Value::Null,
+        value => Value::text(&to_json(value).to_string()),
+    }
 }

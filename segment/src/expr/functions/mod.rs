@@ -33,6 +33,7 @@ pub(super) enum Returns {
     Long,
     Double,
     Text,
+    Json,
     /// A long if all arguments are, else a double.
     Number,
     /// What all arguments can be.
@@ -78,6 +79,8 @@ pub(super) enum Apply {
 #[derive(Clone)]
 pub(super) enum Prepared {
     Each(Arc<dyn Fn(&[Value]) -> Value + Send + Sync>),
+    /// Of a list as a whole.
+    Whole(Arc<dyn Fn(&[Value]) -> Value + Send + Sync>),
     Floor(Granularity),
     Extract(Unit, Zone),
 }
@@ -87,9 +90,13 @@ impl Prepared {
         Prepared::Each(Arc::new(body))
     }
 
+    pub fn whole(body: impl Fn(&[Value]) -> Value + Send + Sync + 'static) -> Prepared {
+        Prepared::Whole(Arc::new(body))
+    }
+
     pub fn value(&self, args: &[Value]) -> Value {
         match self {
-            Prepared::Each(body) => body(args),
+            Prepared::Each(body) | Prepared::Whole(body) => body(args),
             Prepared::Floor(granularity) => {
                 time::instant(&args[0]).map_or(Value::Null, |t| Value::Long(granularity.floor(t)))
             }
@@ -119,16 +126,12 @@ const fn function(name: &'static str, least: usize, most: usize, returns: Return
 }
 
 /// Druid's, that we do not have.
-const UNSUPPORTED: [&str; 9] = [
+const UNSUPPORTED: [&str; 5] = [
     "now",
-    "lookup",
     "bloom_filter",
     "bloom_filter_test",
     "bloom_filter_add",
     "cartesian_fold",
-    "json_merge",
-    "json_paths",
-    "json_query_array",
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {

@@ -21,6 +21,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("notfalse", 1, 1, Returns::Long, Body::Plain(|a| flag(convert::truth(&a[0]) != Some(false)))),
     function("isdistinctfrom", 2, 2, Returns::Long, Body::Plain(|a| flag(!same(&a[0], &a[1])))),
     function("notdistinctfrom", 2, 2, Returns::Long, Body::Plain(|a| flag(same(&a[0], &a[1])))),
+    function("lookup", 2, 3, Returns::Text, Body::Prepared(lookup)),
     function("cast", 2, 2, Returns::Cast(1), Body::Prepared(cast)),
     function("greatest", 0, MANY, Returns::Common, Body::Plain(|a| extreme(a, Ordering::Greater))),
     function("least", 0, MANY, Returns::Common, Body::Plain(|a| extreme(a, Ordering::Less))),
@@ -44,6 +45,20 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// `lookup(key, name, what stands for a missing key)`.
+fn lookup(args: &[Option<Value>]) -> Result<Prepared, String> {
+    let Some(name) = literal_text(args, 1, "the name of the lookup")? else {
+        return Err("the name of the lookup must be a literal".into());
+    };
+    let missing = literal_text(args, 2, "what replaces a missing value")?;
+    let missing = missing.map_or(Value::Null, |text| Value::text(&text));
+    let lookup = crate::lookup::named(&name)?;
+    Ok(Prepared::each(move |args| {
+        let found = convert::to_text(&args[0]).and_then(|key| lookup.get(&key).cloned());
+        found.map_or_else(|| missing.clone(), Value::Text)
+    }))
+}
+
 fn cast(args: &[Option<Value>]) -> Result<Prepared, String> {
     let Some(name) = literal_text(args, 1, "the type")? else { return Err("the type must be a literal".into()) };
     let upper = name.to_ascii_uppercase();
@@ -51,20 +66,22 @@ fn cast(args: &[Option<Value>]) -> Result<Prepared, String> {
         upper.strip_suffix("_ARRAY").or_else(|| upper.strip_prefix("ARRAY<").and_then(|t| t.strip_suffix('>')));
     let is_array = element.is_some();
     let value_type = match ValueType::from_druid_name(element.unwrap_or(&upper)) {
-        Some(ValueType::Complex(_)) | None => {
+        Some(ref json) if json.is_json() => ValueType::json(),
+        Some(ValueType::Complex(_) | ValueType::Array(_)) | None => {
             return Err(format!("unknown type [{name}]: use STRING, LONG, DOUBLE or an ARRAY of these"));
         }
         // Expressions have no floats.
         Some(ValueType::Float) => ValueType::Double,
         Some(value_type) => value_type,
     };
+    if value_type.is_json() {
+        return Ok(Prepared::whole(move |args| convert::cast(&args[0], &value_type)));
+    }
     if !is_array {
         return Ok(Prepared::each(move |args| convert::cast(&args[0], &value_type)));
     }
-    Ok(Prepared::each(move |args| match &args[0] {
-        Value::Null => Value::Null,
-        value => Value::List(vec![convert::cast(value, &value_type)]),
-    }))
+    let value_type = ValueType::array(value_type);
+    Ok(Prepared::whole(move |args| convert::cast(&args[0], &value_type)))
 }
 
 /// Nulls are passed over. All longs: a long; numbers: a double; else by text.

@@ -1,6 +1,7 @@
 //! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, servers.
 
 pub mod datasources;
+pub mod lookups;
 pub mod segments;
 pub mod servers;
 pub mod supervisors;
@@ -22,6 +23,7 @@ pub fn router() -> Router<Arc<App>> {
         .merge(datasources::router())
         .merge(segments::router())
         .merge(servers::router())
+        .merge(lookups::router())
 }
 
 impl From<coordinator::Error> for Refusal {

@@ -1,0 +1,248 @@
+//! Druid's lookup API: documents by tier and name. They are kept in one file of the data directory, and the maps among
+//! them put to the broker at once.
+//!
+//! The document of a lookup is `{"version", "lookupExtractorFactory": {"type": "map", "map": {…}}}`. A document replaces
+//! one of a smaller version only, compared as text.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use parking_lot::Mutex;
+use segment::lookup::{Lookup, Lookups};
+use serde_json::{Map, Value, json};
+
+use super::{Parameters, json_body};
+use crate::http::App;
+use crate::http::error::{Answered, Refusal};
+
+/// The one tier that this process is of.
+const TIER: &str = "__default";
+
+type Tiers = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// The documents, and the file that keeps them.
+pub struct Store {
+    file: PathBuf,
+    /// `None` until the first document: Druid calls that uninitialised.
+    tiers: Mutex<Option<Tiers>>,
+    lookups: Arc<Lookups>,
+}
+
+impl Store {
+    /// Reads what an earlier process kept.
+    pub fn open(file: PathBuf, lookups: Arc<Lookups>) -> Result<Store, std::io::Error> {
+        let tiers = match std::fs::read(&file) {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let store = Store { file, tiers: Mutex::new(None), lookups };
+        if let Some(tiers) = tiers {
+            store.serve(&tiers);
+            *store.tiers.lock() = Some(tiers);
+        }
+        Ok(store)
+    }
+
+    fn all(&self) -> Option<Tiers> {
+        self.tiers.lock().clone()
+    }
+
+    /// Changes the documents, keeps them, and serves them.
+    fn change<T>(&self, change: impl FnOnce(&mut Tiers) -> Answered<T>) -> Answered<T> {
+        let mut held = self.tiers.lock();
+        let mut tiers = held.clone().unwrap_or_default();
+        let done = change(&mut tiers)?;
+        let unfinished = self.file.with_extension("tmp");
+        let text = serde_json::to_vec(&tiers).map_err(|error| Refusal::invalid(error.to_string()))?;
+        let kept = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, &self.file));
+        kept.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", self.file.display())))?;
+        self.serve(&tiers);
+        *held = Some(tiers);
+        Ok(done)
+    }
+
+    fn serve(&self, tiers: &Tiers) {
+        let documents = tiers.get(TIER).into_iter().flatten();
+        let maps = documents.filter_map(|(name, document)| Some((name.clone(), Arc::new(map_of(document)?))));
+        self.lookups.replace(maps.collect());
+    }
+}
+
+fn map_of(document: &Value) -> Option<Lookup> {
+    let entries = document["lookupExtractorFactory"]["map"].as_object()?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    let version = document["version"].as_str().unwrap_or_default().to_string();
+    Some(Lookup::new(version, entries.iter().map(|(key, value)| (key.clone(), text(value)))))
+}
+
+pub fn router() -> Router<Arc<App>> {
+    const ROOT: &str = "/druid/coordinator/v1/lookups";
+    let path = |rest: &str| format!("{ROOT}{rest}");
+    Router::new()
+        .route(&path("/config"), get(tiers).post(put_all))
+        .route(&path("/config/"), get(tiers).post(put_all))
+        .route(&path("/config/all"), get(documents))
+        .route(&path("/config/{tier}"), get(names).delete(delete_tier))
+        .route(&path("/config/{tier}/{name}"), get(document).post(put_one).delete(delete_one))
+        .route(&path("/status"), get(status))
+        .route(&path("/status/{tier}"), get(status_of_tier))
+        .route(&path("/status/{tier}/{name}"), get(status_of_one))
+        .route("/druid/listen/v1/lookups", get(loaded))
+        .route("/druid/v1/lookups/introspect/{name}", get(introspect))
+        .route("/druid/v1/lookups/introspect/{name}/keys", get(introspect_keys))
+        .route("/druid/v1/lookups/introspect/{name}/values", get(introspect_values))
+}
+
+fn absent(what: impl std::fmt::Display) -> Refusal {
+    Refusal::not_found(format!("{what} not found"))
+}
+
+async fn put_all(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+    let body = json_body(&body)?;
+    let given = body.as_object().ok_or_else(|| Refusal::invalid("the body must be an object of tiers"))?.clone();
+    app.lookups.change(|tiers| {
+        for (tier, lookups) in &given {
+            let lookups = lookups
+                .as_object()
+                .ok_or_else(|| Refusal::invalid(format!("tier {tier} must be an object of lookups")))?;
+            for (name, document) in lookups {
+                put(tiers, tier, name, document)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(Value::Object(given))).into_response())
+}
+
+async fn put_one(
+    State(app): State<Arc<App>>,
+    Path((tier, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Answered {
+    let document = json_body(&body)?;
+    app.lookups.change(|tiers| put(tiers, &tier, &name, &document))?;
+    Ok((StatusCode::ACCEPTED, Json(json!({tier: {name: document}}))).into_response())
+}
+
+fn put(tiers: &mut Tiers, tier: &str, name: &str, document: &Value) -> Answered<()> {
+    let factory = &document["lookupExtractorFactory"];
+    let at = format!("{tier}.{name}.lookupExtractorFactory");
+    match factory["type"].as_str() {
+        Some("map") if factory["map"].is_object() => {}
+        Some("map") => return Err(Refusal::invalid(format!("{at}.map must be an object of strings"))),
+        Some(other) => {
+            return Err(Refusal::invalid(format!("{at}.type '{other}' is not supported; use a lookup of type map")));
+        }
+        None => return Err(Refusal::invalid(format!("{at}.type is missing; use map"))),
+    }
+    let lookups = tiers.entry(tier.to_string()).or_default();
+    let version = |document: &Value| document["version"].as_str().unwrap_or_default().to_string();
+    if let Some(old) = lookups.get(name)
+        && old != document
+        && version(old) >= version(document)
+        && !version(document).is_empty()
+    {
+        return Err(Refusal::invalid(format!(
+            "lookup {name} has version '{}' already; give a greater one than '{}'",
+            version(old),
+            version(document)
+        )));
+    }
+    lookups.insert(name.to_string(), document.clone());
+    Ok(())
+}
+
+async fn tiers(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+    match app.lookups.all() {
+        Some(tiers) => Ok(Json(tiers.keys().collect::<Vec<_>>()).into_response()),
+        None if Parameters::of(&uri).has("discover") => Ok(Json([TIER]).into_response()),
+        None => Err(absent("lookups")),
+    }
+}
+
+async fn documents(State(app): State<Arc<App>>) -> Answered {
+    Ok(Json(app.lookups.all().unwrap_or_default()).into_response())
+}
+
+fn tier_of(app: &App, tier: &str) -> Answered<BTreeMap<String, Value>> {
+    app.lookups.all().unwrap_or_default().remove(tier).ok_or_else(|| absent(format_args!("tier {tier}")))
+}
+
+async fn names(State(app): State<Arc<App>>, Path(tier): Path<String>, uri: Uri) -> Answered {
+    let lookups = tier_of(&app, &tier)?;
+    Ok(match Parameters::of(&uri).has("detailed") {
+        true => Json(lookups).into_response(),
+        false => Json(lookups.keys().collect::<Vec<_>>()).into_response(),
+    })
+}
+
+async fn document(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
+    let document = tier_of(&app, &tier)?.remove(&name).ok_or_else(|| absent(format_args!("lookup {name}")))?;
+    Ok(Json(document).into_response())
+}
+
+async fn delete_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
+    app.lookups.change(|tiers| {
+        let found = tiers.get_mut(&tier).and_then(|lookups| lookups.remove(&name));
+        found.map(|_| ()).ok_or_else(|| absent(format_args!("lookup {name}")))
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn delete_tier(State(app): State<Arc<App>>, Path(tier): Path<String>) -> Answered {
+    app.lookups.change(|tiers| tiers.remove(&tier).map(|_| ()).ok_or_else(|| absent(format_args!("tier {tier}"))))?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+fn loaded_in(lookups: &BTreeMap<String, Value>) -> Value {
+    Value::Object(lookups.keys().map(|name| (name.clone(), json!({"loaded": true, "pendingNodes": []}))).collect())
+}
+
+async fn status(State(app): State<Arc<App>>) -> Answered {
+    let tiers = app.lookups.all().ok_or_else(|| absent("lookups"))?;
+    let status: Map<String, Value> = tiers.iter().map(|(tier, lookups)| (tier.clone(), loaded_in(lookups))).collect();
+    Ok(Json(status).into_response())
+}
+
+async fn status_of_tier(State(app): State<Arc<App>>, Path(tier): Path<String>) -> Answered {
+    Ok(Json(loaded_in(&tier_of(&app, &tier)?)).into_response())
+}
+
+async fn status_of_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
+    let lookups = loaded_in(&tier_of(&app, &tier)?);
+    let found = lookups.get(&name).ok_or_else(|| absent(format_args!("lookup {name}")))?;
+    Ok(Json(found.clone()).into_response())
+}
+
+async fn loaded(State(app): State<Arc<App>>) -> Response {
+    Json(app.lookups.all().unwrap_or_default().remove(TIER).unwrap_or_default()).into_response()
+}
+
+fn lookup(app: &App, name: &str) -> Answered<Arc<Lookup>> {
+    app.broker.lookups().all().get(name).cloned().ok_or_else(|| absent(format_args!("lookup {name}")))
+}
+
+async fn introspect(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
+    let lookup = lookup(&app, &name)?;
+    let entries: Map<String, Value> =
+        lookup.entries().into_iter().map(|(key, value)| (key.to_string(), json!(value.as_ref()))).collect();
+    Ok(Json(entries).into_response())
+}
+
+async fn introspect_keys(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
+    let lookup = lookup(&app, &name)?;
+    Ok(Json(lookup.entries().into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()).into_response())
+}
+
+async fn introspect_values(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
+    let lookup = lookup(&app, &name)?;
+    Ok(Json(lookup.entries().into_iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>()).into_response())
+}
