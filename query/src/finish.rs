@@ -140,12 +140,14 @@ fn regroup(
 }
 
 fn top_n(q: &TopN, partial: Partial, budget: &Budget) -> Result<Table> {
+    // Druid's bucket of all time begins where the rows that were looked at do.
+    let rows_start = partial.spans.iter().map(|(start, _)| *start).min();
     let shape = Shape {
         dimensions: std::slice::from_ref(&q.dimension),
         aggregates: &q.aggregates,
         posts: &q.post_aggregates,
         finalize: q.finalize,
-        start: start(&q.scope),
+        start: rows_start.unwrap_or(i64::MIN).max(start(&q.scope)),
     };
     let frame = Frame::new(&shape, &partial)?;
     let mut rows: Vec<u32> = (0..partial.table.groups() as u32).collect();

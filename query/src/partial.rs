@@ -196,9 +196,7 @@ impl Decoder<'_> {
                 let value = |text: Cow<str>| segment::column::document::read(&text, document);
                 Block::Any { values: ids.map(|id| self.text(id).map_or(Value::Null, value)).collect() }
             }
-            _ => {
-                Block::Text { values: ids.map(|id| self.text(id).map(Arc::from)).collect() }
-            }
+            _ => Block::Text { values: ids.map(|id| self.text(id).map(Arc::from)).collect() },
         }
     }
 }

@@ -27,7 +27,6 @@ pub mod merge;
 pub mod realtime;
 
 pub mod inventory;
-pub mod lookup;
 pub mod storage;
 pub mod timeline;
 

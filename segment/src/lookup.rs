@@ -112,7 +112,9 @@ mod tests {
     #[test]
     fn a_scope_sees_one_version() {
         let lookups = Lookups::default();
-        let one = |to: &str| BTreeMap::from([("x".to_string(), Arc::new(Lookup::new("v".into(), [("k".into(), to.into())])))]);
+        let one = |to: &str| {
+            BTreeMap::from([("x".to_string(), Arc::new(Lookup::new("v".into(), [("k".into(), to.into())])))])
+        };
         lookups.replace(one("a"));
         assert!(named("x").unwrap_err().contains("no lookups"), "outside of a scope there are none");
         let taken = lookups.scope(|| {

@@ -100,7 +100,12 @@ impl DataSchema {
         let mut metrics: Vec<Aggregate> = Vec::new();
         for (i, metric) in f.list("metricsSpec")?.iter().enumerate() {
             let at = format!("{}[{i}]", f.path_of("metricsSpec"));
-            let metric = Aggregate::from_json(metric, &at)?;
+            // What is stored is the state; finishing is a matter of queries.
+            let mut stated = metric.clone();
+            if let Some(fields) = stated.as_object_mut() {
+                fields.remove("shouldFinalize");
+            }
+            let metric = Aggregate::from_json(&stated, &at)?;
             let clash = if metric.name == TIME {
                 Some("the time column")
             } else if metrics.iter().any(|m| m.name == metric.name) {
@@ -177,7 +182,12 @@ impl DataSchema {
         self.transform.transforms.iter().flat_map(|(_, expr)| expr.columns()).for_each(&mut want);
         let mut excluded = self.schema().exclusions;
         excluded.retain(|name| !names.contains(name));
-        Wanted { names, others: self.discovery != Discovery::None, nested: self.discovery == Discovery::Typed, excluded }
+        Wanted {
+            names,
+            others: self.discovery != Discovery::None,
+            nested: self.discovery == Discovery::Typed,
+            excluded,
+        }
     }
 
     fn is_dimension(&self, name: &str) -> bool {
@@ -244,8 +254,7 @@ struct Dimensions {
 
 impl Dimensions {
     fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<Dimensions> {
-        let mut found =
-            Dimensions { given: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
+        let mut found = Dimensions { given: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
         let Some(json) = json else { return Ok(found) };
         let meant =
             ["dimensions", "dimensionExclusions", "includeAllDimensions", "useSchemaDiscovery", "spatialDimensions"];

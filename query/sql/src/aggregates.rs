@@ -1,7 +1,7 @@
 //! Druid's aggregates that DataFusion does not have. Native leaves run them in the engine; these accumulators serve
 //! where an aggregate stands over something else than a table (a join, another aggregate).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -13,6 +13,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use crate::convert::TIMESTAMP;
+use crate::functions::sql_name;
 
 /// All aggregates by SQL name, in lower case.
 pub fn all() -> HashMap<String, Arc<AggregateUDF>> {
@@ -27,6 +28,7 @@ pub fn all() -> HashMap<String, Arc<AggregateUDF>> {
         ("approx_count_distinct_ds_theta", Kind::CountDistinct),
         ("approx_quantile", Kind::Quantile),
         ("approx_quantile_ds", Kind::Quantile),
+        ("array_concat_agg", Kind::Concat),
     ] {
         let aggregate = Druid { name, kind, signature: Signature::user_defined(Volatility::Immutable) };
         all.insert(name.to_string(), Arc::new(AggregateUDF::new_from_impl(aggregate)));
@@ -41,6 +43,7 @@ enum Kind {
     Any,
     CountDistinct,
     Quantile,
+    Concat,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -74,6 +77,7 @@ impl AggregateUDFImpl for Druid {
             Kind::Any => 1..=3,
             Kind::CountDistinct => 1..=3,
             Kind::Quantile => 2..=3,
+            Kind::Concat => 1..=1,
         };
         if !wanted.contains(&given.len()) {
             return plan_err!(
@@ -83,6 +87,16 @@ impl AggregateUDFImpl for Druid {
                 wanted.end(),
                 given.len()
             );
+        }
+        let refused = match self.kind {
+            Kind::Earliest | Kind::Latest => !matches!(given[1], DataType::Timestamp(..) | DataType::Null),
+            Kind::Concat => !matches!(given[0], DataType::List(_) | DataType::Null),
+            _ => false,
+        };
+        if refused {
+            let name = self.name.to_ascii_uppercase();
+            let types: Vec<String> = given.iter().map(|given| format!("<{}>", sql_name(given))).collect();
+            return plan_err!("Cannot apply '{name}' to arguments of type '{name}({})'", types.join(", "));
         }
         Ok(given
             .iter()
@@ -104,6 +118,13 @@ impl AggregateUDFImpl for Druid {
                 time: None,
                 value: ScalarValue::try_from(args.return_type())?,
             }),
+            Kind::Concat => {
+                let of = match args.return_type() {
+                    DataType::List(field) => field.data_type().clone(),
+                    other => other.clone(),
+                };
+                Box::new(Concat { of, seen: args.is_distinct.then(HashSet::new), values: None })
+            }
             Kind::Any => Box::new(AnyValue { value: ScalarValue::try_from(args.return_type())? }),
             Kind::CountDistinct => {
                 let inner = approx_distinct_udaf();
@@ -129,6 +150,9 @@ impl AggregateUDFImpl for Druid {
                 Arc::new(Field::new(format!("{}[time]", args.name), TIMESTAMP, true)),
                 Arc::new(Field::new(format!("{}[value]", args.name), args.return_type().clone(), true)),
             ],
+            Kind::Concat => {
+                vec![Arc::new(Field::new(format!("{}[values]", args.name), args.return_type().clone(), true))]
+            }
             Kind::Any => vec![Arc::new(Field::new(format!("{}[value]", args.name), args.return_type().clone(), true))],
             Kind::CountDistinct => approx_distinct_udaf().state_fields(StateFieldsArgs {
                 input_fields: &args.input_fields[..1],
@@ -193,6 +217,51 @@ impl Accumulator for ByTime {
 
     fn size(&self) -> usize {
         size_of::<Self>() + self.value.size()
+    }
+}
+
+/// The values of all lists, one after the other; each once if they are to be distinct.
+#[derive(Debug)]
+struct Concat {
+    of: DataType,
+    seen: Option<HashSet<ScalarValue>>,
+    values: Option<Vec<ScalarValue>>,
+}
+
+impl Accumulator for Concat {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        let Some(lists) = values[0].as_list_opt::<i32>() else {
+            return exec_err!("ARRAY_CONCAT_AGG takes arrays");
+        };
+        for list in lists.iter().flatten() {
+            let into = self.values.get_or_insert_default();
+            for item in 0..list.len() {
+                let value = ScalarValue::try_from_array(&list, item)?;
+                if self.seen.as_mut().is_none_or(|seen| seen.insert(value.clone())) {
+                    into.push(value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.update_batch(states)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        Ok(match &self.values {
+            Some(values) => ScalarValue::List(ScalarValue::new_list(values, &self.of, true)),
+            None => ScalarValue::new_null_list(self.of.clone(), true, 1),
+        })
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.values.iter().flatten().map(ScalarValue::size).sum::<usize>()
     }
 }
 

@@ -57,9 +57,7 @@ pub fn array(block: Block, data_type: &DataType) -> Result<ArrayRef> {
         (Block::Double { values, nulls }, DataType::Float64) => {
             Arc::new(Float64Array::new(values.into(), valid(nulls)))
         }
-        (Block::Text { values }, DataType::Utf8)
-            if !values.iter().flatten().any(|text| text.starts_with(SEVERAL)) =>
-        {
+        (Block::Text { values }, DataType::Utf8) if !values.iter().flatten().any(|text| text.starts_with(SEVERAL)) => {
             let bytes = values.iter().flatten().map(|text| text.len()).sum();
             let mut builder = StringBuilder::with_capacity(values.len(), bytes);
             values.iter().for_each(|value| builder.append_option(value.as_deref()));
@@ -255,9 +253,7 @@ pub fn block(array: &ArrayRef) -> Result<Block> {
         | DataType::UInt16
         | DataType::UInt32
         | DataType::UInt64 => block(&cast(array, &DataType::Int64).map_err(|error| Error::Bug(error.to_string()))?)?,
-        DataType::Utf8View => {
-            block(&cast(array, &DataType::Utf8).map_err(|error| Error::Bug(error.to_string()))?)?
-        }
+        DataType::Utf8View => block(&cast(array, &DataType::Utf8).map_err(|error| Error::Bug(error.to_string()))?)?,
         other => {
             return Err(Error::Unsupported(format!("values of type {other} cannot be an argument of this function")));
         }

@@ -20,8 +20,8 @@ use crate::convert::{self, DOCUMENT, TIMESTAMP, list_type};
 /// A function of the SQL language.
 pub struct Definition {
     pub name: &'static str,
-    /// A letter for each argument (T time, S string, L long, D double, N number, P anything that prints, V array or
-    /// what stands for one, A any), those after `|` optional, the last repeated as often as wanted if `*` follows.
+    /// A letter for each argument (T time, S string, L long, D double, N number, K number and no text, P anything that
+    /// prints, M multi-value string, V array or what stands for one, A any), those after `|` optional, the last repeated as often as wanted if `*` follows.
     args: &'static str,
     /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double. J is a document, s an
     /// array of strings, j one of documents, v the array that the first argument is, c an array of what the arguments
@@ -115,9 +115,9 @@ pub static FUNCTIONS: &[Definition] = &[
     f("bitwise_shift_right", "LL", 'L', Call("bitwiseShiftRight")),
     f("bitwise_convert_double_to_long_bits", "D", 'L', Call("bitwiseConvertDoubleToLongBits")),
     f("bitwise_convert_long_bits_to_double", "L", 'D', Call("bitwiseConvertLongBitsToDouble")),
-    f("human_readable_binary_byte_format", "M|L", 'S', Call("human_readable_binary_byte_format")),
-    f("human_readable_decimal_byte_format", "M|L", 'S', Call("human_readable_decimal_byte_format")),
-    f("human_readable_decimal_format", "M|L", 'S', Call("human_readable_decimal_format")),
+    f("human_readable_binary_byte_format", "K|L", 'S', Call("human_readable_binary_byte_format")),
+    f("human_readable_decimal_byte_format", "K|L", 'S', Call("human_readable_decimal_byte_format")),
+    f("human_readable_decimal_format", "K|L", 'S', Call("human_readable_decimal_format")),
     f("array_append", "VA", 'c', Call("array_append")),
     f("array_prepend", "AV", 'c', Call("array_prepend")),
     f("array_concat", "VV", 'c', Call("array_concat")),
@@ -133,24 +133,24 @@ pub static FUNCTIONS: &[Definition] = &[
     f("array_to_string", "VS", 'S', Call("array_to_string")),
     f("string_to_array", "SS", 's', Call("string_to_array")),
     f("array_to_mv", "V", 'S', Call("array_to_mv")),
-    f("mv_to_array", "S", 's', Call("mv_to_array")),
+    f("mv_to_array", "S", 's', Form(|a| format!("mv_to_array(mv_harmonize_nulls({}))", a[0]))),
     f("string_to_mv", "SS", 'S', Call("string_to_array")),
-    f("mv_append", "VP", 'S', Call("array_append")),
-    f("mv_prepend", "PV", 'S', Call("array_prepend")),
-    f("mv_concat", "VV", 'S', Call("array_concat")),
-    f("mv_contains", "VA", 'B', Call("array_contains")),
-    f("mv_overlap", "VV", 'B', Call("array_overlap")),
-    f("mv_length", "V", 'L', Call("array_length")),
-    f("mv_offset", "VL", 'S', Call("array_offset")),
-    f("mv_ordinal", "VL", 'S', Call("array_ordinal")),
-    f("mv_offset_of", "VP", 'L', Call("array_offset_of")),
-    f("mv_ordinal_of", "VP", 'L', Call("array_ordinal_of")),
-    f("mv_slice", "VL|L", 'S', Call("array_slice")),
-    f("mv_to_string", "VS", 'S', Call("array_to_string")),
-    f("mv_filter_only", "VV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_none", "VV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_regex", "VS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
-    f("mv_filter_prefix", "VS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
+    f("mv_append", "MP", 'S', Call("array_append")),
+    f("mv_prepend", "PM", 'S', Call("array_prepend")),
+    f("mv_concat", "MV", 'S', Call("array_concat")),
+    f("mv_contains", "MA", 'B', Call("array_contains")),
+    f("mv_overlap", "MV", 'B', Call("array_overlap")),
+    f("mv_length", "M", 'L', Call("array_length")),
+    f("mv_offset", "ML", 'S', Call("array_offset")),
+    f("mv_ordinal", "ML", 'S', Call("array_ordinal")),
+    f("mv_offset_of", "MP", 'L', Call("array_offset_of")),
+    f("mv_ordinal_of", "MP", 'L', Call("array_ordinal_of")),
+    f("mv_slice", "ML|L", 'S', Call("array_slice")),
+    f("mv_to_string", "MS", 'S', Call("array_to_string")),
+    f("mv_filter_only", "MV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_none", "MV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_regex", "MS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
+    f("mv_filter_prefix", "MS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
     f("json_value", "AS", 'S', Call("json_value")),
     f("json_value_long", "AS", 'L', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
     f("json_value_double", "AS", 'D', Form(|a| format!("json_value({}, {}, 'DOUBLE')", a[0], a[1]))),
@@ -270,7 +270,7 @@ impl Definition {
         };
         for (idx, given) in given.iter().enumerate() {
             let whole = matches!(given, DataType::List(_) | DataType::Binary) || *given == DOCUMENT;
-            if (whole && !matches!(letter(idx), 'V' | 'A')) || (letter(idx) == 'M' && *given == DataType::Utf8) {
+            if (whole && !matches!(letter(idx), 'V' | 'A')) || (letter(idx) == 'K' && *given == DataType::Utf8) {
                 return refuse();
             }
         }
@@ -282,7 +282,7 @@ impl Definition {
                 'S' => DataType::Utf8,
                 'L' => DataType::Int64,
                 'D' => DataType::Float64,
-                'N' | 'M' => match given {
+                'N' | 'K' => match given {
                     DataType::Float32 | DataType::Float64 | DataType::Utf8 | DataType::Decimal128(..) => {
                         DataType::Float64
                     }
@@ -367,9 +367,9 @@ pub fn sql_name(data_type: &DataType) -> String {
 fn form_name(letter: char) -> &'static str {
     match letter {
         'T' => "<TIMESTAMP>",
-        'S' => "<CHARACTER>",
+        'S' | 'M' => "<CHARACTER>",
         'L' => "<INTEGER>",
-        'D' | 'N' | 'M' => "<NUMERIC>",
+        'D' | 'N' | 'K' => "<NUMERIC>",
         'V' => "<ARRAY>",
         _ => "<ANY>",
     }

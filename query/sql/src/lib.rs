@@ -27,6 +27,7 @@ mod respond;
 mod rewrite;
 mod run;
 mod system;
+mod unnest;
 mod windows;
 mod words;
 

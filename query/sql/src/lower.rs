@@ -271,6 +271,7 @@ impl<'a> Lower<'a> {
             Expr::Alias(alias) => self.filter(&alias.expr)?,
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => json!({"type": "true"}),
             Expr::Literal(ScalarValue::Boolean(Some(false)), _) => json!({"type": "false"}),
+            Expr::Literal(value, _) if value.is_null() => json!({"type": "expression", "expression": "null"}),
             Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
                 let mut fields = Vec::new();
                 let mut parts = vec![expr];

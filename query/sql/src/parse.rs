@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use serde_json::{Map, Number, Value};
 
 use crate::dialect::Druid;
-use crate::words;
 use crate::error::{Error, Place, Result};
+use crate::words;
 
 /// Nesting that the parser follows before it gives up: deep enough for generated statements, shallow enough for the
 /// stack of a worker thread.
@@ -112,8 +112,7 @@ pub fn placed(error: Error, text: &str) -> Error {
     let Some(found) = tokens.iter().find(is_it) else { return error };
     let place = Place { token: name.to_string(), ..place_of(found.span.start) };
     let (what, hint) = rest.split_once(", ").map_or((rest, String::new()), |(what, hint)| (what, format!(", {hint}")));
-    let message =
-        format!("Column '{name}'{what} (line [{}], column [{}]){hint}", place.line, place.column);
+    let message = format!("Column '{name}'{what} (line [{}], column [{}]){hint}", place.line, place.column);
     Error::Syntax { message, place }
 }
 

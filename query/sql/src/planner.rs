@@ -23,11 +23,12 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Query
 use segment::lookup::Lookups;
 use segment::time::Zone;
 
-use crate::convert::TIMESTAMP;
+use crate::convert::{DOCUMENT, TIMESTAMP};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::place;
 use crate::rewrite::instant_of;
+use crate::unnest;
 
 /// Everything a plan is made with except tables: built once a zone.
 pub struct Planner {
@@ -87,6 +88,7 @@ impl Planner {
             .with_default_null_ordering(NullOrdering::NullsMin);
         let plan =
             SqlToRel::new_with_options(&context, options).sql_statement_to_plan(Tree::Query(query)).map_err(invalid)?;
+        let plan = unnest::flatten(plan).map_err(invalid)?;
         let plan = match outer_limit {
             Some(rows) => {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
@@ -261,6 +263,36 @@ impl ExprPlanner for Operators {
                 return Ok(PlannerResult::Planned(binary(left, operator, right)));
             }
         }
+        if comparison.is_some() {
+            let document = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DOCUMENT);
+            if document(&left) || document(&right) {
+                let name = |expr: &Expr| expr.get_type(schema).map_or(String::new(), |t| functions::sql_name(&t));
+                return Err(DataFusionError::Plan(format!(
+                    "Cannot apply '{op}' to arguments of type '<{}> {op} <{}>'; take a value out of the document with \
+                     JSON_VALUE",
+                    name(&left),
+                    name(&right)
+                )));
+            }
+        }
+        // A text in arithmetic is a number, or null if it is none.
+        let arithmetic = matches!(
+            op,
+            BinaryOperator::Plus
+                | BinaryOperator::Minus
+                | BinaryOperator::Multiply
+                | BinaryOperator::Divide
+                | BinaryOperator::Modulo
+        );
+        let text = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DataType::Utf8);
+        let number = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t.is_numeric());
+        let meets = |expr: &Expr, other: &Expr| text(expr) && (text(other) || number(other));
+        if arithmetic && (meets(&left, &right) || meets(&right, &left)) {
+            let wide = |expr: Expr| {
+                if text(&expr) { Expr::TryCast(TryCast::new(Box::new(expr), DataType::Float64)) } else { expr }
+            };
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left: wide(left), right: wide(right) }));
+        }
         let divides = match op {
             BinaryOperator::Divide => Some(Operator::Divide),
             BinaryOperator::Modulo => Some(Operator::Modulo),
@@ -358,7 +390,10 @@ impl Planners {
         if others.len() >= ZONES_MAX && !others.contains_key(zone.name()) {
             others.clear();
         }
-        others.entry(zone.name().to_string()).or_insert_with(|| Arc::new(Planner::new(zone, self.push_down, &self.lookups))).clone()
+        others
+            .entry(zone.name().to_string())
+            .or_insert_with(|| Arc::new(Planner::new(zone, self.push_down, &self.lookups)))
+            .clone()
     }
 }
 

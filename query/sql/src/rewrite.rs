@@ -65,6 +65,16 @@ struct Rewriter<'a> {
 impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        // The planner forgets the tables around the elements of an array; those of a call it remembers.
+        if let Expr::Array(array) = expr
+            && !array.elem.is_empty()
+        {
+            *expr = call("make_array", std::mem::take(&mut array.elem));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         if let Some(Fetch { with_ties, percent, quantity }) = query.fetch.take() {
             if with_ties || percent {
@@ -198,6 +208,15 @@ impl Rewriter<'_> {
             Expr::BinaryOp { op: BinaryOperator::PGRegexNotMatch, left, right } => {
                 Some(Expr::IsDistinctFrom(Box::new(take(left)), Box::new(take(right))))
             }
+            Expr::BinaryOp { op: BinaryOperator::StringConcat, left, right } => {
+                Some(call("concat", vec![take(left), take(right)]))
+            }
+            Expr::Like { expr: inner, .. } | Expr::ILike { expr: inner, .. }
+                if !matches!(inner.as_ref(), Expr::Value(_)) =>
+            {
+                *inner = Box::new(cast(take(inner), DataType::Varchar(None)));
+                None
+            }
             Expr::Position { expr: what, r#in } => Some(call("strpos", vec![take(r#in), take(what)])),
             Expr::Substring { expr: text, substring_from, substring_for, .. } => {
                 let mut args = vec![take(text), substring_from.as_mut().map_or_else(|| number(1), take)];
@@ -243,6 +262,7 @@ impl Rewriter<'_> {
             return Ok(None);
         };
         // Aggregates: names and the size arguments that only bound Druid's buffers.
+        let joined = ["listagg", "string_agg"].contains(&name.as_str());
         let keep = match name.as_str() {
             "array_agg" | "array_concat_agg" => Some(1),
             "string_agg" => Some(2),
@@ -261,7 +281,9 @@ impl Rewriter<'_> {
         };
         if let Some(keep) = keep {
             list.truncate(keep);
-            return Ok(None);
+            // DataFusion gives it a type of its own; here it is a VARCHAR like any other.
+            let whole = || cast(Expr::Function(function.clone()), DataType::Varchar(None));
+            return Ok(joined.then(whole));
         }
         if *duplicate_treatment == Some(DuplicateTreatment::Distinct) || function.over.is_some() {
             return Ok(None);

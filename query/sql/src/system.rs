@@ -80,34 +80,35 @@ fn text(text: &str) -> Cell {
 /// The table of that name; `None` if INFORMATION_SCHEMA has none such.
 pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Arc<dyn TableSource>>> {
     let (_, columns) = TABLES.iter().find(|(table, _)| *table == name)?;
-    let rows = match name {
-        "SCHEMATA" => ["druid", SCHEMA, LOOKUPS]
-            .iter()
-            .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
-            .collect(),
-        "TABLES" => {
-            let mut rows: Vec<Vec<Cell>> = broker
-                .datasources(who)
+    let rows =
+        match name {
+            "SCHEMATA" => ["druid", SCHEMA, LOOKUPS]
                 .iter()
-                .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
-                .collect();
-            rows.extend(broker.lookups().all().keys().map(|name| {
-                vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
-            }));
-            rows.extend(TABLES.iter().map(|(name, _)| {
-                vec![text("druid"), text(SCHEMA), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
-            }));
-            rows
-        }
-        "COLUMNS" => column_rows(broker, who),
-        _ => FUNCTIONS
-            .iter()
-            .map(|function| {
-                let name = function.name.to_ascii_uppercase();
-                vec![text("druid"), text(SCHEMA), text(&name), text("FUNCTION"), text("NO"), Null]
-            })
-            .collect(),
-    };
+                .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
+                .collect(),
+            "TABLES" => {
+                let mut rows: Vec<Vec<Cell>> = broker
+                    .datasources(who)
+                    .iter()
+                    .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
+                    .collect();
+                rows.extend(broker.lookups().all().keys().map(|name| {
+                    vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
+                }));
+                rows.extend(TABLES.iter().map(|(name, _)| {
+                    vec![text("druid"), text(SCHEMA), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
+                }));
+                rows
+            }
+            "COLUMNS" => column_rows(broker, who),
+            _ => FUNCTIONS
+                .iter()
+                .map(|function| {
+                    let name = function.name.to_ascii_uppercase();
+                    vec![text("druid"), text(SCHEMA), text(&name), text("FUNCTION"), text("NO"), Null]
+                })
+                .collect(),
+        };
     Some(mem_table(columns, rows))
 }
 

@@ -120,7 +120,7 @@ fn returning(words: &[&TokenWithSpan]) -> Option<&'static str> {
     } else if named(&["DOUBLE", "DECIMAL", "FLOAT", "REAL", "NUMERIC"]) {
         Some(if array { "JSON_VALUE_DOUBLES" } else { "JSON_VALUE_DOUBLE" })
     } else if named(&["BOOLEAN"]) {
-        Some("JSON_VALUE_BOOLEAN")
+        Some(if array { "JSON_VALUE_LONGS" } else { "JSON_VALUE_BOOLEAN" })
     } else if named(&["TIMESTAMP", "DATE"]) {
         Some("JSON_VALUE_TIME")
     } else {
@@ -130,8 +130,7 @@ fn returning(words: &[&TokenWithSpan]) -> Option<&'static str> {
 
 /// `type ARRAY` at the end of a cast.
 fn follows_type(before: &[TokenWithSpan], next: Option<&TokenWithSpan>) -> bool {
-    const TYPES: [&str; 9] =
-        ["VARCHAR", "CHAR", "BIGINT", "INTEGER", "INT", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN"];
+    const TYPES: [&str; 9] = ["VARCHAR", "CHAR", "BIGINT", "INTEGER", "INT", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN"];
     let named = before.last().is_some_and(|token| TYPES.iter().any(|name| is(token, name)));
     named && next.is_some_and(|token| token.token == Token::RParen)
 }

@@ -502,7 +502,9 @@ fn space_of_type(value_type: &ValueType) -> Space {
     match value_type {
         ValueType::Long => Space::Longs { nulls: true },
         ValueType::Float | ValueType::Double => Space::Doubles { nulls: true },
-        ValueType::String | ValueType::Array(_) | ValueType::Complex(_) => Space::Texts { interner: Interner::default(), below: None },
+        ValueType::String | ValueType::Array(_) | ValueType::Complex(_) => {
+            Space::Texts { interner: Interner::default(), below: None }
+        }
     }
 }
 

@@ -92,11 +92,14 @@ impl Dimension {
             dimension.output = output.to_string();
         }
         if let Some(text) = fields.text("outputType")? {
-            dimension.output_type =
-                ValueType::from_druid_name(text).filter(|t| t.is_json() || !matches!(t, ValueType::Complex(_))).ok_or_else(|| {
+            dimension.output_type = ValueType::from_druid_name(text)
+                .filter(|t| t.is_json() || !matches!(t, ValueType::Complex(_)))
+                .ok_or_else(|| {
                     fields.wrong(
                         "outputType",
-                        format_args!("type [{text}] is not supported; use STRING, LONG, FLOAT, DOUBLE or an ARRAY of these"),
+                        format_args!(
+                            "type [{text}] is not supported; use STRING, LONG, FLOAT, DOUBLE or an ARRAY of these"
+                        ),
                     )
                 })?;
         }

@@ -9,6 +9,7 @@ use segment::time::{Granularity, Interval};
 
 pub mod context;
 pub mod datasource;
+mod desugar;
 pub mod dimension;
 pub mod extraction;
 pub mod failure;

@@ -11,6 +11,7 @@ use segment::time::Granularity;
 use serde_json::Value as Json;
 
 use super::context::Context;
+use super::desugar::desugar;
 use super::fields::Fields;
 use super::metadata::{DataSourceMetadata, SegmentMetadata, TimeBoundary};
 use super::{
@@ -37,6 +38,8 @@ impl Query {
         if depth > DEPTH_MAX {
             return Err(Error::Parse(format!("{path}: queries may be nested {DEPTH_MAX} deep")));
         }
+        let plainer = desugar(json, path)?;
+        let json = plainer.as_ref().unwrap_or(json);
         let fields = Fields::of(json, path)?;
         let context = Context::of(json)?;
         if context.flag("bySegment")?.unwrap_or(false) {

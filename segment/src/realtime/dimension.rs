@@ -90,7 +90,14 @@ impl Dimension {
     pub fn new(schema: DimensionSchema, growth: Growth, number: usize, rows: usize) -> Dimension {
         let values = Values::new(&schema.value_type, schema.multi_value, rows);
         let seed = mix(0x243f_6a88_85a3_08d3, number as u64 + 1);
-        Dimension { schema, typed: growth != Growth::Fixed, settled: growth != Growth::Open, values, scratch: Scratch::default(), seed }
+        Dimension {
+            schema,
+            typed: growth != Growth::Fixed,
+            settled: growth != Growth::Open,
+            values,
+            scratch: Scratch::default(),
+            seed,
+        }
     }
 
     pub fn growth(&self) -> Growth {

@@ -73,7 +73,8 @@ pub(super) type Known = (DimensionSchema, Growth);
 
 impl Memory {
     pub fn new(rules: &Rules, known: &[Known]) -> Memory {
-        let dimension = |(number, (schema, growth)): (usize, &Known)| Dimension::new(schema.clone(), *growth, number, 0);
+        let dimension =
+            |(number, (schema, growth)): (usize, &Known)| Dimension::new(schema.clone(), *growth, number, 0);
         Memory {
             rows: 0,
             time: NumberChunks::long(),
@@ -236,8 +237,7 @@ impl Memory {
                 continue;
             };
             let Some(natural) = natural(field) else { continue };
-            let wanted =
-                if dimension.settled { wider(&dimension.schema.value_type, &natural) } else { natural };
+            let wanted = if dimension.settled { wider(&dimension.schema.value_type, &natural) } else { natural };
             if !dimension.settled || wanted != dimension.schema.value_type {
                 dimension.widen(&wanted, self.rows);
                 widened = true;

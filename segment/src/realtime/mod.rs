@@ -32,8 +32,8 @@ use crate::row::RowBatch;
 use crate::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
 use crate::segment::{Provenance, Segment, Segments};
 
-pub use memory::DIMENSIONS_MAX;
 use dimension::Growth;
+pub use memory::DIMENSIONS_MAX;
 use memory::{Known, Memory, Rules};
 use metric::Metric;
 
@@ -95,7 +95,8 @@ impl RealtimeIndex {
     /// `folder` is where spills go; it exists.
     pub fn new(id: SegmentId, schema: Schema, folder: PathBuf, spills: Vec<PathBuf>) -> Result<RealtimeIndex> {
         let rules = Rules::new(schema, id.interval.start)?;
-        let mut known: Vec<Known> = rules.schema.dimensions.iter().map(|schema| (schema.clone(), growth_of(schema))).collect();
+        let mut known: Vec<Known> =
+            rules.schema.dimensions.iter().map(|schema| (schema.clone(), growth_of(schema))).collect();
         let mut opened = Vec::new();
         let mut number = 0;
         for path in spills {

@@ -3,6 +3,7 @@
 use super::chunk::CodeChunks;
 use super::coerce;
 use super::dictionary::Dictionary;
+use crate::block::Value;
 use crate::column::{DictColumn, document};
 use crate::row::{Cell, RowBatch};
 use crate::schema::{MultiValue, ValueType};
@@ -66,6 +67,19 @@ impl TextColumn {
             let code = match cell {
                 Cell::Null => self.dictionary.null_code(),
                 Cell::Json { .. } if value_type.is_json() => self.dictionary.code(batch.text_of(cell)),
+                Cell::List { .. } if matches!(value_type, ValueType::Array(of) if **of == ValueType::String) => {
+                    // Booleans are words among texts.
+                    let mut texts = Vec::with_capacity(batch.list_of(cell).len());
+                    for &item in batch.list_of(cell) {
+                        texts.push(coerce::text(batch, item, &mut self.buffer).map_or(Value::Null, Value::text));
+                    }
+                    let text = document::write(&Value::List(texts), value_type);
+                    match text {
+                        Some(text) => self.dictionary.code(&text),
+                        None => self.dictionary.null_code(),
+                    }
+                }
+                Cell::Bool(flag) if value_type.is_json() => self.dictionary.code(if flag { "true" } else { "false" }),
                 cell => match document::write(&batch.value(cell), value_type) {
                     Some(text) => self.dictionary.code(&text),
                     None => self.dictionary.null_code(),

@@ -89,7 +89,8 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
 }
 
 /// A streamed body. The first chunk is awaited, so that a query that fails before its first row gets a status; a later
-/// error cuts the connection off, which no reader takes for the end of the answer.
+/// error cuts the connection off, which no reader takes for the end of the answer. Compression asks a stream once more
+/// after its end, so it must bear that.
 pub async fn stream<E>(mut rows: BoxStream<'static, Result<Bytes, E>>) -> Result<Response, E>
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -107,7 +108,7 @@ where
             tracing::warn!(%error, "a query failed after its first row");
         }
     });
-    Ok(json_response(Body::from_stream(logged)))
+    Ok(json_response(Body::from_stream(logged.fuse())))
 }
 
 fn json_response(body: Body) -> Response {

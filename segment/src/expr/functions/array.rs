@@ -14,8 +14,20 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("scalar_in_array", 2, 2, Returns::Long, Body::Plain(scalar_in)),
     function("array_offset_of", 2, 2, Returns::Long, Body::Plain(|a| position(a, 0))),
     function("array_ordinal_of", 2, 2, Returns::Long, Body::Plain(|a| position(a, 1))),
-    function("array_prepend", 2, 2, Returns::Unknown, Body::Plain(|a| join(&[a[0].clone()], &list(&a[1])))),
-    function("array_append", 2, 2, Returns::Unknown, Body::Plain(|a| join(&list(&a[0]), &[a[1].clone()]))),
+    function(
+        "array_prepend",
+        2,
+        2,
+        Returns::Unknown,
+        Body::Plain(|a| of_array(&a[1], |array| join(&[a[0].clone()], array))),
+    ),
+    function(
+        "array_append",
+        2,
+        2,
+        Returns::Unknown,
+        Body::Plain(|a| of_array(&a[0], |array| join(array, &[a[1].clone()]))),
+    ),
     function("array_concat", 2, 2, Returns::Unknown, Body::Plain(concat)),
     function("array_set_add", 2, 2, Returns::Unknown, Body::Plain(|a| set(join(&list(&a[0]), &[a[1].clone()])))),
     function("array_set_add_all", 2, 2, Returns::Unknown, Body::Plain(|a| set(concat(a)))),
@@ -46,6 +58,14 @@ fn of_list(value: &Value, body: fn(&[Value]) -> Value) -> Value {
         Value::Null => Value::Null,
         Value::List(values) => body(values),
         other => body(std::slice::from_ref(other)),
+    }
+}
+
+/// Nothing is added to no array.
+fn of_array(value: &Value, body: impl Fn(&[Value]) -> Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        value => body(&list(value)),
     }
 }
 

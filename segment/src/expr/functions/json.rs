@@ -107,6 +107,7 @@ fn json_value(args: &[Option<Value>]) -> Result<Prepared, String> {
             (Value::Null | Value::Json(_), _) => Value::Null,
             // A list is a value only where one is asked for.
             (Value::List(_), _) if !list => Value::Null,
+            (Value::List(_), Some(ValueType::Array(of))) if **of == ValueType::String => texts(&found),
             // Without a type it is text, so that the column has one type.
             (value, None) => match found {
                 Json::Bool(flag) => Value::text(if flag { "true" } else { "false" }),
@@ -116,6 +117,15 @@ fn json_value(args: &[Option<Value>]) -> Result<Prepared, String> {
             (value, Some(wanted)) => convert::cast(&value, wanted),
         }
     }))
+}
+
+/// The texts of a list; booleans are words.
+fn texts(json: &Json) -> Value {
+    let text = |json: &Json| match json {
+        Json::Bool(flag) => Value::text(&flag.to_string()),
+        other => convert::cast(&of_json(other), &ValueType::String),
+    };
+    Value::List(json.as_array().into_iter().flatten().map(text).collect())
 }
 
 fn json_query(args: &[Option<Value>]) -> Result<Prepared, String> {
@@ -165,9 +175,6 @@ fn json_paths(args: &[Value]) -> Value {
             }
             _ => out.push(Value::text(at)),
         }
-    }
-    if args[0].is_null() {
-        return Value::Null;
     }
     let mut out = Vec::new();
     walk(&to_json(&args[0]), &mut "$".to_string(), &mut out);

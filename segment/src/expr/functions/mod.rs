@@ -126,13 +126,7 @@ const fn function(name: &'static str, least: usize, most: usize, returns: Return
 }
 
 /// Druid's, that we do not have.
-const UNSUPPORTED: [&str; 5] = [
-    "now",
-    "bloom_filter",
-    "bloom_filter_test",
-    "bloom_filter_add",
-    "cartesian_fold",
-];
+const UNSUPPORTED: [&str; 5] = ["now", "bloom_filter", "bloom_filter_test", "bloom_filter_add", "cartesian_fold"];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
     let families = [

@@ -117,7 +117,8 @@ fn substring(args: &[Value]) -> Value {
         },
     };
     let len = units(&text) as i64;
-    if start < 0 || start > len {
+    // Past the last character there is nothing, not even an empty text.
+    if start < 0 || start >= len {
         return Value::Null;
     }
     let count = if count < 0 { len - start } else { count.min(len - start) };

@@ -63,7 +63,9 @@ impl Store {
         let unfinished = self.file.with_extension("tmp");
         let text = serde_json::to_vec(&tiers).map_err(|error| Refusal::invalid(error.to_string()))?;
         let kept = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, &self.file));
-        kept.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", self.file.display())))?;
+        kept.map_err(|error| {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", self.file.display()))
+        })?;
         self.serve(&tiers);
         *held = Some(tiers);
         Ok(done)
@@ -122,11 +124,7 @@ async fn put_all(State(app): State<Arc<App>>, body: Bytes) -> Answered {
     Ok((StatusCode::ACCEPTED, Json(Value::Object(given))).into_response())
 }
 
-async fn put_one(
-    State(app): State<Arc<App>>,
-    Path((tier, name)): Path<(String, String)>,
-    body: Bytes,
-) -> Answered {
+async fn put_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     app.lookups.change(|tiers| put(tiers, &tier, &name, &document))?;
     Ok((StatusCode::ACCEPTED, Json(json!({tier: {name: document}}))).into_response())
