@@ -125,6 +125,7 @@ fn speeds(column: &Column, rows: usize) -> String {
             line
         }
         Column::Complex(column) => format!("{} values", column.rows()),
+        Column::Document(column) => format!("{} distinct documents", column.texts().cardinality()),
     }
 }
 

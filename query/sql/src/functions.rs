@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result as DfResult, ScalarValue, exec_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
-use segment::block::Block;
+use segment::block::{Block, Value};
 use segment::expr::{Expr, Inputs};
 use segment::lookup::Lookups;
 
@@ -24,7 +24,8 @@ pub struct Definition {
     /// prints, M multi-value string, V array or what stands for one, A any), those after `|` optional, the last repeated as often as wanted if `*` follows.
     args: &'static str,
     /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double. J is a document, s an
-    /// array of strings, j one of documents, v the array that the first argument is, c an array of what the arguments
+    /// array of strings, l of longs, d of doubles, j of documents, g what all
+    /// arguments are or can be, v the array that the first argument is, c an array of what the arguments
     /// have in common, e an element of the first argument.
     result: char,
     native: Native,
@@ -44,6 +45,9 @@ const fn f(name: &'static str, args: &'static str, result: char, native: Native)
 }
 
 pub static FUNCTIONS: &[Definition] = &[
+    f("greatest", "P*", 'g', Call("greatest")),
+    f("least", "P*", 'g', Call("least")),
+    f("text_of", "P", 'S', Form(|a| format!("cast({}, 'STRING')", a[0]))),
     f("time_floor", "TS|TS", 'T', Call("timestamp_floor")),
     f("time_ceil", "TS|TS", 'T', Call("timestamp_ceil")),
     f("time_shift", "TSL|S", 'T', Call("timestamp_shift")),
@@ -147,10 +151,10 @@ pub static FUNCTIONS: &[Definition] = &[
     f("mv_ordinal_of", "MP", 'L', Call("array_ordinal_of")),
     f("mv_slice", "ML|L", 'S', Call("array_slice")),
     f("mv_to_string", "MS", 'S', Call("array_to_string")),
-    f("mv_filter_only", "MV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_none", "MV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_regex", "MS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
-    f("mv_filter_prefix", "MS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
+    f("mv_filter_only", "SV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_none", "SV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
+    f("mv_filter_regex", "SS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
+    f("mv_filter_prefix", "SS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
     f("json_value", "AS", 'S', Call("json_value")),
     f("json_value_long", "AS", 'L', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
     f("json_value_double", "AS", 'D', Form(|a| format!("json_value({}, {}, 'DOUBLE')", a[0], a[1]))),
@@ -270,7 +274,7 @@ impl Definition {
         };
         for (idx, given) in given.iter().enumerate() {
             let whole = matches!(given, DataType::List(_) | DataType::Binary) || *given == DOCUMENT;
-            if (whole && !matches!(letter(idx), 'V' | 'A')) || (letter(idx) == 'K' && *given == DataType::Utf8) {
+            if (whole && !matches!(letter(idx), 'V' | 'A' | 'M')) || (letter(idx) == 'K' && *given == DataType::Utf8) {
                 return refuse();
             }
         }
@@ -318,6 +322,10 @@ impl Definition {
             's' => list_type(DataType::Utf8),
             'l' => list_type(DataType::Int64),
             'd' => list_type(DataType::Float64),
+            'g' => {
+                let all = args.iter().filter(|given| **given != DataType::Null).cloned();
+                all.reduce(common).unwrap_or(DataType::Utf8)
+            }
             'v' => list_type(element(args.first().unwrap_or(&DataType::Utf8))),
             'e' => element(args.first().unwrap_or(&DataType::Utf8)),
             'c' => {
@@ -379,9 +387,19 @@ fn form_name(letter: char) -> &'static str {
 pub fn literal(value: &ScalarValue) -> Option<String> {
     Some(match value {
         value if value.is_null() => "null".to_string(),
-        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
-            quote(text, '\'')
-        }
+        // A document, and several values of a multi-value string.
+        ScalarValue::LargeUtf8(Some(text)) => format!("parse_json({})", quote(text, '\'')),
+        ScalarValue::Utf8(Some(text)) if text.starts_with(convert::SEVERAL) => match convert::value_of(text) {
+            Value::List(values) => {
+                let texts = values.iter().map(|value| match value {
+                    Value::Text(text) => quote(text, '\''),
+                    _ => "null".to_string(),
+                });
+                format!("array({})", texts.collect::<Vec<_>>().join(", "))
+            }
+            _ => return None,
+        },
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => quote(text, '\''),
         ScalarValue::Int64(Some(long)) => long_literal(*long),
         ScalarValue::Int32(Some(long)) => long.to_string(),
         ScalarValue::TimestampMillisecond(Some(millis), None) => long_literal(*millis),

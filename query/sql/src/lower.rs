@@ -244,7 +244,6 @@ impl<'a> Lower<'a> {
         match function.name() {
             "make_array" => Some(format!("array({})", args.join(", "))),
             "coalesce" if same_types() => Some(format!("coalesce({})", args.join(", "))),
-            "greatest" | "least" if same_types() => Some(format!("{}({})", function.name(), args.join(", "))),
             "nullif" if args.len() == 2 && same_types() => {
                 Some(format!("case_searched({0} == {1}, null, {0})", args[0], args[1]))
             }

@@ -71,7 +71,11 @@ impl Planner {
             .with_default_features()
             .with_optimizer_rules(rules)
             .with_analyzer_rules(analyzer);
-        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators { zone: zone.clone() })];
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators {
+            zone: zone.clone(),
+            json_long: functions.get("json_value_long").cloned(),
+            json_double: functions.get("json_value_double").cloned(),
+        })];
         planners.extend(builder.expr_planners().iter().flatten().cloned());
         let aggregate: Vec<Arc<AggregateUDF>> = crate::aggregates::all().into_values().collect();
         builder.scalar_functions().get_or_insert_default().extend(functions.into_values());
@@ -228,11 +232,29 @@ impl TypePlanner for Types {
 #[derive(Debug)]
 struct Operators {
     zone: Zone,
+    json_long: Option<Arc<ScalarUDF>>,
+    json_double: Option<Arc<ScalarUDF>>,
+}
+
+impl Operators {
+    /// A value out of a document, with the type that it is compared with; others as they are.
+    fn typed(&self, value: Expr, other: &Expr, schema: &DFSchema) -> Expr {
+        let function = match other.get_type(schema) {
+            Ok(DataType::Int64 | DataType::Boolean) => &self.json_long,
+            Ok(DataType::Float64 | DataType::Float32) => &self.json_double,
+            _ => return value,
+        };
+        match (value, function) {
+            (Expr::ScalarFunction(call), Some(function)) if call.name() == "json_value" => function.call(call.args),
+            (value, _) => value,
+        }
+    }
 }
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
+        let (left, right) = (self.typed(left.clone(), &right, schema), self.typed(right, &left, schema));
         let comparison = match op {
             BinaryOperator::Eq => Some(Operator::Eq),
             BinaryOperator::NotEq => Some(Operator::NotEq),

@@ -281,6 +281,9 @@ impl Rewriter<'_> {
         };
         if let Some(keep) = keep {
             list.truncate(keep);
+            if joined && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.first_mut() {
+                *first = call("text_of", vec![std::mem::replace(first, null())]);
+            }
             // DataFusion gives it a type of its own; here it is a VARCHAR like any other.
             let whole = || cast(Expr::Function(function.clone()), DataType::Varchar(None));
             return Ok(joined.then(whole));

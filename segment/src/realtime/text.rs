@@ -1,5 +1,7 @@
 //! A string dimension while it grows: a dictionary and codes.
 
+use serde_json::Value as Json;
+
 use super::chunk::CodeChunks;
 use super::coerce;
 use super::dictionary::Dictionary;
@@ -37,6 +39,19 @@ impl TextScratch {
         self.entries.clear();
         self.list_ends.clear();
         self.list_codes.clear();
+    }
+}
+
+/// A nested value as Java prints it.
+fn printed(json: &Json) -> String {
+    match json {
+        Json::String(text) => text.clone(),
+        Json::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(", ")),
+        Json::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", printed(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -107,6 +122,9 @@ impl TextColumn {
         out.entries.reserve(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let entry = match cells[row as usize] {
+                cell @ Cell::Json { .. } if batch.text_of(cell).starts_with('[') => {
+                    self.encode_nested(batch.text_of(cell), out)
+                }
                 cell @ (Cell::Text { .. } | Cell::Json { .. }) => self.dictionary.code(batch.text_of(cell)),
                 Cell::Null => self.dictionary.null_code(),
                 cell @ Cell::List { .. } => self.encode_list(batch, batch.list_of(cell), out, &mut || bad(at)),
@@ -114,6 +132,24 @@ impl TextColumn {
             };
             out.entries.push(entry);
         }
+    }
+
+    /// A list with lists or objects in it: several values, of which those are their text, as Java prints lists.
+    fn encode_nested(&mut self, json: &str, out: &mut TextScratch) -> u32 {
+        let items = match serde_json::from_str(json) {
+            Ok(Json::Array(items)) => items,
+            _ => return self.dictionary.code(json),
+        };
+        let start = out.list_codes.len();
+        for item in &items {
+            let code = match item {
+                Json::Null => self.dictionary.null_code(),
+                Json::String(text) => self.dictionary.code(text),
+                other => self.dictionary.code(&printed(other)),
+            };
+            out.list_codes.push(code);
+        }
+        self.settle_list(start, out)
     }
 
     fn encode_list(&mut self, batch: &RowBatch, list: &[Cell], out: &mut TextScratch, bad: &mut dyn FnMut()) -> u32 {
@@ -125,6 +161,11 @@ impl TextColumn {
             let code = self.code(batch, cell);
             out.list_codes.push(code);
         }
+        self.settle_list(start, out)
+    }
+
+    /// Orders the codes of the last list, and makes an entry of them.
+    fn settle_list(&mut self, start: usize, out: &mut TextScratch) -> u32 {
         let codes = &mut out.list_codes[start..];
         if self.multi_value != MultiValue::Array {
             codes.sort_by(|a, b| self.dictionary.get(*a).cmp(&self.dictionary.get(*b)));

@@ -111,6 +111,7 @@ fn check_columns(segment: &Segment, expected: &[Row]) {
                 }
             }
             Column::Complex(column) => assert_eq!(column.type_name(), "HLLSketch"),
+            Column::Document(_) => unreachable!("the tables have no documents"),
         }
     }
 }

@@ -104,7 +104,7 @@ pub fn key(value: &Value) -> Key {
             let bits = v.to_bits();
             Key::Number(i128::from(if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }))
         }
-        Value::Text(text) => Key::Text(text.to_string()),
+        Value::Text(text) | Value::Json(text) => Key::Text(text.to_string()),
         Value::List(values) => match values.as_slice() {
             [] => Key::Null,
             [one] => key(one),

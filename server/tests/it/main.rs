@@ -7,6 +7,7 @@ mod bad_input;
 mod batch;
 mod crash;
 mod damage;
+mod documents;
 mod ledger;
 mod memory;
 mod quickstart;

@@ -279,13 +279,13 @@ fn information_schema() {
     let f = Fixture::new();
     f.check(
         "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'druid' ORDER BY 1",
-        json!([["lineitem"], ["wiki"]]),
+        json!([["lineitem"], ["shop"], ["wiki"]]),
     );
     f.check("SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'wiki' ORDER BY ORDINAL_POSITION",
         json!([["__time", "TIMESTAMP", "NO"], ["channel", "VARCHAR", "YES"], ["user", "VARCHAR", "YES"], ["country", "VARCHAR", "YES"],
             ["tags", "VARCHAR", "YES"], ["added", "BIGINT", "YES"], ["delta", "DOUBLE", "YES"], ["score", "FLOAT", "YES"]]));
     f.check(
         "SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA ORDER BY 1",
-        json!([["INFORMATION_SCHEMA"], ["druid"]]),
+        json!([["INFORMATION_SCHEMA"], ["druid"], ["lookup"]]),
     );
 }

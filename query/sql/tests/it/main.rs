@@ -2,6 +2,7 @@
 //! scans, and both must agree.
 
 mod answers;
+mod documents;
 mod errors;
 mod formats;
 mod plans;
@@ -19,6 +20,7 @@ pub const NOW: i64 = 1_767_268_800_000;
 
 pub struct Fixture {
     runtime: tokio::runtime::Runtime,
+    pub broker: Arc<Broker>,
     pub native: Arc<Sql>,
     pub scans: Arc<Sql>,
     pub who: Principal,
@@ -31,7 +33,8 @@ impl Fixture {
         Fixture {
             runtime,
             native: Sql::new(broker.clone(), Settings { push_down: true, plans_max: 64 }),
-            scans: Sql::new(broker, Settings { push_down: false, plans_max: 0 }),
+            scans: Sql::new(broker.clone(), Settings { push_down: false, plans_max: 0 }),
+            broker,
             who: Principal::new("tester"),
         }
     }

@@ -1,4 +1,4 @@
-//! The tables: `wiki` in two segments (an hour each), `lineitem` in one.
+//! The tables: `wiki` in two segments (an hour each), `lineitem` and `shop` in one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub fn broker() -> Arc<Broker> {
     let inventory = Arc::new(Inventory::new());
     wiki(&inventory);
     lineitem(&inventory);
+    shop(&inventory);
     let settings = Settings {
         threads: 2,
         queries_max: 16,
@@ -102,6 +103,21 @@ fn wiki(inventory: &Inventory) {
         .collect();
     serve(inventory, "wiki", "2026-01-01T00/2026-01-01T01", &schema, &rows[..4]);
     serve(inventory, "wiki", "2026-01-01T01/2026-01-01T02", &schema, &rows[4..]);
+}
+
+/// Arrays and documents.
+fn shop(inventory: &Inventory) {
+    let schema = schema(&[("sizes", ValueType::array(ValueType::Long)), ("doc", ValueType::json())]);
+    let sizes = || Value::List(vec![Value::Long(1), Value::Long(2), Value::Null]);
+    let json = |text: &str| Value::Json(text.into());
+    let start = parse_timestamp("2026-02-01").unwrap();
+    let rows = [
+        (start, vec![("sizes", sizes()), ("doc", json(r#"{"a":{"b":[1,"x"]},"n":7}"#))]),
+        (start + 1, vec![("sizes", sizes()), ("doc", Value::text("no object"))]),
+        (start + 2, vec![("sizes", Value::List(Vec::new())), ("doc", json(r#"{"n":2}"#))]),
+        (start + 3, vec![]),
+    ];
+    serve(inventory, "shop", "2026-02-01/2026-02-02", &schema, &rows);
 }
 
 fn lineitem(inventory: &Inventory) {

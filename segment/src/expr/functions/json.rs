@@ -153,7 +153,7 @@ fn json_keys(args: &[Option<Value>]) -> Result<Prepared, String> {
     }))
 }
 
-/// The paths of all values that are not objects or lists.
+/// The paths of all values that are not objects or lists; an empty list is one.
 fn json_paths(args: &[Value]) -> Value {
     fn walk(json: &Json, at: &mut String, out: &mut Vec<Value>) {
         let length = at.len();
@@ -166,7 +166,7 @@ fn json_paths(args: &[Value]) -> Value {
                     at.truncate(length);
                 }
             }
-            Json::Array(values) => {
+            Json::Array(values) if !values.is_empty() => {
                 for (idx, value) in values.iter().enumerate() {
                     at.push_str(&format!("[{idx}]"));
                     walk(value, at, out);
@@ -175,6 +175,10 @@ fn json_paths(args: &[Value]) -> Value {
             }
             _ => out.push(Value::text(at)),
         }
+    }
+    // An array is one value.
+    if matches!(args[0], Value::List(_)) {
+        return Value::List(vec![Value::text("$")]);
     }
     let mut out = Vec::new();
     walk(&to_json(&args[0]), &mut "$".to_string(), &mut out);
