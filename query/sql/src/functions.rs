@@ -301,6 +301,7 @@ impl Definition {
                         _ => given.clone(),
                     },
                     DataType::LargeUtf8 | DataType::Binary => given.clone(),
+                    DataType::Null if matches!(letter(idx), 'P') => DataType::Null,
                     DataType::Null if matches!(letter(idx), 'V') => list_type(DataType::Utf8),
                     DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => DataType::Float64,
                     given if given.is_integer() => DataType::Int64,

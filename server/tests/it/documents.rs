@@ -111,7 +111,8 @@ fn long_answers_are_compressed_to_their_end() {
     .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let head = String::from_utf8_lossy(&answer[..200]).to_ascii_lowercase();
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{head}");
     assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the last chunk is there");
 }

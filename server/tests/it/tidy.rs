@@ -106,3 +106,70 @@ fn the_api_page_lists_every_route() {
     }
     assert!(routes > 60, "only {routes} routes were found");
 }
+
+/// The names in the code of a catalogue: the strings of a list, the parts of a text, or the arguments after a mark.
+fn names_in(file: &str, after: &str, until: &str, listed: bool) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let at = text.find(after).unwrap_or_else(|| panic!("{file} has no {after}")) + after.len();
+    let part = &text[at..at + text[at..].find(until).unwrap()];
+    if listed {
+        return part.split('"').skip(1).step_by(2).map(str::to_string).collect();
+    }
+    let text = part.replace("\\\n", " ");
+    text.trim_matches(|c: char| c.is_whitespace() || c == '"')
+        .split(',')
+        .map(|name| name.trim().trim_end_matches(" of type map").to_string())
+        .collect()
+}
+
+fn arguments_of(files: &str, mark: &str) -> Vec<String> {
+    let folder = root().join(files);
+    let inside = rust_files().into_iter().filter(|file| file.starts_with(&folder));
+    let names = |file| {
+        let text = fs::read_to_string(file).unwrap();
+        text.split(mark).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_string).collect::<Vec<_>>()
+    };
+    inside.flat_map(names).collect()
+}
+
+/// Every name that queries may use stands in `docs/druid-compatibility.md` as one that is there, and no name that is said
+/// to be absent is in the code.
+#[test]
+fn the_compatibility_page_says_what_the_code_has() {
+    let page = fs::read_to_string(root().join("docs/druid-compatibility.md")).unwrap();
+    let section = |title: &str| {
+        let after = page.split(&format!("\n## {title}\n")).nth(1).unwrap_or_else(|| panic!("no section {title}"));
+        after.split("\n## ").next().unwrap().to_string()
+    };
+    let check = |title: &str, names: Vec<String>| {
+        let section = section(title);
+        assert!(!names.is_empty(), "{title}");
+        for name in &names {
+            let row = section.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("docs/druid-compatibility.md, {title}: lacks {name}"));
+            assert!(!row.contains("| absent |"), "{title}: {name} is there");
+        }
+        for row in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert!(["same", "better", "differs", "absent"].contains(&cells[2]), "{row}");
+            assert!(cells[2] == "same" || !cells[3].is_empty(), "{title}: say how or why: {row}");
+        }
+    };
+    let language = |file: &str| names_in(&format!("query/src/language/{file}.rs"), "const KNOWN: &str =", ";", false);
+    check("Query types", language("parse"));
+    check("Data sources", language("datasource"));
+    check("Dimension specs", language("dimension"));
+    check("Extraction functions", language("extraction"));
+    check("Having", language("having"));
+    check("Post-aggregators", language("post_aggregate"));
+    check("Filters", names_in("segment/src/filter/json.rs", "const TYPES:", "];", true));
+    check("Aggregators", names_in("segment/src/aggregate/json.rs", "const TYPES:", "];", true));
+    check("Expression functions", arguments_of("segment/src/expr/functions", "    function(\""));
+    let upper = |names: Vec<String>| names.iter().map(|name| name.to_ascii_uppercase()).collect::<Vec<_>>();
+    let mut functions = arguments_of("query/sql/src/functions.rs", "\n    f(\"");
+    // What the parser puts in place of clauses is no name that statements use.
+    functions.retain(|name| !name.starts_with("json_value_") && name != "text_of");
+    check("SQL functions", upper(functions));
+    let aggregates = arguments_of("query/sql/src/aggregates.rs", "\n        (\"");
+    check("SQL aggregates of Druid's own", upper(aggregates));
+}
