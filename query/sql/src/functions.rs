@@ -137,7 +137,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("array_to_string", "VS", 'S', Call("array_to_string")),
     f("string_to_array", "SS", 's', Call("string_to_array")),
     f("array_to_mv", "V", 'S', Call("array_to_mv")),
-    f("mv_to_array", "S", 's', Form(|a| format!("mv_to_array(mv_harmonize_nulls({}))", a[0]))),
+    f("mv_to_array", "M", 's', Form(|a| format!("mv_to_array(mv_harmonize_nulls({}))", a[0]))),
     f("string_to_mv", "SS", 'S', Call("string_to_array")),
     f("mv_append", "MP", 'S', Call("array_append")),
     f("mv_prepend", "PM", 'S', Call("array_prepend")),

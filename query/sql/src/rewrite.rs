@@ -217,6 +217,17 @@ impl Rewriter<'_> {
                 *inner = Box::new(cast(take(inner), DataType::Varchar(None)));
                 None
             }
+            // A column listed with truths is one of texts or numbers; a text column holds them as words.
+            Expr::InList { expr: inner, list, .. }
+                if matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+            {
+                for item in list {
+                    if let Expr::Value(ValueWithSpan { value: Value::Boolean(flag), .. }) = item {
+                        *item = text_literal(&flag.to_string());
+                    }
+                }
+                None
+            }
             Expr::Position { expr: what, r#in } => Some(call("strpos", vec![take(r#in), take(what)])),
             Expr::Substring { expr: text, substring_from, substring_for, .. } => {
                 let mut args = vec![take(text), substring_from.as_mut().map_or_else(|| number(1), take)];
