@@ -176,7 +176,7 @@ fn top_n() {
             "topN",
             json!({"granularity": "all", "dimension": "page", "metric": "added", "threshold": 2, "aggregations": sums()}),
         ),
-        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[{"page":"Ada","rows":2,"added":7},{"page":"Babbage","rows":1,"added":7}]}]"#,
+        r#"[{"timestamp":"2026-03-01T00:10:00.000Z","result":[{"page":"Ada","rows":2,"added":7},{"page":"Babbage","rows":1,"added":7}]}]"#,
     );
     check(
         query(

@@ -380,8 +380,8 @@ fn arrays_and_documents_take_the_narrowest_type_and_survive_a_merge() {
             (doubles(&[Value::Double(1.0), Value::Null]), Value::Null, Value::Long(2)),
             (doubles(&[Value::Double(2.5)]), Value::Null, Value::Long(1)),
             (doubles(&[]), Value::Null, Value::Long(1)),
-            (Value::Null, json(r#""x""#), Value::Long(1)),
             (Value::Null, json("7"), Value::Long(1)),
+            (Value::Null, json(r#""x""#), Value::Long(1)),
             (Value::Null, json(r#"{"a":1}"#), Value::Long(1)),
             (Value::Null, Value::Null, Value::Long(1)),
         ]
