@@ -9,17 +9,22 @@ pub mod quickstart;
 pub mod roles;
 pub mod telemetry;
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 use crate::config::Config;
 use crate::node::Node;
 use crate::quickstart::Demo;
 
+/// What has not ended by itself when the node has stopped gets this long.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
 /// Serves until SIGINT or SIGTERM, with the demo if it is asked for.
 pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<()> {
     telemetry::start_logs(&config.log_level, config.log_json).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let node = Node::start(config).await?;
         let base = format!("http://{}", node.app.address);
         println!("serving at {base}");
@@ -37,7 +42,10 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
             demo.stop().await?;
         }
         node.stop().await
-    })
+    });
+    // Everything that matters has ended in order; what still runs is nobody's any more.
+    runtime.shutdown_timeout(LAST_MOMENT);
+    ended
 }
 
 async fn stop_signal() -> anyhow::Result<()> {
