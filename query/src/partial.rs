@@ -14,6 +14,7 @@ use segment::schema::ValueType;
 use crate::budget::Taken;
 use crate::engine::interner::Texts;
 use crate::engine::keys::{Key, Space};
+use crate::engine::merged::Merged;
 use crate::engine::table::GroupTable;
 use crate::error::{Error, Result};
 use crate::language::response::double_text;
@@ -44,6 +45,7 @@ enum FrozenIds {
     Buckets(Vec<i64>),
     Codes { segment: Arc<Segment>, column: String, null: u32 },
     Texts(Texts),
+    Merged(Arc<Merged>),
     Range { min: i64, span: u64 },
     Longs,
     Doubles,
@@ -60,6 +62,7 @@ enum DecoderIds<'a> {
     Buckets(&'a [i64]),
     Codes { column: &'a DictColumn, null: u32, sorted: bool },
     Texts(&'a Texts),
+    Merged { merged: &'a Merged, dictionaries: Vec<&'a DictColumn> },
     Range { min: i64, span: u64 },
     Longs,
     Doubles,
@@ -74,6 +77,7 @@ impl Key {
                 FrozenIds::Codes { segment: segment.clone(), column: column.clone(), null: *null }
             }
             Space::Texts { interner, .. } => FrozenIds::Texts(interner.freeze()),
+            Space::Merged(merged) => FrozenIds::Merged(merged.clone()),
             Space::Range { min, span } => FrozenIds::Range { min: *min, span: *span },
             Space::Longs { .. } => FrozenIds::Longs,
             Space::Doubles { .. } => FrozenIds::Doubles,
@@ -91,6 +95,7 @@ impl FrozenKey {
                 _ => return Err(Error::Bug(format!("column {column} changed during the query"))),
             },
             FrozenIds::Texts(texts) => DecoderIds::Texts(texts),
+            FrozenIds::Merged(merged) => DecoderIds::Merged { merged, dictionaries: merged.dictionaries()? },
             FrozenIds::Range { min, span } => DecoderIds::Range { min: *min, span: *span },
             FrozenIds::Longs => DecoderIds::Longs,
             FrozenIds::Doubles => DecoderIds::Doubles,
@@ -124,7 +129,7 @@ impl Decoder<'_> {
             DecoderIds::Range { min, span } => (id != *span).then(|| min.wrapping_add(id as i64)),
             DecoderIds::Longs => Some(id as i64),
             DecoderIds::Doubles => Some(f64::from_bits(id) as i64),
-            DecoderIds::Codes { .. } | DecoderIds::Texts(_) => None,
+            DecoderIds::Codes { .. } | DecoderIds::Texts(_) | DecoderIds::Merged { .. } => None,
         }
     }
 
@@ -143,6 +148,7 @@ impl Decoder<'_> {
                 if code == *null { None } else { column.value(code).map(Cow::Borrowed) }
             }
             DecoderIds::Texts(texts) => texts.get(id? as u32).map(Cow::Borrowed),
+            DecoderIds::Merged { merged, dictionaries } => merged.value(dictionaries, id? as u32).map(Cow::Borrowed),
             DecoderIds::Doubles if self.float => self.double(id).map(|v| Cow::Owned((v as f32).to_string())),
             DecoderIds::Doubles => self.double(id).map(|v| Cow::Owned(double_text(v))),
             _ => self.long(id).map(|v| Cow::Owned(v.to_string())),
@@ -159,7 +165,7 @@ impl Decoder<'_> {
             return Ordering::Equal;
         }
         match &self.ids {
-            DecoderIds::Buckets(_) => a.cmp(&b),
+            DecoderIds::Buckets(_) | DecoderIds::Merged { .. } => a.cmp(&b),
             DecoderIds::Codes { null, sorted: true, .. } => {
                 let rank = |id: Option<u64>| id.filter(|id| *id != *null as u64);
                 rank(a).cmp(&rank(b))

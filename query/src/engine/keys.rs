@@ -17,10 +17,11 @@ use segment::schema::ValueType;
 use segment::time::Granularity;
 
 use super::interner::{self, Interner};
+use super::merged::Merged;
 use super::source::{Computed, evaluate};
 use super::table::KeySize;
 use crate::columns::{Columns, Resolved, as_text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::language::Dimension;
 
 /// Spans of longs up to this are ids by their distance from the smallest.
@@ -60,6 +61,8 @@ pub enum Space {
         interner: Interner,
         below: Option<u64>,
     },
+    /// Values of several dictionaries that were numbered before.
+    Merged(Arc<Merged>),
     /// Longs from `min`; the null is `span`.
     Range {
         min: i64,
@@ -297,7 +300,7 @@ impl Space {
             Space::Codes { null, .. } => *null,
             Space::Texts { .. } => interner::NULL,
             Space::Range { span, .. } => *span as u32,
-            Space::Buckets(_) | Space::Longs { .. } | Space::Doubles { .. } => 0,
+            Space::Buckets(_) | Space::Merged(_) | Space::Longs { .. } | Space::Doubles { .. } => 0,
         }
     }
 
@@ -306,6 +309,7 @@ impl Space {
             Space::Buckets(buckets) => Some(buckets.starts.len() as u64),
             Space::Codes { size, .. } => Some(*size as u64),
             Space::Texts { below, .. } => *below,
+            Space::Merged(merged) => Some(merged.below()),
             Space::Range { span, .. } => Some(span + 1),
             Space::Longs { .. } | Space::Doubles { .. } => None,
         };
@@ -346,6 +350,15 @@ impl Key {
         }
     }
 
+    /// The column whose texts are the key's values as they are, numbered as they are met.
+    pub fn plain_texts(&self) -> Option<&str> {
+        match (&self.space, &self.of) {
+            (Space::Texts { .. }, Of::Dimension(dimension)) if dimension.is_plain() => Some(&dimension.column),
+            (Space::Texts { .. }, Of::Column(column)) => Some(column),
+            _ => None,
+        }
+    }
+
     /// How the key is read from one segment.
     pub fn reader<'a>(&'a self, columns: &'a Columns, shared: &'a Shared, sorted: bool) -> Result<Reader<'a>> {
         let (name, dimension) = match &self.of {
@@ -372,7 +385,15 @@ impl Key {
                 let computed = Computed { expr: &column.expr, output_type: column.output_type.as_ref(), own };
                 return self.computed(computed, dimension, columns, shared);
             }
-            Resolved::Physical(Column::Dict(column)) => return Ok(self.dict(column, TextOf::from(dimension), shared)),
+            Resolved::Physical(Column::Dict(column)) => {
+                return Ok(match &self.space {
+                    Space::Merged(merged) => match merged.ids(columns.segment()) {
+                        Some(ids) => Reader::Merged { column, ids },
+                        None => return Err(Error::Bug(format!("column {name} was not merged"))),
+                    },
+                    _ => self.dict(column, TextOf::from(dimension), shared),
+                });
+            }
             Resolved::Physical(Column::Complex(_)) => return Ok(Reader::Null),
             Resolved::Physical(Column::Document(column))
                 if *column.value_type() == self.output_type && dimension.is_none() =>
@@ -662,6 +683,11 @@ pub enum Reader<'a> {
         text: TextOf<'a>,
         lut: Option<&'a [AtomicU32]>,
     },
+    Merged {
+        column: &'a DictColumn,
+        /// By code.
+        ids: &'a [u32],
+    },
     /// Strings read as numbers.
     Numbers {
         column: &'a DictColumn,
@@ -745,6 +771,10 @@ impl Reader<'_> {
                         };
                     }
                 }
+            }
+            Reader::Merged { column, ids } => {
+                read_codes(column, rows, &mut out.ids, scratch);
+                out.ids.iter_mut().for_each(|id| *id = ids[*id as usize]);
             }
             Reader::Numbers { column, numbers } => {
                 let mut codes = Vec::new();

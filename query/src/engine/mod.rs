@@ -4,6 +4,7 @@ pub mod group;
 pub mod inspect;
 pub mod interner;
 pub mod keys;
+pub mod merged;
 pub mod piece;
 pub mod rows;
 pub mod search;

@@ -15,6 +15,9 @@ use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
 use crate::columns::{Columns, Decoded, Resolved, cast};
 use crate::error::Result;
 
+/// Codes whose coupons are made at once.
+const COUPONS: usize = 512;
+
 /// An expression over the columns of a segment.
 #[derive(Clone, Copy)]
 pub struct Computed<'a> {
@@ -107,7 +110,7 @@ pub struct Source {
 
 /// What one segment needs for a source, shared by the threads.
 pub struct SharedSource {
-    coupons: OnceLock<Box<[OnceLock<Coupon>]>>,
+    coupons: OnceLock<Box<[OnceLock<Box<[Coupon]>>]>>,
     longs: OnceLock<Vec<Option<i64>>>,
     doubles: OnceLock<Vec<Option<f64>>>,
     keys: Vec<Shared>,
@@ -166,8 +169,8 @@ impl Source {
                 let codes = 0..dict.cardinality();
                 match self.want {
                     Want::Coupons => {
-                        let coupons =
-                            shared.coupons.get_or_init(|| codes.map(|_| OnceLock::new()).collect::<Box<[_]>>());
+                        let stretches = codes.len().div_ceil(COUPONS);
+                        let coupons = shared.coupons.get_or_init(|| (0..stretches).map(|_| OnceLock::new()).collect());
                         SourceReader::Coupons { column: dict, coupons }
                     }
                     _ if dict.is_multi() => SourceReader::Values(column),
@@ -194,7 +197,7 @@ pub enum SourceReader<'a> {
     Null,
     Number(&'a NumberColumn, Want),
     Codes(&'a DictColumn),
-    Coupons { column: &'a DictColumn, coupons: &'a [OnceLock<Coupon>] },
+    Coupons { column: &'a DictColumn, coupons: &'a [OnceLock<Box<[Coupon]>>] },
     Longs { column: &'a DictColumn, numbers: &'a [Option<i64>] },
     Doubles { column: &'a DictColumn, numbers: &'a [Option<f64>] },
     Values(&'a Column),
@@ -279,8 +282,8 @@ impl SourceReader<'_> {
                 let null = column.null_code();
                 let coupon = |code: u32| {
                     (Some(code) != null).then(|| {
-                        *coupons[code as usize]
-                            .get_or_init(|| Coupon::from_value(column.value(code).unwrap_or_default()))
+                        let stretch = coupons[code as usize / COUPONS].get_or_init(|| coupons_of(column, code));
+                        stretch[code as usize % COUPONS]
                     })
                 };
                 out.coupons.clear();
@@ -425,6 +428,21 @@ fn numbers<T: Copy + Default>(len: usize, list: Option<&[u32]>, out: &mut Vec<T>
 
 fn codes_of(column: &DictColumn, rows: Rows<'_>, out: &mut Vec<u32>) {
     numbers(rows.len, rows.list, out, |codes| column.codes(rows.start, codes));
+}
+
+/// The coupons of the stretch of codes that a code is in. Neighbours are decoded together, so they cost little more
+/// than the one.
+fn coupons_of(column: &DictColumn, code: u32) -> Box<[Coupon]> {
+    let start = code - code % COUPONS as u32;
+    let end = start.saturating_add(COUPONS as u32).min(column.cardinality());
+    // A null's stands for nothing.
+    let mut coupons = vec![Coupon::from_value(""); (end - start) as usize];
+    column.scan_values(start..end, |first, places, texts| {
+        for place in places {
+            coupons[(first as usize + place) - start as usize] = Coupon::from_value(texts.get(place));
+        }
+    });
+    coupons.into()
 }
 
 /// The run of each row.

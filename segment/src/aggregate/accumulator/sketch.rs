@@ -26,11 +26,42 @@ pub struct Hll {
     lg_k: u8,
     round: bool,
     sketches: Vec<Option<Box<HllSketch>>>,
+    seen: Option<Seen>,
+}
+
+/// Longs around the first one met that are in a group's sketch already: values that repeat cost a bit, not a hash.
+struct Seen {
+    group: u32,
+    base: i64,
+    words: Vec<u64>,
+}
+
+/// Longs that are remembered.
+const SEEN: u64 = 1 << 21;
+
+impl Seen {
+    fn around(group: u32, values: &[i64]) -> Seen {
+        let low = values.iter().copied().min().unwrap_or(0);
+        Seen { group, base: low.saturating_sub(SEEN as i64 / 4), words: vec![0; SEEN as usize / 64] }
+    }
+
+    /// Whether the value was met before; remembers it.
+    #[inline]
+    fn again(&mut self, value: i64) -> bool {
+        let at = value.wrapping_sub(self.base) as u64;
+        if at >= SEEN {
+            return false;
+        }
+        let (word, bit) = (&mut self.words[(at / 64) as usize], 1 << (at % 64));
+        let again = *word & bit != 0;
+        *word |= bit;
+        again
+    }
 }
 
 impl Hll {
     pub fn new(lg_k: u8, round: bool) -> Hll {
-        Hll { lg_k: lg_k.clamp(4, 21), round, sketches: Vec::new() }
+        Hll { lg_k: lg_k.clamp(4, 21), round, sketches: Vec::new(), seen: None }
     }
 
     fn put(&mut self, group: usize, coupon: Coupon) {
@@ -85,6 +116,18 @@ impl Accumulator for Hll {
                     if coupons.iter().any(Option::is_some) {
                         let sketch = sketch_of(&mut self.sketches[group as usize], self.lg_k);
                         coupons.iter().flatten().for_each(|c| sketch.update_with_coupon(*c));
+                    }
+                }
+                (Groups::One(group), Values::Longs { values, nulls: None })
+                    if self.seen.as_ref().is_none_or(|seen| seen.group == group) =>
+                {
+                    if values.is_empty() {
+                        continue;
+                    }
+                    let seen = self.seen.get_or_insert_with(|| Seen::around(group, values));
+                    let sketch = sketch_of(&mut self.sketches[group as usize], self.lg_k);
+                    for value in values.iter().filter(|value| !seen.again(**value)) {
+                        sketch.update_with_coupon(Coupon::from_value(*value));
                     }
                 }
                 (_, Values::Coupons(coupons)) => for_each_group(rows, groups, |row, group| {
@@ -146,7 +189,8 @@ impl Accumulator for Hll {
     }
 
     fn bytes(&self) -> usize {
-        self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.estimated_size() + 64).sum::<usize>()
+        let seen = self.seen.as_ref().map_or(0, |seen| seen.words.len() * 8);
+        seen + self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.estimated_size() + 64).sum::<usize>()
     }
 
     fn as_any(&self) -> &dyn Any {
