@@ -2,7 +2,7 @@
 # Prints Henge's figures, and with a folder of peer tools beside the checkout (../shared/perf) those of its peers in the same
 # run. Nothing is asserted.
 #   DATA=dir       generated data (made here if missing and the generators are at hand)
-#   WORKLOADS=...  lineitem druidx wiki
+#   WORKLOADS=...  lineitem,druidx,wiki
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release -p henge-server -p henge-bench
@@ -22,12 +22,12 @@ $bench start --data-dir "$run/empty"
 perf=../shared/perf
 [ -d "$perf" ] || exit 0
 data=${DATA:-dev/.cache/bench}
-workloads=${WORKLOADS:-lineitem druidx wiki}
+workloads=${WORKLOADS:-lineitem,druidx,wiki}
 mkdir -p "$data"
 python3 -c 'import duckdb, chdb, datafusion, pyarrow' 2>/dev/null || pip install -q duckdb chdb datafusion pyarrow numpy tpchgen-cli
 [ -f "$data/tpch/lineitem.parquet" ] || python3 $perf/gen/gen_tpch.py --scale 1 --out "$data/tpch"
 case $workloads in *wiki*) [ -f "$data/events/wiki.jsonl" ] || python3 $perf/gen/gen_events.py --kind wiki --out "$data/events" ;; esac
-[ -d "$data/store" ] || python3 $perf/peers.py load --data "$data" --store "$data/store" --workloads $workloads
+[ -d "$data/store" ] || python3 $perf/peers.py load --data "$data" --store "$data/store" --workloads "$workloads"
 
 store=${STORE:-$data/henge}
 target/release/henge server --data-dir "$store" --port 18888 --set log.level=warn &
@@ -43,7 +43,7 @@ echo "== trivial query over HTTP"
 $bench http --url http://127.0.0.1:18888 --datasource lineitem
 echo "== peers"
 dev/druid-dialect.sh "$perf" "$run/perf"
-python3 "$run/perf/peers.py" run --data "$data" --store "$data/store" --workloads $workloads --http henge=http://127.0.0.1:18888/druid/v2/sql
+python3 "$run/perf/peers.py" run --data "$data" --store "$data/store" --workloads "$workloads" --http henge=http://127.0.0.1:18888/druid/v2/sql
 kill $server
 wait $server || true
 server=

@@ -149,8 +149,6 @@ pub fn start(binary: &Path, data_dir: &Path, datasource: Option<&str>) -> anyhow
 
 pub fn load(url: &str, table: &str, file: &Path) -> anyhow::Result<()> {
     let file = std::path::absolute(file)?;
-    let folder = file.parent().context("a folder")?.display().to_string();
-    let name = file.file_name().context("a file name")?.to_string_lossy().into_owned();
     let long = |name: &str| json!({"type": "long", "name": name});
     let double = |name: &str| json!({"type": "double", "name": name});
     let (schema, format) = match table {
@@ -173,7 +171,7 @@ pub fn load(url: &str, table: &str, file: &Path) -> anyhow::Result<()> {
     let spec = json!({"type": "index_parallel", "spec": {
         "dataSchema": schema,
         "ioConfig": {"type": "index_parallel", "inputFormat": format,
-            "inputSource": {"type": "local", "baseDir": folder, "filter": name}},
+            "inputSource": {"type": "local", "files": [file.display().to_string()]}},
         "tuningConfig": {"type": "index_parallel", "maxNumConcurrentSubTasks": 2}}});
     let started = Instant::now();
     let task = post(url, "/druid/indexer/v1/task", &spec)?["task"].as_str().context("task")?.to_string();

@@ -1,7 +1,8 @@
 //! Times group queries over rows shaped like TPC-H's lineitem, from a segment file.
 //!
-//! `cargo run --release -p henge-query --example lineitem -- [FILE [ROUNDS [NAME]]]`: makes the file if it is not there,
-//! then prints the median and the least time of each query in milliseconds (of those whose name contains NAME).
+//! `cargo run --release -p henge-query --example lineitem -- [PATH [ROUNDS [NAME]]]`: opens the segment file, or all
+//! segment files in the folder, makes the file if nothing is there, then prints the median and the least time of each
+//! query in milliseconds (of those whose name contains NAME). NAME may also be a file of native queries, one a line.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,27 +35,39 @@ fn main() {
     if !path.exists() {
         write(&path);
     }
-    let segment = Arc::new(segment::file::open(&path, id()).expect("the file is a segment"));
+    let mut files = Vec::new();
+    find(&path, &mut files);
+    let open = |path: &PathBuf| Arc::new(segment::file::open(path, id()).expect("the file is a segment"));
+    let segments: Vec<Arc<Segment>> = files.iter().map(open).collect();
     let pool = Pool::new(2);
-    for (name, json) in queries() {
-        if !name.contains(&only) {
-            continue;
-        }
+    let queries = match std::fs::read_to_string(&only) {
+        Ok(text) => text.lines().map(|line| (line.into(), serde_json::from_str(line).expect("JSON"))).collect(),
+        Err(_) => queries().into_iter().filter(|(name, _)| name.contains(&only)).collect::<Vec<(String, Json)>>(),
+    };
+    for (name, json) in queries {
         let query = Arc::new(Query::from_json(&json).unwrap_or_else(|e| panic!("{name}: {e}")));
         let mut times = Vec::new();
         let mut rows = 0;
         for _ in 0..rounds {
             let begin = Instant::now();
-            rows = run(&query, &segment, &pool);
+            rows = run(&query, &segments, &pool);
             times.push(begin.elapsed());
         }
         times.sort();
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        println!("{name:24} {:9.2} {:9.2}  rows {rows}", ms(times[times.len() / 2]), ms(times[0]));
+        println!("{:24.120} {:9.2} {:9.2}  rows {rows}", name, ms(times[times.len() / 2]), ms(times[0]));
     }
 }
 
-fn run(query: &Arc<Query>, segment: &Arc<Segment>, pool: &Pool) -> usize {
+/// The file, or the segment files in a folder.
+fn find(path: &Path, files: &mut Vec<PathBuf>) {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.flatten().for_each(|entry| find(&entry.path(), files)),
+        Err(_) => files.push(path.to_path_buf()),
+    }
+}
+
+fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
     let settings = Settings {
         threads: 2,
         queries_max: 1,
@@ -64,9 +77,12 @@ fn run(query: &Arc<Query>, segment: &Arc<Segment>, pool: &Pool) -> usize {
         subquery_rows_max: 1000,
     };
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).expect("an empty context is valid"));
-    let piece =
-        Piece { id: segment.id().clone(), segment: segment.clone(), intervals: query.scope().intervals.clone() };
-    let partial = group::run(query, vec![piece], pool, &budget).expect("the query runs");
+    let piece = |segment: &Arc<Segment>| Piece {
+        id: segment.id().clone(),
+        segment: segment.clone(),
+        intervals: query.scope().intervals.clone(),
+    };
+    let partial = group::run(query, segments.iter().map(piece).collect(), pool, &budget).expect("the query runs");
     finish(query, partial, &budget).expect("the query finishes").rows
 }
 
@@ -162,10 +178,10 @@ fn write(path: &Path) {
     eprintln!("file written in {:?}, {:.1} bytes a row", begin.elapsed(), bytes as f64 / ROWS as f64);
 }
 
-fn queries() -> Vec<(&'static str, Json)> {
+fn queries() -> Vec<(String, Json)> {
     let sum = |name: &str| json!({"type": if name == "l_quantity" {"longSum"} else {"doubleSum"}, "name": format!("s_{name}"), "fieldName": name});
     let count = || json!({"type": "count", "name": "c"});
-    let all = || json!([sum("l_extendedprice"), sum("l_discount"), sum("l_tax"), sum("l_quantity")]);
+    let sums = || json!([sum("l_extendedprice"), sum("l_discount"), sum("l_tax"), sum("l_quantity")]);
     let series = |granularity: &str, aggregations: Json| {
         json!({"queryType": "timeseries", "dataSource": "lineitem", "intervals": ["1990/2000"],
             "granularity": granularity, "aggregations": aggregations})
@@ -192,16 +208,16 @@ fn queries() -> Vec<(&'static str, Json)> {
     let mean = |name: &str| json!({"type": "doubleMean", "name": format!("m_{name}"), "fieldName": name});
     let by_count = json!({"type": "default", "limit": 100, "columns": [{"dimension": "c", "direction": "descending"}]});
     let year = json!([{"type": "expression", "name": "y", "expression": "timestamp_extract(__time, 'YEAR')", "outputType": "LONG"}]);
-    vec![
+    let all = vec![
         ("count_star_interval", with(series("all", json!([count()])), "intervals", json!(["1992-01-03/1998-11-30"]))),
         ("sum_price", series("all", json!([sum("l_extendedprice")]))),
-        ("sum_all", series("all", all())),
-        ("sum_all_year", series("year", all())),
-        ("sum_all_year_extract", with(group(json!([long("y")]), all()), "virtualColumns", year)),
+        ("sum_all", series("all", sums())),
+        ("sum_all_year", series("year", sums())),
+        ("sum_all_year_extract", with(group(json!([long("y")]), sums()), "virtualColumns", year)),
         (
             "sum_all_filter",
             with(
-                series("all", all()),
+                series("all", sums()),
                 "filter",
                 json!({"type": "like", "dimension": "l_shipmode", "pattern": "%AIR%"}),
             ),
@@ -305,5 +321,6 @@ fn queries() -> Vec<(&'static str, Json)> {
                 by_count,
             ),
         ),
-    ]
+    ];
+    all.into_iter().map(|(name, query)| (name.to_string(), query)).collect()
 }

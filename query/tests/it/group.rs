@@ -389,3 +389,47 @@ proptest! {
         prop_assert_eq!(rows_of(&split), rows_of(&whole));
     }
 }
+
+/// Large dictionaries are numbered by merging them when all rows are looked at, and as values are met otherwise. Both
+/// must tell values and order alike.
+#[test]
+fn values_of_large_dictionaries_are_numbered_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut expected: BTreeMap<Option<String>, i64> = BTreeMap::new();
+    let mut pieces = Vec::new();
+    for number in 0..4u32 {
+        let mut schema = schema();
+        let rows: Vec<(i64, Vec<(&str, Value)>)> = (0..12_000u32)
+            .map(|row| {
+                let text = (row % 97 != 5).then(|| format!("{:x}", (row * (number + 1)).wrapping_mul(2_654_435_761)));
+                // The third segment does not have the column.
+                let text = text.filter(|_| number != 2);
+                *expected.entry(text.clone()).or_default() += 1;
+                let value = text.map_or(Value::Null, |text| Value::text(&text));
+                (i64::from(row), if number == 2 { vec![] } else { vec![("s", value)] })
+            })
+            .collect();
+        schema.dimensions.retain(|dimension| number != 2 || dimension.name != "s");
+        let id = segment(number, &[]).id().clone();
+        let memory = Arc::new(Segment::from_rows(id.clone(), &schema, &rows));
+        let path = folder.path().join(number.to_string());
+        segment::merge::merge(&[memory], &schema, &id, &path).unwrap();
+        let segment = Arc::new(segment::file::open(&path, id.clone()).unwrap());
+        pieces.push(Piece { id, segment, intervals: vec![Interval { start: 0, end: 3 * DAY }] });
+    }
+    let ask = |filter: serde_json::Value| {
+        let json = serde_json::json!({"queryType": "groupBy", "dataSource": "t", "granularity": "all",
+            "intervals": ["1970-01-01/1970-01-04"], "dimensions": ["s"], "filter": filter,
+            "aggregations": [{"type": "count", "name": "c"}, {"type": "distinctCount", "name": "d", "fieldName": "s"}],
+            "limitSpec": {"type": "default", "columns": [{"dimension": "c", "direction": "descending"}, "s"]}});
+        rows_of(&run(Query::from_json(&json).unwrap(), pieces.clone()))
+    };
+    let merged = ask(serde_json::Value::Null);
+    assert_eq!(merged, ask(serde_json::json!({"type": "true"})));
+    let mut naive: Vec<(Option<String>, i64)> = expected.into_iter().collect();
+    naive.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let key = |text: &Option<String>| format!("{:?}", text.as_deref().map_or(Value::Null, Value::text));
+    let naive: Vec<_> = naive.iter().map(|(text, count)| [key(text), format!("{:?}", Value::Long(*count))]).collect();
+    let found: Vec<_> = merged.iter().map(|row| [row[1].clone(), row[2].clone()]).collect();
+    assert_eq!(found, naive);
+}
