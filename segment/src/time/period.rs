@@ -87,10 +87,7 @@ impl Period {
     pub fn floor(&self, t: i64) -> i64 {
         match &self.cut {
             Cut::Fixed { millis, origin } => floor_fixed(t, *millis, *origin),
-            Cut::Clock { millis } => {
-                let offset = self.zone.offset_at(t);
-                floor_fixed(t.saturating_add(offset), *millis, 0).saturating_sub(offset)
-            }
+            Cut::Clock { millis } => self.floor_clock(t, *millis),
             Cut::Days { millis, origin } => {
                 let local = floor_fixed(self.zone.to_local(t), *millis, *origin);
                 self.settle(t, |back| self.zone.to_utc(local.saturating_sub(back * millis), t))
@@ -139,6 +136,21 @@ impl Period {
             }
             Cut::Chain(chain) => chain.bucket(start, &self.span, &self.zone).1,
         }
+    }
+
+    /// Where the offset changes inside a local hour (by half an hour, say), a bucket starts.
+    fn floor_clock(&self, t: i64, millis: i64) -> i64 {
+        let offset = self.zone.offset_at(t);
+        let start = floor_fixed(t.saturating_add(offset), millis, 0).saturating_sub(offset);
+        if self.zone.offset_at(start) == offset {
+            return start;
+        }
+        let (mut other, mut same) = (start, t);
+        while same - other > 1 {
+            let middle = other + (same - other) / 2;
+            if self.zone.offset_at(middle) == offset { same = middle } else { other = middle }
+        }
+        same
     }
 
     /// A change of the offset inside a local hour (by half an hour, say) ends the bucket there.

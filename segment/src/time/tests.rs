@@ -175,6 +175,18 @@ fn any_granularity() -> impl Strategy<Value = Granularity> {
     ]
 }
 
+/// Clocks went back by half an hour at 2014-04-05T15:00Z, from 02:00 to 01:30.
+#[test]
+fn an_hour_in_which_clocks_change_by_half_of_it_is_two_buckets() {
+    let hours = Granularity::period("PT1H", "Australia/Lord_Howe", None).unwrap();
+    let at = |text: &str| parse_timestamp(text).unwrap();
+    for (start, end) in [("2014-04-05T14:00Z", "2014-04-05T15:00Z"), ("2014-04-05T15:00Z", "2014-04-05T15:30Z")] {
+        for t in [at(start), (at(start) + at(end)) / 2, at(end) - 1] {
+            assert_eq!(hours.bucket(t), Interval { start: at(start), end: at(end) }, "{t}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
