@@ -83,6 +83,24 @@ impl LikeMatcher {
         }
     }
 
+    /// A text that every match contains: the longest there is.
+    pub fn needle(&self) -> String {
+        match self {
+            LikeMatcher::Exact(text)
+            | LikeMatcher::Prefix(text)
+            | LikeMatcher::Suffix(text)
+            | LikeMatcher::Contains(text) => text.clone(),
+            LikeMatcher::Around(start, end) if start.len() > end.len() => start.clone(),
+            LikeMatcher::Around(_, end) => end.clone(),
+            LikeMatcher::Anything => String::new(),
+            LikeMatcher::General(pieces) => {
+                let literals = pieces.iter().flat_map(|piece| piece.split(Option::is_none));
+                let texts = literals.map(|literal| literal.iter().flatten().collect::<String>());
+                texts.max_by_key(String::len).unwrap_or_default()
+            }
+        }
+    }
+
     /// What every match starts with.
     pub fn prefix(&self) -> &str {
         match self {
@@ -362,6 +380,7 @@ mod tests {
             let expected = naive(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>());
             let like = Like { pattern, escape: None };
             prop_assert_eq!(like.compile().matches(&text), expected, "{:?}", like.compile());
+            prop_assert!(!expected || text.contains(&like.compile().needle()), "{:?}", like.compile());
         }
 
         #[test]

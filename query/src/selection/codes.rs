@@ -19,6 +19,8 @@ enum CodeSet {
     Range { low: u32, width: u32 },
     /// By code.
     Table(Vec<bool>),
+    /// By code, in words: of many codes, so that they stay in the cache.
+    Bits(Vec<u64>),
 }
 
 /// Rows of a multi-value column by what a test says of their values.
@@ -38,6 +40,8 @@ pub struct Answers {
 const FEW_BITMAPS: usize = 4;
 /// More than this many are not even counted.
 const MANY_BITMAPS: usize = 2048;
+/// A table of this many codes takes a bit a code, not a byte.
+const TABLE_MAX: usize = 1 << 16;
 /// Joining bitmaps beats looking up every row's code while they hold fewer than one row in this many.
 const SPARSE: u64 = 16;
 
@@ -66,6 +70,10 @@ pub fn node(segment: &Segment, name: &str, column: &DictColumn, answers: Answers
     let (low, high) = (inside[0], inside[inside.len() - 1]);
     let set = if (high - low) as usize == inside.len() - 1 {
         CodeSet::Range { low, width: high - low + 1 }
+    } else if table.len() > TABLE_MAX {
+        let mut bits = vec![0; table.len().div_ceil(64)];
+        inside.iter().for_each(|code| bits[*code as usize / 64] |= 1 << (code % 64));
+        CodeSet::Bits(bits)
     } else {
         CodeSet::Table(table)
     };
@@ -137,6 +145,9 @@ impl CodesNode {
                 pack(words, codes.len(), |i| codes[i].wrapping_sub(low) < width);
             }
             CodeSet::Table(table) => pack(words, codes.len(), |i| table[codes[i] as usize]),
+            CodeSet::Bits(bits) => {
+                pack(words, codes.len(), |i| bits[codes[i] as usize / 64] >> (codes[i] % 64) & 1 == 1)
+            }
         }
         Ok(settle(words, part.len))
     }

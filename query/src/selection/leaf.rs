@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use segment::block::{Block, Value};
 use segment::column::{Column, DictColumn, DocumentColumn};
+use segment::dictionary::Needle;
 use segment::expr::truth;
 use segment::filter::{Filter, Ordering, Test};
 use segment::schema::ValueType;
@@ -76,9 +77,13 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
             return Answers { by_code, null };
         }
     }
+    // What holds no needle is settled as false already.
+    let needle = test.needle().map(|text| Needle::new(&text));
     dict.scan_values(bounded(dict, test), |first, places, texts| {
-        for place in places {
-            by_code[first as usize + place] = answer(Some(texts.get(place)));
+        let settle = |place: usize| by_code[first as usize + place] = answer(Some(texts.get(place)));
+        match &needle {
+            Some(needle) => texts.containing(places, needle, settle),
+            None => places.for_each(settle),
         }
     });
     Answers { by_code, null }

@@ -156,7 +156,19 @@ impl DictColumn {
                     .sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| dictionary.get(a.1).cmp(&dictionary.get(b.1))));
                 Ascending::Memory { dictionary, codes: codes.into_iter().map(|(_, code)| code).collect(), place: 0 }
             }
-            Form::File(file) => Ascending::File { cursor: file.dictionary.cursor(), code: u32::from(file.has_null) },
+            Form::File(file) => Ascending::File { cursor: file.dictionary.cursor(0), code: u32::from(file.has_null) },
+        }
+    }
+
+    /// Walks the non-null values of a sorted dictionary in order, from a code on. Panics on others, and if the code is the
+    /// null's.
+    pub fn cursor(&self, from: u32) -> Cursor<'_> {
+        match &self.form {
+            Form::Memory { .. } => panic!("a walk through an unsorted dictionary"),
+            Form::File(file) => {
+                let number = from.checked_sub(u32::from(file.has_null)).expect("the code of a value");
+                file.dictionary.cursor(number)
+            }
         }
     }
 

@@ -350,6 +350,16 @@ impl Test {
         }
     }
 
+    /// A text that every value contains of which the test is true; none if there is no such text.
+    pub fn needle(&self) -> Option<String> {
+        let needle = match self {
+            Test::Like(like) => like.compile().needle(),
+            Test::Search(Search::Contains { text, case_sensitive: true }) => text.clone(),
+            _ => return None,
+        };
+        Some(needle).filter(|needle| !needle.is_empty())
+    }
+
     fn plain_text(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
         match self {
             Test::Null | Test::Selector { value: None } => Box::new(|_| false),
