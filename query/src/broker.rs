@@ -128,10 +128,10 @@ impl Broker {
     /// types win. `None` if there is no such table for the caller.
     pub fn columns(&self, datasource: &str, _who: &Principal) -> Option<TableColumns> {
         let generation = self.node.inventory.generation();
-        if let Some((of, columns)) = self.columns.lock().get(datasource) {
-            if *of == generation {
-                return Some(columns.clone());
-            }
+        if let Some((of, columns)) = self.columns.lock().get(datasource)
+            && *of == generation
+        {
+            return Some(columns.clone());
         }
         let view = self.node.inventory.view(datasource, &[Interval::ETERNITY])?;
         let mut growing = false;
@@ -244,7 +244,7 @@ fn batches(
     }
     fn advance(pool: &Pool, budget: &Budget, mut cursor: Box<Cursor>) -> Receive<(Box<Cursor>, Option<Batch>)> {
         submit(pool, budget, move || {
-            let batch = cursor.next()?;
+            let batch = cursor.next_batch()?;
             Ok((cursor, batch))
         })
     }

@@ -125,7 +125,7 @@ fn materialise(rows: Rows, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
     match rows {
         Rows::Table(table) => add(&table)?,
         Rows::Cursor(mut cursor) => {
-            while let Some(batch) = cursor.next()? {
+            while let Some(batch) = cursor.next_batch()? {
                 add(&batch.table)?;
             }
         }

@@ -9,7 +9,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// `, did you mean [x]` or `: use one of x, y`, to end a message about an unknown name.
-pub fn hint<'a>(name: &str, known: &[&'a str]) -> String {
+pub fn hint(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!(", did you mean [{near}]"),
         None => format!(": use one of {}", known.join(", ")),

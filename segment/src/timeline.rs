@@ -294,14 +294,14 @@ impl<T: Clone> Timeline<T> {
 
     /// Removes what spans say of `within`, keeping the parts that stick out.
     fn cut(&mut self, within: Interval) {
-        if let Some((start, span)) = self.spans.range(..within.start).next_back() {
-            if span.end > within.start {
-                let (start, right) = (*start, span.clone());
-                if let Some(left) = self.spans.get_mut(&start) {
-                    left.end = within.start;
-                }
-                self.spans.insert(within.start, right);
+        if let Some((start, span)) = self.spans.range(..within.start).next_back()
+            && span.end > within.start
+        {
+            let (start, right) = (*start, span.clone());
+            if let Some(left) = self.spans.get_mut(&start) {
+                left.end = within.start;
             }
+            self.spans.insert(within.start, right);
         }
         let inside: Vec<i64> = self.spans.range(within.start..within.end).map(|(start, _)| *start).collect();
         for start in inside {
@@ -324,10 +324,10 @@ impl<T: Clone> Timeline<T> {
             });
             match (same, previous) {
                 (true, Some(before)) => {
-                    if let Some(right) = self.spans.remove(&start) {
-                        if let Some(left) = self.spans.get_mut(&before) {
-                            left.end = right.end;
-                        }
+                    if let Some(right) = self.spans.remove(&start)
+                        && let Some(left) = self.spans.get_mut(&before)
+                    {
+                        left.end = right.end;
                     }
                 }
                 _ => previous = Some(start),

@@ -60,11 +60,11 @@ fn keep_running(picture: &Picture, settings: &Settings, entry: &SupervisorEntry,
         if picture.tasks_of(&row.spec.id).any(|task| task.record.group == group) {
             continue;
         }
-        if let Some(retry_at) = entry.failures.get(&group).map(|failures| retry_at(failures, settings)) {
-            if retry_at > now {
-                plan.again_at = Some(plan.again_at.map_or(retry_at, |earlier| earlier.min(retry_at)));
-                continue;
-            }
+        if let Some(retry_at) = entry.failures.get(&group).map(|failures| retry_at(failures, settings))
+            && retry_at > now
+        {
+            plan.again_at = Some(plan.again_at.map_or(retry_at, |earlier| earlier.min(retry_at)));
+            continue;
         }
         launches += 1;
         plan.actions.push(Action::Create(record(entry, group, launches, now)));

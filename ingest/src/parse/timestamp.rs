@@ -34,7 +34,7 @@ impl TimestampSpec {
             Raw::Other => None,
         };
         match found {
-            Some(t) if t >= Interval::ETERNITY.start && t < Interval::ETERNITY.end => Ok(t),
+            Some(t) if (Interval::ETERNITY.start..Interval::ETERNITY.end).contains(&t) => Ok(t),
             Some(_) => Err(format!("the timestamp in the column {} is out of range", self.column)),
             None => Err(format!("the column {} is not a timestamp of the format {}", self.column, self.format.name())),
         }

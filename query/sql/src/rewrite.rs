@@ -214,7 +214,7 @@ impl Rewriter<'_> {
             Expr::Like { expr: inner, .. } | Expr::ILike { expr: inner, .. }
                 if !matches!(inner.as_ref(), Expr::Value(_)) =>
             {
-                *inner = Box::new(cast(take(inner), DataType::Varchar(None)));
+                **inner = cast(take(inner), DataType::Varchar(None));
                 None
             }
             // A column listed with truths is one of texts or numbers; a text column holds them as words.

@@ -67,7 +67,7 @@ impl Cursor {
     }
 
     /// The next rows; `None` after the last. Not called again after an error.
-    pub fn next(&mut self) -> Result<Option<Batch>> {
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         let query = self.query.clone();
         let Query::Scan(scan) = &*query else {
             return Ok(None);
@@ -537,11 +537,12 @@ fn interleave(blocks: &[Block], by_part: &[Vec<u32>], places: &[Place]) -> Block
     };
     let all = |wanted: fn(&Block) -> bool| blocks.iter().all(wanted);
     if all(|b| matches!(b, Block::Text { .. })) {
-        let text = |place: &Place| match find(place) {
-            (piece, at) => match &blocks[piece] {
+        let text = |place: &Place| {
+            let (piece, at) = find(place);
+            match &blocks[piece] {
                 Block::Text { values } => values[at].clone(),
                 _ => None,
-            },
+            }
         };
         return Block::Text { values: places.iter().map(text).collect() };
     }

@@ -257,7 +257,7 @@ impl SourceReader<'_> {
             SourceReader::Null => out.form = Form::Null,
             SourceReader::Number(column, want) => {
                 let long = column.value_type() == ValueType::Long;
-                if *want == Want::Long && long || *want == Want::Coupons && long {
+                if long && matches!(want, Want::Long | Want::Coupons) {
                     out.form = Form::Longs;
                     numbers(len, list, &mut out.longs, |values| column.longs(start, values));
                 } else {

@@ -199,21 +199,21 @@ impl Writer {
                 key
             })
             .collect();
-        if let Layout::Scan(_) = self.layout {
-            if batch.table.rows > 0 {
-                self.element();
-                self.out.extend_from_slice(b"{\"segmentId\":");
-                match &batch.segment {
-                    Some(id) => write_text(id, &mut self.out),
-                    None => self.out.extend_from_slice(b"null"),
-                }
-                self.out.extend_from_slice(b",\"columns\":[");
-                for (i, (name, ..)) in batch.table.columns.iter().enumerate() {
-                    comma(i, &mut self.out);
-                    write_text(name, &mut self.out);
-                }
-                self.out.extend_from_slice(b"],\"events\":[");
+        if let Layout::Scan(_) = self.layout
+            && batch.table.rows > 0
+        {
+            self.element();
+            self.out.extend_from_slice(b"{\"segmentId\":");
+            match &batch.segment {
+                Some(id) => write_text(id, &mut self.out),
+                None => self.out.extend_from_slice(b"null"),
             }
+            self.out.extend_from_slice(b",\"columns\":[");
+            for (i, (name, ..)) in batch.table.columns.iter().enumerate() {
+                comma(i, &mut self.out);
+                write_text(name, &mut self.out);
+            }
+            self.out.extend_from_slice(b"],\"events\":[");
         }
         self.current = Some(Current { batch, row: 0, keys });
     }

@@ -62,10 +62,10 @@ pub fn node(segment: &Segment, name: &str, column: &DictColumn, answers: Answers
     if let Some(words) = union(column, &inside, rows) {
         return compile::settled(words, rows);
     }
-    if table.len() - inside.len() <= MANY_BITMAPS {
-        if let Some(words) = union(column, &codes_where(&table, false), rows) {
-            return compile::complement(Node::Words(words), rows);
-        }
+    if table.len() - inside.len() <= MANY_BITMAPS
+        && let Some(words) = union(column, &codes_where(&table, false), rows)
+    {
+        return compile::complement(Node::Words(words), rows);
     }
     let (low, high) = (inside[0], inside[inside.len() - 1]);
     let set = if (high - low) as usize == inside.len() - 1 {
@@ -85,7 +85,7 @@ fn lists(rows: usize, name: &str, column: &DictColumn, answers: Answers, want: b
     if answers.by_code.iter().all(wanted) && wanted(&answers.null) {
         return Node::All;
     }
-    if !answers.by_code.iter().any(|answer| *answer == Some(want)) && !wanted(&answers.null) {
+    if !answers.by_code.contains(&Some(want)) && !wanted(&answers.null) {
         return Node::None;
     }
     // True if any value is; false if no value is true or unknown. Empty lists are in the null's bitmap, if there is one.
@@ -94,11 +94,11 @@ fn lists(rows: usize, name: &str, column: &DictColumn, answers: Answers, want: b
         false => answer != Some(false),
     });
     let null_decides = if want { answers.null == Some(true) } else { answers.null != Some(false) };
-    if !null_decides || column.null_code().is_some() {
-        if let Some(words) = union(column, &decisive, rows) {
-            let node = Node::Words(words);
-            return if want { compile::or(vec![node], rows) } else { compile::complement(node, rows) };
-        }
+    if (!null_decides || column.null_code().is_some())
+        && let Some(words) = union(column, &decisive, rows)
+    {
+        let node = Node::Words(words);
+        return if want { compile::or(vec![node], rows) } else { compile::complement(node, rows) };
     }
     Node::Lists(ListsNode { column: name.to_string(), answers, want })
 }

@@ -67,15 +67,16 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
     if let Some(code) = dict.null_code() {
         by_code[code as usize] = null;
     }
-    if dict.is_sorted() && cardinality > FEW_VALUES {
-        if let Some(named) = named(test) {
-            for text in named {
-                if let Some(code) = dict.code(Some(text)) {
-                    by_code[code as usize] = answer(Some(text));
-                }
+    if dict.is_sorted()
+        && cardinality > FEW_VALUES
+        && let Some(named) = named(test)
+    {
+        for text in named {
+            if let Some(code) = dict.code(Some(text)) {
+                by_code[code as usize] = answer(Some(text));
             }
-            return Answers { by_code, null };
         }
+        return Answers { by_code, null };
     }
     // What holds no needle is settled as false already.
     let needle = test.needle().map(|text| Needle::new(&text));

@@ -14,10 +14,10 @@ pub fn fill(words: &mut [u64], len: usize) {
 
 /// Clears the bits past `len` in the word that holds the last row.
 pub fn trim(words: &mut [u64], len: usize) {
-    if !len.is_multiple_of(64) {
-        if let Some(last) = words.get_mut(len / 64) {
-            *last &= (1 << (len % 64)) - 1;
-        }
+    if !len.is_multiple_of(64)
+        && let Some(last) = words.get_mut(len / 64)
+    {
+        *last &= (1 << (len % 64)) - 1;
     }
 }
 
@@ -89,12 +89,12 @@ mod tests {
             pack(&mut words, len, |i| flags[i]);
             let bit = |words: &[u64], i: usize| words[i / 64] >> (i % 64) & 1 == 1;
             for i in 0..words.len() * 64 {
-                prop_assert_eq!(bit(&words, i), i < len && flags[i]);
+                prop_assert_eq!(bit(&words, i), flags.get(i) == Some(&true));
             }
             let (from, to) = (a.min(b).min(len), a.max(b).min(len));
             keep(&mut words, from, to);
             for i in 0..words.len() * 64 {
-                prop_assert_eq!(bit(&words, i), i < len && flags[i] && from <= i && i < to);
+                prop_assert_eq!(bit(&words, i), flags.get(i) == Some(&true) && from <= i && i < to);
             }
             fill(&mut words, len);
             prop_assert_eq!(settle(&words, len), Selected::All);

@@ -338,16 +338,22 @@ impl Test {
             Test::Expression(than) => event.l.map(|l| l * 2 >= *than),
             Test::Upper(text) => event.s.as_ref().map(|s| s.to_uppercase() == *text),
             Test::Time(from, to) => Some((*from..*to).contains(&event.time)),
-            Test::And(tests) => tests.iter().map(|t| t.holds(event)).fold(Some(true), |a, b| match (a, b) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            }),
-            Test::Or(tests) => tests.iter().map(|t| t.holds(event)).fold(Some(false), |a, b| match (a, b) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            }),
+            Test::And(tests) => {
+                let found: Vec<Option<bool>> = tests.iter().map(|t| t.holds(event)).collect();
+                if found.contains(&Some(false)) {
+                    Some(false)
+                } else {
+                    found.iter().all(Option::is_some).then_some(true)
+                }
+            }
+            Test::Or(tests) => {
+                let found: Vec<Option<bool>> = tests.iter().map(|t| t.holds(event)).collect();
+                if found.contains(&Some(true)) {
+                    Some(true)
+                } else {
+                    found.iter().all(Option::is_some).then_some(false)
+                }
+            }
             Test::Not(test) => test.holds(event).map(|holds| !holds),
             Test::IsTrue(test) => Some(test.holds(event) == Some(true)),
         }

@@ -183,9 +183,8 @@ fn selected(columns: &Columns, filter: &Filter, intervals: &[Interval]) -> Vec<u
             Selected::None => {}
             Selected::All => found.extend(start..start + len),
             Selected::Some => {
-                for word in len.div_ceil(64)..words.len() {
-                    assert_eq!(words[word], u64::MAX, "words after the rows are left alone");
-                }
+                let after = &words[len.div_ceil(64)..];
+                assert!(after.iter().all(|word| *word == u64::MAX), "words after the rows are left alone");
                 let bit = |row: &usize| words[row / 64] >> (row % 64) & 1 == 1;
                 found.extend((0..len.div_ceil(64) * 64).filter(bit).map(|row| start + row));
             }

@@ -58,7 +58,7 @@ impl MemoryDictionary {
     /// Adds a value that is not there yet and returns its code.
     pub fn push(&mut self, value: Option<&str>) -> u32 {
         let code = self.len;
-        if code as usize % DICTIONARY_CHUNK == 0 {
+        if (code as usize).is_multiple_of(DICTIONARY_CHUNK) {
             self.chunks.push(Arc::default());
         }
         let last = self.chunks.last_mut().expect("a chunk was pushed for the first value");

@@ -848,7 +848,7 @@ mod tests {
             ("constant", many(&|_| -0.0)),
             ("constant", many(&|_| f64::NAN)),
             ("decimal", many(&|i| f64::from(i.wrapping_mul(7919) % 9_000_000) / 100.0)),
-            ("decimal", many(&|i| if i % 100 == 5 { f64::NAN } else { f64::from(i) * -1.0 })),
+            ("decimal", many(&|i| if i % 100 == 5 { f64::NAN } else { -f64::from(i) })),
             ("dictionary", many(&|i| f64::from(i % 7).sqrt())),
             ("raw", many(&noise)),
             ("raw lz4", many(&|i| noise(i % 300))),

@@ -82,7 +82,7 @@ pub fn exact_long_of_text(text: &str) -> Option<i64> {
 
 /// The long that equals a double.
 pub fn exact_long(v: f64) -> Option<i64> {
-    (v >= -9_223_372_036_854_775_808.0 && v < 9_223_372_036_854_775_808.0 && v.trunc() == v).then_some(v as i64)
+    ((-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&v) && v.trunc() == v).then_some(v as i64)
 }
 
 pub fn to_long(value: &Value) -> Option<i64> {

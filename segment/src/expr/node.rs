@@ -188,7 +188,7 @@ fn is_branch(name: &str, count: usize, idx: usize) -> bool {
         "if" => idx > 0,
         // Conditions and answers take turns; the last, if it has no partner, is the answer for all others.
         "case_searched" => idx % 2 == 1 || idx + 1 == count,
-        _ => idx > 0 && (idx % 2 == 0 || idx + 1 == count),
+        _ => idx > 0 && (idx.is_multiple_of(2) || idx + 1 == count),
     }
 }
 

@@ -233,7 +233,7 @@ fn typed(fields: &Fields, name: &str, json: &Json, value_type: &ValueType) -> Re
 }
 
 fn membership(fields: &Fields, column: &str, name: &str, value_type: ValueType) -> Result<Filter> {
-    refuse_extraction(&fields)?;
+    refuse_extraction(fields)?;
     let column = fields.need_text(column)?;
     let (mut values, mut null) = (Vec::new(), false);
     for (idx, json) in fields.list(name)?.iter().enumerate() {

@@ -173,7 +173,7 @@ impl Pattern {
 }
 
 fn numeric(letter: char, count: usize) -> bool {
-    !matches!(letter, 'a' | 'E' | 'G' | 'z' | 'Z') && !(letter == 'M' && count >= 3)
+    !(matches!(letter, 'a' | 'E' | 'G' | 'z' | 'Z') || letter == 'M' && count >= 3)
 }
 
 #[derive(Default)]

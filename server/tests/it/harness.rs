@@ -270,7 +270,7 @@ pub fn feed(bootstrap: &str, topic: &str, events: u64, rate: u64, fed: &Arc<Fed>
             r#"{{"ts":{now},"number":{number},"key":"{key}","value":{value},"channel":"c{}","comment":"{:0>150}","flag":{}}}"#,
             random % 40,
             random,
-            random % 2 == 0,
+            random.is_multiple_of(2),
         );
         fed.sent.fetch_add(1, Ordering::SeqCst);
         let mut record = BaseRecord::with_opaque_to(topic, Box::new((key.clone(), value))).key(&key).payload(&payload);

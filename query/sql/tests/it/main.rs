@@ -26,6 +26,12 @@ pub struct Fixture {
     pub who: Principal,
 }
 
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fixture {
     pub fn new() -> Fixture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -66,7 +66,7 @@ impl Distinct {
         }
     }
 
-    fn to_hash(&mut self) {
+    fn become_hash(&mut self) {
         let Sets::Bits(sets) = &mut self.sets else { return };
         let sets = std::mem::take(sets);
         self.sets = Sets::Hash { entries: HashTable::new(), counts: vec![0; self.groups] };
@@ -96,7 +96,7 @@ impl Accumulator for Distinct {
         }
         self.groups = groups;
         if matches!(self.sets, Sets::Bits(_)) && groups * self.words() * 8 > BITS_MAX {
-            self.to_hash();
+            self.become_hash();
         }
         match &mut self.sets {
             Sets::Bits(sets) => sets.resize(groups, Vec::new()),
@@ -137,7 +137,7 @@ impl Accumulator for Distinct {
                 }
             }
             Sets::Hash { entries, .. } => {
-                self.to_hash();
+                self.become_hash();
                 entries.iter().for_each(|(group, id)| self.put(map[*group as usize] as usize, *id));
             }
         }
