@@ -26,7 +26,7 @@ run() {
   java -Xmx768m -Xms256m -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" \
     kafka.Kafka "$dir/server.properties" >>"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
-  for _ in $(seq 1 150); do
+  for _ in $(seq 1 600); do
     if (exec 3<>"/dev/tcp/${address%:*}/${address#*:}") 2>/dev/null; then echo "$address"; return; fi
     kill -0 "$(cat "$dir/pid")" 2>/dev/null || break
     sleep 0.2

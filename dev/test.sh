@@ -21,8 +21,12 @@ fi
 
 run=$(mktemp -d)
 trap 'dev/kafka.sh stop "$run/kafka"; rm -rf "$run"' EXIT
-if address=$(dev/kafka.sh start "$run/kafka"); then
+status=0
+address=$(dev/kafka.sh start "$run/kafka") || status=$?
+if [ $status = 0 ]; then
   export HENGE_TEST_KAFKA=$address
+elif [ $status != 3 ]; then
+  exit $status
 else
   echo "=====================================================================" >&2
   echo "NO KAFKA: the ledger, crash and memory suites against a real broker DID NOT RUN" >&2

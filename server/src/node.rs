@@ -144,7 +144,9 @@ impl Node {
     /// Ends requests, tasks and the catalog, in this order. What tasks read stays on disk for the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        if tokio::time::timeout(DRAIN, self.serving).await.is_err() {
+        let mut serving = self.serving;
+        if tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
+            serving.abort();
             tracing::warn!("requests were still being answered and are cut off");
         }
         self.keeping.await.context("the node's loop")?;
@@ -224,6 +226,8 @@ async fn beat(app: &App, told: &mut Option<u64>) -> coordinator::Result<bool> {
         broken: app.historical.take_broken(),
         tasks: app.worker.reports().iter().map(|report| tasks::progress(report, now)).collect(),
     };
+    // Histograms that nobody scrapes would grow with every query.
+    app.metrics.run_upkeep();
     let reply = app.coordinator.heartbeat(report, now).await?;
     *told = Some(generation);
     reply.recorded.iter().for_each(|task| app.worker.forget(task));

@@ -113,6 +113,9 @@ impl SqlAnswer {
     }
 }
 
+/// Plans of longer statements are not kept: it bounds the texts that are kept to 32 MiB at 512 plans.
+const KEPT_TEXT_MAX: usize = 64 << 10;
+
 /// The SQL front end of a process.
 pub struct Sql {
     broker: Arc<Broker>,
@@ -250,7 +253,7 @@ impl Sql {
         }
         let (prepared, keep) = self.prepare(statement, who)?;
         let prepared = Arc::new(prepared);
-        if keep && self.settings.plans_max > 0 {
+        if keep && self.settings.plans_max > 0 && key.len() <= KEPT_TEXT_MAX {
             let mut plans = lock(&self.plans);
             if plans.len() >= self.settings.plans_max
                 && !plans.contains_key(&key)

@@ -1,4 +1,5 @@
-//! Running a plan: leaves go to the broker, what stands above them to DataFusion, all within one budget.
+//! Running a plan: leaves go to the broker, what stands above them to DataFusion. Each leaf has
+//! the statement's memory budget and time for itself, and so has the part that DataFusion runs.
 
 use std::collections::HashMap;
 use std::fmt;

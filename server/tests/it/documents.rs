@@ -39,6 +39,7 @@ fn arrays_documents_and_sketches_are_ingested() {
     ];
     let status = server.run_task(&task("docs", &rows), Duration::from_secs(60));
     assert_eq!(status["status"], "SUCCESS", "{status}");
+    server.wait_for_count("docs", 3, Duration::from_secs(60));
     assert_eq!(
         server.sql("SELECT \"any\", doc, list FROM docs ORDER BY __time"),
         [
@@ -100,6 +101,7 @@ fn long_answers_are_compressed_to_their_end() {
         .collect();
     let status = server.run_task(&task("long", &rows), Duration::from_secs(60));
     assert_eq!(status["status"], "SUCCESS", "{status}");
+    server.wait_for_count("long", 30_000, Duration::from_secs(60));
     let body = json!({"query": "SELECT * FROM long"}).to_string();
     let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
     write!(

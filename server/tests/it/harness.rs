@@ -117,7 +117,7 @@ impl Server {
 
     /// SIGTERM, and whether it left cleanly in time.
     pub fn stop(mut self) -> bool {
-        let _ = Command::new("kill").arg(self.pid().to_string()).status();
+        let _ = Command::new("sh").arg("-c").arg(format!("kill {}", self.pid())).status();
         let end = Instant::now() + Duration::from_secs(40);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {
