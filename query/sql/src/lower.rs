@@ -47,6 +47,8 @@ impl<'a> Lower<'a> {
     pub fn column<'e>(&self, expr: &'e Expr) -> Option<&'e str> {
         match expr {
             Expr::Alias(alias) => self.column(&alias.expr),
+            // A cast to what it is already.
+            Expr::Cast(cast) if self.type_of(&cast.expr)? == self.type_of(expr)? => self.column(&cast.expr),
             Expr::Column(Column { name, .. }) => (self.type_of(expr)? != DataType::Binary).then_some(name.as_str()),
             _ => None,
         }

@@ -124,3 +124,15 @@ fn explain_tells_the_native_query() {
     assert_eq!(plan[0]["columnMappings"][1]["outputColumn"], "c");
     assert_eq!(rows[0][1], "[{\"name\":\"wiki\",\"type\":\"DATASOURCE\"}]");
 }
+
+/// The engine looks for a pattern's text in a dictionary at once; an expression is evaluated value by value.
+#[test]
+fn a_pattern_over_a_column_is_a_filter_and_no_expression() {
+    let f = Fixture::new();
+    for text in ["l_comment LIKE '%a%b%'", "l_comment NOT LIKE 'a%'", "CAST(l_comment AS VARCHAR) LIKE '%x' ESCAPE '!'"]
+    {
+        let leaves = f.leaves(&format!("SELECT COUNT(*) FROM lineitem WHERE {text}"));
+        let filter = leaves[0]["filter"].to_string();
+        assert!(filter.contains(r#""type":"like""#), "{text}: {filter}");
+    }
+}
