@@ -106,8 +106,9 @@ fn every_event_counts_once_through_kills() {
     println!(
         "crash: {kills} kills ({at_fail_points} at fail points), {answers} answers, {flagged} said incomplete, {events} events exact"
     );
-    // Which are reached depends on how fast the machine is; the tests of `ingest` go through every one.
-    assert!(at_fail_points > 0, "no fail point was reached");
+    // How many are reached in a short run depends on how fast the machine is; the tests of `ingest` go through every one.
+    let least = if kills >= 50 { kills / 3 } else { 1 };
+    assert!(at_fail_points >= least, "{at_fail_points} fail points were reached, not {least}");
 }
 
 fn feeding_is_over(fed: &Fed, events: u64) {
