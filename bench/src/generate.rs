@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 const LANGUAGES: &[&str] =
     &["en", "de", "fr", "ru", "ja", "es", "it", "zh", "pl", "pt", "nl", "sv", "ar", "fa", "uk", "vi"];

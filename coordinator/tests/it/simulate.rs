@@ -11,7 +11,7 @@ use henge_coordinator::{
     Served, StopReason, TaskProgress, TaskRecord, TaskState,
 };
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use segment::timeline::Timeline;
 use segment::{Interval, SegmentId, SegmentMeta};
 use serde_json::Value;

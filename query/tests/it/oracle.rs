@@ -12,7 +12,7 @@ use std::sync::Arc;
 use query::{Broker, Query};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use segment::SegmentId;
 use segment::aggregate::Aggregate;
 use segment::inventory::{Change, Inventory, Served};

@@ -2,7 +2,7 @@
 //! traffic as they do in life.
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 pub struct Topic {
