@@ -16,6 +16,7 @@ mod dialect;
 pub mod error;
 mod explain;
 mod functions;
+pub mod ipc;
 mod leaves;
 mod lower;
 mod parse;
@@ -25,6 +26,7 @@ mod planner;
 mod remainder;
 mod respond;
 mod rewrite;
+pub mod rows;
 mod run;
 mod system;
 mod unnest;
@@ -36,7 +38,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result as DfResult, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::TableSource;
@@ -87,12 +89,22 @@ pub struct SqlColumn {
     pub sql_type: String,
 }
 
+/// What is known of a statement before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub columns: Vec<SqlColumn>,
+    /// SQL types of the `?`, in their order.
+    pub parameters: Vec<String>,
+}
+
 /// Rows on their way. Dropping it ends the statement.
 pub struct SqlAnswer {
     pub columns: Vec<SqlColumn>,
     pub query_id: String,
     pub context: ResponseContext,
     pub batches: Batches,
+    /// Of the batches, but for types that are cast on the way out.
+    schema: SchemaRef,
     zone: Zone,
     stringify_arrays: bool,
 }
@@ -107,9 +119,15 @@ impl fmt::Debug for SqlAnswer {
 }
 
 impl SqlAnswer {
+    /// The first rows of it only.
+    pub fn limited(self, rows: usize) -> SqlAnswer {
+        let step = plan::Step::Limit { skip: 0, fetch: Some(rows) };
+        SqlAnswer { batches: plan::apply(self.batches, &[step]), ..self }
+    }
+
     /// The bytes of the response.
     pub fn body(self, format: &Format) -> BoxStream<'static, Result<Vec<u8>>> {
-        respond::body(self.batches, self.columns, format.clone(), self.zone, self.stringify_arrays)
+        respond::body(self, format.clone())
     }
 }
 
@@ -141,6 +159,7 @@ struct Prepared {
     explain: bool,
     plan: Plan,
     columns: Vec<SqlColumn>,
+    schema: SchemaRef,
     /// The tables as they were; with other columns the plan is void.
     tables: Vec<(String, Columns)>,
 }
@@ -171,23 +190,25 @@ impl Sql {
         };
         // Leaves are cancelled by the id of the statement.
         context.insert("queryId".to_string(), query_id.clone().into());
-        let stringify_arrays = flag(&context, "sqlStringifyArrays").unwrap_or(true);
+        let stringify_arrays = stringify_arrays(&context);
         let registered = self.register(&query_id);
         let run = Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone())?;
-        let answer = |columns: Vec<SqlColumn>, context: ResponseContext, batches: Batches| SqlAnswer {
-            columns,
-            query_id: query_id.clone(),
-            context,
-            batches,
-            zone: prepared.zone.clone(),
-            stringify_arrays,
-        };
+        let answer =
+            |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
+                columns,
+                query_id: query_id.clone(),
+                context,
+                batches,
+                schema,
+                zone: prepared.zone.clone(),
+                stringify_arrays,
+            };
         if prepared.explain {
             let names: Vec<String> = prepared.columns.iter().map(|column| column.name.clone()).collect();
             let row = explain::explain(&prepared.plan, &names)?;
-            let columns = columns_of(row.schema_ref());
+            let (columns, schema) = (columns_of(row.schema_ref()), row.schema());
             let batches = futures::stream::iter([Ok(row)]).boxed();
-            return Ok(answer(columns, ResponseContext::default(), batches));
+            return Ok(answer(columns, schema, ResponseContext::default(), batches));
         }
         let (batches, uncovered) = match &prepared.plan {
             Plan::Direct { leaf: None, schema, steps } => {
@@ -206,7 +227,8 @@ impl Sql {
                 (held(bounded(self.workers.read(rows), run), registered), uncovered)
             }
         };
-        Ok(answer(prepared.columns.clone(), ResponseContext { uncovered, overflowed: false }, batches))
+        let context = ResponseContext { uncovered, overflowed: false };
+        Ok(answer(prepared.columns.clone(), prepared.schema.clone(), context, batches))
     }
 
     /// Ends the statements of that id; whether there were any.
@@ -232,9 +254,43 @@ impl Sql {
         Ok(matches!(self.prepared(statement, who)?.plan, Plan::Direct { .. }))
     }
 
+    /// Whether a statement asks for a plan only.
+    pub fn is_explain(&self, statement: &Statement, who: &Principal) -> Result<bool> {
+        Ok(self.prepared(statement, who)?.explain)
+    }
+
+    /// The zone that a statement shows time in.
+    pub fn zone(&self, statement: &Statement) -> Result<Zone> {
+        zone_of(parse::parse(&statement.text)?.context.get("sqlTimeZone").or(statement.context.get("sqlTimeZone")))
+    }
+
     /// The columns a statement would answer, without running it.
     pub fn columns(&self, statement: &Statement, who: &Principal) -> Result<Vec<SqlColumn>> {
         Ok(self.prepared(statement, who)?.columns.clone())
+    }
+
+    /// The columns a statement would answer and the types of its `?`, before there are values for them. The parameters of
+    /// the statement are not looked at.
+    pub fn describe(&self, statement: &Statement, who: &Principal) -> Result<Description> {
+        let mut parsed = parse::parse(&statement.text)?;
+        let count = parsed.placeholders;
+        let mut parameters = vec!["VARCHAR".to_string(); count];
+        if count > 0 {
+            let moment = rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None };
+            rewrite::rewrite(&mut parsed, &moment)?;
+            let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
+            let planner = self.planners.of(&Zone::Utc);
+            // Where a place leaves its type open, planning may refuse; a text is taken anywhere.
+            let types = self.broker.lookups().scope(|| planner.placeholders(parsed.query, &seen)).unwrap_or_default();
+            for (nth, data_type) in types {
+                if let Some(parameter) = nth.checked_sub(1).and_then(|idx| parameters.get_mut(idx)) {
+                    *parameter = types_of(&data_type, None).1;
+                }
+            }
+        }
+        let samples = parameters.iter().map(|sql_type| Parameter::sample(sql_type)).collect();
+        let columns = self.columns(&Statement { parameters: samples, ..statement.clone() }, who)?;
+        Ok(Description { columns, parameters })
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
@@ -271,13 +327,7 @@ impl Sql {
         let overrides = std::mem::take(&mut parsed.context);
         let explain = parsed.explain;
         let get = |key: &str| overrides.get(key).or_else(|| statement.context.get(key)).filter(|json| !json.is_null());
-        let zone = match get("sqlTimeZone") {
-            None => Zone::Utc,
-            Some(Json::String(name)) => {
-                Zone::parse(name).map_err(|error| Error::invalid(format!("sqlTimeZone: {error}")))?
-            }
-            Some(_) => return Err(Error::invalid("sqlTimeZone is a string such as America/Los_Angeles")),
-        };
+        let zone = zone_of(get("sqlTimeZone"))?;
         let now = match get("sqlCurrentTimestamp") {
             None => statement.now,
             Some(json) => json
@@ -294,18 +344,19 @@ impl Sql {
                 usize::try_from(rows).ok()
             }
         };
-        let moment = rewrite::Moment { now, zone: &zone, parameters: &statement.parameters };
+        let moment = rewrite::Moment { now, zone: &zone, parameters: Some(&statement.parameters) };
         let momentary = rewrite::rewrite(&mut parsed, &moment)?;
         let planner = self.planners.of(&zone);
         let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
         let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer_limit));
         let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
-        let columns = columns_of(logical.schema().inner());
+        let schema = logical.schema().inner().clone();
+        let columns = columns_of(&schema);
         let plan = Plan::new(logical, &planner)?;
         let keep = !momentary && !seen.system.load(Ordering::Relaxed);
         let tables = seen.tables.into_inner().unwrap_or_default();
         let tables = tables.into_iter().map(|(name, table)| (name, table.columns.clone())).collect();
-        Ok((Prepared { overrides, zone, explain, plan, columns, tables }, keep))
+        Ok((Prepared { overrides, zone, explain, plan, columns, schema, tables }, keep))
     }
 
     fn register(&self, query_id: &str) -> Registered {
@@ -317,6 +368,19 @@ impl Sql {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn zone_of(named: Option<&Json>) -> Result<Zone> {
+    match named {
+        None | Some(Json::Null) => Ok(Zone::Utc),
+        Some(Json::String(name)) => Zone::parse(name).map_err(|error| Error::invalid(format!("sqlTimeZone: {error}"))),
+        Some(_) => Err(Error::invalid("sqlTimeZone is a string such as America/Los_Angeles")),
+    }
+}
+
+/// Whether arrays are shown as text, which they are unless the context says otherwise.
+pub fn stringify_arrays(context: &Map<String, Json>) -> bool {
+    flag(context, "sqlStringifyArrays").unwrap_or(true)
 }
 
 fn flag(context: &Map<String, Json>, key: &str) -> Option<bool> {

@@ -85,14 +85,7 @@ impl Planner {
 
     /// The optimised plan with its leaves.
     pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
-        let context = Names { planner: self, tables };
-        let options = ParserOptions::new()
-            .with_enable_ident_normalization(false)
-            .with_map_string_types_to_utf8view(false)
-            .with_default_null_ordering(NullOrdering::NullsMin);
-        let plan =
-            SqlToRel::new_with_options(&context, options).sql_statement_to_plan(Tree::Query(query)).map_err(invalid)?;
-        let plan = unnest::flatten(plan).map_err(invalid)?;
+        let plan = unnest::flatten(self.read(query, tables)?).map_err(invalid)?;
         let plan = match outer_limit {
             Some(rows) => {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
@@ -101,6 +94,25 @@ impl Planner {
         };
         let plan = self.state.optimize(&plan).map_err(invalid)?;
         place::place(plan, self.push_down).map_err(invalid)
+    }
+
+    /// The plan as the statement says it.
+    fn read(&self, query: Box<Query>, tables: &dyn Tables) -> Result<LogicalPlan> {
+        let context = Names { planner: self, tables };
+        let options = ParserOptions::new()
+            .with_enable_ident_normalization(false)
+            .with_map_string_types_to_utf8view(false)
+            .with_default_null_ordering(NullOrdering::NullsMin);
+        SqlToRel::new_with_options(&context, options).sql_statement_to_plan(Tree::Query(query)).map_err(invalid)
+    }
+
+    /// The types that the places of the placeholders ask for, by their number from 1; one may ask for none.
+    pub fn placeholders(&self, query: Box<Query>, tables: &dyn Tables) -> Result<HashMap<usize, DataType>> {
+        let types = self.read(query, tables)?.get_parameter_types().map_err(invalid)?;
+        let numbered = |(name, data_type): (String, Option<DataType>)| {
+            Some((name.trim_start_matches('$').parse().ok()?, data_type?))
+        };
+        Ok(types.into_iter().filter_map(numbered).collect())
     }
 }
 

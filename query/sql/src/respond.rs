@@ -1,4 +1,4 @@
-//! The answer as bytes, in the five result formats of Druid's SQL endpoint.
+//! The answer as bytes, in the five result formats of Druid's SQL endpoint, and in Arrow's.
 
 use std::str::FromStr;
 
@@ -15,7 +15,8 @@ use segment::time::{Zone, write_timestamp_in};
 
 use crate::convert::SEVERAL;
 use crate::error::{Error, Result};
-use crate::{Batches, SqlColumn};
+use crate::ipc;
+use crate::{Batches, SqlAnswer, SqlColumn};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResultFormat {
@@ -25,6 +26,29 @@ pub enum ResultFormat {
     ObjectLines,
     ArrayLines,
     Csv,
+    /// An Arrow IPC stream: Henge's own. Headers do not apply, the stream has its schema.
+    Arrow,
+}
+
+impl ResultFormat {
+    pub fn name(self) -> &'static str {
+        match self {
+            ResultFormat::Object => "object",
+            ResultFormat::Array => "array",
+            ResultFormat::ObjectLines => "objectLines",
+            ResultFormat::ArrayLines => "arrayLines",
+            ResultFormat::Csv => "csv",
+            ResultFormat::Arrow => "arrow",
+        }
+    }
+
+    /// The media type of an answer; Druid gives all its formats the one.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            ResultFormat::Arrow => ipc::CONTENT_TYPE,
+            _ => "application/json",
+        }
+    }
 }
 
 impl FromStr for ResultFormat {
@@ -38,9 +62,10 @@ impl FromStr for ResultFormat {
             "objectlines" => ResultFormat::ObjectLines,
             "arraylines" => ResultFormat::ArrayLines,
             "csv" => ResultFormat::Csv,
+            "arrow" => ResultFormat::Arrow,
             _ => {
                 return Err(Error::invalid(format!(
-                    "resultFormat [{text}] is unknown; use object, array, objectLines, arrayLines or csv"
+                    "resultFormat [{text}] is unknown; use object, array, objectLines, arrayLines, csv or arrow"
                 )));
             }
         })
@@ -59,7 +84,8 @@ pub struct Format {
 /// Bytes that are gathered before they are handed on: fewer, larger writes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-struct Writer {
+/// Writes the five formats that are text.
+struct Text {
     format: Format,
     columns: Vec<SqlColumn>,
     /// `"name":` of each column, as JSON.
@@ -71,64 +97,90 @@ struct Writer {
 }
 
 /// Bytes of a whole response. An error ends the stream without the mark that tells a complete answer.
-pub fn body(
-    batches: Batches,
-    columns: Vec<SqlColumn>,
-    format: Format,
-    zone: Zone,
-    stringify_arrays: bool,
-) -> BoxStream<'static, Result<Vec<u8>>> {
-    let keys = columns
-        .iter()
-        .map(|column| {
-            let mut key = Vec::new();
-            json_text(&column.name, &mut key);
-            key.push(b':');
-            key
-        })
-        .collect();
-    let writer = Writer { format, columns, keys, zone, stringify_arrays, begun: false };
+pub fn body(answer: SqlAnswer, format: Format) -> BoxStream<'static, Result<Vec<u8>>> {
+    let SqlAnswer { columns, batches, schema, zone, stringify_arrays, .. } = answer;
+    let mut out = Vec::with_capacity(1024);
+    let writer = match format.result_format {
+        ResultFormat::Arrow => match ipc::Encoder::new(ipc::outer(&columns, &schema, &zone)) {
+            Ok(encoder) => Writer::Arrow(Box::new(encoder)),
+            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+        },
+        _ => {
+            let keys = columns.iter().map(|column| {
+                let mut key = Vec::new();
+                json_text(&column.name, &mut key);
+                key.push(b':');
+                key
+            });
+            let keys = keys.collect();
+            let mut text = Text { format, columns, keys, zone, stringify_arrays, begun: false };
+            text.start(&mut out);
+            Writer::Text(Box::new(text))
+        }
+    };
     struct State {
         writer: Writer,
         batches: Batches,
         out: Vec<u8>,
         done: bool,
     }
-    let mut state = State { writer, batches, out: Vec::with_capacity(1024), done: false };
-    state.writer.start(&mut state.out);
+    let state = State { writer, batches, out, done: false };
     futures::stream::unfold(state, |mut state| async move {
         if state.done {
             return None;
         }
         loop {
-            match state.batches.next().await {
-                Some(Ok(batch)) => {
-                    if let Err(error) = state.writer.batch(&batch, &mut state.out) {
-                        state.done = true;
-                        return Some((Err(error), state));
-                    }
-                    if state.out.len() >= CHUNK_BYTES {
-                        let chunk = std::mem::replace(&mut state.out, Vec::with_capacity(CHUNK_BYTES));
-                        return Some((Ok(chunk), state));
-                    }
-                }
-                Some(Err(error)) => {
-                    state.done = true;
-                    return Some((Err(error), state));
-                }
+            let written = match state.batches.next().await {
+                Some(Ok(batch)) => state.writer.batch(&batch, &mut state.out),
+                Some(Err(error)) => Err(error),
                 None => {
                     state.done = true;
-                    state.writer.end(&mut state.out);
-                    let chunk = std::mem::take(&mut state.out);
-                    return Some((Ok(chunk), state));
+                    state.writer.end(&mut state.out)
                 }
+            };
+            if let Err(error) = written {
+                state.done = true;
+                return Some((Err(error), state));
+            }
+            if state.done || state.out.len() >= CHUNK_BYTES {
+                let chunk = std::mem::take(&mut state.out);
+                return Some((Ok(chunk), state));
             }
         }
     })
     .boxed()
 }
 
+enum Writer {
+    Text(Box<Text>),
+    Arrow(Box<ipc::Encoder>),
+}
+
 impl Writer {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Writer::Text(text) => text.batch(batch, out),
+            Writer::Arrow(encoder) => {
+                encoder.write(&ipc::show(batch)?)?;
+                out.append(&mut encoder.take());
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Writer::Text(text) => text.end(out),
+            Writer::Arrow(encoder) => {
+                encoder.finish()?;
+                out.append(&mut encoder.take());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Text {
     fn start(&mut self, out: &mut Vec<u8>) {
         if matches!(self.format.result_format, ResultFormat::Object | ResultFormat::Array) {
             out.push(b'[');
@@ -257,7 +309,7 @@ impl Writer {
                     out.push(b'}');
                     self.finish_line(out);
                 }
-                ResultFormat::Array | ResultFormat::ArrayLines => {
+                _ => {
                     self.separate(out);
                     out.push(b'[');
                     for (idx, cells) in cells.iter().enumerate() {
@@ -294,11 +346,7 @@ impl Writer {
             Cells::LargeText(values) if !self.stringify_arrays => out.extend_from_slice(values.value(row).as_bytes()),
             Cells::LargeText(values) => json_text(values.value(row), out),
             Cells::TextView(values) => json_text(values.value(row), out),
-            Cells::Complex(values) => {
-                let mut inner = Vec::new();
-                json_text(&STANDARD.encode(values.value(row)), &mut inner);
-                json_text(&String::from_utf8_lossy(&inner), out);
-            }
+            Cells::Complex(values) => json_text(&quoted(values.value(row)), out),
             Cells::List(values) => {
                 let mut inner = Vec::new();
                 self.list(values, row, &mut inner);
@@ -340,11 +388,7 @@ impl Writer {
             Cells::Float(values) if !values.value(row).is_finite() => {
                 out.extend(not_finite(f64::from(values.value(row))).bytes());
             }
-            Cells::Complex(values) => {
-                let mut inner = Vec::new();
-                json_text(&STANDARD.encode(values.value(row)), &mut inner);
-                csv_text(&String::from_utf8_lossy(&inner), out);
-            }
+            Cells::Complex(values) => csv_text(&quoted(values.value(row)), out),
             Cells::List(values) => {
                 let mut inner = Vec::new();
                 self.list(values, row, &mut inner);
@@ -356,7 +400,7 @@ impl Writer {
 }
 
 /// A column, its type looked at once.
-enum Cells {
+pub enum Cells {
     Null,
     Long(Int64Array),
     Double(Float64Array),
@@ -371,7 +415,7 @@ enum Cells {
 }
 
 impl Cells {
-    fn new(array: &dyn Array) -> Result<Cells> {
+    pub fn new(array: &dyn Array) -> Result<Cells> {
         let as_type = |data_type: &DataType| {
             cast(array, data_type).map_err(|error| Error::Bug(format!("an output cannot be written: {error}")))
         };
@@ -398,7 +442,7 @@ impl Cells {
         })
     }
 
-    fn is_null(&self, row: usize) -> bool {
+    pub fn is_null(&self, row: usize) -> bool {
         match self {
             Cells::Null => true,
             Cells::Long(values) => values.is_null(row),
@@ -416,8 +460,15 @@ impl Cells {
 }
 
 /// Several values of a multi-value string are shown as their JSON array.
-fn shown(text: &str) -> &str {
+pub fn shown(text: &str) -> &str {
     text.strip_prefix(SEVERAL).unwrap_or(text)
+}
+
+/// A complex value as text: its bytes as a JSON string of base64.
+pub fn quoted(bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    json_text(&STANDARD.encode(bytes), &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn json_text(text: &str, out: &mut Vec<u8>) {

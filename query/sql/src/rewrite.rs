@@ -29,23 +29,40 @@ pub struct Parameter {
     pub value: serde_json::Value,
 }
 
+impl Parameter {
+    /// Some value of a type, to plan a statement with before there is a real one.
+    pub fn sample(sql_type: &str) -> Parameter {
+        let value = match sql_type {
+            "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "TIMESTAMP" | "DATE" => serde_json::json!(1),
+            "FLOAT" | "REAL" | "DOUBLE" | "DECIMAL" => serde_json::json!(1.0),
+            "BOOLEAN" => serde_json::json!(true),
+            "VARCHAR" | "CHAR" => serde_json::json!("1"),
+            _ => serde_json::Value::Null,
+        };
+        Parameter { sql_type: sql_type.to_string(), value }
+    }
+}
+
 /// What the tree is rewritten for.
 pub struct Moment<'a> {
     /// Milliseconds since 1970 that `CURRENT_TIMESTAMP` stands for.
     pub now: i64,
     /// Where clocks are that texts without an offset are read from.
     pub zone: &'a Zone,
-    pub parameters: &'a [Parameter],
+    /// `None` leaves the `?` as they are, to ask for their types.
+    pub parameters: Option<&'a [Parameter]>,
 }
 
 /// Rewrites the tree in place. Tells whether the result depends on the moment it is run (`CURRENT_TIMESTAMP`), so that
 /// its plan must not be kept.
 pub fn rewrite(parsed: &mut Parsed, moment: &Moment<'_>) -> Result<bool> {
-    if parsed.placeholders != moment.parameters.len() {
+    if let Some(parameters) = moment.parameters
+        && parsed.placeholders != parameters.len()
+    {
         return Err(Error::invalid(format!(
             "statement has {} parameter marks (?) and parameters has {} entries; give one for each",
             parsed.placeholders,
-            moment.parameters.len()
+            parameters.len()
         )));
     }
     let mut rewriter = Rewriter { moment, momentary: false, windows: Vec::new() };
@@ -156,8 +173,9 @@ impl Rewriter<'_> {
     fn expr(&mut self, expr: &mut Expr) -> Result<Option<Expr>> {
         Ok(match expr {
             Expr::Value(ValueWithSpan { value: Value::Placeholder(mark), .. }) => {
+                let Some(parameters) = self.moment.parameters else { return Ok(None) };
                 let nth: usize = mark.trim_start_matches('$').parse().unwrap_or(0);
-                let parameter = nth.checked_sub(1).and_then(|idx| self.moment.parameters.get(idx));
+                let parameter = nth.checked_sub(1).and_then(|idx| parameters.get(idx));
                 let parameter = parameter.ok_or_else(|| Error::invalid(format!("unknown parameter mark {mark}")))?;
                 Some(self.parameter(parameter, nth)?)
             }

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::meta::SegmentMeta;
+use crate::storage::objects::Objects;
 
 /// Bytes read, hashed and sent at a time. With [`PARTS_IN_FLIGHT`] it bounds the memory of an upload to 40 MiB; object
 /// stores take no parts below 5 MiB.
@@ -48,6 +49,11 @@ impl DeepStorage {
         let folder = folder.canonicalize().map_err(failed)?;
         let files = LocalFileSystem::new_with_prefix(&folder).map_err(|error| failed(std::io::Error::other(error)))?;
         Ok(DeepStorage { store: Arc::new(files.clone()), local: Some(Arc::new(Local { folder, files })) })
+    }
+
+    /// A folder for objects that are not segments. Its name begins with a dot, as no datasource's does.
+    pub fn objects(&self, folder: &str) -> Objects {
+        Objects::new(self.store.clone(), folder)
     }
 
     /// Uploads a file under a key of its id and checksum (so a retry writes the same object) and returns the meta with
