@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A setting: `section.name` in the file is `HENGE_SECTION_NAME` in the environment and `--set section.name=value` as a
 /// flag. An empty default means that the value follows from others; the sentence says how.
@@ -36,6 +37,11 @@ pub const KEYS: &[Key] = &[
     key("query.timeout_ms", "300000", "deadline of a query whose context names no timeout"),
     key("query.timeout_max_ms", "3600000", "longest deadline that a context may ask for"),
     key("query.body_max_bytes", "16777216", "largest body of a query"),
+    key("sql.jdbc_connections_max", "25", "JDBC connections that are open at once"),
+    key("sql.jdbc_statements_max", "4", "statements that a JDBC connection may have open"),
+    key("sql.jdbc_idle_ms", "300000", "time after which a JDBC connection that nobody uses is closed"),
+    key("sql.statement_ttl_ms", "86400000", "time that results of asynchronous statements are kept"),
+    key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
     key("ingest.body_max_bytes", "536870912", "largest body of a task or supervisor spec (inline data included)"),
     key("storage.deep", "", "folder of deep storage; empty is deep-storage below data_dir"),
@@ -58,12 +64,22 @@ pub struct Config {
     pub query_timeout_ms: u64,
     pub query_timeout_max_ms: u64,
     pub query_body_max_bytes: usize,
+    pub jdbc: JdbcLimits,
+    pub statement_ttl: Duration,
+    pub statement_bytes_max: u64,
     pub tasks_max: usize,
     pub ingest_body_max_bytes: usize,
     pub deep_storage: PathBuf,
     pub local_sources: Vec<String>,
     pub cycle_ms: u64,
     pub fail_point: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct JdbcLimits {
+    pub connections_max: usize,
+    pub statements_max: usize,
+    pub idle: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -231,6 +247,13 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         query_timeout_ms: number("query.timeout_ms", 1, 1 << 40)?,
         query_timeout_max_ms: number("query.timeout_max_ms", 1, 1 << 40)?,
         query_body_max_bytes: number("query.body_max_bytes", 1 << 10, 1 << 32)? as usize,
+        jdbc: JdbcLimits {
+            connections_max: number("sql.jdbc_connections_max", 1, 100_000)? as usize,
+            statements_max: number("sql.jdbc_statements_max", 1, 10_000)? as usize,
+            idle: Duration::from_millis(number("sql.jdbc_idle_ms", 1, 1 << 40)?),
+        },
+        statement_ttl: Duration::from_millis(number("sql.statement_ttl_ms", 1, 1 << 40)?),
+        statement_bytes_max: number("sql.statement_bytes_max", 1 << 20, 1 << 50)?,
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
         ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,
         deep_storage,

@@ -25,6 +25,8 @@ use segment::storage::deep::DeepStorage;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::http::avatica::{self, Connections};
+use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
 use crate::roles::historical::Historical;
 use crate::roles::ingest as tasks;
@@ -38,6 +40,10 @@ const SUBQUERY_ROWS_MAX: u64 = 1_000_000;
 
 /// Plans of SQL statements that are kept.
 const SQL_PLANS_MAX: usize = 512;
+
+/// How often idle JDBC connections are looked for.
+const JDBC_LOOK_MIN: Duration = Duration::from_millis(100);
+const JDBC_LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// A request that is still answered when the process stops has this long.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -113,9 +119,16 @@ impl Node {
         let address = listener.local_addr()?.to_string();
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
+        let statement_objects = deep.objects(statements::FOLDER);
         let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::new(folder("segments"), deep)));
         let lookups = crate::http::manage::lookups::Store::open(folder("lookups.json"), broker.lookups().clone())
             .context("lookups.json of the data directory")?;
+        let jdbc = Arc::new(Connections::new(config.jdbc.clone()));
+        tokio::spawn(avatica::expire(
+            Arc::downgrade(&jdbc),
+            (config.jdbc.idle / 2).clamp(JDBC_LOOK_MIN, JDBC_LOOK_MAX),
+        ));
+        let statements = Statements::new(statement_objects, config.statement_ttl, config.statement_bytes_max);
         let app = Arc::new(App {
             config,
             address,
@@ -126,10 +139,13 @@ impl Node {
             worker,
             historical,
             lookups,
+            jdbc,
+            statements,
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),
             started,
         });
+        tokio::spawn(statements::expire(Arc::downgrade(&app)));
         let (stop, stopping) = watch::channel(false);
         let serving = tokio::spawn(serve(listener, app.clone(), stopping.clone()));
         let keeping = tokio::spawn(keep_in_line(app.clone(), cycle, stopping));

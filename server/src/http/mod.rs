@@ -1,9 +1,11 @@
 //! Druid's paths over axum. Paths, headers and status codes exist here and nowhere else.
 
+pub mod avatica;
 pub mod error;
 pub mod manage;
 pub mod native;
 pub mod sql;
+pub mod statements;
 pub mod status;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use coordinator::Coordinator;
 use ingest::Worker;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -45,6 +47,8 @@ pub struct App {
     pub worker: Arc<Worker>,
     pub historical: Arc<Historical>,
     pub lookups: manage::lookups::Store,
+    pub jdbc: Arc<avatica::Connections>,
+    pub statements: statements::Statements,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,
@@ -63,6 +67,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/druid/v2/sql/", post(sql::query))
         .route("/druid/v2/sql/{id}", delete(sql::cancel))
         .route("/druid/v2/sql/engines", get(sql::engines))
+        .route("/druid/v2/sql/statements", post(statements::post))
+        .route("/druid/v2/sql/statements/", post(statements::post))
+        .route("/druid/v2/sql/statements/enabled", get(statements::enabled))
+        .route("/druid/v2/sql/statements/{id}", get(statements::status).delete(statements::cancel))
+        .route("/druid/v2/sql/statements/{id}/results", get(statements::results))
+        .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
+    // Its drivers cannot read compressed answers.
+    let jdbc = Router::new()
+        .route("/druid/v2/sql/avatica", any(avatica::json))
+        .route("/druid/v2/sql/avatica/", any(avatica::json))
+        .route("/druid/v2/sql/avatica-protobuf", any(avatica::protobuf))
+        .route("/druid/v2/sql/avatica-protobuf/", any(avatica::protobuf))
         .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
         .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
     let status = Router::new()
@@ -89,6 +106,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(management)
         .fallback(unknown)
         .layer(tower_http::compression::CompressionLayer::new())
+        .merge(jdbc)
         .with_state(app)
 }
 

@@ -20,24 +20,15 @@ use super::{ANYONE, App};
 use crate::node::now;
 
 pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    let started = Instant::now();
     let request = match Request::read(&headers, &body) {
         Ok(request) => request,
         Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
     };
     let query_id = request.query_id();
     let header_asked = request.format.header;
-    let mut outcome = answer(&app, &request, &query_id).await;
-    for _ in 0..super::REPAIRS_MAX {
-        if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
-            break;
-        }
-        app.historical.mend().await;
-        outcome = answer(&app, &request, &query_id).await;
-    }
-    let (mut response, failed) = match outcome {
-        Ok(response) => (response, false),
-        Err(error) => (failed(&app, &error), true),
+    let mut response = match measured(&app, &query_id, || answer(&app, &request, &query_id)).await {
+        Ok(response) => response,
+        Err(error) => failed(&app, &error),
     };
     if let Ok(id) = HeaderValue::from_str(&query_id) {
         response.headers_mut().insert("x-druid-sql-query-id", id.clone());
@@ -46,15 +37,27 @@ pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes)
     if header_asked {
         response.headers_mut().insert("x-druid-sql-header-included", HeaderValue::from_static("yes"));
     }
-    tracing::debug!(
-        %query_id,
-        kind = "sql",
-        status = response.status().as_u16(),
-        ms = started.elapsed().as_millis() as u64,
-        "query"
-    );
-    crate::metrics::query("sql", failed, started.elapsed());
     response
+}
+
+/// Answers a statement up to its first rows. What it finds broken is mended, and it is asked anew.
+pub async fn measured<T, F>(app: &App, query_id: &str, answer: impl Fn() -> F) -> query_sql::Result<T>
+where
+    F: Future<Output = query_sql::Result<T>>,
+{
+    let started = Instant::now();
+    let mut outcome = answer().await;
+    for _ in 0..super::REPAIRS_MAX {
+        if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
+            break;
+        }
+        app.historical.mend().await;
+        outcome = answer().await;
+    }
+    let (failed, ms) = (outcome.is_err(), started.elapsed().as_millis() as u64);
+    tracing::debug!(query_id, kind = "sql", failed, ms, "query");
+    crate::metrics::query("sql", failed, started.elapsed());
+    outcome
 }
 
 async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Result<Response> {
@@ -67,13 +70,25 @@ async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Resu
     let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));
     let mut response = stream(rows.boxed()).await?;
     put_context(&mut response, &response_context);
+    let content = HeaderValue::from_static(request.format.result_format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content);
     Ok(response)
 }
 
 fn failed(app: &App, error: &query_sql::Error) -> Response {
-    use segment::Kind;
     if let query_sql::Error::Query(error) = error {
         return failed_query(&error.failure(), &app.address);
+    }
+    let (category, body) = error_body(app, error);
+    (status(category), Json(body)).into_response()
+}
+
+/// The error in Druid's shape.
+pub fn error_body(app: &App, error: &query_sql::Error) -> (Category, Value) {
+    use segment::Kind;
+    if let query_sql::Error::Query(error) = error {
+        let failure = error.failure();
+        return (failure.category, failure.to_json(Some(&app.address)));
     }
     let legacy = |error, class| Some(Legacy { error, class, plain: false });
     let (category, persona, legacy) = match error.kind() {
@@ -102,21 +117,21 @@ fn failed(app: &App, error: &query_sql::Error) -> Response {
     for (key, value) in error.context() {
         body["context"][key] = json!(value);
     }
-    (status(category), Json(body)).into_response()
+    (category, body)
 }
 
 /// The body as sent, in any of its three media types.
-struct Request {
-    text: String,
-    format: Format,
-    context: Map<String, Value>,
-    parameters: Vec<Parameter>,
+pub struct Request {
+    pub text: String,
+    pub format: Format,
+    pub context: Map<String, Value>,
+    pub parameters: Vec<Parameter>,
 }
 
-type Refused = (StatusCode, String);
+pub type Refused = (StatusCode, String);
 
 impl Request {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, Refused> {
+    pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, Refused> {
         let bad = |message: &str| (StatusCode::BAD_REQUEST, message.to_string());
         let content = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let content = content.ok_or_else(|| bad("Missing Content-Type header"))?;

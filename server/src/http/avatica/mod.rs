@@ -1,0 +1,206 @@
+//! JDBC: Apache Calcite Avatica's remote protocol at Druid's two paths, in JSON and in protobuf. [`answer`] conducts;
+//! [`message`] is what is said, [`connection`] what is remembered between requests.
+
+mod connection;
+mod json;
+mod message;
+mod metadata;
+mod protobuf;
+
+use std::sync::{Arc, Weak};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response as HttpResponse};
+use query::Principal;
+use query_sql::{Parameter, Statement};
+use serde_json::{Map, Value, json};
+
+pub use connection::Connections;
+use connection::{Connection, Prepared, Results};
+use message::{Fetched, Frame, Metadata, Refused, Request, Response, ResultSet, Signature};
+
+use super::{ANYONE, App};
+use crate::node::now;
+
+pub async fn json(State(app): State<Arc<App>>, method: Method, headers: HeaderMap, body: Bytes) -> HttpResponse {
+    // Drivers before 1.8 say it in a header.
+    let said = headers.get("request").filter(|_| body.is_empty()).map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    let content = "application/json;charset=utf-8";
+    serve(&app, method, content, json::read(&said.unwrap_or(body)), json::write, json::write_error).await
+}
+
+pub async fn protobuf(State(app): State<Arc<App>>, method: Method, body: Bytes) -> HttpResponse {
+    let content = "application/octet-stream;charset=utf-8";
+    serve(&app, method, content, protobuf::read(&body), protobuf::write, protobuf::write_error).await
+}
+
+async fn serve(
+    app: &App,
+    method: Method,
+    content: &'static str,
+    request: Result<Request, Refused>,
+    write: fn(&Response, &str) -> Vec<u8>,
+    write_error: fn(&Refused, &str) -> Vec<u8>,
+) -> HttpResponse {
+    if method != Method::POST {
+        return (StatusCode::METHOD_NOT_ALLOWED, "This server expects only POST calls.").into_response();
+    }
+    let outcome = match request {
+        Ok(request) => answer(app, request).await,
+        Err(refused) => Err(refused),
+    };
+    let (status, bytes) = match outcome {
+        Ok(response) => (StatusCode::OK, write(&response, &app.address)),
+        Err(refused) => (StatusCode::INTERNAL_SERVER_ERROR, write_error(&refused, &app.address)),
+    };
+    (status, [(header::CONTENT_TYPE, content)], bytes).into_response()
+}
+
+/// Closes what is idle, for as long as there is somebody to ask.
+pub async fn expire(connections: Weak<Connections>, every: std::time::Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(connections) = connections.upgrade() else { return };
+        connections.close_idle();
+    }
+}
+
+async fn answer(app: &App, request: Request) -> Result<Response, Refused> {
+    let connections = &app.jdbc;
+    Ok(match request {
+        Request::OpenConnection { connection, info } => {
+            connections.open(&connection, json::context(&info))?;
+            Response::OpenConnection
+        }
+        Request::CloseConnection { connection } => {
+            connections.close(&connection);
+            Response::CloseConnection
+        }
+        Request::ConnectionSync { connection, props } => {
+            Response::ConnectionSync(connections.get(&connection)?.sync(props))
+        }
+        Request::DatabaseProperties => Response::DatabaseProperties,
+        Request::CreateStatement { connection } => {
+            let (statement, _) = connections.statement(&*connections.get(&connection)?)?;
+            Response::CreateStatement { connection, statement }
+        }
+        // What is not there is closed.
+        Request::CloseStatement { connection, statement } => {
+            if let Ok(connection) = connections.get(&connection) {
+                connection.close_statement(statement);
+            }
+            Response::CloseStatement
+        }
+        Request::Prepare { connection: id, sql, rows_max } => {
+            let connection = connections.get(&id)?;
+            let asked = ask(&connection, &sql, Vec::new());
+            let described = app.sql.describe(&asked, &Principal::new(ANYONE))?;
+            let (statement, made) = connections.statement(&connection)?;
+            let parameters = described.parameters;
+            *made.prepared.lock() = Some(Prepared { sql: sql.clone(), parameters: parameters.clone(), rows_max });
+            let signature = Signature { columns: described.columns, sql, parameters };
+            Response::Prepare { connection: id, statement, signature }
+        }
+        Request::PrepareAndExecute { connection: id, statement, sql, rows_max, frame } => {
+            let connection = connections.get(&id)?;
+            let prepared = Prepared { sql, parameters: Vec::new(), rows_max };
+            run(app, &connection, id, statement, &prepared, Vec::new(), frame).await?
+        }
+        Request::Execute { connection: id, statement, parameters, frame } => {
+            let connection = connections.get(&id)?;
+            let Some(held) = connection.statement(statement) else { return Ok(Response::Execute(None)) };
+            let prepared = held.prepared.lock().clone();
+            let prepared = prepared.ok_or_else(|| Refused::new(format!("statement {statement} is not prepared")))?;
+            run(app, &connection, id, statement, &prepared, parameters, frame).await?
+        }
+        Request::Fetch { connection, statement, offset, frame } => {
+            match connections.get(&connection)?.statement(statement) {
+                None => Response::Fetch(Fetched::MissingStatement),
+                Some(statement) => match statement.fetch(offset, frame).await? {
+                    None => Response::Fetch(Fetched::MissingResults),
+                    Some(frame) => Response::Fetch(Fetched::Frame(frame)),
+                },
+            }
+        }
+        // A result that was lost cannot be taken up again.
+        Request::SyncResults { connection, statement } => {
+            let missing_statement = connections.get(&connection)?.statement(statement).is_none();
+            Response::SyncResults { missing_statement }
+        }
+        Request::Commit => Response::Commit,
+        Request::Rollback => Response::Rollback,
+        Request::Metadata { connection: id, what } => {
+            let connection = connections.get(&id)?;
+            Response::ResultSet(catalog(app, &connection, id, &what).await?)
+        }
+        Request::Unsupported { name } => {
+            return Err(Refused::new(match name.contains("Batch") {
+                true => "Batch statements not supported".to_string(),
+                false => format!("request: {name} is not supported"),
+            }));
+        }
+    })
+}
+
+/// A statement under the context of its connection. Arrays travel as arrays.
+fn ask(connection: &Connection, sql: &str, parameters: Vec<Parameter>) -> Statement {
+    let mut context: Map<String, Value> = connection.context.clone();
+    context.insert("sqlStringifyArrays".into(), json!(false));
+    context.insert("sqlQueryId".into(), json!(uuid::Uuid::new_v4().to_string()));
+    Statement { text: sql.to_string(), parameters, context, now: now() }
+}
+
+async fn run(
+    app: &App,
+    connection: &Connection,
+    id: String,
+    statement: u32,
+    prepared: &Prepared,
+    parameters: Vec<Parameter>,
+    frame: i64,
+) -> Result<Response, Refused> {
+    let Some(held) = connection.statement(statement) else { return Ok(Response::Execute(None)) };
+    // A statement that is run again gives up the rows of its last run, and what they occupy.
+    held.end().await;
+    let asked = ask(connection, &prepared.sql, parameters);
+    let (columns, first, results) = begin(app, &asked, prepared.rows_max, frame).await?;
+    held.keep(results).await;
+    let signature = Signature { columns, sql: prepared.sql.clone(), parameters: prepared.parameters.clone() };
+    Ok(Response::Execute(Some(ResultSet { connection: id, statement, signature, first })))
+}
+
+/// Runs a statement up to its first frame.
+async fn begin(
+    app: &App,
+    asked: &Statement,
+    rows_max: Option<u64>,
+    frame: i64,
+) -> query_sql::Result<(Vec<query_sql::SqlColumn>, Frame, Results)> {
+    let query_id = asked.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
+    super::sql::measured(app, query_id, || async {
+        let answer = app.sql.run(asked, &Principal::new(ANYONE)).await?;
+        let columns = answer.columns.clone();
+        let mut results = Results::new(answer.rows(), rows_max);
+        let first = results.frame(frame, None).await?;
+        Ok((columns, first, results))
+    })
+    .await
+}
+
+/// Drivers expect the whole of it in one frame.
+async fn catalog(app: &App, connection: &Connection, id: String, what: &Metadata) -> Result<ResultSet, Refused> {
+    let (mut signature, mut first) = (Signature::default(), Frame { offset: 0, done: true, rows: Vec::new() });
+    if let Some(sql) = metadata::sql(what) {
+        let (columns, frame, mut results) = begin(app, &ask(connection, &sql, Vec::new()), None, -1).await?;
+        first = frame;
+        while !first.done {
+            let next = results.frame(-1, None).await?;
+            first.done = next.done;
+            first.rows.extend(next.rows);
+        }
+        signature = Signature { columns, sql, parameters: Vec::new() };
+    }
+    Ok(ResultSet { connection: id, statement: connection.number(), signature, first })
+}

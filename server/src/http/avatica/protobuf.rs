@@ -1,0 +1,818 @@
+//! Avatica's protobuf encoding: a `WireMessage` that names what it wraps. Messages and field numbers are those of
+//! `common.proto`, `requests.proto` and `responses.proto` of Apache Calcite Avatica; only fields that are read or written
+//! are declared, others are skipped as protobuf does.
+
+use prost::Message;
+use query_sql::rows::Cell;
+use query_sql::{Parameter, SqlColumn};
+use serde_json::{Map, Value, json};
+
+use super::json::{class, nullable};
+use super::message::{
+    Fetched, Frame, Metadata, Props, Refused, Request, Response, ResultSet, Signature, element_type, jdbc_type,
+    parameter_type, rep,
+};
+
+const PACKAGE: &str = "org.apache.calcite.avatica.proto";
+
+#[derive(Clone, PartialEq, Message)]
+struct Wire {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    wrapped: Vec<u8>,
+}
+
+/// The fields of every request that name a connection outermost, by the places they have there.
+mod asked {
+    use std::collections::HashMap;
+
+    use super::wire;
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Connection {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(map = "string, string", tag = "2")]
+        pub info: HashMap<String, String>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Sync {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(message, optional, tag = "2")]
+        pub props: Option<wire::Props>,
+    }
+
+    /// CloseStatementRequest and SyncResultsRequest.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Statement {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(uint32, tag = "2")]
+        pub statement_id: u32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct PrepareAndExecute {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(string, tag = "2")]
+        pub sql: String,
+        #[prost(uint64, tag = "3")]
+        pub max_row_count: u64,
+        #[prost(uint32, tag = "4")]
+        pub statement_id: u32,
+        #[prost(int64, tag = "5")]
+        pub max_rows_total: i64,
+        #[prost(int32, tag = "6")]
+        pub first_frame_max_size: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Prepare {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(string, tag = "2")]
+        pub sql: String,
+        #[prost(int64, tag = "4")]
+        pub max_rows_total: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Execute {
+        #[prost(message, optional, tag = "1")]
+        pub handle: Option<wire::Handle>,
+        #[prost(message, repeated, tag = "2")]
+        pub values: Vec<wire::TypedValue>,
+        #[prost(int32, tag = "5")]
+        pub first_frame_max_size: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Fetch {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(uint32, tag = "2")]
+        pub statement_id: u32,
+        #[prost(uint64, tag = "3")]
+        pub offset: u64,
+        #[prost(uint32, tag = "4")]
+        pub fetch_max_row_count: u32,
+        #[prost(int32, tag = "5")]
+        pub frame_max_size: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Schemas {
+        #[prost(string, tag = "1")]
+        pub catalog: String,
+        #[prost(string, tag = "2")]
+        pub schema: String,
+        #[prost(string, tag = "3")]
+        pub connection_id: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Tables {
+        #[prost(string, tag = "1")]
+        pub catalog: String,
+        #[prost(string, tag = "2")]
+        pub schema: String,
+        #[prost(string, tag = "3")]
+        pub table: String,
+        #[prost(string, repeated, tag = "4")]
+        pub types: Vec<String>,
+        #[prost(bool, tag = "6")]
+        pub has_types: bool,
+        #[prost(string, tag = "7")]
+        pub connection_id: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Columns {
+        #[prost(string, tag = "1")]
+        pub catalog: String,
+        #[prost(string, tag = "2")]
+        pub schema: String,
+        #[prost(string, tag = "3")]
+        pub table: String,
+        #[prost(string, tag = "4")]
+        pub column: String,
+        #[prost(string, tag = "5")]
+        pub connection_id: String,
+    }
+}
+
+/// What requests and responses are made of.
+mod wire {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Props {
+        #[prost(bool, tag = "2")]
+        pub auto_commit: bool,
+        #[prost(bool, tag = "7")]
+        pub has_auto_commit: bool,
+        #[prost(bool, tag = "3")]
+        pub read_only: bool,
+        #[prost(bool, tag = "8")]
+        pub has_read_only: bool,
+        #[prost(uint32, tag = "4")]
+        pub transaction_isolation: u32,
+        #[prost(string, tag = "5")]
+        pub catalog: String,
+        #[prost(string, tag = "6")]
+        pub schema: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Handle {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(uint32, tag = "2")]
+        pub id: u32,
+        #[prost(message, optional, tag = "3")]
+        pub signature: Option<Signature>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Signature {
+        #[prost(message, repeated, tag = "1")]
+        pub columns: Vec<Column>,
+        #[prost(string, tag = "2")]
+        pub sql: String,
+        #[prost(message, repeated, tag = "3")]
+        pub parameters: Vec<Parameter>,
+        #[prost(message, optional, tag = "4")]
+        pub cursor_factory: Option<CursorFactory>,
+        /// 0 is SELECT.
+        #[prost(int32, tag = "5")]
+        pub statement_type: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct CursorFactory {
+        #[prost(int32, tag = "1")]
+        pub style: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Column {
+        #[prost(uint32, tag = "1")]
+        pub ordinal: u32,
+        #[prost(bool, tag = "3")]
+        pub case_sensitive: bool,
+        #[prost(uint32, tag = "6")]
+        pub nullable: u32,
+        #[prost(bool, tag = "7")]
+        pub signed: bool,
+        #[prost(string, tag = "9")]
+        pub label: String,
+        #[prost(string, tag = "10")]
+        pub column_name: String,
+        #[prost(bool, tag = "16")]
+        pub read_only: bool,
+        #[prost(string, tag = "19")]
+        pub column_class_name: String,
+        #[prost(message, optional, tag = "20")]
+        pub of_type: Option<Type>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Type {
+        #[prost(uint32, tag = "1")]
+        pub id: u32,
+        #[prost(string, tag = "2")]
+        pub name: String,
+        #[prost(int32, tag = "3")]
+        pub rep: i32,
+        #[prost(message, optional, boxed, tag = "5")]
+        pub component: Option<Box<Type>>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Parameter {
+        #[prost(bool, tag = "1")]
+        pub signed: bool,
+        #[prost(uint32, tag = "4")]
+        pub parameter_type: u32,
+        #[prost(string, tag = "5")]
+        pub type_name: String,
+        #[prost(string, tag = "6")]
+        pub class_name: String,
+        #[prost(string, tag = "7")]
+        pub name: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Frame {
+        #[prost(uint64, tag = "1")]
+        pub offset: u64,
+        #[prost(bool, tag = "2")]
+        pub done: bool,
+        #[prost(message, repeated, tag = "3")]
+        pub rows: Vec<Row>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Row {
+        #[prost(message, repeated, tag = "1")]
+        pub values: Vec<ColumnValue>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ColumnValue {
+        #[prost(message, repeated, tag = "2")]
+        pub array: Vec<TypedValue>,
+        #[prost(bool, tag = "3")]
+        pub has_array: bool,
+        #[prost(message, optional, tag = "4")]
+        pub scalar: Option<TypedValue>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct TypedValue {
+        #[prost(int32, tag = "1")]
+        pub rep: i32,
+        #[prost(bool, tag = "2")]
+        pub bool_value: bool,
+        #[prost(string, tag = "3")]
+        pub string_value: String,
+        #[prost(sint64, tag = "4")]
+        pub number_value: i64,
+        #[prost(double, tag = "6")]
+        pub double_value: f64,
+        #[prost(bool, tag = "7")]
+        pub null: bool,
+        #[prost(message, repeated, tag = "8")]
+        pub array: Vec<TypedValue>,
+        #[prost(int32, tag = "9")]
+        pub component_rep: i32,
+        #[prost(bool, tag = "10")]
+        pub implicitly_null: bool,
+    }
+}
+
+mod answered {
+    use super::wire;
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ServedBy {
+        #[prost(string, tag = "1")]
+        pub server_address: String,
+    }
+
+    /// OpenConnectionResponse, CloseConnectionResponse and CloseStatementResponse.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Done {
+        #[prost(message, optional, tag = "1")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    /// DatabasePropertyResponse, of which there are none.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Properties {
+        #[prost(message, optional, tag = "2")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Sync {
+        #[prost(message, optional, tag = "1")]
+        pub props: Option<wire::Props>,
+        #[prost(message, optional, tag = "2")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Statement {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(uint32, tag = "2")]
+        pub statement_id: u32,
+        #[prost(message, optional, tag = "3")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Prepare {
+        #[prost(message, optional, tag = "1")]
+        pub statement: Option<wire::Handle>,
+        #[prost(message, optional, tag = "2")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ResultSet {
+        #[prost(string, tag = "1")]
+        pub connection_id: String,
+        #[prost(uint32, tag = "2")]
+        pub statement_id: u32,
+        #[prost(bool, tag = "3")]
+        pub own_statement: bool,
+        #[prost(message, optional, tag = "4")]
+        pub signature: Option<wire::Signature>,
+        #[prost(message, optional, tag = "5")]
+        pub first_frame: Option<wire::Frame>,
+        #[prost(uint64, tag = "6")]
+        pub update_count: u64,
+        #[prost(message, optional, tag = "7")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Execute {
+        #[prost(message, repeated, tag = "1")]
+        pub results: Vec<ResultSet>,
+        #[prost(bool, tag = "2")]
+        pub missing_statement: bool,
+        #[prost(message, optional, tag = "3")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Fetch {
+        #[prost(message, optional, tag = "1")]
+        pub frame: Option<wire::Frame>,
+        #[prost(bool, tag = "2")]
+        pub missing_statement: bool,
+        #[prost(bool, tag = "3")]
+        pub missing_results: bool,
+        #[prost(message, optional, tag = "4")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct SyncResults {
+        #[prost(bool, tag = "1")]
+        pub missing_statement: bool,
+        #[prost(bool, tag = "2")]
+        pub more_results: bool,
+        #[prost(message, optional, tag = "3")]
+        pub metadata: Option<ServedBy>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Nothing {}
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Error {
+        #[prost(string, repeated, tag = "1")]
+        pub exceptions: Vec<String>,
+        #[prost(bool, tag = "7")]
+        pub has_exceptions: bool,
+        #[prost(string, tag = "2")]
+        pub error_message: String,
+        #[prost(int32, tag = "3")]
+        pub severity: i32,
+        #[prost(uint32, tag = "4")]
+        pub error_code: u32,
+        #[prost(string, tag = "5")]
+        pub sql_state: String,
+        #[prost(message, optional, tag = "6")]
+        pub metadata: Option<ServedBy>,
+    }
+}
+
+/// Numbers of `Rep`, by name.
+const REPS: [(&str, i32); 30] = [
+    ("PRIMITIVE_BOOLEAN", 0),
+    ("PRIMITIVE_BYTE", 1),
+    ("PRIMITIVE_CHAR", 2),
+    ("PRIMITIVE_SHORT", 3),
+    ("PRIMITIVE_INT", 4),
+    ("PRIMITIVE_LONG", 5),
+    ("PRIMITIVE_FLOAT", 6),
+    ("PRIMITIVE_DOUBLE", 7),
+    ("BOOLEAN", 8),
+    ("BYTE", 9),
+    ("CHARACTER", 10),
+    ("SHORT", 11),
+    ("INTEGER", 12),
+    ("LONG", 13),
+    ("FLOAT", 14),
+    ("DOUBLE", 15),
+    ("JAVA_SQL_TIME", 16),
+    ("JAVA_SQL_TIMESTAMP", 17),
+    ("JAVA_SQL_DATE", 18),
+    ("JAVA_UTIL_DATE", 19),
+    ("BYTE_STRING", 20),
+    ("STRING", 21),
+    ("NUMBER", 22),
+    ("OBJECT", 23),
+    ("NULL", 24),
+    ("BIG_INTEGER", 25),
+    ("BIG_DECIMAL", 26),
+    ("ARRAY", 27),
+    ("STRUCT", 28),
+    ("MULTISET", 29),
+];
+
+fn rep_number(name: &str) -> i32 {
+    REPS.iter().find(|(rep, _)| *rep == name).map_or(0, |(_, number)| *number)
+}
+
+/// `CursorFactory.Style.LIST`.
+const LIST: i32 = 4;
+
+/// JDBC's numbers are signed and travel unsigned.
+fn unsigned(number: i32) -> u32 {
+    number as u32
+}
+
+pub fn read(body: &[u8]) -> Result<Request, Refused> {
+    let wire =
+        Wire::decode(body).map_err(|error| Refused::new(format!("the request is not a WireMessage: {error}")))?;
+    let name = wire.name.rsplit(['$', '.']).next().unwrap_or_default().to_string();
+    let bytes = wire.wrapped.as_slice();
+    // An empty text is no text: not every client says which fields it set.
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let connection = || decode::<asked::Connection>(&name, bytes).map(|request| request.connection_id);
+    Ok(match name.as_str() {
+        "OpenConnectionRequest" => {
+            let request: asked::Connection = decode(&name, bytes)?;
+            let info: Map<String, Value> = request.info.into_iter().map(|(key, value)| (key, json!(value))).collect();
+            Request::OpenConnection { connection: request.connection_id, info }
+        }
+        "CloseConnectionRequest" => Request::CloseConnection { connection: connection()? },
+        "ConnectionSyncRequest" => {
+            let request: asked::Sync = decode(&name, bytes)?;
+            let props = request.props.unwrap_or_default();
+            let props = Props {
+                auto_commit: props.has_auto_commit.then_some(props.auto_commit),
+                read_only: props.has_read_only.then_some(props.read_only),
+                transaction_isolation: Some(props.transaction_isolation),
+                catalog: some(props.catalog),
+                schema: some(props.schema),
+            };
+            Request::ConnectionSync { connection: request.connection_id, props }
+        }
+        "DatabasePropertyRequest" => Request::DatabaseProperties,
+        "CreateStatementRequest" => Request::CreateStatement { connection: connection()? },
+        "CloseStatementRequest" => {
+            let request: asked::Statement = decode(&name, bytes)?;
+            Request::CloseStatement { connection: request.connection_id, statement: request.statement_id }
+        }
+        "PrepareAndExecuteRequest" => {
+            let request: asked::PrepareAndExecute = decode(&name, bytes)?;
+            // Zero is what a client that says nothing sends.
+            let total = u64::try_from(request.max_rows_total).unwrap_or(0);
+            let rows_max = [total, request.max_row_count].into_iter().find(|rows| *rows > 0);
+            Request::PrepareAndExecute {
+                connection: request.connection_id,
+                statement: request.statement_id,
+                sql: request.sql,
+                rows_max: rows_max.filter(|_| request.max_rows_total >= 0),
+                frame: frame_size(request.first_frame_max_size),
+            }
+        }
+        "PrepareRequest" => {
+            let request: asked::Prepare = decode(&name, bytes)?;
+            let rows_max = u64::try_from(request.max_rows_total).ok().filter(|rows| *rows > 0);
+            Request::Prepare { connection: request.connection_id, sql: request.sql, rows_max }
+        }
+        "ExecuteRequest" => {
+            let request: asked::Execute = decode(&name, bytes)?;
+            let handle = request.handle.ok_or_else(|| Refused::new("statementHandle: is missing"))?;
+            let parameters = request.values.iter().enumerate().map(|(idx, value)| parameter(idx, value));
+            Request::Execute {
+                connection: handle.connection_id,
+                statement: handle.id,
+                parameters: parameters.collect::<Result<_, _>>()?,
+                frame: frame_size(request.first_frame_max_size),
+            }
+        }
+        "FetchRequest" => {
+            let request: asked::Fetch = decode(&name, bytes)?;
+            let older = i32::try_from(request.fetch_max_row_count).unwrap_or(i32::MAX);
+            let asked = if request.frame_max_size == 0 { older } else { request.frame_max_size };
+            Request::Fetch {
+                connection: request.connection_id,
+                statement: request.statement_id,
+                offset: request.offset,
+                frame: frame_size(asked),
+            }
+        }
+        "SyncResultsRequest" => {
+            let request: asked::Statement = decode(&name, bytes)?;
+            Request::SyncResults { connection: request.connection_id, statement: request.statement_id }
+        }
+        "CommitRequest" => Request::Commit,
+        "RollbackRequest" => Request::Rollback,
+        "CatalogsRequest" => Request::Metadata { connection: connection()?, what: Metadata::Catalogs },
+        "TableTypesRequest" => Request::Metadata { connection: connection()?, what: Metadata::TableTypes },
+        "TypeInfoRequest" => Request::Metadata { connection: connection()?, what: Metadata::TypeInfo },
+        "SchemasRequest" => {
+            let request: asked::Schemas = decode(&name, bytes)?;
+            let what = Metadata::Schemas { catalog: some(request.catalog), schema: some(request.schema) };
+            Request::Metadata { connection: request.connection_id, what }
+        }
+        "TablesRequest" => {
+            let request: asked::Tables = decode(&name, bytes)?;
+            let types = (request.has_types || !request.types.is_empty()).then_some(request.types);
+            let (catalog, schema, table) = (some(request.catalog), some(request.schema), some(request.table));
+            let what = Metadata::Tables { catalog, schema, table, types };
+            Request::Metadata { connection: request.connection_id, what }
+        }
+        "ColumnsRequest" => {
+            let request: asked::Columns = decode(&name, bytes)?;
+            let (catalog, schema) = (some(request.catalog), some(request.schema));
+            let what = Metadata::Columns { catalog, schema, table: some(request.table), column: some(request.column) };
+            Request::Metadata { connection: request.connection_id, what }
+        }
+        _ => Request::Unsupported { name },
+    })
+}
+
+fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M, Refused> {
+    M::decode(bytes).map_err(|error| Refused::new(format!("the {name} cannot be read: {error}")))
+}
+
+/// Zero is what a client that says nothing sends.
+fn frame_size(asked: i32) -> i64 {
+    if asked == 0 { -1 } else { i64::from(asked) }
+}
+
+fn parameter(idx: usize, value: &wire::TypedValue) -> Result<Parameter, Refused> {
+    let name = REPS.iter().find(|(_, number)| *number == value.rep).map_or("unknown", |(name, _)| name);
+    let sql_type = parameter_type(name)
+        .ok_or_else(|| Refused::new(format!("parameterValues[{idx}].type: a parameter cannot be of type {name}")))?;
+    let json = match sql_type {
+        _ if value.null || value.implicitly_null || name == "NULL" => Value::Null,
+        "BIGINT" | "TIMESTAMP" => json!(value.number_value),
+        "BOOLEAN" => json!(value.bool_value),
+        // A decimal travels as its text, a number of unknown kind as either.
+        "DOUBLE" if !value.string_value.is_empty() => json!(value.string_value),
+        "DOUBLE" if value.double_value == 0.0 => json!(value.number_value),
+        "DOUBLE" => json!(value.double_value),
+        _ => json!(value.string_value),
+    };
+    Ok(Parameter { sql_type: sql_type.into(), value: json })
+}
+
+pub fn write(response: &Response, server: &str) -> Vec<u8> {
+    let metadata = served_by(server);
+    match response {
+        Response::OpenConnection => wrap("OpenConnectionResponse", &answered::Done { metadata }),
+        Response::CloseConnection => wrap("CloseConnectionResponse", &answered::Done { metadata }),
+        Response::CloseStatement => wrap("CloseStatementResponse", &answered::Done { metadata }),
+        Response::ConnectionSync(of) => {
+            wrap("ConnectionSyncResponse", &answered::Sync { props: Some(props(of)), metadata })
+        }
+        Response::DatabaseProperties => wrap("DatabasePropertyResponse", &answered::Properties { metadata }),
+        Response::CreateStatement { connection, statement } => wrap(
+            "CreateStatementResponse",
+            &answered::Statement { connection_id: connection.clone(), statement_id: *statement, metadata },
+        ),
+        Response::Prepare { connection, statement, signature: of } => {
+            let handle =
+                wire::Handle { connection_id: connection.clone(), id: *statement, signature: Some(signature(of)) };
+            wrap("PrepareResponse", &answered::Prepare { statement: Some(handle), metadata })
+        }
+        Response::Execute(result) => {
+            let results = result.iter().map(|result| result_set(result, server)).collect();
+            let missing_statement = result.is_none();
+            wrap("ExecuteResponse", &answered::Execute { results, missing_statement, metadata })
+        }
+        Response::Fetch(fetched) => {
+            let frame = if let Fetched::Frame(of) = fetched { Some(frame(of)) } else { None };
+            let missing_statement = *fetched == Fetched::MissingStatement;
+            let missing_results = *fetched == Fetched::MissingResults;
+            wrap("FetchResponse", &answered::Fetch { frame, missing_statement, missing_results, metadata })
+        }
+        Response::ResultSet(result) => wrap("ResultSetResponse", &result_set(result, server)),
+        Response::SyncResults { missing_statement } => {
+            let missing_statement = *missing_statement;
+            wrap("SyncResultsResponse", &answered::SyncResults { missing_statement, more_results: false, metadata })
+        }
+        Response::Commit => wrap("CommitResponse", &answered::Nothing {}),
+        Response::Rollback => wrap("RollbackResponse", &answered::Nothing {}),
+    }
+}
+
+pub fn write_error(refused: &Refused, server: &str) -> Vec<u8> {
+    let severity = if refused.code == super::message::UNKNOWN_ERROR { 0 } else { 2 };
+    let error = answered::Error {
+        exceptions: vec![refused.message.clone()],
+        has_exceptions: true,
+        error_message: refused.message.clone(),
+        severity,
+        error_code: unsigned(refused.code),
+        sql_state: "00000".into(),
+        metadata: served_by(server),
+    };
+    wrap("ErrorResponse", &error)
+}
+
+fn wrap(name: &str, message: &impl Message) -> Vec<u8> {
+    Wire { name: format!("{PACKAGE}.Responses${name}"), wrapped: message.encode_to_vec() }.encode_to_vec()
+}
+
+fn served_by(server: &str) -> Option<answered::ServedBy> {
+    Some(answered::ServedBy { server_address: server.to_string() })
+}
+
+fn props(of: &Props) -> wire::Props {
+    wire::Props {
+        auto_commit: of.auto_commit.unwrap_or_default(),
+        has_auto_commit: of.auto_commit.is_some(),
+        read_only: of.read_only.unwrap_or_default(),
+        has_read_only: of.read_only.is_some(),
+        transaction_isolation: of.transaction_isolation.unwrap_or_default(),
+        catalog: of.catalog.clone().unwrap_or_default(),
+        schema: of.schema.clone().unwrap_or_default(),
+    }
+}
+
+fn result_set(result: &ResultSet, server: &str) -> answered::ResultSet {
+    answered::ResultSet {
+        connection_id: result.connection.clone(),
+        statement_id: result.statement,
+        own_statement: true,
+        signature: Some(signature(&result.signature)),
+        first_frame: Some(frame(&result.first)),
+        update_count: u64::MAX,
+        metadata: served_by(server),
+    }
+}
+
+fn signature(of: &Signature) -> wire::Signature {
+    let parameters = of.parameters.iter().enumerate().map(|(idx, sql_type)| wire::Parameter {
+        signed: true,
+        parameter_type: unsigned(jdbc_type(sql_type)),
+        type_name: sql_type.clone(),
+        class_name: "java.lang.Object".into(),
+        name: format!("?{idx}"),
+    });
+    wire::Signature {
+        columns: of.columns.iter().enumerate().map(|(ordinal, of)| column(ordinal, of)).collect(),
+        sql: of.sql.clone(),
+        parameters: parameters.collect(),
+        cursor_factory: Some(wire::CursorFactory { style: LIST }),
+        statement_type: 0,
+    }
+}
+
+fn column(ordinal: usize, of: &SqlColumn) -> wire::Column {
+    let component = (of.sql_type == "ARRAY").then(|| Box::new(type_of(element_type(&of.native_type), None)));
+    wire::Column {
+        ordinal: ordinal as u32,
+        case_sensitive: true,
+        nullable: nullable(of),
+        signed: rep(&of.sql_type) == "NUMBER",
+        label: of.name.clone(),
+        column_name: of.name.clone(),
+        read_only: true,
+        column_class_name: class(&of.sql_type).into(),
+        of_type: Some(type_of(&of.sql_type, component)),
+    }
+}
+
+fn type_of(sql_type: &str, component: Option<Box<wire::Type>>) -> wire::Type {
+    wire::Type { id: unsigned(jdbc_type(sql_type)), name: sql_type.into(), rep: rep_number(rep(sql_type)), component }
+}
+
+fn frame(of: &Frame) -> wire::Frame {
+    let rows = of.rows.iter().map(|row| wire::Row { values: row.iter().map(column_value).collect() });
+    wire::Frame { offset: of.offset, done: of.done, rows: rows.collect() }
+}
+
+fn column_value(cell: &Cell) -> wire::ColumnValue {
+    match cell {
+        Cell::List(items) => {
+            wire::ColumnValue { array: items.iter().map(typed).collect(), has_array: true, scalar: None }
+        }
+        cell => wire::ColumnValue { array: Vec::new(), has_array: false, scalar: Some(typed(cell)) },
+    }
+}
+
+fn typed(cell: &Cell) -> wire::TypedValue {
+    let of = |rep: &str| wire::TypedValue { rep: rep_number(rep), ..wire::TypedValue::default() };
+    match cell {
+        Cell::Null => wire::TypedValue { null: true, ..of("NULL") },
+        Cell::Bool(flag) => wire::TypedValue { bool_value: *flag, ..of("BOOLEAN") },
+        Cell::Long(long) | Cell::Time(long) => wire::TypedValue { number_value: *long, ..of("LONG") },
+        Cell::Double(double) => wire::TypedValue { double_value: *double, ..of("DOUBLE") },
+        Cell::Text(text) => wire::TypedValue { string_value: text.clone(), ..of("STRING") },
+        Cell::List(items) => {
+            let array: Vec<wire::TypedValue> = items.iter().map(typed).collect();
+            let component_rep = array.first().map_or(rep_number("OBJECT"), |item| item.rep);
+            wire::TypedValue { array, component_rep, ..of("ARRAY") }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(name: &str, message: &impl Message) -> Vec<u8> {
+        Wire { name: format!("{PACKAGE}.Requests${name}"), wrapped: message.encode_to_vec() }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_of_rows_gets_all() {
+        let said = asked::PrepareAndExecute {
+            connection_id: "c".into(),
+            sql: "SELECT 1".into(),
+            max_row_count: 0,
+            statement_id: 3,
+            max_rows_total: 0,
+            first_frame_max_size: 0,
+        };
+        let read = read(&request("PrepareAndExecuteRequest", &said)).expect("a request");
+        let (connection, sql) = ("c".to_string(), "SELECT 1".to_string());
+        assert_eq!(read, Request::PrepareAndExecute { connection, statement: 3, sql, rows_max: None, frame: -1 });
+    }
+
+    #[test]
+    fn values_are_parameters_of_their_types() {
+        let value = |name: &str| wire::TypedValue { rep: rep_number(name), ..wire::TypedValue::default() };
+        let cases = [
+            (wire::TypedValue { string_value: "x".into(), ..value("STRING") }, "VARCHAR", json!("x")),
+            (wire::TypedValue { number_value: -7, ..value("LONG") }, "BIGINT", json!(-7)),
+            (wire::TypedValue { double_value: 1.5, ..value("DOUBLE") }, "DOUBLE", json!(1.5)),
+            (wire::TypedValue { string_value: "1.25".into(), ..value("BIG_DECIMAL") }, "DOUBLE", json!("1.25")),
+            (wire::TypedValue { bool_value: true, ..value("BOOLEAN") }, "BOOLEAN", json!(true)),
+            (wire::TypedValue { null: true, ..value("NULL") }, "VARCHAR", Value::Null),
+        ];
+        for (given, sql_type, expected) in cases {
+            let read = parameter(0, &given).expect("a parameter");
+            assert_eq!((read.sql_type.as_str(), read.value), (sql_type, expected));
+        }
+        assert!(parameter(2, &value("STRUCT")).expect_err("no parameter").message.contains("parameterValues[2]"));
+    }
+
+    const NAMES: [&str; 19] = [
+        "OpenConnectionRequest",
+        "CloseConnectionRequest",
+        "ConnectionSyncRequest",
+        "DatabasePropertyRequest",
+        "CreateStatementRequest",
+        "CloseStatementRequest",
+        "PrepareAndExecuteRequest",
+        "PrepareRequest",
+        "ExecuteRequest",
+        "FetchRequest",
+        "SyncResultsRequest",
+        "CommitRequest",
+        "RollbackRequest",
+        "CatalogsRequest",
+        "TableTypesRequest",
+        "TypeInfoRequest",
+        "SchemasRequest",
+        "TablesRequest",
+        "ColumnsRequest",
+    ];
+
+    proptest! {
+        #[test]
+        fn made_up_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), name in 0..NAMES.len()) {
+            let _ = read(&bytes);
+            let wire = Wire { name: format!("{PACKAGE}.Requests${}", NAMES[name]), wrapped: bytes };
+            let _ = read(&wire.encode_to_vec());
+        }
+    }
+}

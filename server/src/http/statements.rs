@@ -1,0 +1,510 @@
+//! `/druid/v2/sql/statements`: statements that run on their own and whose results are kept in deep storage, in pages,
+//! for a while.
+//!
+//! A statement is an object `<id>/status` and an object for each page. The status is written before the statement is
+//! accepted and again when it has ended; one that says it runs and that nobody runs was cut off by a crash.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use query::Principal;
+use query::language::failure::{Category, Failure};
+use query_sql::{Format, ResultFormat, SqlAnswer, SqlColumn, Statement};
+use segment::storage::objects::Objects;
+use segment::time::Zone;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::manage::Parameters;
+use super::sql::{Request, error_body};
+use super::{ANYONE, App};
+use crate::node::now;
+
+/// The folder of deep storage.
+pub const FOLDER: &str = ".statements";
+
+/// Statements that run at once; others wait accepted.
+const RUNNING_MAX: usize = 8;
+
+/// Statements that may wait or run.
+const ACCEPTED_MAX: usize = 1000;
+
+const ROWS_PER_PAGE: u64 = 100_000;
+
+/// Rows of the first page that a status shows.
+const SAMPLE_ROWS: usize = 100;
+
+/// The longest time between two looks at the age of what is kept.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+pub struct Statements {
+    objects: Objects,
+    /// Those that wait or run in this process.
+    running: Mutex<HashMap<String, Record>>,
+    permits: Semaphore,
+    time_to_live_ms: i64,
+    bytes_max: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Progress {
+    Accepted,
+    Running,
+    Success,
+    Failed,
+}
+
+/// What is said of a statement, kept beside its pages.
+#[derive(Clone, Serialize, Deserialize)]
+struct Record {
+    id: String,
+    created: i64,
+    ended: Option<i64>,
+    progress: Progress,
+    columns: Vec<(String, String, String)>,
+    result_format: String,
+    header: bool,
+    types_header: bool,
+    sql_types_header: bool,
+    zone: String,
+    stringify_arrays: bool,
+    /// Rows and bytes of each.
+    pages: Vec<(u64, u64)>,
+    sample: Value,
+    error: Option<Value>,
+}
+
+impl Statements {
+    pub fn new(objects: Objects, time_to_live: Duration, bytes_max: u64) -> Statements {
+        Statements {
+            objects,
+            running: Mutex::default(),
+            permits: Semaphore::new(RUNNING_MAX),
+            time_to_live_ms: i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX),
+            bytes_max,
+        }
+    }
+
+    async fn write(&self, record: &Record) -> segment::Result<()> {
+        let text = serde_json::to_vec(record).map_err(|error| segment::Error::invalid(error.to_string()))?;
+        self.objects.put(&format!("{}/status", record.id), text.into()).await
+    }
+
+    /// `None` if there is no such statement.
+    async fn find(&self, id: &str) -> segment::Result<Option<Record>> {
+        if let Some(record) = self.running.lock().get(id) {
+            return Ok(Some(record.clone()));
+        }
+        let Some(bytes) = self.objects.get(&format!("{id}/status")).await? else { return Ok(None) };
+        let unreadable = |error| segment::Error::corrupt(format!("the status of statement {id}: {error}"));
+        let mut record: Record = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if matches!(record.progress, Progress::Accepted | Progress::Running) && !self.running.lock().contains_key(id) {
+            record.progress = Progress::Failed;
+            record.ended.get_or_insert(record.created);
+            let message = "the server stopped while the statement ran; run it again".to_string();
+            record.error = Some(failure(Category::RuntimeFailure, "general", message).to_json(None));
+        }
+        Ok(Some(record))
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.running.lock().get_mut(id) {
+            change(record);
+        }
+    }
+
+    async fn remove(&self, id: &str) -> segment::Result<()> {
+        // The status goes last: until then the rest can be found by it.
+        let status = format!("{id}/status");
+        for name in self.objects.list(id).await?.iter().filter(|name| **name != status) {
+            self.objects.delete(name).await?;
+        }
+        self.objects.delete(&status).await
+    }
+
+    /// Removes results that are older than they may be.
+    async fn sweep(&self, now: i64) -> segment::Result<()> {
+        let names = self.objects.list("").await?;
+        for id in names.iter().filter_map(|name| name.strip_suffix("/status")) {
+            let Some(record) = self.find(id).await? else { continue };
+            let ended = matches!(record.progress, Progress::Success | Progress::Failed);
+            if ended && now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms {
+                self.remove(id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes old results for as long as the node runs.
+pub async fn expire(app: std::sync::Weak<App>) {
+    loop {
+        let Some(time_to_live) = app.upgrade().map(|app| app.config.statement_ttl) else { return };
+        tokio::time::sleep((time_to_live / 2).min(LOOK_MAX).max(Duration::from_millis(100))).await;
+        let Some(app) = app.upgrade() else { return };
+        if let Err(error) = app.statements.sweep(now()).await {
+            tracing::warn!(%error, "results of statements cannot be removed");
+        }
+    }
+}
+
+fn failure(category: Category, error_code: &'static str, message: String) -> Failure {
+    Failure { category, persona: "USER", error_code, message, legacy: None }
+}
+
+fn invalid(app: &App, message: impl Into<String>) -> Response {
+    let failure = failure(Category::InvalidInput, "invalidInput", message.into());
+    super::error::failed_query(&failure, &app.address)
+}
+
+fn unknown(app: &App, id: &str) -> Response {
+    let failure =
+        failure(Category::NotFound, "notFound", format!("Query [{id}] was not found; its results may be too old"));
+    super::error::failed_query(&failure, &app.address)
+}
+
+fn broken(error: &segment::Error) -> Response {
+    tracing::warn!(%error, "results of a statement");
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"error": error.to_string()}))).into_response()
+}
+
+pub async fn enabled() -> Json<Value> {
+    Json(json!({"enabled": true}))
+}
+
+pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    let request = match Request::read(&headers, &body) {
+        Ok(request) => request,
+        Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
+    };
+    match request.context.get("executionMode").and_then(Value::as_str) {
+        Some(mode) if mode.eq_ignore_ascii_case("async") => {}
+        Some(mode) => {
+            return invalid(
+                &app,
+                format!("executionMode [{mode}] is not that of statements; set context.executionMode to [ASYNC]"),
+            );
+        }
+        None => return invalid(&app, "executionMode is missing; set context.executionMode to [ASYNC]"),
+    }
+    let rows_per_page = match request.context.get("rowsPerPage") {
+        None | Some(Value::Null) => ROWS_PER_PAGE,
+        Some(rows) => match rows.as_u64().filter(|rows| *rows > 0) {
+            Some(rows) => rows,
+            None => return invalid(&app, format!("rowsPerPage must be a number above 0, not {rows}")),
+        },
+    };
+    let id = match request.context.get("sqlQueryId").and_then(Value::as_str) {
+        // It becomes part of a name in deep storage.
+        Some(id) if !id.is_empty() && id.len() <= 200 && !id.contains('/') => id.to_string(),
+        Some(id) if !id.is_empty() => {
+            return invalid(&app, format!("sqlQueryId [{id}] must be 200 bytes without a slash at most"));
+        }
+        _ => format!("query-{}", uuid::Uuid::new_v4()),
+    };
+    let mut context = request.context.clone();
+    context.insert("sqlQueryId".into(), json!(id));
+    // Nobody waits for it: it may take as long as any query.
+    context.entry("timeout").or_insert(json!(app.config.query_timeout_max_ms));
+    let statement =
+        Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
+    let who = Principal::new(ANYONE);
+    let refused = |error: &query_sql::Error| {
+        let (category, body) = error_body(&app, error);
+        (super::error::status(category), Json(body)).into_response()
+    };
+    match app.sql.is_explain(&statement, &who) {
+        Err(error) => return refused(&error),
+        Ok(true) => return super::sql::query(State(app.clone()), headers, body).await,
+        Ok(false) => {}
+    }
+    let (columns, zone) = match app.sql.columns(&statement, &who).and_then(|c| Ok((c, app.sql.zone(&statement)?))) {
+        Ok(known) => known,
+        Err(error) => return refused(&error),
+    };
+    let record = Record {
+        id: id.clone(),
+        created: statement.now,
+        ended: None,
+        progress: Progress::Accepted,
+        columns: columns.into_iter().map(|column| (column.name, column.native_type, column.sql_type)).collect(),
+        result_format: request.format.result_format.name().to_string(),
+        header: request.format.header,
+        types_header: request.format.types_header,
+        sql_types_header: request.format.sql_types_header,
+        zone: zone.name().to_string(),
+        stringify_arrays: query_sql::stringify_arrays(&statement.context),
+        pages: Vec::new(),
+        sample: json!([]),
+        error: None,
+    };
+    match app.statements.find(&id).await {
+        Ok(None) => {}
+        Ok(Some(_)) => return invalid(&app, format!("sqlQueryId [{id}] is taken; give another or none")),
+        Err(error) => return broken(&error),
+    }
+    {
+        let mut running = app.statements.running.lock();
+        if running.len() >= ACCEPTED_MAX {
+            let message = format!("{ACCEPTED_MAX} statements wait or run already; try again later");
+            let failure = failure(Category::CapacityExceeded, "general", message);
+            return super::error::failed_query(&failure, &app.address);
+        }
+        running.insert(id.clone(), record.clone());
+    }
+    if let Err(error) = app.statements.write(&record).await {
+        app.statements.running.lock().remove(&id);
+        return broken(&error);
+    }
+    tokio::spawn(run(app.clone(), statement, rows_per_page as usize));
+    Json(described(&record, false)).into_response()
+}
+
+/// Runs an accepted statement to its end.
+async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
+    let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
+    let statements = &app.statements;
+    let Ok(_permit) = statements.permits.acquire().await else { return };
+    let cancelled = statements.running.lock().get(&id).is_some_and(|record| record.error.is_some());
+    statements.change(&id, |record| record.progress = Progress::Running);
+    let outcome = match cancelled {
+        true => Err(query_sql::Error::Cancelled),
+        false => {
+            let (app, id) = (app.clone(), id.clone());
+            // In a task of its own, so that whatever befalls it, the statement ends.
+            let work =
+                async move { super::sql::measured(&app, &id, || pages(&app, &id, &statement, rows_per_page)).await };
+            let ended = tokio::spawn(work).await;
+            ended.unwrap_or_else(|error| Err(query_sql::Error::Bug(format!("the statement broke off: {error}"))))
+        }
+    };
+    let ended = now();
+    statements.change(&id, |record| {
+        record.ended = Some(ended);
+        match &outcome {
+            Ok((pages, sample)) => {
+                record.progress = Progress::Success;
+                record.pages = pages.clone();
+                record.sample = sample.clone();
+            }
+            Err(error) => {
+                record.progress = Progress::Failed;
+                record.error = Some(error_body(&app, error).1);
+            }
+        }
+    });
+    let record = statements.running.lock().get(&id).cloned();
+    if let Some(record) = record {
+        while let Err(error) = statements.write(&record).await {
+            tracing::warn!(%error, %id, "the status of a statement cannot be written; trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    statements.running.lock().remove(&id);
+}
+
+type Pages = (Vec<(u64, u64)>, Value);
+
+async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize) -> query_sql::Result<Pages> {
+    let answer = app.sql.run(statement, &Principal::new(ANYONE)).await?;
+    if !answer.context.uncovered.is_empty() {
+        // What is kept is read later, when nobody asks any more what it lacks.
+        return Err(query::Error::Unavailable(
+            "rows that the statement is about are not available yet; run it again".into(),
+        )
+        .into());
+    }
+    let columns = answer.columns.clone();
+    let mut pages = answer.pages(rows_per_page);
+    let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        bytes += page.bytes.len() as u64;
+        if bytes > app.statements.bytes_max {
+            return Err(query_sql::Error::Busy(format!(
+                "the result has more than {} bytes (setting sql.statement_bytes_max); narrow the statement",
+                app.statements.bytes_max
+            )));
+        }
+        if written.is_empty() {
+            sample = first_rows(&columns, page.bytes.clone()).await?;
+        }
+        let size = page.bytes.len() as u64;
+        let name = format!("{id}/page-{}", written.len());
+        let kept = app.statements.objects.put(&name, page.bytes.into()).await;
+        kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
+        written.push((page.rows as u64, size));
+    }
+    Ok((written, sample))
+}
+
+async fn first_rows(columns: &[SqlColumn], page: Vec<u8>) -> query_sql::Result<Value> {
+    let page = futures::stream::iter([Ok(page)]).boxed();
+    let answer = SqlAnswer::of_pages(columns.to_vec(), page, Zone::Utc, true).limited(SAMPLE_ROWS);
+    let format = Format { result_format: ResultFormat::Array, ..Format::default() };
+    let chunks: Vec<_> = answer.body(&format).collect().await;
+    let text = chunks.into_iter().collect::<query_sql::Result<Vec<_>>>()?.concat();
+    serde_json::from_slice(&text).map_err(|error| query_sql::Error::Bug(error.to_string()))
+}
+
+/// Druid's `SqlStatementResult`.
+fn described(record: &Record, detail: bool) -> Value {
+    let schema: Vec<Value> = record
+        .columns
+        .iter()
+        .map(|(name, native, sql)| json!({"name": name, "type": sql, "nativeType": native}))
+        .collect();
+    let mut json = json!({
+        "queryId": record.id,
+        "state": record.progress,
+        "createdAt": segment::time::format_timestamp(record.created),
+        "schema": schema,
+        "durationMs": record.ended.map_or(-1, |ended| ended - record.created),
+    });
+    match record.progress {
+        Progress::Success => {
+            let pages: Vec<Value> = record
+                .pages
+                .iter()
+                .enumerate()
+                .map(|(page, (rows, bytes))| json!({"id": page, "numRows": rows, "sizeInBytes": bytes}))
+                .collect();
+            json["result"] = json!({
+                "numTotalRows": record.pages.iter().map(|(rows, _)| rows).sum::<u64>(),
+                "totalSizeInBytes": record.pages.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+                "resultFormat": record.result_format,
+                "dataSource": "__query_select",
+                "sampleRecords": record.sample,
+                "pages": pages,
+            });
+        }
+        Progress::Failed => json["errorDetails"] = record.error.clone().unwrap_or(Value::Null),
+        Progress::Accepted | Progress::Running => {}
+    }
+    if detail {
+        json["stages"] = json!([]);
+        json["counters"] = json!({});
+        json["warnings"] = json!([]);
+    }
+    json
+}
+
+pub async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Response {
+    match app.statements.find(&id).await {
+        Ok(Some(record)) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
+        Ok(None) => unknown(&app, &id),
+        Err(error) => broken(&error),
+    }
+}
+
+/// 202 while the statement can still be ended, 200 after; its results stay until they are too old.
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let record = match app.statements.find(&id).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return unknown(&app, &id),
+        Err(error) => return broken(&error),
+    };
+    if matches!(record.progress, Progress::Success | Progress::Failed) {
+        return StatusCode::OK.into_response();
+    }
+    // One that waits learns of it when its turn comes.
+    app.statements.change(&id, |record| record.error = Some(Value::Null));
+    app.sql.cancel(&id);
+    StatusCode::ACCEPTED.into_response()
+}
+
+pub async fn results(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Response {
+    let parameters = Parameters::of(&uri);
+    let record = match app.statements.find(&id).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return unknown(&app, &id),
+        Err(error) => return broken(&error),
+    };
+    match record.progress {
+        Progress::Success => {}
+        Progress::Failed => {
+            let message = record.error.as_ref().and_then(|error| error["errorMessage"].as_str()).unwrap_or_default();
+            return invalid(&app, format!("Query [{id}] failed: {message}"));
+        }
+        Progress::Accepted | Progress::Running => {
+            return invalid(&app, format!("Query [{id}] has not ended yet; ask again later"));
+        }
+    }
+    let pages = match parameters.get("page") {
+        None => 0..record.pages.len(),
+        Some(text) => match text.parse::<usize>() {
+            Ok(page) if page < record.pages.len().max(1) => page..(page + 1).min(record.pages.len()),
+            _ => {
+                return invalid(
+                    &app,
+                    format!("page [{text}] is not one of the {} pages, counted from 0", record.pages.len()),
+                );
+            }
+        },
+    };
+    let result_format = match parameters.get("resultFormat").unwrap_or(&record.result_format).parse::<ResultFormat>() {
+        Ok(result_format) => result_format,
+        Err(error) => return invalid(&app, error.to_string()),
+    };
+    let mut response = if pages.is_empty() {
+        StatusCode::OK.into_response()
+    } else {
+        let format = Format {
+            result_format,
+            header: record.header,
+            types_header: record.types_header,
+            sql_types_header: record.sql_types_header,
+        };
+        match kept(&app, &record, pages, &format).await {
+            Ok(response) => response,
+            Err(error) => {
+                let (category, body) = error_body(&app, &error);
+                return (super::error::status(category), Json(body)).into_response();
+            }
+        }
+    };
+    let content = HeaderValue::from_static(result_format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content);
+    if let Some(name) = parameters.get("filename") {
+        let name: String = name.chars().filter(|ch| !ch.is_control() && !"\"\\/".contains(*ch)).collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+            response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
+        }
+    }
+    response
+}
+
+/// The pages as one answer; the next is read when the one before it is written.
+async fn kept(
+    app: &Arc<App>,
+    record: &Record,
+    pages: std::ops::Range<usize>,
+    format: &Format,
+) -> query_sql::Result<Response<Body>> {
+    let columns = record.columns.iter().cloned();
+    let columns = columns.map(|(name, native_type, sql_type)| SqlColumn { name, native_type, sql_type }).collect();
+    let zone = Zone::parse(&record.zone).map_err(|error| query_sql::Error::Bug(error.to_string()))?;
+    let (app, id) = (app.clone(), record.id.clone());
+    let bytes = futures::stream::iter(pages).then(move |page| {
+        let (app, name) = (app.clone(), format!("{id}/page-{page}"));
+        async move {
+            match app.statements.objects.get(&name).await {
+                Ok(Some(bytes)) => Ok(bytes.to_vec()),
+                Ok(None) => Err(query_sql::Error::Invalid("the results are too old and were removed".into())),
+                Err(error) => Err(query_sql::Error::Bug(error.to_string())),
+            }
+        }
+    });
+    let answer = SqlAnswer::of_pages(columns, bytes.boxed(), zone, record.stringify_arrays);
+    super::native::stream(answer.body(format).map(|chunk| chunk.map(Bytes::from)).boxed()).await
+}

@@ -1,0 +1,109 @@
+//! Asynchronous statements: from acceptance to pages, through restarts, until they are too old.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+use crate::jdbc::numbered;
+
+const PATH: &str = "/druid/v2/sql/statements";
+
+fn post(server: &Server, sql: &str, context: Value) -> Value {
+    let mut context = context;
+    context["executionMode"] = json!("ASYNC");
+    server.post_ok(PATH, &json!({"query": sql, "context": context, "resultFormat": "array", "header": true}))
+}
+
+fn wait(server: &Server, id: &str) -> Value {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = server.get(&format!("{PATH}/{id}")).body;
+        if !matches!(status["state"].as_str(), Some("ACCEPTED" | "RUNNING")) {
+            return status;
+        }
+        assert!(Instant::now() < end, "still {}", status["state"]);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn results_are_kept_in_pages_and_survive_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path());
+    numbered(&server, 2_500);
+    let sql = "SELECT n FROM numbers WHERE n >= 100 ORDER BY __time";
+    let accepted = post(&server, sql, json!({"rowsPerPage": 1000}));
+    assert_eq!(accepted["schema"], json!([{"name": "n", "type": "BIGINT", "nativeType": "LONG"}]));
+    let id = accepted["queryId"].as_str().unwrap().to_string();
+    let done = wait(&server, &id);
+    assert_eq!(done["state"], "SUCCESS", "{done}");
+    let rows: Vec<&Value> = done["result"]["pages"].as_array().unwrap().iter().map(|page| &page["numRows"]).collect();
+    assert_eq!((rows, &done["result"]["numTotalRows"]), (vec![&json!(1000), &json!(1000), &json!(400)], &json!(2400)));
+    assert_eq!(done["result"]["sampleRecords"][0], json!([100]));
+
+    server.kill();
+    let server = Server::start(dir.path());
+    let results = |query: &str| server.get(&format!("{PATH}/{id}/results{query}")).body;
+    let whole: Vec<Value> = std::iter::once(json!(["n"])).chain((100..2500).map(|n| json!([n]))).collect();
+    assert_eq!(results(""), json!(whole));
+    let last: Vec<Value> = std::iter::once(json!(["n"])).chain((2100..2500).map(|n| json!([n]))).collect();
+    assert_eq!(results("?page=2"), json!(last));
+    assert_eq!(results("?page=0&resultFormat=objectLines").as_str().unwrap().lines().nth(1), Some("{\"n\":100}"));
+    for bad in ["?page=3", "?page=-1", "?resultFormat=xml"] {
+        assert_eq!(results(bad)["category"], "INVALID_INPUT", "{bad}");
+    }
+    let server_again = server.get(&format!("{PATH}/{id}"));
+    assert_eq!(server_again.body["state"], "SUCCESS");
+    assert_eq!(server.get(&format!("{PATH}/none/results")).status, 404);
+}
+
+#[test]
+fn a_statement_is_refused_ended_or_forgotten_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("sql.statement_ttl_ms", "3000")]);
+    numbered(&server, 3_000);
+    let refuse = |body: Value| {
+        let reply = server.post(PATH, &body);
+        assert_eq!(reply.status, 400, "{}", reply.body);
+        reply.body["errorMessage"].as_str().unwrap().to_string()
+    };
+    assert!(refuse(json!({"query": "SELECT 1"})).contains("executionMode"));
+    assert!(refuse(json!({"query": "SELECT 1", "context": {"executionMode": "SYNC"}})).contains("SYNC"));
+    let unknown = json!({"query": "SELECT nope FROM numbers", "context": {"executionMode": "ASYNC"}});
+    assert!(refuse(unknown).contains("nope"));
+
+    // A join of everything with everything takes longer than anyone waits.
+    let endless = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c WHERE a.n + b.n + c.n = 1";
+    let id = post(&server, endless, json!({"sqlQueryId": "endless"}))["queryId"].as_str().unwrap().to_string();
+    assert_eq!(id, "endless");
+    let end = Instant::now() + Duration::from_secs(30);
+    while server.get(&format!("{PATH}/{id}")).body["state"] != "RUNNING" {
+        assert!(Instant::now() < end, "it does not run");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let results = server.get(&format!("{PATH}/{id}/results"));
+    assert_eq!(results.status, 400, "{}", results.body);
+    assert_eq!(delete(&server, &id), 202);
+    let failed = wait(&server, &id);
+    assert_eq!((&failed["state"], &failed["errorDetails"]["category"]), (&json!("FAILED"), &json!("CANCELED")));
+    assert_eq!(delete(&server, &id), 200);
+    assert_eq!(delete(&server, "none"), 404);
+
+    let kept = post(&server, "SELECT n FROM numbers", json!({}))["queryId"].as_str().unwrap().to_string();
+    assert_eq!(wait(&server, &kept)["state"], "SUCCESS");
+    let folder = dir.path().join("data/deep-storage/.statements").join(&kept);
+    assert!(folder.join("page-0").exists());
+    let end = Instant::now() + Duration::from_secs(30);
+    while server.get(&format!("{PATH}/{kept}")).status != 404 {
+        assert!(Instant::now() < end, "results are kept beyond their time");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!folder.join("page-0").exists());
+}
+
+fn delete(server: &Server, id: &str) -> u16 {
+    let url = format!("{}{PATH}/{id}", server.base);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    agent.delete(url).call().unwrap().status().as_u16()
+}
