@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a Debian machine lacks (as root), or says what to install.
 #   dev/need.sh build     to build: a C compiler, make, Rust
-#   dev/need.sh test      to test as well: Java and Maven, for a real Kafka
+#   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients
 set -euo pipefail
 missing=()
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -9,10 +9,11 @@ has cc || missing+=(gcc)
 has make || missing+=(make)
 has g++ || missing+=(g++)
 has python3 || missing+=(python3)
-# Without these the suites that need a real Kafka do not run, and dev/test.sh says so.
+# Without these the suites that need a real Kafka or real clients do not run, and dev/test.sh says so.
 wanted=()
 if [ "${1:-build}" = test ]; then
-  has java || wanted+=(default-jre-headless)
+  has javac || wanted+=(default-jdk-headless)
+  python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
   has mvn || wanted+=(maven)
 fi
 install() {

@@ -34,3 +34,5 @@ else
 fi
 
 cargo test --release --workspace "$@"
+# A selection of tests is not about clients.
+[ $# -gt 0 ] || dev/clients.sh

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Real clients against a real server: pydruid, SQLAlchemy, phoenixdb and pyarrow from PyPI, the Avatica JDBC driver from
+# Maven Central; and, where a folder of client tests stands beside the checkout (../shared/clients), those too.
+# What cannot be had here is said loudly and not run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=$PWD/dev/.cache
+run=$(mktemp -d)
+server=
+trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; rm -rf "$run"' EXIT
+
+target/release/henge server --data-dir "$run/data" --port 0 >"$run/log" 2>&1 &
+server=$!
+base=
+for _ in $(seq 1 300); do
+  base=$(sed -n 's/^serving at //p' "$run/log")
+  [ -n "$base" ] && break
+  sleep 0.1
+done
+[ -n "$base" ] || { echo "clients.sh: the server did not start; its log:" >&2; cat "$run/log" >&2; exit 1; }
+
+absent() { echo "===== NOT RUN: $*" >&2; }
+python=$cache/clients/bin/python
+if [ ! -e "$cache/clients/.complete" ]; then
+  rm -rf "$cache/clients"
+  if python3 -m venv "$cache/clients" && "$python" -m pip install -q 'pydruid==0.6.9' 'sqlalchemy<2' requests pyarrow protobuf &&
+    "$python" -m pip install -q --no-deps 'phoenixdb==1.2.2'; then
+    touch "$cache/clients/.complete"
+  fi
+fi
+if [ -e "$cache/clients/.complete" ]; then
+  "$python" -W ignore dev/clients/clients.py "$base"
+  jars=$cache/clients/jars
+  if command -v mvn >/dev/null && command -v javac >/dev/null &&
+    { [ -e "$jars/.complete" ] || mvn -q -B -f dev/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >&2; }; then
+    touch "$jars/.complete"
+    java -cp "$jars/*" dev/clients/Jdbc.java "$base"
+  else
+    absent "the JDBC driver (needs a JDK, Maven and Maven Central)"
+  fi
+else
+  absent "pydruid, phoenixdb, pyarrow and the JDBC driver (need python3-venv and PyPI)"
+fi
+if [ -d ../shared/clients ]; then
+  VENV=$cache/shared-clients ../shared/clients/run_all.sh "$base"
+fi

@@ -1,0 +1,98 @@
+"""Python clients against a running server: pydruid (DB-API and SQLAlchemy), phoenixdb (Avatica protobuf), pyarrow.
+
+    clients.py http://127.0.0.1:8888
+
+Loads 12,000 rows as datasource `clients` first.
+"""
+
+import json
+import sys
+import time
+import types
+import urllib.request
+from datetime import datetime, timezone
+
+import pyarrow
+import requests
+from pydruid.db import connect
+from sqlalchemy import create_engine, text
+
+for name in ("gssapi", "requests_gssapi"):
+    module = types.ModuleType(name)
+    module.HTTPSPNEGOAuth = object
+    sys.modules.setdefault(name, module)
+import phoenixdb  # noqa: E402, it asks for Kerberos, which is not needed here
+
+ROWS = 12_000
+base = sys.argv[1].rstrip("/")
+host, port = base.removeprefix("http://").split(":")
+
+
+def post(path, body):
+    answer = requests.post(base + path, json=body, timeout=60)
+    answer.raise_for_status()
+    return answer
+
+
+def load():
+    rows = "\n".join(json.dumps({"t": n * 1000, "k": f"k{n % 5}", "n": n, "d": n / 4}) for n in range(ROWS))
+    dimensions = ["k", {"type": "long", "name": "n"}, {"type": "double", "name": "d"}]
+    schema = {
+        "dataSource": "clients",
+        "timestampSpec": {"column": "t", "format": "millis"},
+        "dimensionsSpec": {"dimensions": dimensions},
+        "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": False},
+    }
+    source = {"type": "inline", "data": rows}
+    spec = {
+        "dataSchema": schema,
+        "ioConfig": {"type": "index_parallel", "inputSource": source, "inputFormat": {"type": "json"}},
+        "tuningConfig": {"type": "index_parallel"},
+    }
+    task = post("/druid/indexer/v1/task", {"type": "index_parallel", "spec": spec}).json()["task"]
+    for _ in range(600):
+        status = requests.get(f"{base}/druid/indexer/v1/task/{task}/status", timeout=60).json()["status"]["status"]
+        if status != "RUNNING":
+            break
+        time.sleep(0.1)
+    assert status == "SUCCESS", status
+    for _ in range(600):
+        counted = requests.post(base + "/druid/v2/sql", json={"query": "SELECT COUNT(*) AS n FROM clients"}, timeout=60)
+        if counted.status_code == 200 and counted.json() == [{"n": ROWS}]:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the rows are not served")
+
+
+def pydruid():
+    cursor = connect(host=host, port=int(port), path="/druid/v2/sql/", scheme="http", header=True).cursor()
+    cursor.execute("SELECT k, SUM(n) AS s FROM clients WHERE k <> %(k)s GROUP BY k ORDER BY k", {"k": "k0"})
+    rows = [tuple(row) for row in cursor.fetchall()]
+    assert rows == [(f"k{k}", sum(range(k, ROWS, 5))) for k in range(1, 5)], rows
+    engine = create_engine(f"druid://{host}:{port}/druid/v2/sql/?header=true")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT COUNT(*) FROM clients")).fetchall() == [(ROWS,)]
+
+
+def avatica():
+    with phoenixdb.connect(base + "/druid/v2/sql/avatica-protobuf/", autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT __time, k, n, d FROM clients WHERE n >= ? ORDER BY __time", [ROWS - 2])
+        rows = cursor.fetchall()
+        n = ROWS - 2
+        first = datetime.fromtimestamp(n, timezone.utc).replace(tzinfo=None)
+        assert rows[0] == [first, f"k{n % 5}", n, n / 4] and len(rows) == 2, rows
+
+
+def arrow():
+    query = "SELECT __time, k, n FROM clients ORDER BY __time"
+    answer = post("/druid/v2/sql", {"query": query, "resultFormat": "arrow"})
+    table = pyarrow.ipc.open_stream(answer.content).read_all()
+    assert table.num_rows == ROWS and table.column("n").to_pylist() == list(range(ROWS))
+    assert str(table.schema.field("__time").type) == "timestamp[ms, tz=UTC]", table.schema
+
+
+load()
+for client in (pydruid, avatica, arrow):
+    client()
+    print(f"{client.__name__}: ok")
