@@ -23,7 +23,8 @@ use crate::budget::{Budget, Settings};
 use crate::engine::rows::Cursor;
 use crate::error::{Error, Result};
 use crate::language::Query;
-use crate::node::{Node, Rows};
+use crate::node::Node;
+use crate::outcome::Rows;
 use crate::pool::Pool;
 use crate::table::{Answer, Batch};
 
@@ -105,7 +106,7 @@ impl Broker {
             }
             Rows::Cursor(cursor) => batches(cursor, self.node.pool.clone(), budget, registered),
         };
-        Ok(Answer { context: outcome.context, touched: outcome.touched, analyses, batches })
+        Ok(Answer { context: outcome.context, touched: outcome.touched, buckets: outcome.buckets, analyses, batches })
     }
 
     /// Ends the queries of that id; whether there were any.

@@ -100,6 +100,25 @@ impl Columns {
         })
     }
 
+    /// Whether values of a column may be lists.
+    pub fn may_be_list(&self, name: &str) -> bool {
+        match self.virtual_column(name) {
+            Some(column) => column.expr.may_be_list(&|read| match read == name {
+                true => self.physical_list(read),
+                false => self.may_be_list(read),
+            }),
+            None => self.physical_list(name),
+        }
+    }
+
+    fn physical_list(&self, name: &str) -> bool {
+        match self.physical(name) {
+            Ok(Resolved::Physical(Column::Dict(dict))) => dict.is_multi(),
+            Ok(Resolved::Physical(Column::Document(_))) => true,
+            _ => false,
+        }
+    }
+
     /// The type of a column's values; `None`: there is no such column, or a virtual one whose type is not known.
     pub fn value_type(&self, name: &str) -> Option<ValueType> {
         match self.virtual_column(name) {
@@ -188,7 +207,18 @@ pub fn cast(block: Block, to: &ValueType) -> Block {
     match (&block, to) {
         (Block::Long { .. }, ValueType::Long) | (Block::Double { .. }, ValueType::Double) => return block,
         (Block::Text { .. }, ValueType::String) => return block,
-        (Block::Any { .. }, ValueType::String) => return block,
+        (Block::Any { .. }, ValueType::String) => {
+            let Block::Any { mut values } = block else { return block };
+            // One value of a multi-value string is that value, none is null.
+            for value in &mut values {
+                if let Value::List(list) = value
+                    && list.len() < 2
+                {
+                    *value = list.pop().unwrap_or_default();
+                }
+            }
+            return Block::Any { values };
+        }
         _ => {}
     }
     let len = block.len();

@@ -203,7 +203,13 @@ fn group_by(q: &GroupBy, partial: Partial, budget: &Budget) -> Result<Table> {
     let mut all: Option<Table> = None;
     for set in subtotals {
         let (narrow, kept) = subtotal(&partial, set, budget)?;
-        let table = grouped(q, &q.dimensions, &narrow, Some(&kept), budget)?;
+        let mut table = grouped(q, &q.dimensions, &narrow, Some(&kept), budget)?;
+        if let Some(name) = &q.grouping_id {
+            let lacks = |id: i64, dimension: usize| (id << 1) | i64::from(!set.contains(&dimension));
+            let id = (0..q.dimensions.len()).fold(0, lacks);
+            let ids = Block::Long { values: vec![id; table.rows], nulls: None };
+            table.columns.push((name.clone(), ValueType::Long, ids));
+        }
         match &mut all {
             None => all = Some(table),
             Some(all) => {

@@ -21,6 +21,8 @@ pub mod selection;
 
 pub mod broker;
 pub mod node;
+pub mod outcome;
+mod source;
 pub mod view;
 
 pub use admission::Principal;

@@ -17,7 +17,7 @@ use crate::engine::keys::{Key, Space};
 use crate::engine::merged::Merged;
 use crate::engine::table::GroupTable;
 use crate::error::{Error, Result};
-use crate::language::response::double_text;
+use crate::language::response::{double_text, float_text};
 
 pub struct Partial {
     /// The time bucket first, if there is one, then the dimensions.
@@ -149,7 +149,7 @@ impl Decoder<'_> {
             }
             DecoderIds::Texts(texts) => texts.get(id? as u32).map(Cow::Borrowed),
             DecoderIds::Merged { merged, dictionaries } => merged.value(dictionaries, id? as u32).map(Cow::Borrowed),
-            DecoderIds::Doubles if self.float => self.double(id).map(|v| Cow::Owned((v as f32).to_string())),
+            DecoderIds::Doubles if self.float => self.double(id).map(|v| Cow::Owned(float_text(v as f32))),
             DecoderIds::Doubles => self.double(id).map(|v| Cow::Owned(double_text(v))),
             _ => self.long(id).map(|v| Cow::Owned(v.to_string())),
         }
@@ -175,6 +175,13 @@ impl Decoder<'_> {
                 (a, b) => a.is_some().cmp(&b.is_some()),
             },
             _ if !self.is_text() => self.long(a).cmp(&self.long(b)),
+            _ if matches!(self.output_type, ValueType::Array(_)) => {
+                let list = |id| self.text(id).map(|text| segment::column::document::read(&text, self.output_type));
+                match (list(a), list(b)) {
+                    (Some(a), Some(b)) => compare_values(&a, &b),
+                    (a, b) => a.is_some().cmp(&b.is_some()),
+                }
+            }
             _ => self.text(a).cmp(&self.text(b)),
         }
     }
@@ -204,5 +211,22 @@ impl Decoder<'_> {
             }
             _ => Block::Text { values: ids.map(|id| self.text(id).map(Arc::from)).collect() },
         }
+    }
+}
+
+/// Arrays element by element, a shorter one first; null before all, numbers by value, anything else as text.
+fn compare_values(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::List(a), Value::List(b)) => {
+            let differing = a.iter().zip(b).map(|(a, b)| compare_values(a, b)).find(|order| order.is_ne());
+            differing.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        (Value::Null, _) | (_, Value::Null) => b.is_null().cmp(&a.is_null()),
+        (Value::Long(a), Value::Long(b)) => a.cmp(b),
+        (Value::Long(_) | Value::Double(_), Value::Long(_) | Value::Double(_)) => {
+            let double = |value| crate::columns::as_double(value).unwrap_or_default();
+            double(a).total_cmp(&double(b))
+        }
+        (a, b) => crate::columns::as_text(a).cmp(&crate::columns::as_text(b)),
     }
 }

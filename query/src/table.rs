@@ -46,6 +46,8 @@ pub struct Answer {
     pub context: ResponseContext,
     /// Whether any segment was looked at: Druid tells an empty answer from no answer.
     pub touched: bool,
+    /// Of a topN: the starts of the buckets that its segments span, ascending; those without rows are told too.
+    pub buckets: Vec<i64>,
     pub analyses: Vec<Analysis>,
     pub batches: BoxStream<'static, Result<Batch>>,
 }
@@ -77,7 +79,13 @@ impl Answer {
     /// An answer of one table.
     pub fn of(table: Table, context: ResponseContext, touched: bool) -> Answer {
         let batch = Batch { segment: None, table };
-        Answer { context, touched, analyses: Vec::new(), batches: Box::pin(futures::stream::iter([Ok(batch)])) }
+        Answer {
+            context,
+            touched,
+            buckets: Vec::new(),
+            analyses: Vec::new(),
+            batches: Box::pin(futures::stream::iter([Ok(batch)])),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::http::avatica::{self, Connections};
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
+use crate::roles::cluster::LocalCluster;
 use crate::roles::historical::Historical;
 use crate::roles::ingest as tasks;
 use crate::roles::ledger::LocalLedger;
@@ -112,11 +113,19 @@ impl Node {
                 subquery_rows_max: SUBQUERY_ROWS_MAX,
             },
         );
-        let sql = Sql::new(broker.clone(), query_sql::Settings { push_down: true, plans_max: SQL_PLANS_MAX });
         let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
             .await
             .with_context(|| format!("listening on {}:{}", config.host, config.port))?;
         let address = listener.local_addr()?.to_string();
+        let cluster = LocalCluster {
+            coordinator: coordinator.clone(),
+            inventory: inventory.clone(),
+            address: address.clone(),
+            started: now(),
+            properties: crate::http::status::settings(&config, &address),
+        };
+        let settings = query_sql::Settings { push_down: true, plans_max: SQL_PLANS_MAX };
+        let sql = Sql::new(broker.clone(), Arc::new(cluster), settings);
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
         let statement_objects = deep.objects(statements::FOLDER);

@@ -251,6 +251,15 @@ impl Accumulator for Concat {
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
         Ok(match &self.values {
+            // Distinct values come in their order.
+            Some(values) if self.seen.is_some() => {
+                let mut values = values.clone();
+                values.sort_by(|a, b| match (a.is_null(), b.is_null()) {
+                    (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+                    (a, b) => b.cmp(&a),
+                });
+                ScalarValue::List(ScalarValue::new_list(&values, &self.of, true))
+            }
             Some(values) => ScalarValue::List(ScalarValue::new_list(values, &self.of, true)),
             None => ScalarValue::new_null_list(self.of.clone(), true, 1),
         })

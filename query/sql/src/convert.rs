@@ -80,6 +80,11 @@ pub fn array(block: Block, data_type: &DataType) -> Result<ArrayRef> {
         (block, DataType::Float32) => {
             Arc::new((0..block.len()).map(|row| double(&block.value(row)).map(|v| v as f32)).collect::<Float32Array>())
         }
+        // What tells grouping sets apart.
+        (block, DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64) => {
+            let longs = (0..block.len()).map(|row| long(&block.value(row))).collect::<Int64Array>();
+            cast(&longs, data_type).map_err(|error| Error::Bug(error.to_string()))?
+        }
         (block, DataType::Boolean) => {
             Arc::new((0..block.len()).map(|row| truth(&block.value(row))).collect::<BooleanArray>())
         }

@@ -6,12 +6,30 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::expressions::Column;
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Result};
 use crate::leaves::{Leaf, leaf_of};
 use crate::lower::value_type;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
+
+/// For each column of a direct plan the column of the leaf that it is, or the expression over those.
+fn columns(leaf: &Leaf, steps: &[Step]) -> Vec<String> {
+    let mut shown: Vec<String> = leaf.outputs.iter().map(|output| output.name.clone()).collect();
+    for step in steps {
+        if let Step::Project { exprs, .. } = step {
+            shown = exprs
+                .iter()
+                .map(|expr| match expr.as_ref().downcast_ref::<Column>() {
+                    Some(column) => shown[column.index()].clone(),
+                    None => expr.to_string(),
+                })
+                .collect();
+        }
+    }
+    shown
+}
 
 /// The leaves of a plan, in the order they stand in it.
 pub fn leaves(plan: &LogicalPlan) -> Vec<Arc<Leaf>> {
@@ -24,6 +42,17 @@ pub fn leaves(plan: &LogicalPlan) -> Vec<Arc<Leaf>> {
 }
 
 impl Plan {
+    /// The leaves, with those that are asked before them for values.
+    pub fn all_leaves(&self) -> Vec<Arc<Leaf>> {
+        let mut all = self.leaves();
+        let mut next = 0;
+        while let Some(leaf) = all.get(next).cloned() {
+            all.extend(leaf.semis().iter().flat_map(|semi| leaves(&semi.values)));
+            next += 1;
+        }
+        all
+    }
+
     pub fn leaves(&self) -> Vec<Arc<Leaf>> {
         match self {
             Plan::Direct { leaf, .. } => leaf.iter().cloned().collect(),
@@ -32,7 +61,8 @@ impl Plan {
     }
 }
 
-/// The one row that Druid answers.
+/// The one row that Druid answers. What is left to do above the queries is not shown; a statement that is one query and
+/// a choice of its columns tells which column is which.
 pub fn explain(plan: &Plan, names: &[String]) -> Result<RecordBatch> {
     let leaves = plan.leaves();
     let queries: Vec<Json> = leaves
@@ -46,16 +76,23 @@ pub fn explain(plan: &Plan, names: &[String]) -> Result<RecordBatch> {
                     json!({"name": output.name, "type": native})
                 })
                 .collect();
-            let mappings: Vec<Json> = leaf
-                .outputs
-                .iter()
-                .zip(names)
-                .map(|(output, name)| json!({"queryColumn": output.name, "outputColumn": name}))
-                .collect();
+            let mappings: Vec<Json> = match plan {
+                Plan::Direct { steps, .. } => columns(leaf, steps)
+                    .into_iter()
+                    .zip(names)
+                    .map(|(column, name)| json!({"queryColumn": column, "outputColumn": name}))
+                    .collect(),
+                Plan::Tree(_) => leaf
+                    .outputs
+                    .iter()
+                    .map(|output| json!({"queryColumn": output.name, "outputColumn": output.name}))
+                    .collect(),
+            };
             json!({"query": leaf.json, "signature": signature, "columnMappings": mappings})
         })
         .collect();
-    let mut tables: Vec<&str> = leaves.iter().map(|leaf| leaf.datasource.as_str()).collect();
+    let all = plan.all_leaves();
+    let mut tables: Vec<&str> = all.iter().flat_map(|leaf| &leaf.datasources).map(String::as_str).collect();
     tables.sort_unstable();
     tables.dedup();
     let resources: Vec<Json> = tables.iter().map(|name| json!({"name": name, "type": "DATASOURCE"})).collect();

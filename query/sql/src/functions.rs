@@ -20,8 +20,10 @@ use crate::convert::{self, DOCUMENT, TIMESTAMP, list_type};
 /// A function of the SQL language.
 pub struct Definition {
     pub name: &'static str,
-    /// A letter for each argument (T time, S string, L long, D double, N number, K number and no text, P anything that
-    /// prints, M multi-value string, V array or what stands for one, A any), those after `|` optional, the last repeated as often as wanted if `*` follows.
+    /// A letter for each argument (T time, S string, C string and nothing else, L long, X long and no text, D double, N
+    /// number, K number and no text, I number or string, P anything that prints, M multi-value string, V array or
+    /// multi-value string, E what an array may hold, A any), those after `|` optional, the last repeated as often as
+    /// wanted if `*` follows.
     args: &'static str,
     /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double. J is a document, s an
     /// array of strings, l of longs, d of doubles, j of documents, g what all
@@ -48,6 +50,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("greatest", "P*", 'g', Call("greatest")),
     f("least", "P*", 'g', Call("least")),
     f("text_of", "P", 'S', Form(|a| format!("cast({}, 'STRING')", a[0]))),
+    f("long_of", "D", 'L', Form(|a| format!("cast({}, 'LONG')", a[0]))),
     f("time_floor", "TS|TS", 'T', Call("timestamp_floor")),
     f("time_ceil", "TS|TS", 'T', Call("timestamp_ceil")),
     f("time_shift", "TSL|S", 'T', Call("timestamp_shift")),
@@ -119,20 +122,20 @@ pub static FUNCTIONS: &[Definition] = &[
     f("bitwise_shift_right", "LL", 'L', Call("bitwiseShiftRight")),
     f("bitwise_convert_double_to_long_bits", "D", 'L', Call("bitwiseConvertDoubleToLongBits")),
     f("bitwise_convert_long_bits_to_double", "L", 'D', Call("bitwiseConvertLongBitsToDouble")),
-    f("human_readable_binary_byte_format", "K|L", 'S', Call("human_readable_binary_byte_format")),
-    f("human_readable_decimal_byte_format", "K|L", 'S', Call("human_readable_decimal_byte_format")),
-    f("human_readable_decimal_format", "K|L", 'S', Call("human_readable_decimal_format")),
+    f("human_readable_binary_byte_format", "K|X", 'S', Call("human_readable_binary_byte_format")),
+    f("human_readable_decimal_byte_format", "K|X", 'S', Call("human_readable_decimal_byte_format")),
+    f("human_readable_decimal_format", "K|X", 'S', Call("human_readable_decimal_format")),
     f("array_append", "VA", 'c', Call("array_append")),
     f("array_prepend", "AV", 'c', Call("array_prepend")),
     f("array_concat", "VV", 'c', Call("array_concat")),
     f("array_contains", "VA", 'B', Call("array_contains")),
     f("array_overlap", "VV", 'B', Call("array_overlap")),
-    f("scalar_in_array", "AV", 'B', Call("scalar_in_array")),
+    f("scalar_in_array", "EV", 'B', Call("scalar_in_array")),
     f("array_length", "V", 'L', Call("array_length")),
     f("array_offset", "VL", 'e', Call("array_offset")),
     f("array_ordinal", "VL", 'e', Call("array_ordinal")),
-    f("array_offset_of", "VA", 'L', Call("array_offset_of")),
-    f("array_ordinal_of", "VA", 'L', Call("array_ordinal_of")),
+    f("array_offset_of", "VE", 'L', Call("array_offset_of")),
+    f("array_ordinal_of", "VE", 'L', Call("array_ordinal_of")),
     f("array_slice", "VL|L", 'v', Call("array_slice")),
     f("array_to_string", "VS", 'S', Call("array_to_string")),
     f("string_to_array", "SS", 's', Call("string_to_array")),
@@ -151,10 +154,10 @@ pub static FUNCTIONS: &[Definition] = &[
     f("mv_ordinal_of", "MP", 'L', Call("array_ordinal_of")),
     f("mv_slice", "ML|L", 'S', Call("array_slice")),
     f("mv_to_string", "MS", 'S', Call("array_to_string")),
-    f("mv_filter_only", "SV", 'S', Form(|a| format!("filter((x) -> array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_none", "SV", 'S', Form(|a| format!("filter((x) -> !array_contains({}, x), {})", a[1], a[0]))),
-    f("mv_filter_regex", "SS", 'S', Form(|a| format!("filter((x) -> regexp_like(x, {}), {})", a[1], a[0]))),
-    f("mv_filter_prefix", "SS", 'S', Form(|a| format!("filter((x) -> strpos(x, {}) == 0, {})", a[1], a[0]))),
+    f("mv_filter_only", "SV", 'S', Form(|a| kept(&format!("array_contains({}, x)", a[1]), &a[0]))),
+    f("mv_filter_none", "SV", 'S', Form(|a| kept(&format!("!array_contains({}, x)", a[1]), &a[0]))),
+    f("mv_filter_regex", "SS", 'S', Form(|a| kept(&format!("regexp_like(x, {})", a[1]), &a[0]))),
+    f("mv_filter_prefix", "SS", 'S', Form(|a| kept(&format!("strpos(x, {}) == 0", a[1]), &a[0]))),
     f("json_value", "AS", 'S', Call("json_value")),
     f("json_value_long", "AS", 'L', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
     f("json_value_double", "AS", 'D', Form(|a| format!("json_value({}, {}, 'DOUBLE')", a[0], a[1]))),
@@ -169,15 +172,21 @@ pub static FUNCTIONS: &[Definition] = &[
     f("json_paths", "A", 's', Call("json_paths")),
     f("json_object", "|A*", 'J', Call("json_object")),
     f("json_merge", "AA*", 'J', Call("json_merge")),
-    f("parse_json", "S", 'J', Call("parse_json")),
-    f("try_parse_json", "S", 'J', Call("try_parse_json")),
+    f("parse_json", "C", 'J', Call("parse_json")),
+    f("try_parse_json", "C", 'J', Call("try_parse_json")),
     f("to_json_string", "A", 'S', Call("to_json_string")),
     f("lookup", "SS|S", 'S', Call("lookup")),
-    f("ipv4_match", "AS", 'B', Call("ipv4_match")),
-    f("ipv4_parse", "A", 'L', Call("ipv4_parse")),
-    f("ipv4_stringify", "A", 'S', Call("ipv4_stringify")),
+    f("ipv4_match", "IS", 'B', Call("ipv4_match")),
+    f("ipv4_parse", "I", 'L', Call("ipv4_parse")),
+    f("ipv4_stringify", "I", 'S', Call("ipv4_stringify")),
     f("ipv6_match", "SS", 'B', Call("ipv6_match")),
 ];
+
+/// The values of a multi-value string that pass a test; null if none does.
+fn kept(test: &str, values: &str) -> String {
+    let kept = format!("filter((x) -> {test}, {values})");
+    format!("if(array_length({kept}) > 0, {kept}, null)")
+}
 
 fn pad(name: &str, args: &[String]) -> String {
     format!("{name}({}, {}, {})", args[0], args[1], args.get(2).map_or("' '", String::as_str))
@@ -245,6 +254,24 @@ impl Definition {
         }
     }
 
+    /// Whether statements do not name it: it stands for other words.
+    pub fn is_internal(&self) -> bool {
+        self.name.starts_with("json_value_") || matches!(self.name, "text_of" | "long_of")
+    }
+
+    /// The forms it takes, a line each, as INFORMATION_SCHEMA.ROUTINES shows them.
+    pub fn signatures(&self) -> String {
+        let letters: Vec<char> = self.args.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
+        let least = self.args.find('|').unwrap_or(letters.len());
+        let name = self.name.to_ascii_uppercase();
+        let form = |count: usize| {
+            let names: Vec<&str> = letters[..count].iter().map(|letter| form_name(*letter)).collect();
+            let more = if self.args.ends_with('*') && count == letters.len() { "..." } else { "" };
+            format!("'{name}({}{more})'", names.join(", "))
+        };
+        (least..=letters.len()).map(form).collect::<Vec<_>>().join("\n")
+    }
+
     fn coerce(&self, given: &[DataType]) -> DfResult<Vec<DataType>> {
         let letters: Vec<char> = self.args.chars().filter(|letter| letter.is_ascii_alphabetic()).collect();
         let repeats = self.args.ends_with('*');
@@ -274,8 +301,22 @@ impl Definition {
         };
         for (idx, given) in given.iter().enumerate() {
             let whole = matches!(given, DataType::List(_) | DataType::Binary) || *given == DOCUMENT;
-            if (whole && !matches!(letter(idx), 'V' | 'A' | 'M')) || (letter(idx) == 'K' && *given == DataType::Utf8) {
+            let text = matches!(given, DataType::Utf8 | DataType::Utf8View);
+            let free = text || *given == DataType::Null;
+            let fits = match letter(idx) {
+                'V' => matches!(given, DataType::List(_)) || free,
+                'A' | 'M' => true,
+                'C' => free,
+                'K' | 'X' => !whole && !text,
+                // A number is no instant; CAST makes one of it.
+                'T' => !given.is_numeric() && *given != DataType::Boolean && !whole,
+                _ => !whole,
+            };
+            if !fits {
                 return refuse();
+            }
+            if self.name == "json_object" && idx % 2 == 0 && !free {
+                return plan_err!("function JSON_OBJECT: field name must be a STRING, not {}", sql_name(given));
             }
         }
         Ok(given
@@ -283,8 +324,8 @@ impl Definition {
             .enumerate()
             .map(|(idx, given)| match letter(idx) {
                 'T' => TIMESTAMP,
-                'S' => DataType::Utf8,
-                'L' => DataType::Int64,
+                'S' | 'C' => DataType::Utf8,
+                'L' | 'X' => DataType::Int64,
                 'D' => DataType::Float64,
                 'N' | 'K' => match given {
                     DataType::Float32 | DataType::Float64 | DataType::Utf8 | DataType::Decimal128(..) => {
@@ -376,8 +417,8 @@ pub fn sql_name(data_type: &DataType) -> String {
 fn form_name(letter: char) -> &'static str {
     match letter {
         'T' => "<TIMESTAMP>",
-        'S' | 'M' => "<CHARACTER>",
-        'L' => "<INTEGER>",
+        'S' | 'C' | 'M' => "<CHARACTER>",
+        'L' | 'X' => "<INTEGER>",
         'D' | 'N' | 'K' => "<NUMERIC>",
         'V' => "<ARRAY>",
         _ => "<ANY>",

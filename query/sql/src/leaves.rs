@@ -19,6 +19,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::convert::arrow_type;
 use crate::lower::{self, Lower};
+use crate::semi::Semi;
 
 /// Key of a field's metadata: the native type, where the Arrow type does not tell.
 pub const NATIVE_TYPE: &str = "native_type";
@@ -26,14 +27,14 @@ pub const NATIVE_TYPE: &str = "native_type";
 /// A datasource as a plan sees it.
 #[derive(Debug)]
 pub struct Table {
-    pub name: String,
-    pub columns: Arc<Vec<(String, ValueType, bool)>>,
+    /// The datasources that are read as one.
+    pub names: Vec<String>,
     schema: SchemaRef,
     push_down: bool,
 }
 
 impl Table {
-    pub fn new(name: &str, columns: Arc<Vec<(String, ValueType, bool)>>, push_down: bool) -> Table {
+    pub fn new(names: Vec<String>, columns: &[(String, ValueType, bool)], push_down: bool) -> Table {
         let fields: Vec<_> = columns
             .iter()
             .map(|(column, value_type, _)| {
@@ -46,7 +47,7 @@ impl Table {
                 }
             })
             .collect();
-        Table { name: name.to_string(), columns, schema: Arc::new(arrow::datatypes::Schema::new(fields)), push_down }
+        Table { names, schema: Arc::new(arrow::datatypes::Schema::new(fields)), push_down }
     }
 }
 
@@ -96,7 +97,7 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Leaf {
     id: u64,
-    pub datasource: String,
+    pub datasources: Vec<String>,
     /// In Druid's JSON, for people; `query` is the same for the engine.
     pub json: Json,
     pub query: query::Query,
@@ -121,6 +122,7 @@ pub struct Parts {
     pub intervals: Vec<Interval>,
     pub filter: Option<Json>,
     pub virtual_columns: Vec<Json>,
+    pub semis: Vec<Semi>,
     pub kind: Shape,
     pub limit: Option<u64>,
 }
@@ -135,6 +137,8 @@ pub enum Shape {
         posts: Vec<Json>,
         order: Vec<(String, bool)>,
         empty: Vec<EmptyValue>,
+        /// Grouping sets, as places in `dimensions`, and the name of the output that tells them apart.
+        sets: Option<(Vec<Vec<usize>>, String)>,
     },
     Scan {
         columns: Vec<String>,
@@ -146,7 +150,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Leaf {
     /// `None` if the engine does not take the query.
-    pub fn new(datasource: &str, parts: Parts, schema: DFSchemaRef, mut outputs: Vec<Output>) -> Option<Leaf> {
+    pub fn new(datasources: &[String], parts: Parts, schema: DFSchemaRef, mut outputs: Vec<Output>) -> Option<Leaf> {
         let mut query = Map::new();
         let put = |query: &mut Map<String, Json>, key: &str, value: Json| {
             query.insert(key.to_string(), value);
@@ -154,7 +158,7 @@ impl Leaf {
         let mut context = Map::new();
         let mut empty_row = None;
         let body = match &parts.kind {
-            Shape::Group { dimensions, bucket, aggregates, posts, order, empty } => {
+            Shape::Group { dimensions, bucket, aggregates, posts, order, empty, sets } => {
                 for (output, dimension) in outputs.iter_mut().zip(dimensions) {
                     output.name = dimension["outputName"].as_str().unwrap_or_default().to_string();
                 }
@@ -168,7 +172,7 @@ impl Leaf {
                 };
                 let series = match (bucket, dimensions.is_empty(), descending) {
                     (Some(granularity), _, Some(descending)) => Some((granularity.clone(), descending)),
-                    (None, true, _) => {
+                    (None, true, _) if sets.is_none() => {
                         empty_row = Some(empty.clone());
                         Some((json!("all"), false))
                     }
@@ -192,6 +196,12 @@ impl Leaf {
                         put(&mut query, "queryType", "groupBy".into());
                         put(&mut body, "granularity", "all".into());
                         put(&mut body, "dimensions", dimensions.clone().into());
+                        if let Some((sets, _)) = sets {
+                            let names = |set: &Vec<usize>| -> Vec<Json> {
+                                set.iter().map(|at| dimensions[*at]["outputName"].clone()).collect()
+                            };
+                            put(&mut body, "subtotalsSpec", sets.iter().map(names).collect());
+                        }
                         if parts.limit.is_some() || !order.is_empty() {
                             let mut limit = Map::new();
                             put(&mut limit, "type", "default".into());
@@ -230,7 +240,11 @@ impl Leaf {
                 body
             }
         };
-        put(&mut query, "dataSource", json!({"type": "table", "name": datasource}));
+        let source = match datasources {
+            [one] => json!({"type": "table", "name": one}),
+            several => json!({"type": "union", "dataSources": several}),
+        };
+        put(&mut query, "dataSource", source);
         let texts: Vec<String> = parts.intervals.iter().map(Interval::to_string).collect();
         put(&mut query, "intervals", json!({"type": "intervals", "intervals": texts}));
         if let Some(filter) = &parts.filter {
@@ -243,7 +257,7 @@ impl Leaf {
         if !context.is_empty() {
             put(&mut query, "context", Json::Object(context));
         }
-        let json = Json::Object(query);
+        let mut json = Json::Object(query);
         let mut query = match query::Query::from_json(&json) {
             Ok(query) => query,
             Err(error) => {
@@ -253,8 +267,14 @@ impl Leaf {
         };
         // Text could widen what the condition made narrow, or say nothing for no interval at all.
         query.scope_mut().intervals = parts.intervals.clone();
+        if let (query::Query::GroupBy(query), Shape::Group { sets: Some((_, name)), .. }) = (&mut query, &parts.kind) {
+            query.grouping_id = Some(name.clone());
+        }
+        for (nth, semi) in parts.semis.iter().enumerate() {
+            json["dataSource"] = semi.shown(json["dataSource"].take(), nth);
+        }
         let id = NEXT.fetch_add(1, Atomic::Relaxed);
-        Some(Leaf { id, datasource: datasource.to_string(), json, query, schema, outputs, empty_row, parts })
+        Some(Leaf { id, datasources: datasources.to_vec(), json, query, schema, outputs, empty_row, parts })
     }
 
     /// The same leaf in an order and with a limit. The keys are its outputs.
@@ -267,7 +287,17 @@ impl Leaf {
         if let Shape::Group { order: kept, .. } = &mut parts.kind {
             *kept = order;
         }
-        Leaf::new(&self.datasource, parts, self.schema.clone(), self.outputs.clone())
+        Leaf::new(&self.datasources, parts, self.schema.clone(), self.outputs.clone())
+    }
+
+    /// What its rows are chosen by when it is asked.
+    pub fn semis(&self) -> &[Semi] {
+        &self.parts.semis
+    }
+
+    /// Whether no condition is about its time.
+    pub fn is_timeless(&self) -> bool {
+        self.parts.intervals == [Interval::ETERNITY]
     }
 
     /// Whether it may answer any row at all.

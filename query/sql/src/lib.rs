@@ -11,11 +11,14 @@
 //! DataFusion is seen nowhere else. The clock comes in with the statement.
 
 mod aggregates;
+mod checks;
+pub mod cluster;
 mod convert;
 mod dialect;
 pub mod error;
 mod explain;
 mod functions;
+mod idioms;
 pub mod ipc;
 mod leaves;
 mod lower;
@@ -28,6 +31,8 @@ mod respond;
 mod rewrite;
 pub mod rows;
 mod run;
+mod semi;
+mod sys;
 mod system;
 mod unnest;
 mod windows;
@@ -48,6 +53,7 @@ use segment::schema::ValueType;
 use segment::time::Zone;
 use serde_json::{Map, Value as Json};
 
+pub use cluster::Cluster;
 pub use error::{Error, Result};
 pub use respond::{Format, ResultFormat};
 pub use rewrite::Parameter;
@@ -137,6 +143,7 @@ const KEPT_TEXT_MAX: usize = 64 << 10;
 /// The SQL front end of a process.
 pub struct Sql {
     broker: Arc<Broker>,
+    cluster: Arc<dyn Cluster>,
     settings: Settings,
     planners: Planners,
     plans: Mutex<HashMap<String, Kept>>,
@@ -165,11 +172,13 @@ struct Prepared {
 }
 
 impl Sql {
-    pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Sql> {
+    /// `cluster` tells what the tables of the `sys` schema hold.
+    pub fn new(broker: Arc<Broker>, cluster: Arc<dyn Cluster>, settings: Settings) -> Arc<Sql> {
         let planners = Planners::new(settings.push_down, broker.lookups().clone());
         let workers = Workers::new(broker.settings().threads).expect("threads can be started");
         Arc::new(Sql {
             broker,
+            cluster,
             settings,
             planners,
             plans: Mutex::default(),
@@ -192,7 +201,8 @@ impl Sql {
         context.insert("queryId".to_string(), query_id.clone().into());
         let stringify_arrays = stringify_arrays(&context);
         let registered = self.register(&query_id);
-        let run = Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone())?;
+        let planner = self.planners.of(&prepared.zone);
+        let run = Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone(), planner)?);
         let answer =
             |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
                 columns,
@@ -220,9 +230,7 @@ impl Sql {
                 (held(plan::apply(batches, steps), registered), uncovered)
             }
             Plan::Tree(plan) => {
-                let run = Arc::new(run);
-                let planner = self.planners.of(&prepared.zone);
-                let rows = run.tree(&planner, plan).await?;
+                let rows = run.tree(plan).await?;
                 let uncovered = run.uncovered();
                 (held(bounded(self.workers.read(rows), run), registered), uncovered)
             }
@@ -276,9 +284,10 @@ impl Sql {
         let count = parsed.placeholders;
         let mut parameters = vec!["VARCHAR".to_string(); count];
         if count > 0 {
-            let moment = rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None };
+            let moment =
+                rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None, listed_max: None };
             rewrite::rewrite(&mut parsed, &moment)?;
-            let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
+            let seen = Seen::new(self, who);
             let planner = self.planners.of(&Zone::Utc);
             // Where a place leaves its type open, planning may refuse; a text is taken anywhere.
             let types = self.broker.lookups().scope(|| planner.placeholders(parsed.query, &seen)).unwrap_or_default();
@@ -344,18 +353,30 @@ impl Sql {
                 usize::try_from(rows).ok()
             }
         };
-        let moment = rewrite::Moment { now, zone: &zone, parameters: Some(&statement.parameters) };
+        let listed_max = match get("maxNumericInFilters").map(|json| json.as_i64()) {
+            None | Some(Some(-1)) => None,
+            Some(Some(max)) if max > 0 => Some(max as usize),
+            Some(_) => return Err(Error::invalid("[maxNumericInFilters] must be greater than 0, or -1 for no limit")),
+        };
+        let moment = rewrite::Moment { now, zone: &zone, parameters: Some(&statement.parameters), listed_max };
         let momentary = rewrite::rewrite(&mut parsed, &moment)?;
+        let timed = get("requireTimeCondition").is_some_and(|json| json.as_bool() == Some(true) || *json == "true");
         let planner = self.planners.of(&zone);
-        let seen = Seen { sql: self, who, tables: Mutex::default(), system: AtomicBool::new(false) };
+        let seen = Seen::new(self, who);
         let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer_limit));
         let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
         let schema = logical.schema().inner().clone();
         let columns = columns_of(&schema);
         let plan = Plan::new(logical, &planner)?;
+        if timed && let Some(leaf) = plan.all_leaves().iter().find(|leaf| leaf.is_timeless()) {
+            return Err(Error::invalid(format!(
+                "requireTimeCondition is enabled, all queries must include a filter condition on the __time column; \
+                 the one of [{}] has none",
+                leaf.datasources.join(", ")
+            )));
+        }
         let keep = !momentary && !seen.system.load(Ordering::Relaxed);
-        let tables = seen.tables.into_inner().unwrap_or_default();
-        let tables = tables.into_iter().map(|(name, table)| (name, table.columns.clone())).collect();
+        let tables = seen.members.into_inner().unwrap_or_default();
         Ok((Prepared { overrides, zone, explain, plan, columns, schema, tables }, keep))
     }
 
@@ -394,7 +415,7 @@ fn flag(context: &Map<String, Json>, key: &str) -> Option<bool> {
 /// What a plan depends on besides the tables.
 fn key_of(statement: &Statement) -> String {
     let mut key = statement.text.clone();
-    for name in ["sqlTimeZone", "sqlOuterLimit"] {
+    for name in ["sqlTimeZone", "sqlOuterLimit", "requireTimeCondition", "maxNumericInFilters"] {
         key.push('\0');
         if let Some(json) = statement.context.get(name) {
             key.push_str(&json.to_string());
@@ -462,7 +483,43 @@ struct Seen<'a> {
     sql: &'a Sql,
     who: &'a Principal,
     tables: Mutex<Vec<(String, Arc<Table>)>>,
+    /// The datasources that the tables read, as they are now.
+    members: Mutex<Vec<(String, Columns)>>,
     system: AtomicBool,
+}
+
+impl<'a> Seen<'a> {
+    fn new(sql: &'a Sql, who: &'a Principal) -> Seen<'a> {
+        Seen { sql, who, tables: Mutex::default(), members: Mutex::default(), system: AtomicBool::new(false) }
+    }
+
+    fn columns(&self, name: &str) -> DfResult<Columns> {
+        let Some(columns) = self.sql.broker.columns(name, self.who) else {
+            return Err(DataFusionError::Plan(format!("object '{name}' not found")));
+        };
+        lock(&self.members).push((name.to_string(), columns.clone()));
+        Ok(columns)
+    }
+
+    /// The columns of all tables by name. Those that differ in type are of one that holds both.
+    fn appended(&self, names: &[String]) -> DfResult<Columns> {
+        let mut all: Vec<(String, ValueType, bool)> = Vec::new();
+        for name in names {
+            for (column, value_type, multi) in self.columns(name)?.iter() {
+                match all.iter_mut().find(|(known, ..)| known == column) {
+                    None => all.push((column.clone(), value_type.clone(), *multi)),
+                    Some((_, known, any)) => {
+                        *any |= multi;
+                        if known != value_type {
+                            let numbers = known.is_numeric() && value_type.is_numeric();
+                            *known = if numbers { ValueType::Double } else { ValueType::String };
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Arc::new(all))
+    }
 }
 
 impl Tables for Seen<'_> {
@@ -475,6 +532,13 @@ impl Tables for Seen<'_> {
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
             };
         }
+        if reference.schema() == Some(sys::SCHEMA) {
+            self.system.store(true, Ordering::Relaxed);
+            return match sys::table(reference.table(), &self.sql.cluster, self.who) {
+                Some(table) => Ok(table),
+                None => refuse(format!("object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
+            };
+        }
         if reference.schema() == Some(system::LOOKUPS) {
             self.system.store(true, Ordering::Relaxed);
             return match system::lookup(reference.table(), &self.sql.broker) {
@@ -482,16 +546,19 @@ impl Tables for Seen<'_> {
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
             };
         }
+        if reference.schema() == Some(idioms::APPENDED) {
+            let names = idioms::appended(reference.table()).unwrap_or_default();
+            let columns = self.appended(&names)?;
+            return Ok(Arc::new(Table::new(names, &columns, self.sql.settings.push_down)));
+        }
         let Some(name) = planner::datasource(reference) else {
             return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
         };
         if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
             return Ok(table.clone());
         }
-        let Some(columns) = self.sql.broker.columns(name, self.who) else {
-            return refuse(format!("object '{name}' not found"));
-        };
-        let table = Arc::new(Table::new(name, columns, self.sql.settings.push_down));
+        let columns = self.columns(name)?;
+        let table = Arc::new(Table::new(vec![name.to_string()], &columns, self.sql.settings.push_down));
         lock(&self.tables).push((name.to_string(), table.clone()));
         Ok(table)
     }

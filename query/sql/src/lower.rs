@@ -298,7 +298,7 @@ impl<'a> Lower<'a> {
             Expr::IsFalse(inner) => json!({"type": "isfalse", "field": self.filter(inner)?}),
             Expr::IsNotTrue(inner) => not(json!({"type": "istrue", "field": self.filter(inner)?})),
             Expr::IsNotFalse(inner) => not(json!({"type": "isfalse", "field": self.filter(inner)?})),
-            Expr::BinaryExpr(binary) => match self.comparison(binary) {
+            Expr::BinaryExpr(binary) => match self.comparison(binary).or_else(|| self.test_of_values(binary)) {
                 Some(filter) => filter,
                 None => self.expression(expr)?,
             },
@@ -376,6 +376,22 @@ impl<'a> Lower<'a> {
             _ => return None,
         };
         test(&column, op, value, match_type)
+    }
+
+    /// A test of what may be several values, of which one is enough, as that of a column.
+    fn test_of_values(&mut self, binary: &BinaryExpr) -> Option<Json> {
+        let (left, op, text) = match (binary.left.as_ref(), binary.right.as_ref()) {
+            (left, Expr::Literal(ScalarValue::Utf8(Some(text)), _)) => (left, binary.op, text),
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), right) => (right, binary.op.swap()?, text),
+            _ => return None,
+        };
+        let Expr::ScalarFunction(function) = left else { return None };
+        let several = matches!(function.name(), "concat" | "textcat" | "array_to_mv" | "string_to_mv");
+        if !(several || function.name().starts_with("mv_")) || self.type_of(left)? != DataType::Utf8 {
+            return None;
+        }
+        let (column, _) = self.named(left)?;
+        test(&column, op, Json::from(text.as_str()), "STRING")
     }
 
     fn in_list(&mut self, list: &InList) -> Option<Json> {

@@ -7,25 +7,28 @@
 //! 2. `Limit(Projection* (Aggregate (base)))` by a leaf with the limit, kept for what it skips;
 //! 3. `Aggregate(base)` by a group leaf;
 //! 4. `Sort(Projection* (table))` by `__time` by a scan leaf in time order;
-//! 5. every table that is left by a scan leaf,
+//! 5. `x IN (SELECT …)` over a table by a scan leaf that takes the values first;
+//! 6. every table that is left by a scan leaf,
 //!
-//! where base is `(Filter | Projection | SubqueryAlias)* table`. A part is replaced only if every expression in it
+//! where base is `(Filter | Projection | SubqueryAlias | semi-join)* table`. A part is replaced only if every expression in it
 //! translates ([`crate::lower`]); what stays above is DataFusion's.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result as DfResult};
+use datafusion::common::{DFSchema, JoinType, Result as DfResult};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    Aggregate, Expr, FetchType, Limit, LogicalPlan, Projection, SkipType, Sort, SortExpr, SubqueryAlias, TableScan,
+    Aggregate, Expr, FetchType, GroupingSet, Join, Limit, LogicalPlan, Projection, SkipType, Sort, SortExpr,
+    SubqueryAlias, TableScan,
 };
 use segment::Interval;
-use segment::schema::TIME;
+use segment::schema::{TIME, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::leaves::{EmptyValue, Leaf, Output, Parts, Shape, Table, node};
 use crate::lower::{self, Lower, value_type};
+use crate::semi::{self, Choice, Semi};
 
 /// Puts the leaves into an optimised plan. With `push_down` off tables become bare scans and DataFusion does all else.
 pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
@@ -34,6 +37,7 @@ pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
             LogicalPlan::Sort(sort) if push_down => ordered(sort)?,
             LogicalPlan::Limit(limit) if push_down => limited(limit)?,
             LogicalPlan::Aggregate(aggregate) if push_down => group(aggregate)?.map(node),
+            LogicalPlan::Join(join) if push_down => among(join)?.map(node),
             LogicalPlan::TableScan(table) if table_of(table).is_some() => match scan(table, None, None)? {
                 Some(leaf) => Some(node(leaf)),
                 None => return Err(DataFusionError::Plan(format!("table {} cannot be scanned", table.table_name))),
@@ -98,7 +102,10 @@ fn below(expr: Expr, wrappers: &[&LogicalPlan]) -> DfResult<Expr> {
                 let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
                 Ok(match wrapper {
                     LogicalPlan::Projection(projection) => {
-                        let idx = projection.schema.index_of_column(column)?;
+                        // A column of what rows are chosen by is none of the table's, and translates to nothing.
+                        let Some(idx) = projection.schema.maybe_index_of_column(column) else {
+                            return Ok(Transformed::no(part));
+                        };
                         Transformed::new(
                             projection.expr[idx].clone().unalias_nested().data,
                             true,
@@ -106,7 +113,9 @@ fn below(expr: Expr, wrappers: &[&LogicalPlan]) -> DfResult<Expr> {
                         )
                     }
                     LogicalPlan::SubqueryAlias(alias) => {
-                        let idx = alias.schema.index_of_column(column)?;
+                        let Some(idx) = alias.schema.maybe_index_of_column(column) else {
+                            return Ok(Transformed::no(part));
+                        };
                         Transformed::yes(Expr::from(alias.input.schema().qualified_field(idx)))
                     }
                     _ => Transformed::no(part),
@@ -135,7 +144,7 @@ fn ordered(sort: &Sort) -> DfResult<Option<LogicalPlan>> {
         return Ok(None);
     }
     match inner {
-        LogicalPlan::Aggregate(aggregate) => {
+        LogicalPlan::Aggregate(aggregate) if !has_sets(aggregate) => {
             let keys = keys(&wrappers)?;
             if keys.is_empty() {
                 return Ok(None);
@@ -175,7 +184,7 @@ fn limited(limit: &Limit) -> DfResult<Option<LogicalPlan>> {
     let (wrappers, inner) = peel(&limit.input);
     let leaf = match inner {
         _ if rows == 0 => None,
-        LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => {
+        LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() && !has_sets(aggregate) => {
             group(aggregate)?.and_then(|leaf| leaf.limited(Vec::new(), Some(rows)))
         }
         LogicalPlan::TableScan(table) => {
@@ -189,10 +198,21 @@ fn limited(limit: &Limit) -> DfResult<Option<LogicalPlan>> {
     Ok(Some(LogicalPlan::Limit(Limit { skip: limit.skip.clone(), fetch: limit.fetch.clone(), input: Arc::new(input) })))
 }
 
-/// The table at the bottom of a base, the conditions on the way, and the wrappers, outermost first.
-fn base(plan: &LogicalPlan) -> DfResult<Option<(&TableScan, Vec<Expr>, Vec<&LogicalPlan>)>> {
+/// What an aggregate is over.
+struct Base<'a> {
+    table: &'a TableScan,
+    conditions: Vec<Expr>,
+    /// Keys that are to be among the values of a column of a plan.
+    choices: Vec<(Expr, &'a LogicalPlan, usize)>,
+    /// Outermost first.
+    wrappers: Vec<&'a LogicalPlan>,
+}
+
+/// The table at the bottom, with all that stands on the way.
+fn base(plan: &LogicalPlan) -> DfResult<Option<Base<'_>>> {
     let mut wrappers: Vec<&LogicalPlan> = Vec::new();
     let mut conditions: Vec<(Expr, usize)> = Vec::new();
+    let mut choices: Vec<(Expr, &LogicalPlan, usize, usize)> = Vec::new();
     let mut at = plan;
     loop {
         match at {
@@ -213,7 +233,21 @@ fn base(plan: &LogicalPlan) -> DfResult<Option<(&TableScan, Vec<Expr>, Vec<&Logi
                 for (condition, above) in conditions {
                     all.push(below(condition, &wrappers[above..])?);
                 }
-                return Ok(Some((scan, all, wrappers)));
+                let mut chosen = Vec::with_capacity(choices.len());
+                for (key, values, field, above) in choices {
+                    chosen.push((below(key, &wrappers[above..])?, values, field));
+                }
+                return Ok(Some(Base { table: scan, conditions: all, choices: chosen, wrappers }));
+            }
+            // Columns of the values do not translate, so nothing of them is used above.
+            LogicalPlan::Join(join) => {
+                let Some(choice) =
+                    semi::choices(join)?.into_iter().find(|choice| base(choice.kept).is_ok_and(|b| b.is_some()))
+                else {
+                    return Ok(None);
+                };
+                choices.push((choice.key.clone(), choice.values, choice.field, wrappers.len()));
+                at = choice.kept;
             }
             _ => return Ok(None),
         }
@@ -245,10 +279,48 @@ fn qualified(scan: &TableScan) -> DfResult<DFSchema> {
 }
 
 fn scan(scan: &TableScan, order: Option<bool>, limit: Option<u64>) -> DfResult<Option<Leaf>> {
+    scan_among(scan, order, limit, Vec::new())
+}
+
+/// `x IN (SELECT …)` over a table.
+fn among(join: &Join) -> DfResult<Option<Leaf>> {
+    if !matches!(join.join_type, JoinType::LeftSemi | JoinType::RightSemi) {
+        return Ok(None);
+    }
+    for Choice { kept, key, values, field } in semi::choices(join)? {
+        if let LogicalPlan::TableScan(table) = kept {
+            return scan_among(table, None, None, vec![(key.clone(), values, field)]);
+        }
+    }
+    Ok(None)
+}
+
+/// The choices as a leaf makes them; `None` if a key does not translate.
+fn chosen(lower: &mut Lower<'_>, choices: Vec<(Expr, &LogicalPlan, usize)>) -> DfResult<Option<Vec<Semi>>> {
+    let mut semis = Vec::with_capacity(choices.len());
+    for (key, values, field) in choices {
+        let Some((column, of)) = lower.named(&key) else { return Ok(None) };
+        let same = value_type(values.schema().field(field).data_type()).as_ref() == Some(&of);
+        if !same || !matches!(of, ValueType::String | ValueType::Long) {
+            return Ok(None);
+        }
+        let values = Arc::new(place(values.clone(), true)?);
+        semis.push(Semi { column, value_type: of, values, field });
+    }
+    Ok(Some(semis))
+}
+
+fn scan_among(
+    scan: &TableScan,
+    order: Option<bool>,
+    limit: Option<u64>,
+    choices: Vec<(Expr, &LogicalPlan, usize)>,
+) -> DfResult<Option<Leaf>> {
     let Some(table) = table_of(scan) else { return Ok(None) };
     let schema = qualified(scan)?;
     let mut lower = Lower::new(&schema);
     let Some((intervals, filter)) = narrowed(&mut lower, &scan.filters) else { return Ok(None) };
+    let Some(semis) = chosen(&mut lower, choices)? else { return Ok(None) };
     let outputs: Vec<Output> = scan
         .projected_schema
         .fields()
@@ -265,29 +337,71 @@ fn scan(scan: &TableScan, order: Option<bool>, limit: Option<u64>) -> DfResult<O
         intervals: if fetch == Some(0) { Vec::new() } else { intervals },
         filter,
         virtual_columns: lower.virtual_columns(),
+        semis,
         kind: Shape::Scan { columns, order },
         limit: limit.or(fetch).filter(|limit| *limit > 0),
     };
-    Ok(Leaf::new(&table.name, parts, scan.projected_schema.clone(), outputs))
+    Ok(Leaf::new(&table.names, parts, scan.projected_schema.clone(), outputs))
+}
+
+/// The output of a leaf that tells its grouping sets apart.
+const GROUPING_ID: &str = "g";
+
+/// A native query orders and limits each grouping set for itself.
+fn has_sets(aggregate: &Aggregate) -> bool {
+    matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)])
+}
+
+/// More sets than this are left to DataFusion.
+const SETS_MAX: usize = 256;
+
+/// The sets as places among the distinct keys; `None` if one comes twice or they are too many.
+fn grouping_sets(set: &GroupingSet) -> Option<Vec<Vec<usize>>> {
+    let keys = set.distinct_expr();
+    let sets: Vec<Vec<usize>> = match set {
+        GroupingSet::Rollup(_) => (0..=keys.len()).rev().map(|count| (0..count).collect()).collect(),
+        GroupingSet::Cube(_) if keys.len() > SETS_MAX.ilog2() as usize => return None,
+        GroupingSet::Cube(_) => {
+            let of = |mask: usize| (0..keys.len()).filter(|at| mask & (1 << at) != 0).collect();
+            (0..1 << keys.len()).rev().map(of).collect()
+        }
+        GroupingSet::GroupingSets(sets) => {
+            let place = |key: &Expr| keys.iter().position(|known| *known == key);
+            sets.iter().map(|set| set.iter().map(place).collect()).collect::<Option<_>>()?
+        }
+    };
+    let distinct = sets.iter().enumerate().all(|(idx, set)| !sets[..idx].contains(set));
+    (distinct && sets.len() <= SETS_MAX).then_some(sets)
 }
 
 fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
-    let Some((scan, mut conditions, wrappers)) = base(&aggregate.input)? else { return Ok(None) };
+    let Some(Base { table: scan, mut conditions, choices, wrappers }) = base(&aggregate.input)? else {
+        return Ok(None);
+    };
     let Some(table) = table_of(scan) else { return Ok(None) };
     conditions.extend(scan.filters.iter().cloned());
     let schema = qualified(scan)?;
     let mut lower = Lower::new(&schema);
     let Some((intervals, filter)) = narrowed(&mut lower, &conditions) else { return Ok(None) };
+    let Some(semis) = chosen(&mut lower, choices)? else { return Ok(None) };
     let fields = aggregate.schema.fields();
-    if fields.len() != aggregate.group_expr.len() + aggregate.aggr_expr.len() {
+    let (keys, sets) = match aggregate.group_expr.as_slice() {
+        [Expr::GroupingSet(set)] => match grouping_sets(set) {
+            Some(sets) => (set.distinct_expr(), Some(sets)),
+            None => return Ok(None),
+        },
+        keys => (keys.iter().collect(), None),
+    };
+    let first_aggregate = keys.len() + usize::from(sets.is_some());
+    if fields.len() != first_aggregate + aggregate.aggr_expr.len() {
         return Ok(None);
     }
     let mut outputs = Vec::with_capacity(fields.len());
-    let mut dimensions = Vec::with_capacity(aggregate.group_expr.len());
+    let mut dimensions = Vec::with_capacity(keys.len());
     let mut bucket = None;
-    for (idx, key) in aggregate.group_expr.iter().enumerate() {
-        let key = below(key.clone(), &wrappers)?;
-        if aggregate.group_expr.len() == 1 {
+    for (idx, key) in keys.iter().enumerate() {
+        let key = below((*key).clone(), &wrappers)?;
+        if keys.len() == 1 && sets.is_none() {
             bucket = lower::time_bucket(&key);
         }
         let Some((column, value_type)) = lower.named(&key) else { return Ok(None) };
@@ -300,6 +414,10 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
             "outputType": value_type.druid_name()}));
         outputs.push(Output { name, data_type });
     }
+    if sets.is_some() {
+        outputs.push(Output { name: GROUPING_ID.to_string(), data_type: fields[keys.len()].data_type().clone() });
+    }
+    let sets = sets.map(|sets| (sets, GROUPING_ID.to_string()));
     let (mut aggregates, mut posts, mut empty) = (Vec::new(), Vec::new(), Vec::new());
     for (idx, expr) in aggregate.aggr_expr.iter().enumerate() {
         let expr = below(expr.clone(), &wrappers)?;
@@ -316,7 +434,7 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         };
         aggregates.push(json);
         posts.extend(post);
-        let data_type = fields[aggregate.group_expr.len() + idx].data_type().clone();
+        let data_type = fields[first_aggregate + idx].data_type().clone();
         if value_type(&data_type).is_none() {
             return Ok(None);
         }
@@ -327,8 +445,9 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         intervals,
         filter,
         virtual_columns: lower.virtual_columns(),
-        kind: Shape::Group { dimensions, bucket, aggregates, posts, order: Vec::new(), empty },
+        semis,
+        kind: Shape::Group { dimensions, bucket, aggregates, posts, order: Vec::new(), empty, sets },
         limit: None,
     };
-    Ok(Leaf::new(&table.name, parts, aggregate.schema.clone(), outputs))
+    Ok(Leaf::new(&table.names, parts, aggregate.schema.clone(), outputs))
 }

@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, Query
 use segment::lookup::Lookups;
 use segment::time::Zone;
 
+use crate::checks;
 use crate::convert::{DOCUMENT, TIMESTAMP};
 use crate::error::{Error, Result};
 use crate::functions;
@@ -63,8 +64,8 @@ impl Planner {
             .collect();
         let functions = functions::all(lookups);
         let mut analyzer = Analyzer::new().rules;
-        if let Some(format) = functions.get("time_format").cloned() {
-            analyzer.push(Arc::new(Casts { format }));
+        if let (Some(format), Some(long)) = (functions.get("time_format"), functions.get("long_of")) {
+            analyzer.push(Arc::new(Casts { format: format.clone(), long: long.clone() }));
         }
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
@@ -85,7 +86,9 @@ impl Planner {
 
     /// The optimised plan with its leaves.
     pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
-        let plan = unnest::flatten(self.read(query, tables)?).map_err(invalid)?;
+        let plan = self.read(query, tables)?;
+        checks::check(&plan).map_err(invalid)?;
+        let plan = unnest::flatten(plan).map_err(invalid)?;
         let plan = match outer_limit {
             Some(rows) => {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
@@ -299,7 +302,10 @@ impl ExprPlanner for Operators {
         }
         if comparison.is_some() {
             let document = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DOCUMENT);
-            if document(&left) || document(&right) {
+            // Documents are equal if they say the same; of more nothing is known.
+            let equality = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
+            let same = equality && document(&left) && document(&right);
+            if !same && (document(&left) || document(&right)) {
                 let name = |expr: &Expr| expr.get_type(schema).map_or(String::new(), |t| functions::sql_name(&t));
                 return Err(DataFusionError::Plan(format!(
                     "Cannot apply '{op}' to arguments of type '<{}> {op} <{}>'; take a value out of the document with \
@@ -355,6 +361,7 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
 #[derive(Debug)]
 struct Casts {
     format: Arc<ScalarUDF>,
+    long: Arc<ScalarUDF>,
 }
 
 impl AnalyzerRule for Casts {
@@ -380,6 +387,18 @@ impl AnalyzerRule for Casts {
                     let literal = matches!(inner.as_ref(), Expr::Literal(..));
                     if texts(&from) && !texts(to) && !(literal && matches!(to, DataType::Timestamp(..))) {
                         return Ok(Transformed::yes(Expr::TryCast(TryCast::new(inner.clone(), to.clone()))));
+                    }
+                    let whole = |t: &DataType| matches!(t, DataType::List(_) | DataType::Binary) || *t == DOCUMENT;
+                    if whole(&from) && matches!(to, DataType::Utf8) {
+                        return Err(DataFusionError::Plan(format!(
+                            "Cast function cannot convert value of type {} to type {}",
+                            functions::sql_name(&from),
+                            functions::sql_name(to)
+                        )));
+                    }
+                    // Doubles beyond the longs become the outermost of them.
+                    if matches!(from, DataType::Float64 | DataType::Float32) && *to == DataType::Int64 {
+                        return Ok(Transformed::yes(self.long.call(vec![inner.as_ref().clone()])));
                     }
                     if matches!(from, DataType::Timestamp(..)) && texts(to) {
                         let args =

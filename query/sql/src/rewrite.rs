@@ -11,13 +11,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select,
+    SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use segment::time::Zone;
 
 use crate::error::{Error, Result};
+use crate::idioms;
 use crate::parse::Parsed;
 use crate::windows;
 
@@ -51,6 +52,8 @@ pub struct Moment<'a> {
     pub zone: &'a Zone,
     /// `None` leaves the `?` as they are, to ask for their types.
     pub parameters: Option<&'a [Parameter]>,
+    /// Numbers that a list may have (`maxNumericInFilters`).
+    pub listed_max: Option<usize>,
 }
 
 /// Rewrites the tree in place. Tells whether the result depends on the moment it is run (`CURRENT_TIMESTAMP`), so that
@@ -87,9 +90,31 @@ impl VisitorMut for Rewriter<'_> {
         if let Expr::Array(array) = expr
             && !array.elem.is_empty()
         {
-            *expr = call("make_array", std::mem::take(&mut array.elem));
+            let mut elements = std::mem::take(&mut array.elem);
+            // Truths are numbers in an array.
+            for element in &mut elements {
+                if let Expr::Value(ValueWithSpan { value: Value::Boolean(flag), .. }) = element {
+                    *element = number(i64::from(*flag));
+                }
+            }
+            *expr = call("make_array", elements);
+        }
+        if let Expr::InSubquery { expr: what, subquery, negated } = expr
+            && let Expr::Tuple(parts) = what.as_ref()
+        {
+            match idioms::tuple_in(parts, (**subquery).clone(), *negated) {
+                Ok(exists) => *expr = exists,
+                Err(error) => return ControlFlow::Break(error),
+            }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match idioms::table(factor) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
@@ -108,6 +133,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        idioms::wildcards(select);
         match windows::named(select) {
             Ok(named) => self.windows.push(named),
             Err(error) => return ControlFlow::Break(error),
@@ -180,6 +206,21 @@ impl Rewriter<'_> {
                 Some(self.parameter(parameter, nth)?)
             }
             Expr::Value(ValueWithSpan { value: Value::UnicodeStringLiteral(text), .. }) => Some(text_literal(text)),
+            Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("pi") => {
+                let pi = Expr::value(Value::Number(std::f64::consts::PI.to_string(), false));
+                Some(cast(pi, DataType::Double(ExactNumberInfo::None)))
+            }
+            Expr::Interval(interval) => idioms::interval(interval)?.map(Expr::Interval),
+            // Else one aggregate is planned as two, whose names are the same once this is folded.
+            Expr::Cast {
+                expr: inner,
+                data_type: DataType::Integer(_) | DataType::BigInt(_) | DataType::Int(_),
+                ..
+            } if matches!(inner.as_ref(), Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. })
+                    if text.parse::<i64>().is_ok()) =>
+            {
+                Some(take(inner))
+            }
             Expr::TypedString(typed) => {
                 let text = typed.value.clone().into_string().unwrap_or_default();
                 match &typed.data_type {
@@ -235,6 +276,14 @@ impl Rewriter<'_> {
                 **inner = cast(take(inner), DataType::Varchar(None));
                 None
             }
+            Expr::InList { list, .. } if self.moment.listed_max.is_some_and(|max| numbers(list) > max) => {
+                return Err(Error::invalid(format!(
+                    "Filters for column [IN] exceeds configured filter limit of [{}] for numeric values. Cast [{}] \
+                     values of IN clause to String",
+                    self.moment.listed_max.unwrap_or_default(),
+                    list.len()
+                )));
+            }
             // A column listed with truths is one of texts or numbers; a text column holds them as words.
             Expr::InList { expr: inner, list, .. }
                 if matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
@@ -280,13 +329,23 @@ impl Rewriter<'_> {
         }
         if matches!(name.as_str(), "current_timestamp" | "localtimestamp" | "now") {
             self.momentary = true;
+            if let FunctionArguments::List(FunctionArgumentList { args, .. }) = &function.args
+                && let Some([FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))]) = args.get(..1)
+                && !digits.to_string().parse::<u8>().is_ok_and(|digits| digits <= 3)
+            {
+                let name = name.to_ascii_uppercase();
+                return Err(Error::invalid(format!(
+                    "Argument to function '{name}' must be a valid precision between '0' and '3'"
+                )));
+            }
             return Ok(Some(instant_literal(self.moment.now)));
         }
         if name == "current_date" {
             self.momentary = true;
             return Ok(Some(self.floor(instant_literal(self.moment.now), "P1D")));
         }
-        let FunctionArguments::List(FunctionArgumentList { args: list, duplicate_treatment, .. }) = &mut function.args
+        let FunctionArguments::List(FunctionArgumentList { args: list, duplicate_treatment, clauses }) =
+            &mut function.args
         else {
             return Ok(None);
         };
@@ -309,13 +368,49 @@ impl Rewriter<'_> {
             _ => None,
         };
         if let Some(keep) = keep {
+            if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(size))) = list.get(keep)
+                && literal_text(size).is_some()
+            {
+                return Err(Error::invalid(format!(
+                    "{}: parameter `maxBytes` must be a numeric literal",
+                    name.to_ascii_uppercase()
+                )));
+            }
             list.truncate(keep);
+            // Distinct values come in their order.
+            if name == "array_agg"
+                && *duplicate_treatment == Some(DuplicateTreatment::Distinct)
+                && function.over.is_none()
+                && !clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+                && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.first()
+            {
+                let options = OrderByOptions { asc: Some(true), nulls_first: Some(true) };
+                let key = OrderByExpr { expr: value.clone(), options, with_fill: None };
+                clauses.push(FunctionArgumentClause::OrderBy(vec![key]));
+            }
             if joined && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.first_mut() {
                 *first = call("text_of", vec![std::mem::replace(first, null())]);
             }
             // DataFusion gives it a type of its own; here it is a VARCHAR like any other.
-            let whole = || cast(Expr::Function(function.clone()), DataType::Varchar(None));
+            let whole = || match cast(Expr::Function(function.clone()), DataType::Varchar(None)) {
+                Expr::Cast { expr, data_type, array, format, .. } => {
+                    Expr::Cast { kind: CastKind::TryCast, expr, data_type, array, format }
+                }
+                other => other,
+            };
             return Ok(joined.then(whole));
+        }
+        // What is summed out of a document is a number; bits are those of one.
+        if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.first_mut() {
+            match (name.as_str(), &mut *first) {
+                ("sum" | "avg", Expr::Function(inner)) if inner.name.to_string().eq_ignore_ascii_case("json_value") => {
+                    rename(&mut inner.name, "json_value_double");
+                }
+                ("bit_and" | "bit_or" | "bit_xor", first) => {
+                    *first = cast(std::mem::replace(first, null()), DataType::BigInt(None));
+                }
+                _ => {}
+            }
         }
         if *duplicate_treatment == Some(DuplicateTreatment::Distinct) || function.over.is_some() {
             return Ok(None);
@@ -507,8 +602,11 @@ impl Rewriter<'_> {
 /// `yyyy-MM-dd[ HH:mm:ss[.SSS]]` or ISO 8601; without an offset it is read in the zone.
 pub fn instant_of(text: &str, zone: &Zone) -> Option<i64> {
     let text = text.trim();
-    // A year alone is an instant to ISO 8601 and a slip in SQL.
-    if !text.starts_with(|ch: char| ch.is_ascii_digit()) || !text.contains('-') {
+    if !text.starts_with(|ch: char| ch.is_ascii_digit()) {
+        return None;
+    }
+    // A year of four digits is one; other numbers alone are none.
+    if !text.contains('-') && text.len() != 4 {
         return None;
     }
     segment::time::parse_timestamp_in(text, zone)
@@ -555,6 +653,11 @@ fn plain_args(list: &[FunctionArg]) -> Option<Vec<Expr>> {
             _ => None,
         })
         .collect()
+}
+
+fn numbers(list: &[Expr]) -> usize {
+    let is_number = |item: &&Expr| matches!(item, Expr::Value(ValueWithSpan { value: Value::Number(..), .. }));
+    list.iter().filter(is_number).count()
 }
 
 fn take(expr: &mut Box<Expr>) -> Expr {

@@ -1,18 +1,18 @@
 //! Running a plan: leaves go to the broker, what stands above them to DataFusion. Each leaf has
 //! the statement's memory budget and time for itself, and so has the part that DataFusion runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -24,17 +24,19 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{BoxStream, StreamExt};
 use query::{Answer, Batch, Broker, Budget, Principal};
 use segment::Interval;
-use serde_json::{Map, Value as Json};
+use segment::filter::Filter;
+use serde_json::{Map, Value as Json, json};
 
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::leaves::{EmptyValue, Leaf, Node, leaf_of};
 use crate::planner::Planner;
 use crate::remainder;
+use crate::semi::Semi;
 
 /// One statement at work.
 pub struct Run {
@@ -46,6 +48,9 @@ pub struct Run {
     pub deadline: Duration,
     pub cancelled: Arc<AtomicBool>,
     pub memory_bytes: u64,
+    /// Values that rows may be chosen by.
+    values_max: u64,
+    planner: Arc<Planner>,
     /// Answers of leaves that were begun before the rest of the plan, and what they said is missing.
     begun: Mutex<HashMap<usize, Answer>>,
     told: Mutex<Vec<Interval>>,
@@ -65,6 +70,7 @@ impl Run {
         who: Principal,
         context: Map<String, Json>,
         cancelled: Arc<AtomicBool>,
+        planner: Arc<Planner>,
     ) -> Result<Run> {
         let budget = Budget::from_context(&context, broker.settings())?;
         Ok(Run {
@@ -75,6 +81,8 @@ impl Run {
             deadline: budget.remaining(),
             cancelled,
             memory_bytes: budget.memory_limit(),
+            values_max: budget.subquery_rows_max(),
+            planner,
             begun: Mutex::default(),
             told: Mutex::default(),
         })
@@ -100,24 +108,94 @@ impl Run {
         Interval::merge(&lock(&self.told))
     }
 
-    async fn ask(&self, leaf: &Leaf) -> Result<Answer> {
+    async fn ask(self: &Arc<Self>, leaf: &Leaf) -> Result<Answer> {
+        let mut query = leaf.query.clone();
+        for semi in leaf.semis() {
+            let chosen = self.chosen(semi).await?;
+            let scope = query.scope_mut();
+            scope.filter = Some(match scope.filter.take() {
+                None => chosen,
+                Some(own) => Filter::And(vec![chosen, own]),
+            });
+        }
         let budget = Budget::from_context(&self.context, self.broker.settings())?;
-        Ok(self.broker.answer(leaf.query.clone(), &self.who, budget).await?)
+        // What the statement's context says of native queries goes before what the plan says.
+        match &mut query {
+            query::Query::Timeseries(q) => {
+                q.skip_empty_buckets = self.flag("skipEmptyBuckets").unwrap_or(q.skip_empty_buckets);
+            }
+            query::Query::GroupBy(q) => {
+                q.explode = self.flag("groupByEnableMultiValueUnnesting").unwrap_or(q.explode);
+            }
+            _ => {}
+        }
+        Ok(self.broker.answer(query, &self.who, budget).await?)
+    }
+
+    /// The filter that lets rows through whose value is among those of a plan.
+    fn chosen<'a>(self: &'a Arc<Self>, semi: &'a Semi) -> BoxFuture<'a, Result<Filter>> {
+        async move {
+            let mut rows = self.tree(&semi.values).await?;
+            let mut values: HashSet<ScalarValue> = HashSet::new();
+            while let Some(batch) = rows.next().await {
+                self.check()?;
+                let batch = batch.map_err(failed)?;
+                let column = batch.column(semi.field);
+                for row in (0..column.len()).filter(|row| !column.is_null(*row)) {
+                    values.insert(ScalarValue::try_from_array(column, row).map_err(failed)?);
+                }
+                if values.len() as u64 > self.values_max {
+                    return Err(Error::Query(query::Error::ResourceLimit(format!(
+                        "the inner query gives more than [{}] values; narrow it, or raise maxSubqueryRows",
+                        self.values_max
+                    ))));
+                }
+            }
+            if values.is_empty() {
+                return Ok(Filter::False);
+            }
+            let values: Vec<Json> = values
+                .into_iter()
+                .filter_map(|value| match value {
+                    ScalarValue::Utf8(Some(text)) => Some(Json::from(text)),
+                    ScalarValue::Int64(Some(long)) | ScalarValue::TimestampMillisecond(Some(long), _) => {
+                        Some(Json::from(long))
+                    }
+                    _ => None,
+                })
+                .collect();
+            let json = json!({"type": "inType", "column": semi.column, "matchValueType": semi.value_type.druid_name(),
+            "values": values});
+            Filter::from_json(&json, "filter").map_err(|error| Error::Query(error.into()))
+        }
+        .boxed()
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        crate::flag(&self.context, key)
+    }
+
+    /// Whether a leaf without keys answers nothing over no rows.
+    fn is_silent(&self) -> bool {
+        self.flag("skipEmptyBuckets") == Some(true)
     }
 
     /// The rows of one leaf; the second value tells which intervals are not complete.
-    pub async fn leaf(&self, leaf: &Arc<Leaf>, schema: SchemaRef) -> Result<(Batches, Vec<Interval>)> {
+    pub async fn leaf(self: &Arc<Self>, leaf: &Arc<Leaf>, schema: SchemaRef) -> Result<(Batches, Vec<Interval>)> {
         if leaf.is_void() {
-            return Ok((void(leaf.clone(), schema), Vec::new()));
+            return Ok((void(leaf.clone(), schema, self.is_silent()), Vec::new()));
         }
         let answer = self.ask(leaf).await?;
-        let uncovered = answer.context.uncovered.clone();
-        Ok((rows(leaf.clone(), answer, schema), uncovered))
+        let mut uncovered = self.uncovered();
+        uncovered.extend(answer.context.uncovered.iter().copied());
+        let uncovered = Interval::merge(&uncovered);
+        Ok((rows(leaf.clone(), answer, schema, self.is_silent()), uncovered))
     }
 
     /// Runs a whole plan. What its leaves lack is known when this returns, before the first row.
-    pub async fn tree(self: &Arc<Self>, planner: &Planner, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    pub async fn tree(self: &Arc<Self>, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         self.begin(plan).await?;
+        let planner = &self.planner;
         let physical =
             DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(LeafPlanner { run: self.clone() })])
                 .create_physical_plan(plan, &planner.state)
@@ -141,7 +219,7 @@ impl Run {
     }
 
     /// Asks all leaves. One that streams works only when it is read, so none waits for another's threads.
-    async fn begin(&self, plan: &LogicalPlan) -> Result<()> {
+    async fn begin(self: &Arc<Self>, plan: &LogicalPlan) -> Result<()> {
         let mut leaves: Vec<Arc<Leaf>> = Vec::new();
         plan.apply_with_subqueries(|node| {
             leaves.extend(leaf_of(node).filter(|leaf| !leaf.is_void()).cloned());
@@ -159,7 +237,7 @@ impl Run {
     /// A leaf inside a plan: begun already, or asked now. What it lacks must have been told before the first row.
     async fn late(self: Arc<Self>, leaf: Arc<Leaf>, schema: SchemaRef) -> Result<Batches> {
         if leaf.is_void() {
-            return Ok(void(leaf, schema));
+            return Ok(void(leaf, schema, self.is_silent()));
         }
         let begun = lock(&self.begun).remove(&(Arc::as_ptr(&leaf) as usize));
         let answer = match begun {
@@ -173,7 +251,7 @@ impl Run {
                 "rows became unavailable while the statement ran; run it again".into(),
             )));
         }
-        Ok(rows(leaf, answer, schema))
+        Ok(rows(leaf, answer, schema, self.is_silent()))
     }
 }
 
@@ -182,8 +260,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The answer over no rows: none, or the one row of a leaf without keys.
-fn void(leaf: Arc<Leaf>, schema: SchemaRef) -> Batches {
-    futures::stream::iter(empty_row(&leaf, schema).transpose()).boxed()
+fn void(leaf: Arc<Leaf>, schema: SchemaRef, silent: bool) -> Batches {
+    let row = if silent { None } else { empty_row(&leaf, schema).transpose() };
+    futures::stream::iter(row).boxed()
 }
 
 fn empty_row(leaf: &Leaf, schema: SchemaRef) -> Result<Option<RecordBatch>> {
@@ -206,7 +285,7 @@ fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Recor
         .map_err(|error| Error::Bug(format!("a native answer does not fit its plan: {error}")))
 }
 
-fn rows(leaf: Arc<Leaf>, answer: Answer, schema: SchemaRef) -> Batches {
+fn rows(leaf: Arc<Leaf>, answer: Answer, schema: SchemaRef, silent: bool) -> Batches {
     let mut any = false;
     let (last_leaf, last_schema) = (leaf.clone(), schema.clone());
     answer
@@ -224,7 +303,7 @@ fn rows(leaf: Arc<Leaf>, answer: Answer, schema: SchemaRef) -> Batches {
                     any = true;
                     Some(Err(Error::Query(error)))
                 }
-                None if any => None,
+                None if any || silent => None,
                 None => empty_row(&last_leaf, last_schema.clone()).transpose(),
             };
             futures::future::ready(made)

@@ -11,6 +11,7 @@ use query::{Broker, Principal};
 use segment::schema::{TIME, ValueType};
 
 use crate::functions::FUNCTIONS;
+use crate::sys;
 
 pub const SCHEMA: &str = "INFORMATION_SCHEMA";
 
@@ -65,6 +66,46 @@ const NUMBERS: [&str; 6] = [
     "JDBC_TYPE",
 ];
 
+/// Aggregates with the forms they take, `$` for the name.
+const AGGREGATES: [(&str, &str); 36] = [
+    ("any_value", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
+    ("approx_count_distinct", "'$(<ANY>)'"),
+    ("approx_count_distinct_builtin", "'$(<ANY>)'"),
+    ("approx_count_distinct_ds_hll", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>, <CHARACTER>)'"),
+    ("approx_count_distinct_ds_theta", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
+    ("approx_quantile", "'$(<ANY>, <NUMERIC>)'\n'$(<ANY>, <NUMERIC>, <INTEGER>)'"),
+    ("approx_quantile_ds", "'$(<ANY>, <NUMERIC>)'\n'$(<ANY>, <NUMERIC>, <INTEGER>)'"),
+    ("array_agg", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
+    ("array_concat_agg", "'$(<ARRAY>)'\n'$(<ARRAY>, <INTEGER>)'"),
+    ("avg", "'$(<NUMERIC>)'"),
+    ("bit_and", "'$(<INTEGER>)'"),
+    ("bit_or", "'$(<INTEGER>)'"),
+    ("bit_xor", "'$(<INTEGER>)'"),
+    ("count", "'$(<ANY>)'"),
+    ("cume_dist", "'$()'"),
+    ("dense_rank", "'$()'"),
+    ("earliest", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
+    ("earliest_by", "'$(<ANY>, <TIMESTAMP>)'\n'$(<CHARACTER>, <TIMESTAMP>, <INTEGER>)'"),
+    ("first_value", "'$(<ANY>)'"),
+    ("grouping", "'$(<ANY>...)'"),
+    ("lag", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
+    ("last_value", "'$(<ANY>)'"),
+    ("latest", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
+    ("latest_by", "'$(<ANY>, <TIMESTAMP>)'\n'$(<CHARACTER>, <TIMESTAMP>, <INTEGER>)'"),
+    ("lead", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
+    ("listagg", "'$(<ANY>)'\n'$(<ANY>, <CHARACTER>)'"),
+    ("max", "'$(<ANY>)'"),
+    ("min", "'$(<ANY>)'"),
+    ("ntile", "'$(<INTEGER>)'"),
+    ("percent_rank", "'$()'"),
+    ("rank", "'$()'"),
+    ("row_number", "'$()'"),
+    ("stddev", "'$(<NUMERIC>)'"),
+    ("string_agg", "'$(<ANY>)'\n'$(<ANY>, <CHARACTER>)'"),
+    ("sum", "'$(<NUMERIC>)'"),
+    ("variance", "'$(<NUMERIC>)'"),
+];
+
 enum Cell {
     Null,
     Text(String),
@@ -80,36 +121,49 @@ fn text(text: &str) -> Cell {
 /// The table of that name; `None` if INFORMATION_SCHEMA has none such.
 pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Arc<dyn TableSource>>> {
     let (_, columns) = TABLES.iter().find(|(table, _)| *table == name)?;
-    let rows =
-        match name {
-            "SCHEMATA" => ["druid", SCHEMA, LOOKUPS]
+    let rows = match name {
+        "SCHEMATA" => ["druid", SCHEMA, LOOKUPS, sys::SCHEMA]
+            .iter()
+            .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
+            .collect(),
+        "TABLES" => {
+            let mut rows: Vec<Vec<Cell>> = broker
+                .datasources(who)
                 .iter()
-                .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
-                .collect(),
-            "TABLES" => {
-                let mut rows: Vec<Vec<Cell>> = broker
-                    .datasources(who)
-                    .iter()
-                    .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
-                    .collect();
-                rows.extend(broker.lookups().all().keys().map(|name| {
+                .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
+                .collect();
+            rows.extend(
+                broker.lookups().all().keys().map(|name| {
                     vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
-                }));
-                rows.extend(TABLES.iter().map(|(name, _)| {
-                    vec![text("druid"), text(SCHEMA), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
-                }));
-                rows
-            }
-            "COLUMNS" => column_rows(broker, who),
-            _ => FUNCTIONS
-                .iter()
-                .map(|function| {
-                    let name = function.name.to_ascii_uppercase();
-                    vec![text("druid"), text(SCHEMA), text(&name), text("FUNCTION"), text("NO"), Null]
-                })
-                .collect(),
-        };
+                }),
+            );
+            let own = TABLES.iter().map(|(name, _)| (SCHEMA, *name));
+            rows.extend(own.chain(sys::TABLES.iter().map(|(name, _)| (sys::SCHEMA, *name))).map(|(schema, name)| {
+                vec![text("druid"), text(schema), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
+            }));
+            rows
+        }
+        "COLUMNS" => column_rows(broker, who),
+        _ => routine_rows(),
+    };
     Some(mem_table(columns, rows))
+}
+
+/// The functions of ours and those aggregates that DataFusion brings.
+fn routine_rows() -> Vec<Vec<Cell>> {
+    let scalars = FUNCTIONS
+        .iter()
+        .filter(|function| !function.is_internal())
+        .map(|function| (function.name, function.signatures(), "NO"));
+    let aggregates =
+        AGGREGATES.iter().map(|(name, form)| (*name, form.replace("$", &name.to_ascii_uppercase()), "YES"));
+    scalars
+        .chain(aggregates)
+        .map(|(name, signatures, aggregates)| {
+            let name = name.to_ascii_uppercase();
+            vec![text("druid"), text(SCHEMA), text(&name), text("FUNCTION"), text(aggregates), text(&signatures)]
+        })
+        .collect()
 }
 
 /// A lookup as a table; `None` if there is none of that name.
@@ -131,6 +185,12 @@ fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
     for lookup in broker.lookups().all().keys() {
         for (position, column) in ["k", "v"].iter().enumerate() {
             rows.push(column_row(LOOKUPS, lookup, column, position, "VARCHAR", 12));
+        }
+    }
+    for (table, columns) in sys::TABLES {
+        for (position, (column, number)) in columns.iter().enumerate() {
+            let (data_type, jdbc) = if *number { ("BIGINT", -5) } else { ("VARCHAR", 12) };
+            rows.push(column_row(sys::SCHEMA, table, column, position, data_type, jdbc));
         }
     }
     for (table, columns) in TABLES {

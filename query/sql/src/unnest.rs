@@ -1,7 +1,8 @@
 //! `FROM t, UNNEST(t.list) AS u(c)`: a join whose right side reads the left one, which DataFusion plans and cannot run.
 //! It becomes an unnesting of the left side itself: every row of it once for each value of its list.
 //!
-//! An inner join drops rows whose list is null or empty, a left join keeps them with a null.
+//! An inner join drops rows whose list is null or empty, unless it is that of a multi-value string, a left join keeps
+//! them with a null.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, NullHandling, Result as DfResult, UnnestOptions};
@@ -40,6 +41,8 @@ fn of_join(join: &Join) -> DfResult<Option<LogicalPlan>> {
             })
         })?
         .data;
+    // A multi-value string without values is a null, an array without values is nothing.
+    let expands = kept || matches!(&list, Expr::ScalarFunction(function) if function.name() == "mv_to_array");
     // No column of a statement has such a name, and a second unnesting over this one gets another.
     let name = format!("unnest({})", left.schema().fields().len());
     let mut outputs: Vec<Expr> = left.schema().iter().map(Expr::from).collect();
@@ -47,7 +50,7 @@ fn of_join(join: &Join) -> DfResult<Option<LogicalPlan>> {
     inputs.push(list.alias(&name));
     let (qualifier, _) = join.right.schema().qualified_field(0);
     outputs.push(Expr::Column(Column::from_name(&name)).alias_qualified(qualifier.cloned(), field.name()));
-    let null_handling = if kept { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+    let null_handling = if expands { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
     let options = UnnestOptions { null_handling, ..UnnestOptions::default() };
     let builder = LogicalPlanBuilder::from(left.clone())
         .project(inputs)?

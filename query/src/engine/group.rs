@@ -19,14 +19,14 @@ use segment::filter::Filter;
 use segment::time::{Granularity, Interval};
 
 use super::Piece;
-use super::keys::{Ids, Key, Of, Reader, Rows, Scratch, Shape, Shared, Space};
+use super::keys::{Buckets, Ids, Key, Of, Reader, Rows, Scratch, Shape, Shared, Space};
 use super::merged::Merged;
 use super::source::{Buffer, SharedSource, Source, SourceReader};
 use super::table::{GroupTable, Layout};
 use crate::budget::{Budget, Taken};
 use crate::columns::{Columns, Resolved};
 use crate::error::{Error, Result};
-use crate::language::{Query, Scope};
+use crate::language::{Query, Scope, TopN};
 use crate::partial::Partial;
 use crate::pool::Pool;
 use crate::selection::{self, Selected, Selector};
@@ -42,6 +42,8 @@ struct Plan {
     sources: Vec<Source>,
     pieces: Vec<PiecePlan>,
     units: Vec<(usize, Range<usize>)>,
+    /// Whether rows of several values are refused.
+    single: bool,
 }
 
 /// An aggregate: what it folds and which rows.
@@ -80,7 +82,9 @@ pub fn run(query: &Arc<Query>, pieces: Vec<Piece>, pool: &Pool, budget: &Arc<Bud
     let spans: Vec<(i64, i64)> = pieces.iter().flat_map(spans).collect();
     // A timeseries has groups without rows.
     let may_be_empty = matches!(**query, Query::Timeseries(_));
-    let plan = Arc::new(plan(of, may_be_empty, aggregates, query.scope(), &pieces, &spans, pool, budget)?);
+    let mut plan = plan(of, may_be_empty, aggregates, query.scope(), &pieces, &spans, pool, budget)?;
+    plan.single = matches!(&**query, Query::GroupBy(q) if !q.explode);
+    let plan = Arc::new(plan);
     let next = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(Mutex::new(None::<Error>));
     let work = {
@@ -119,6 +123,17 @@ pub fn run(query: &Arc<Query>, pieces: Vec<Piece>, pool: &Pool, budget: &Arc<Bud
     let keys = plan.keys.iter().map(Key::freeze).collect();
     let taken = total.taken;
     Ok(Partial { keys, has_time, table: total.table, states: total.states, spans, matched: total.matched, taken })
+}
+
+/// The starts of the buckets of a topN that its pieces span. Druid's bucket of all time begins where the rows do.
+pub fn buckets(query: &TopN, pieces: &[Piece]) -> Vec<i64> {
+    let spans: Vec<(i64, i64)> = pieces.iter().flat_map(spans).collect();
+    if query.granularity == Granularity::All {
+        let first = spans.iter().map(|(start, _)| *start).min();
+        let from = query.scope.intervals.first().map_or(i64::MIN, |interval| interval.start);
+        return first.map(|first| first.max(from)).into_iter().collect();
+    }
+    Buckets::of(&query.granularity, &spans).map_or_else(Vec::new, |buckets| buckets.starts)
 }
 
 /// The times of a piece's rows within its intervals, inclusive.
@@ -204,7 +219,7 @@ fn plan(
         }
     }
     let sizes: Vec<_> = keys.iter().map(|key| key.space.size()).collect();
-    Ok(Plan { layout: Layout::choose(&sizes, rows_all), keys, folds, sources, pieces, units })
+    Ok(Plan { layout: Layout::choose(&sizes, rows_all), keys, folds, sources, pieces, units, single: false })
 }
 
 /// Whether the intervals hold all rows of the piece.
@@ -485,7 +500,14 @@ impl Worker {
                 continue;
             }
             let rows = Rows { list: Some(&list), ..rows };
-            readers[k].explode(&plan.keys[k], rows, &mut parents, &mut self.ids[k]);
+            readers[k].explode(&plan.keys[k], &piece.columns, rows, &mut parents, &mut self.ids[k])?;
+            if plan.single && parents.len() > list.len() {
+                return Err(Error::Invalid(format!(
+                    "Encountered multi-value dimension [{}] that cannot be processed with \
+                     'groupByEnableMultiValueUnnesting' set to false",
+                    plan.keys[k].name()
+                )));
+            }
             list = parents.iter().map(|place| list[*place as usize]).collect();
             for (earlier, reader) in self.ids[..k].iter_mut().zip(readers) {
                 if reader.is_multi() {

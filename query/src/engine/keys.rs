@@ -350,6 +350,16 @@ impl Key {
         }
     }
 
+    /// What it is of, for messages.
+    pub fn name(&self) -> String {
+        match &self.of {
+            Of::Time(_) => segment::schema::TIME.to_string(),
+            Of::Dimension(dimension) => dimension.column.clone(),
+            Of::Column(column) => column.clone(),
+            Of::Expression(expr) => expr.to_string(),
+        }
+    }
+
     /// The column whose texts are the key's values as they are, numbered as they are met.
     pub fn plain_texts(&self) -> Option<&str> {
         match (&self.space, &self.of) {
@@ -436,10 +446,13 @@ impl Key {
             && !column.is_multi()
             && dimension.is_none()
             && !self.output_type.is_document()
+            && !computed.expr.may_be_list(&|_| false)
         {
             return Ok(self.dict(column, TextOf::Computed(computed), shared));
         }
-        Ok(Reader::Computed { computed, dimension })
+        // Lists are grouped by their values, unless whole arrays were asked for.
+        let multi = !self.output_type.is_document() && computed.expr.may_be_list(&|name| columns.may_be_list(name));
+        Ok(Reader::Computed { computed, dimension, multi })
     }
 
     fn dict<'a>(&'a self, column: &'a DictColumn, text: TextOf<'a>, shared: &'a Shared) -> Reader<'a> {
@@ -712,6 +725,8 @@ pub enum Reader<'a> {
     Computed {
         computed: Computed<'a>,
         dimension: Option<&'a Dimension>,
+        /// Whether its values may be lists that stand for several values.
+        multi: bool,
     },
 }
 
@@ -727,7 +742,11 @@ pub struct Scratch {
 impl Reader<'_> {
     /// Whether rows may hold several values.
     pub fn is_multi(&self) -> bool {
-        matches!(self, Reader::Dict { column, .. } | Reader::Numbers { column, .. } if column.is_multi())
+        match self {
+            Reader::Dict { column, .. } | Reader::Numbers { column, .. } => column.is_multi(),
+            Reader::Computed { multi, .. } => *multi,
+            _ => false,
+        }
     }
 
     /// Reads the ids of rows of a column that is not multi-value.
@@ -828,7 +847,7 @@ impl Reader<'_> {
                 let block = columns.block(name, start, len)?;
                 read_block(key, *dimension, &block, len, list, out);
             }
-            Reader::Computed { computed, dimension } => {
+            Reader::Computed { computed, dimension, .. } => {
                 let (block, runs) = evaluate(columns, computed, start, len)?;
                 match runs {
                     None => read_block(key, *dimension, &block, len, list, out),
@@ -843,12 +862,25 @@ impl Reader<'_> {
     }
 
     /// Reads the values of rows that may hold several: `parents` gets the place in `rows` of each value's row.
-    pub fn explode(&self, key: &Key, rows: Rows<'_>, parents: &mut Vec<u32>, out: &mut Ids) {
+    pub fn explode(
+        &self,
+        key: &Key,
+        columns: &Columns,
+        rows: Rows<'_>,
+        parents: &mut Vec<u32>,
+        out: &mut Ids,
+    ) -> Result<()> {
         out.clear(key.space.is_wide());
         parents.clear();
         let (mut offsets, mut codes) = (Vec::new(), Vec::new());
-        let (Reader::Dict { column, .. } | Reader::Numbers { column, .. }) = self else {
-            unreachable!("only dictionary columns hold several values a row")
+        let column = match self {
+            Reader::Dict { column, .. } | Reader::Numbers { column, .. } => column,
+            Reader::Computed { computed, dimension, .. } => {
+                let block = each_value(columns, computed, rows)?;
+                explode_block(key, *dimension, &block, rows, parents, out);
+                return Ok(());
+            }
+            _ => unreachable!("only dictionary columns and expressions hold several values a row"),
         };
         column.lists(rows.start, rows.len, &mut offsets, &mut codes);
         each_row(rows.len, rows.list, |place, row| {
@@ -884,6 +916,56 @@ impl Reader<'_> {
         if out.is_wide && !out.nulls.is_empty() {
             out.nulls.resize(out.wide.len(), false);
         }
+        Ok(())
+    }
+}
+
+/// The values of a computed column, one a row.
+fn each_value(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> Result<Block> {
+    let (block, runs) = evaluate(columns, computed, rows.start, rows.len)?;
+    let Some(ends) = runs else { return Ok(block) };
+    let mut values = Vec::with_capacity(rows.len);
+    for (run, end) in ends.iter().enumerate() {
+        values.resize(*end as usize, block.value(run));
+    }
+    Ok(Block::Any { values })
+}
+
+/// The values of a list one by one; a row without any is a null.
+fn explode_block(
+    key: &Key,
+    dimension: Option<&Dimension>,
+    block: &Block,
+    rows: Rows<'_>,
+    parents: &mut Vec<u32>,
+    out: &mut Ids,
+) {
+    let push = |value: &Value, out: &mut Ids| match dimension {
+        None => key.push(Some(value), out),
+        Some(dimension) => {
+            let text = TextOf::Dimension(dimension).apply(as_text(value).as_deref());
+            key.push(text.map(Value::Text).as_ref(), out);
+        }
+    };
+    let keeps = |value: &Value| dimension.is_none_or(|dimension| dimension.keeps(as_text(value).as_deref()));
+    each_row(rows.len, rows.list, |place, row| {
+        let before = parents.len();
+        let value = block.value(row);
+        let values = match &value {
+            Value::List(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values.iter().filter(|value| keeps(value)) {
+            push(value, out);
+            parents.push(place as u32);
+        }
+        if parents.len() == before {
+            push(&Value::Null, out);
+            parents.push(place as u32);
+        }
+    });
+    if out.is_wide && !out.nulls.is_empty() {
+        out.nulls.resize(out.wide.len(), false);
     }
 }
 

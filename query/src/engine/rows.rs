@@ -31,8 +31,8 @@ pub struct Cursor {
     skip: u64,
     /// Rows still to give.
     left: u64,
-    /// Memory of the rows that are scanned, if they are an inner query's.
-    _held: Option<Taken>,
+    /// Memory of the rows that are scanned, as far as they were made for the query.
+    _held: Vec<Taken>,
 }
 
 enum Walk {
@@ -54,7 +54,7 @@ struct Open {
 
 impl Cursor {
     /// `pieces` are what a scan is about; another query is answered with no rows.
-    pub fn new(query: Arc<Query>, pieces: Vec<Piece>, budget: Arc<Budget>, held: Option<Taken>) -> Result<Cursor> {
+    pub fn new(query: Arc<Query>, pieces: Vec<Piece>, budget: Arc<Budget>, held: Vec<Taken>) -> Result<Cursor> {
         let (skip, left, order) = match &*query {
             Query::Scan(scan) => (scan.offset, scan.limit.unwrap_or(u64::MAX), scan.order),
             _ => (0, 0, ScanOrder::None),
@@ -102,7 +102,9 @@ impl Cursor {
             self.left -= rows.len() as u64;
             let mut parts = vec![Gather::new(&current.columns)];
             let table = gather(&current.names, &mut parts, &Places::One(&rows))?;
-            return Ok(Some(Batch { segment: Some(current.id.clone()), table }));
+            // Rows that were made for the query are of no segment.
+            let segment = scan.scope.source.is_stored().then(|| current.id.clone());
+            return Ok(Some(Batch { segment, table }));
         }
     }
 

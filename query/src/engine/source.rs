@@ -362,7 +362,7 @@ impl SourceReader<'_> {
             && reader.is_multi()
         {
             let mut parents = Vec::new();
-            reader.explode(key, rows, &mut parents, &mut out.ids[0]);
+            reader.explode(key, columns, rows, &mut parents, &mut out.ids[0])?;
             count = parents.len();
             out.parents = Some(parents);
         } else {

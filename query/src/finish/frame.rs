@@ -47,7 +47,9 @@ impl<'a> Frame<'a> {
         use segment::filter::Ordering;
         match self.decoders[key].output_type() {
             ValueType::String => ordering == Ordering::Lexicographic,
-            ValueType::Array(_) | ValueType::Complex(_) => false,
+            // An array has no other order than its own.
+            ValueType::Array(_) => true,
+            ValueType::Complex(_) => false,
             _ => ordering == Ordering::Numeric,
         }
     }

@@ -1,20 +1,30 @@
-//! Where rows come from: a table, several tables as one, another query's answer, or rows in the query itself.
+//! Where rows come from: a table, several sources as one, another query's answer, rows in the query itself, a lookup, or
+//! what is made of such ([`super::join`]).
+
+use std::sync::Arc;
 
 use segment::block::Value;
+use segment::lookup::Lookup;
 use segment::schema::ValueType;
 use serde_json::Value as Json;
 
-use super::Query;
 use super::fields::Fields;
+use super::join::{self, Filtered, Join, Unnest};
+use super::{DEPTH_MAX, Query};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
 pub enum DataSource {
     Table(String),
-    /// Tables read as one; a column that one of them lacks is null there.
-    Union(Vec<String>),
+    /// Read as one; a column that one of them lacks is null there.
+    Union(Vec<DataSource>),
     Query(Box<Query>),
     Inline(Inline),
+    /// Keys and values in columns `k` and `v`, as they were when the query came.
+    Lookup(Arc<Lookup>),
+    Join(Box<Join>),
+    Unnest(Box<Unnest>),
+    Filter(Box<Filtered>),
 }
 
 /// Rows that stand in the query.
@@ -25,32 +35,32 @@ pub struct Inline {
     pub rows: Vec<Vec<Value>>,
 }
 
-const KNOWN: &str = "table, union, query, inline";
+const KNOWN: &str = "table, union, query, inline, globalTable, lookup, join, unnest, filter";
 
 impl DataSource {
     pub fn from_json(json: &Json, path: &str, depth: usize) -> Result<DataSource> {
         if let Some(name) = json.as_str() {
             return table(name, path).map(DataSource::Table);
         }
+        if depth > DEPTH_MAX {
+            return Err(Error::Parse(format!("{path}: sources may be nested {DEPTH_MAX} deep")));
+        }
         let fields = Fields::of(json, path)?;
         match fields.need_text("type")? {
             "table" | "globalTable" => table(fields.need_text("name")?, &fields.at("name")).map(DataSource::Table),
             "union" => {
-                let mut tables = Vec::new();
+                let mut members = Vec::new();
                 for (i, member) in fields.list("dataSources")?.iter().enumerate() {
                     let at = format!("{path}.dataSources[{i}]");
-                    match DataSource::from_json(member, &at, depth)? {
-                        DataSource::Table(name) => tables.push(name),
-                        DataSource::Union(names) => tables.extend(names),
-                        _ => {
-                            return Err(Error::Unsupported(format!("{at}: a union takes tables only")));
-                        }
+                    match DataSource::from_json(member, &at, depth + 1)? {
+                        DataSource::Union(inner) => members.extend(inner),
+                        other => members.push(other),
                     }
                 }
-                if tables.is_empty() {
-                    return Err(Error::Parse(format!("{path}.dataSources: give at least one table")));
+                if members.is_empty() {
+                    return Err(Error::Parse(format!("{path}.dataSources: give at least one")));
                 }
-                Ok(DataSource::Union(tables))
+                Ok(DataSource::Union(members))
             }
             "query" => {
                 let inner = fields.need("query")?;
@@ -58,8 +68,12 @@ impl DataSource {
                 Ok(DataSource::Query(Box::new(query)))
             }
             "inline" => Inline::from_fields(&fields).map(DataSource::Inline),
-            known @ ("join" | "lookup" | "unnest" | "filter" | "restrict") => Err(Error::Unsupported(format!(
-                "{path}.type: data source [{known}] is not supported; use one of {KNOWN}"
+            "lookup" => join::lookup(json, path),
+            "join" => Join::from_fields(&fields, depth).map(|join| DataSource::Join(Box::new(join))),
+            "unnest" => Unnest::from_fields(&fields, depth).map(|unnest| DataSource::Unnest(Box::new(unnest))),
+            "filter" => Filtered::from_fields(&fields, depth).map(|filtered| DataSource::Filter(Box::new(filtered))),
+            "restrict" => Err(Error::Unsupported(format!(
+                "{path}.type: data source [restrict] is not supported; use one of {KNOWN}"
             ))),
             other => Err(Error::Parse(format!("{path}.type: unknown data source [{other}]; use one of {KNOWN}"))),
         }
@@ -69,9 +83,21 @@ impl DataSource {
     pub fn tables(&self) -> Vec<&str> {
         match self {
             DataSource::Table(name) => vec![name],
-            DataSource::Union(names) => names.iter().map(String::as_str).collect(),
+            DataSource::Union(members) => members.iter().flat_map(DataSource::tables).collect(),
             DataSource::Query(query) => query.scope().source.tables(),
-            DataSource::Inline(_) => Vec::new(),
+            DataSource::Inline(_) | DataSource::Lookup(_) => Vec::new(),
+            DataSource::Join(join) => [join.left.tables(), join.right.tables()].concat(),
+            DataSource::Unnest(unnest) => unnest.base.tables(),
+            DataSource::Filter(filtered) => filtered.base.tables(),
+        }
+    }
+
+    /// Whether it is a table, or several, and nothing is computed before.
+    pub fn is_stored(&self) -> bool {
+        match self {
+            DataSource::Table(_) => true,
+            DataSource::Union(members) => members.iter().all(DataSource::is_stored),
+            _ => false,
         }
     }
 }

@@ -248,7 +248,7 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
 }
 
 /// A name or a string of the expression language.
-fn quote(text: &str, mark: char) -> String {
+pub(super) fn quote(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push(mark);
     for ch in text.chars() {

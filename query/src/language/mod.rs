@@ -1,6 +1,7 @@
 //! The native query as data. Druid's JSON is read here by hand, so that an error names the path of the field that is
 //! wrong; SQL builds the same structs directly. Fields that nobody knows are ignored, as Druid does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use segment::aggregate::Aggregate;
@@ -16,6 +17,7 @@ pub mod failure;
 pub mod fields;
 pub mod having;
 pub mod intervals;
+pub mod join;
 pub mod limit;
 pub mod metadata;
 pub mod parse;
@@ -28,12 +30,16 @@ pub mod virtual_column;
 pub use datasource::{DataSource, Inline};
 pub use dimension::Dimension;
 pub use having::Having;
+pub use join::{Condition, Equality, Filtered, Join, Unnest};
 pub use limit::{Limit, OrderBy};
 pub use metadata::{AnalysisType, Bound, Columns, DataSourceMetadata, MergeStrategy, SegmentMetadata, TimeBoundary};
 pub use post_aggregate::PostAggregate;
 pub use search::{Search, SearchOrder};
 pub use topn::Metric;
 pub use virtual_column::VirtualColumn;
+
+/// Queries and sources may stand in each other this deep.
+pub(crate) const DEPTH_MAX: usize = 16;
 
 /// A native query.
 #[derive(Debug, Clone)]
@@ -98,8 +104,13 @@ pub struct GroupBy {
     pub limit: Limit,
     /// Grouping sets as positions in `dimensions`; `None` is the one set of all dimensions.
     pub subtotals: Option<Vec<Vec<usize>>>,
+    /// Also tell under this name of which set a row is: a bit for each dimension that the set lacks, the first dimension's
+    /// the highest.
+    pub grouping_id: Option<String>,
     /// Order by dimensions before time.
     pub sort_by_dims_first: bool,
+    /// Whether a row counts for each of its values; else one of several values is an error.
+    pub explode: bool,
     pub finalize: bool,
     /// Whether rows leave as arrays. A matter of the response only.
     pub result_as_array: bool,
@@ -171,6 +182,26 @@ impl Query {
             Query::SegmentMetadata(_) => "segmentMetadata",
             Query::DataSourceMetadata(_) => "dataSourceMetadata",
         }
+    }
+
+    /// The columns it reads, virtual ones aside; `None` is every one.
+    pub fn columns(&self) -> Option<BTreeSet<String>> {
+        let mut read: BTreeSet<String> = BTreeSet::new();
+        let mut add = |names: Vec<&str>| read.extend(names.into_iter().map(str::to_string));
+        match self {
+            Query::Timeseries(_) | Query::TimeBoundary(_) | Query::DataSourceMetadata(_) => {}
+            Query::TopN(q) => add(vec![&q.dimension.column]),
+            Query::GroupBy(q) => add(q.dimensions.iter().map(|d| d.column.as_str()).collect()),
+            Query::Scan(q) if !q.columns.is_empty() => add(q.columns.iter().map(String::as_str).collect()),
+            Query::Search(q) if !q.dimensions.is_empty() => {
+                add(q.dimensions.iter().map(|d| d.column.as_str()).collect());
+            }
+            Query::Scan(_) | Query::Search(_) | Query::SegmentMetadata(_) => return None,
+        }
+        self.aggregates().iter().for_each(|aggregate| add(aggregate.columns()));
+        self.scope().filter.iter().for_each(|filter| add(filter.columns()));
+        self.scope().virtual_columns.iter().for_each(|column| add(column.expr.columns()));
+        Some(read)
     }
 
     /// The aggregates of a group query, none of others.

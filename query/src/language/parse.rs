@@ -15,13 +15,10 @@ use super::desugar::desugar;
 use super::fields::Fields;
 use super::metadata::{DataSourceMetadata, SegmentMetadata, TimeBoundary};
 use super::{
-    DataSource, Dimension, GroupBy, Having, Limit, Metric, PostAggregate, Query, Scan, ScanFormat, ScanOrder, Scope,
-    Search, Timeseries, TopN, VirtualColumn, intervals,
+    DEPTH_MAX, DataSource, Dimension, GroupBy, Having, Limit, Metric, PostAggregate, Query, Scan, ScanFormat,
+    ScanOrder, Scope, Search, Timeseries, TopN, VirtualColumn, intervals,
 };
 use crate::error::{Error, Result};
-
-/// Queries may stand in queries this deep.
-const DEPTH_MAX: usize = 16;
 
 const KNOWN: &str = "timeseries, topN, groupBy, scan, search, timeBoundary, segmentMetadata, dataSourceMetadata";
 
@@ -64,9 +61,8 @@ impl Query {
             }
             "segmentMetadata" => {
                 let scope = scope(&fields, false, depth)?;
-                match scope.source {
-                    DataSource::Table(_) | DataSource::Union(_) => {}
-                    _ => return Err(fields.wrong("dataSource", "must be a table or a union for segmentMetadata")),
+                if !scope.source.is_stored() {
+                    return Err(fields.wrong("dataSource", "must be a table or a union of tables for segmentMetadata"));
                 }
                 SegmentMetadata::from_fields(&fields, scope).map(Query::SegmentMetadata)
             }
@@ -188,11 +184,6 @@ fn groupby(fields: &Fields, context: Context, finalize: bool, depth: usize) -> R
     let scope = scope(fields, true, depth)?;
     let dimensions = each(fields, "dimensions", Dimension::from_json)?;
     let (aggregates, post_aggregates) = aggregates(fields, &dimensions)?;
-    if context.flag("groupByEnableMultiValueUnnesting")? == Some(false) {
-        return Err(Error::Unsupported(
-            "context.groupByEnableMultiValueUnnesting: false is not supported; leave it out".into(),
-        ));
-    }
     let having = match fields.get("having") {
         None => None,
         Some(json) => Some(Having::from_json(json, &fields.at("having"))?),
@@ -215,11 +206,13 @@ fn groupby(fields: &Fields, context: Context, finalize: bool, depth: usize) -> R
     Ok(GroupBy {
         granularity: granularity(fields)?,
         subtotals: subtotals(fields, &dimensions)?,
+        grouping_id: None,
         dimensions,
         aggregates,
         post_aggregates,
         having,
         limit,
+        explode: context.flag("groupByEnableMultiValueUnnesting")?.unwrap_or(true),
         sort_by_dims_first: context.flag("sortByDimsFirst")?.unwrap_or(false),
         finalize,
         result_as_array: context.flag("resultAsArray")?.unwrap_or(false),

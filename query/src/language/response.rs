@@ -3,6 +3,8 @@
 //! A [`Writer`] walks the batches and cuts its text every [`CHUNK_BYTES`], so that an answer of any size needs the
 //! memory of one batch and one chunk.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -20,7 +22,7 @@ pub mod analysis;
 pub mod json;
 pub mod pretty;
 
-pub use json::double_text;
+pub use json::{double_text, float_text};
 use json::{write_long, write_text, write_value};
 use pretty::Pretty;
 
@@ -75,7 +77,8 @@ enum Layout {
         copy_time_to: Option<String>,
     },
     TopN {
-        empty_bucket: Option<i64>,
+        /// Those that are still to come, ascending.
+        buckets: VecDeque<i64>,
         bucket: Option<Option<i64>>,
     },
     GroupBy,
@@ -122,12 +125,7 @@ impl Layout {
     fn of(query: &Query, answer: &Answer) -> Layout {
         match query {
             Query::Timeseries(q) => Layout::Timeseries { copy_time_to: q.timestamp_result_field.clone() },
-            Query::TopN(q) => Layout::TopN {
-                empty_bucket: (answer.touched && q.granularity == Granularity::All)
-                    .then(|| q.scope.intervals.first().map(|i| i.start))
-                    .flatten(),
-                bucket: None,
-            },
+            Query::TopN(_) => Layout::TopN { buckets: answer.buckets.iter().copied().collect(), bucket: None },
             Query::GroupBy(q) if q.result_as_array => Layout::Arrays { with_time: q.granularity != Granularity::All },
             Query::GroupBy(_) => Layout::GroupBy,
             Query::Scan(q) => Layout::Scan(q.format),
@@ -241,16 +239,26 @@ impl Writer {
             Layout::TopN { bucket: Some(_), .. } | Layout::Search { bucket: Some(_) } => {
                 self.out.extend_from_slice(b"]}");
             }
-            Layout::TopN { bucket: None, empty_bucket: Some(start) } => {
-                let start = *start;
-                self.element();
-                self.out.extend_from_slice(b"{\"timestamp\":");
-                self.clock.write(Some(start), &mut self.out);
-                self.out.extend_from_slice(b",\"result\":[]}");
-            }
             _ => {}
         }
+        self.empty_buckets(i64::MAX);
         self.out.push(b']');
+    }
+
+    /// Elements without rows for the buckets that begin before a time; one that begins at it is not to come any more.
+    fn empty_buckets(&mut self, before: i64) {
+        let Layout::TopN { buckets, .. } = &mut self.layout else { return };
+        let count = buckets.iter().take_while(|start| **start < before).count();
+        let empty: Vec<i64> = buckets.drain(..count).collect();
+        if buckets.front() == Some(&before) {
+            buckets.pop_front();
+        }
+        for start in empty {
+            self.element();
+            self.out.extend_from_slice(b"{\"timestamp\":");
+            self.clock.write(Some(start), &mut self.out);
+            self.out.extend_from_slice(b",\"result\":[]}");
+        }
     }
 
     /// Begins an element of the outer array.
@@ -261,7 +269,21 @@ impl Writer {
         self.any = true;
     }
 
+    /// Ends the bucket at hand, if the row is of another, and tells the empty ones between.
+    fn end_bucket(&mut self, current: &Current) {
+        let Layout::TopN { bucket, .. } = &mut self.layout else { return };
+        let time = time_of(&current.batch.table.columns, current.row);
+        if *bucket == Some(time) {
+            return;
+        }
+        if bucket.take().is_some() {
+            self.out.extend_from_slice(b"]}");
+        }
+        self.empty_buckets(time.unwrap_or(i64::MIN));
+    }
+
     fn row(&mut self, current: &Current) {
+        self.end_bucket(current);
         let (table, row) = (&current.batch.table, current.row);
         let columns = &table.columns;
         match &mut self.layout {

@@ -1,9 +1,11 @@
-//! Columns computed from columns, under a name that may shadow a real one.
+//! Columns computed from columns, under a name that may shadow a real one. Druid has kinds of them for documents and
+//! multi-value strings; each is an expression here.
 
 use segment::expr::Expr;
 use segment::schema::ValueType;
 use serde_json::Value as Json;
 
+use super::desugar::quote;
 use super::fields::Fields;
 use crate::error::{Error, Result};
 
@@ -15,35 +17,129 @@ pub struct VirtualColumn {
     pub output_type: Option<ValueType>,
 }
 
+const KNOWN: &str = "expression, nested-field, nested-object, nested-merge, mv-filtered, mv-regex-filtered, \
+                     mv-prefix-filtered";
+
 impl VirtualColumn {
     pub fn from_json(json: &Json, path: &str) -> Result<VirtualColumn> {
         let fields = Fields::of(json, path)?;
-        match fields.need_text("type")? {
-            "expression" => {}
-            known @ ("nested-field" | "nested-merge" | "nested-object" | "mv-filtered" | "mv-regex-filtered"
-            | "mv-prefix-filtered" | "fallback" | "map") => {
-                return Err(Error::Unsupported(format!(
-                    "{path}.type: virtual column [{known}] is not supported; use expression"
-                )));
-            }
-            other => {
-                return Err(fields.wrong("type", format_args!("unknown virtual column [{other}]; use expression")));
-            }
-        }
-        let name = fields.need_text("name")?;
+        let kind = fields.need_text("type")?;
+        let name = match kind {
+            "nested-field" => fields.need_text("outputName")?,
+            _ => fields.need_text("name")?,
+        };
         if name == segment::schema::TIME {
             return Err(fields.wrong("name", "a virtual column may not be named __time"));
         }
-        let expr = Expr::parse(fields.need_text("expression")?).map_err(|error| fields.wrong("expression", error))?;
-        let output_type = match fields.text("outputType")? {
-            None => None,
-            Some(text) => Some(ValueType::from_druid_name(text).ok_or_else(|| {
-                fields.wrong(
-                    "outputType",
-                    format_args!("type [{text}] is not supported; use STRING, LONG, FLOAT or DOUBLE"),
-                )
-            })?),
+        let (text, field) = match kind {
+            "expression" => (fields.need_text("expression")?.to_string(), "expression"),
+            "nested-field" => (nested_field(&fields)?, "path"),
+            "nested-object" => (nested_object(&fields)?, "object"),
+            "nested-merge" => {
+                let columns: Vec<String> = fields.texts("columns")?.iter().map(|name| quote(name, '"')).collect();
+                (format!("json_merge({})", columns.join(", ")), "columns")
+            }
+            "mv-filtered" => {
+                let values: Vec<String> = fields
+                    .list("values")?
+                    .iter()
+                    .map(|value| value.as_str().map_or("null".to_string(), |text| quote(text, '\'')))
+                    .collect();
+                let not = if fields.flag("isAllowList")?.unwrap_or(true) { "" } else { "!" };
+                let test = format!("{not}istrue(scalar_in_array(x, array({})))", values.join(", "));
+                (kept(&fields, &test)?, "values")
+            }
+            "mv-regex-filtered" => {
+                let test = format!("regexp_like(x, {})", quote(fields.need_text("pattern")?, '\''));
+                (kept(&fields, &test)?, "pattern")
+            }
+            "mv-prefix-filtered" => {
+                let test = format!("strpos(x, {}) == 0", quote(fields.need_text("prefix")?, '\''));
+                (kept(&fields, &test)?, "prefix")
+            }
+            known @ ("fallback" | "map") => {
+                return Err(Error::Unsupported(format!(
+                    "{path}.type: virtual column [{known}] is not supported; use an expression with nvl"
+                )));
+            }
+            other => {
+                return Err(fields.wrong("type", format_args!("unknown virtual column [{other}]; use one of {KNOWN}")));
+            }
+        };
+        let expr = Expr::parse(&text).map_err(|error| fields.wrong(field, error))?;
+        let output_type = match kind {
+            "expression" => value_type(&fields, "outputType")?,
+            "nested-field" => value_type(&fields, "expectedType")?,
+            "nested-object" | "nested-merge" => Some(ValueType::json()),
+            _ => Some(ValueType::String),
         };
         Ok(VirtualColumn { name: name.to_string(), expr, output_type })
     }
+}
+
+fn value_type(fields: &Fields, name: &str) -> Result<Option<ValueType>> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let known = ValueType::from_druid_name(text);
+    known.map(Some).ok_or_else(|| {
+        fields.wrong(name, format_args!("type [{text}] is not supported; use STRING, LONG, FLOAT or DOUBLE"))
+    })
+}
+
+/// A value of a document, in the type that is expected of it.
+fn nested_field(fields: &Fields) -> Result<String> {
+    let column = quote(fields.need_text("columnName")?, '"');
+    let path = match fields.get("path") {
+        Some(_) if fields.flag("useJqSyntax")?.unwrap_or(false) => format!("${}", fields.need_text("path")?),
+        Some(_) => fields.need_text("path")?.to_string(),
+        None => {
+            let mut path = "$".to_string();
+            for (i, part) in fields.list("pathParts")?.iter().enumerate() {
+                let at = format!("{}[{i}]", fields.at("pathParts"));
+                let part = Fields::of(part, &at)?;
+                match part.need_text("type")? {
+                    "arrayElement" => path.push_str(&format!("[{}]", part.long("index")?.unwrap_or(0))),
+                    _ => path.push_str(&format!("['{}']", part.need_text("field")?)),
+                }
+            }
+            path
+        }
+    };
+    let path = quote(&path, '\'');
+    let expected = fields.text("expectedType")?.unwrap_or("STRING");
+    let raw = fields.flag("processFromRaw")?.unwrap_or(false) || expected.eq_ignore_ascii_case("COMPLEX<json>");
+    Ok(match raw {
+        true => format!("json_query({column}, {path})"),
+        false => format!("json_value({column}, {path}, {})", quote(expected, '\'')),
+    })
+}
+
+fn nested_object(fields: &Fields) -> Result<String> {
+    let Some(object) = fields.need("object")?.as_object() else {
+        return Err(fields.wrong("object", "must be an object of expressions"));
+    };
+    let mut parts = Vec::with_capacity(object.len());
+    for (key, value) in object {
+        let at = format!("{}.{key}", fields.at("object"));
+        let value = Fields::of(value, &at)?;
+        parts.push(format!("{}, {}", quote(key, '\''), value.need_text("expression")?));
+    }
+    Ok(format!("json_object({})", parts.join(", ")))
+}
+
+/// The values of the delegate's column that pass a test of `x`; null if none does.
+fn kept(fields: &Fields, test: &str) -> Result<String> {
+    let delegate = fields.need("delegate")?;
+    let column = match delegate.as_str() {
+        Some(name) => name.to_string(),
+        None => {
+            let at = fields.at("delegate");
+            let delegate = Fields::of(delegate, &at)?;
+            match delegate.text("type")? {
+                None | Some("default") => delegate.need_text("dimension")?.to_string(),
+                Some(other) => return Err(delegate.wrong("type", format_args!("must be default, not [{other}]"))),
+            }
+        }
+    };
+    let kept = format!("filter((x) -> {test}, {})", quote(&column, '"'));
+    Ok(format!("if(array_length({kept}) > 0, {kept}, null)"))
 }

@@ -62,7 +62,7 @@ fn id(interval: &str, partition: u32) -> SegmentId {
 }
 
 /// Two days of three rows.
-fn inventory() -> Arc<Inventory> {
+pub fn inventory() -> Arc<Inventory> {
     let text = Value::text;
     let row = |time: &str, page: Value, tags: Value, added: i64, ratio: f64, score: f64| {
         let fields = vec![
@@ -184,7 +184,15 @@ fn top_n() {
             json!({"granularity": "all", "dimension": "page", "metric": "rows", "threshold": 2, "aggregations": sums(),
             "filter": {"type": "false"}}),
         ),
-        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[]}]"#,
+        r#"[{"timestamp":"2026-03-01T00:10:00.000Z","result":[]}]"#,
+    );
+    check(
+        query(
+            "topN",
+            json!({"granularity": "hour", "dimension": "page", "metric": "rows", "threshold": 1, "aggregations": sums(),
+            "intervals": ["2026-03-01/2026-03-02"]}),
+        ),
+        r#"[{"timestamp":"2026-03-01T00:00:00.000Z","result":[{"page":"Ada","rows":1,"added":5}]},{"timestamp":"2026-03-01T01:00:00.000Z","result":[]},{"timestamp":"2026-03-01T02:00:00.000Z","result":[{"page":null,"rows":1,"added":1}]}]"#,
     );
 }
 
@@ -337,7 +345,7 @@ fn wrong_queries_are_told_where() {
     assert!(matches!(refused(query("scan", json!({"context": {"timeout": "soon"}}))), Error::Context(_)));
     assert!(matches!(refused(query("windowOperator", json!({}))), Error::Unsupported(_)));
     assert!(matches!(
-        refused(query("scan", json!({"dataSource": {"type": "lookup", "lookup": "x"}}))),
+        refused(query("scan", json!({"dataSource": {"type": "restrict", "base": "wiki"}}))),
         Error::Unsupported(_)
     ));
 }
@@ -415,4 +423,44 @@ fn columns_are_merged_over_segments() {
     );
     assert!(broker.columns("nothing", &who).is_none());
     assert_eq!(broker.datasources(&who), ["wiki"]);
+}
+
+#[test]
+fn virtual_columns_of_every_kind() {
+    let of = |column: Json| {
+        let query =
+            query("scan", json!({"virtualColumns": [column], "columns": ["v"], "resultFormat": "compactedList"}));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let body = runtime.block_on(ask(&Broker::new(inventory(), settings()), &query)).expect("an answer");
+        let batches: Vec<Json> = serde_json::from_str(&body).expect("valid JSON");
+        batches.iter().flat_map(|batch| batch["events"].as_array().unwrap().clone()).map(|row| row[0].clone()).collect()
+    };
+    let check = |column: Json, expected: Json| assert_eq!(Json::Array(of(column.clone())), expected, "{column}");
+    let listed = json!({"type": "mv-filtered", "name": "v", "delegate": "tags", "values": ["x"]});
+    check(listed.clone(), json!(["x", "x", null, null]));
+    let mut others = listed;
+    others["isAllowList"] = json!(false);
+    check(others, json!(["y", null, null, "y"]));
+    let delegate = json!({"type": "default", "dimension": "tags", "outputName": "tags"});
+    check(
+        json!({"type": "mv-regex-filtered", "name": "v", "delegate": delegate, "pattern": "^y"}),
+        json!(["y", null, null, "y"]),
+    );
+    check(
+        json!({"type": "mv-prefix-filtered", "name": "v", "delegate": "tags", "prefix": "x"}),
+        json!(["x", "x", null, null]),
+    );
+    let object = json!({"p": {"expression": "page"}, "n": {"expression": "added + 1", "type": "LONG"}});
+    check(
+        json!({"type": "nested-object", "name": "v", "object": object}),
+        json!([{"p": "Ada", "n": 6}, {"p": "Babbage", "n": 8}, {"p": null, "n": 2}, {"p": "Ada", "n": 3}]),
+    );
+    check(
+        json!({"type": "nested-field", "outputName": "v", "columnName": "added", "path": "$", "expectedType": "LONG"}),
+        json!([5, 7, 1, 2]),
+    );
+    assert!(matches!(
+        refused(query("scan", json!({"virtualColumns": [{"type": "fallback", "name": "v", "columns": []}]}))),
+        Error::Unsupported(_)
+    ));
 }

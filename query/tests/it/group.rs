@@ -217,7 +217,9 @@ fn query(case: &Case) -> GroupBy {
             },
         },
         subtotals: None,
+        grouping_id: None,
         sort_by_dims_first: false,
+        explode: true,
         finalize: true,
         result_as_array: false,
     }

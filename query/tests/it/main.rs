@@ -7,3 +7,4 @@ mod broker;
 mod group;
 mod oracle;
 mod selection;
+mod sources;

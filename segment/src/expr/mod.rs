@@ -71,6 +71,28 @@ impl Expr {
         self.root.as_column()
     }
 
+    /// The parts that `&&` joins; itself, if there is none.
+    pub fn conjuncts(&self) -> Vec<Expr> {
+        let mut parts = Vec::new();
+        self.root.conjuncts(&mut parts);
+        parts.into_iter().map(Expr::from_node).collect()
+    }
+
+    /// The two sides, if it is an equality, and whether null equals null in it (`notdistinctfrom`).
+    pub fn equality(&self) -> Option<(Expr, Expr, bool)> {
+        let (left, right, nulls_too) = self.root.equality()?;
+        Some((Expr::from_node(left), Expr::from_node(right), nulls_too))
+    }
+
+    fn from_node(node: &Node) -> Expr {
+        Expr { text: Arc::from(node.to_string()), root: Arc::new(node.clone()) }
+    }
+
+    /// Whether its value may be a list, given whether those of columns may be.
+    pub fn may_be_list(&self, column: &dyn Fn(&str) -> bool) -> bool {
+        self.root.may_be_list(column)
+    }
+
     /// The columns it reads, each once.
     pub fn columns(&self) -> Vec<&str> {
         let mut columns = Vec::new();

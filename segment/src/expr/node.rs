@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::functions::{Function, Prepared, Returns};
+use super::functions::{Function, Makes, Prepared, Returns};
 use crate::block::Value;
 use crate::schema::ValueType;
 
@@ -90,6 +90,53 @@ impl PartialEq for Node {
 }
 
 impl Node {
+    /// The parts that `&&` joins.
+    pub fn conjuncts<'a>(&'a self, into: &mut Vec<&'a Node>) {
+        match self {
+            Node::Binary(Op::And, left, right) => {
+                left.conjuncts(into);
+                right.conjuncts(into);
+            }
+            Node::Call { function, args, .. } if function.name == "and" => {
+                args.iter().for_each(|arg| arg.conjuncts(into));
+            }
+            part => into.push(part),
+        }
+    }
+
+    /// Whether the value may be a list, given whether those of columns may be. Where it is not known it may.
+    pub fn may_be_list(&self, column: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Node::Literal(value) => matches!(value, Value::List(_)),
+            Node::Column(name) => column(name),
+            Node::Not(a) | Node::Negate(a) => a.may_be_list(column),
+            Node::Binary(_, a, b) => a.may_be_list(column) || b.may_be_list(column),
+            // The last argument may name an array as the type.
+            Node::Call { function, args, .. } if matches!(function.name, "cast" | "json_value") => {
+                let array = |arg: &Node| matches!(arg, Node::Literal(Value::Text(name)) if name.to_ascii_uppercase().contains("ARRAY"));
+                args.last().is_some_and(array) || (function.name == "cast" && args[0].may_be_list(column))
+            }
+            Node::Call { function, args, .. } => match function.makes() {
+                Makes::One => false,
+                Makes::List => true,
+                Makes::AsArguments => args.iter().any(|arg| arg.may_be_list(column)),
+            },
+            Node::Lambda { .. } => false,
+        }
+    }
+
+    /// The sides of an equality, and whether null equals null.
+    pub fn equality(&self) -> Option<(&Node, &Node, bool)> {
+        match self {
+            Node::Binary(Op::Eq, left, right) => Some((left, right, false)),
+            Node::Call { function, args, .. } if function.name == "notdistinctfrom" => match args.as_slice() {
+                [left, right] => Some((left, right, true)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Adds the columns it reads that `into` does not have yet; `bound` are the names that lambdas around it bind.
     pub fn columns<'a>(&'a self, bound: &mut Vec<&'a str>, into: &mut Vec<&'a str>) {
         match self {

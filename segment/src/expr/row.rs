@@ -32,8 +32,8 @@ pub(super) fn value(node: &Node, column: &dyn Fn(&str) -> Value) -> Value {
                 _ => Value::Null,
             },
             _ => {
-                let args: Vec<Value> = args.iter().map(|arg| value(arg, column)).collect();
-                call(function, prepared.as_ref(), &args)
+                let values: Vec<Value> = args.iter().map(|arg| value(arg, column)).collect();
+                joined(function, prepared.as_ref(), args, &values)
             }
         },
         Node::Lambda { .. } => Value::Null,
@@ -57,6 +57,38 @@ pub(super) fn call(function: &Function, prepared: Option<&Prepared>, args: &[Val
         (Body::Prepared(_) | Body::Lazy(_) | Body::Apply(_), None) => Value::Null,
     }
 }
+
+/// A call whose arguments come from these nodes. Functions that put texts together do so with each value of their lists,
+/// in all combinations; the same node has one value at a time.
+pub(super) fn joined(function: &Function, prepared: Option<&Prepared>, nodes: &[Node], args: &[Value]) -> Value {
+    let spreads = matches!(function.name, "concat" | "format") && args.iter().any(|arg| matches!(arg, Value::List(_)));
+    if !spreads {
+        return call(function, prepared, args);
+    }
+    let mut rows = vec![args.to_vec()];
+    for (idx, node) in nodes.iter().enumerate() {
+        let (Some(Value::List(values)), false) = (args.get(idx), nodes[..idx].contains(node)) else { continue };
+        let same: Vec<usize> = (idx..nodes.len()).filter(|other| nodes[*other] == *node).collect();
+        if rows.len().saturating_mul(values.len()) > COMBINATIONS_MAX {
+            return Value::Null;
+        }
+        let with = |row: &Vec<Value>, value: &Value| {
+            let mut row = row.clone();
+            same.iter().for_each(|at| row[*at] = value.clone());
+            row
+        };
+        rows = rows.iter().flat_map(|row| values.iter().map(move |value| with(row, value))).collect();
+    }
+    let mut values: Vec<Value> = rows.iter().map(|row| call(function, prepared, row)).collect();
+    match values.len() {
+        0 => Value::Null,
+        1 => values.remove(0),
+        _ => Value::List(values),
+    }
+}
+
+/// Combinations of several lists' values that are made of one row; more are null.
+const COMBINATIONS_MAX: usize = 1 << 16;
 
 /// Over each value if the first argument is a list.
 fn each(args: &[Value], body: &dyn Fn(&[Value]) -> Value) -> Value {

@@ -445,7 +445,7 @@ impl Evaluation<'_> {
                 other => self.each(&other.into_iter().collect::<Vec<_>>(), |args| row::call(function, prepared, args)),
             },
             _ if function.name == "cast" => self.cast(function, prepared, args, operands),
-            _ => self.each(&operands, |args| row::call(function, prepared, args)),
+            _ => self.each(&operands, |values| row::joined(function, prepared, args, values)),
         }
     }
 

@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
+use crate::config::Config;
 
 /// The Druid version whose wire behaviour is kept; clients look at it to choose what to send.
-const DRUID_VERSION: &str = "39.0.0";
+pub const DRUID_VERSION: &str = "39.0.0";
 
 pub async fn status() -> Json<Value> {
     let memory = resident_bytes();
@@ -33,13 +34,18 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 pub async fn properties(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({
+    Json(settings(&app.config, &app.address))
+}
+
+/// What is told of the settings in force.
+pub fn settings(config: &Config, address: &str) -> Value {
+    json!({
         "druid.service": "henge",
-        "druid.host": app.config.host,
-        "druid.plaintextPort": app.address.rsplit(':').next().unwrap_or_default(),
-        "henge.dataDir": app.config.data_dir.display().to_string(),
-        "henge.deepStorage": app.config.deep_storage.display().to_string(),
-    }))
+        "druid.host": config.host,
+        "druid.plaintextPort": address.rsplit(':').next().unwrap_or_default(),
+        "henge.dataDir": config.data_dir.display().to_string(),
+        "henge.deepStorage": config.deep_storage.display().to_string(),
+    })
 }
 
 pub async fn self_discovered() -> Json<Value> {

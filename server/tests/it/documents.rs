@@ -53,6 +53,28 @@ fn arrays_documents_and_sketches_are_ingested() {
         server.sql("SELECT COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'docs' AND COLUMN_NAME IN ('any', 'doc') ORDER BY 1"),
         [vec![json!("any"), json!("ARRAY")], vec![json!("doc"), json!("COMPLEX<json>")]]
     );
+    assert_eq!(
+        server.sql(
+            "SELECT datasource, num_rows, is_published, is_available, is_active, is_overshadowed FROM sys.segments"
+        ),
+        [vec![json!("docs"), json!(3), json!(1), json!(1), json!(1), json!(0)]]
+    );
+    assert_eq!(
+        server.sql(
+            "SELECT COUNT(*) FROM sys.segments s JOIN sys.server_segments x ON s.segment_id = x.segment_id \
+             JOIN sys.servers n ON n.server = x.server WHERE n.server_type = 'historical'"
+        ),
+        [vec![json!(1)]]
+    );
+    assert_eq!(
+        server.sql("SELECT \"type\", datasource, status, plaintext_port > 0 FROM sys.tasks"),
+        [vec![json!("index_parallel"), json!("docs"), json!("SUCCESS"), json!(true)]]
+    );
+    assert_eq!(server.sql("SELECT COUNT(*) FROM sys.supervisors"), [vec![json!(0)]]);
+    assert_eq!(
+        server.sql("SELECT \"value\" FROM sys.server_properties WHERE \"property\" = 'druid.service'"),
+        [vec![json!("henge")]]
+    );
     let scan = json!({"queryType": "scan", "dataSource": "docs", "intervals": ["2024/2025"], "columns": ["any", "doc"],
         "limit": 1, "resultFormat": "compactedList"});
     assert_eq!(server.post_ok("/druid/v2", &scan)[0]["events"], json!([[[1.0, 2.5], {"a": [{"b": 1}]}]]));

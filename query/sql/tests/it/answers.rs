@@ -286,6 +286,6 @@ fn information_schema() {
             ["tags", "VARCHAR", "YES"], ["added", "BIGINT", "YES"], ["delta", "DOUBLE", "YES"], ["score", "FLOAT", "YES"]]));
     f.check(
         "SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA ORDER BY 1",
-        json!([["INFORMATION_SCHEMA"], ["druid"], ["lookup"]]),
+        json!([["INFORMATION_SCHEMA"], ["druid"], ["lookup"], ["sys"]]),
     );
 }

@@ -75,7 +75,7 @@ fn documents_are_looked_into() {
     );
     f.check("SELECT COUNT(*) FROM shop WHERE JSON_VALUE(doc, '$.n') > 2.5", json!([[1]]));
     f.check("SELECT JSON_VALUE(PARSE_JSON('{\"a\":true}'), '$.a') = 1", json!([[true]]));
-    assert!(refused(&f, "SELECT doc = doc FROM shop").contains("JSON_VALUE"));
+    assert!(refused(&f, "SELECT doc = 1 FROM shop").contains("JSON_VALUE"));
     assert!(refused(&f, "SELECT UPPER(doc) FROM shop").contains("<COMPLEX<json>>"));
 }
 

@@ -5,7 +5,9 @@ mod answers;
 mod documents;
 mod errors;
 mod formats;
+mod idioms;
 mod plans;
+mod system;
 mod tables;
 
 use std::sync::Arc;
@@ -38,8 +40,8 @@ impl Fixture {
         let broker: Arc<Broker> = tables::broker();
         Fixture {
             runtime,
-            native: Sql::new(broker.clone(), Settings { push_down: true, plans_max: 64 }),
-            scans: Sql::new(broker.clone(), Settings { push_down: false, plans_max: 0 }),
+            native: Sql::new(broker.clone(), Arc::new(system::Small), Settings { push_down: true, plans_max: 64 }),
+            scans: Sql::new(broker.clone(), Arc::new(system::Small), Settings { push_down: false, plans_max: 0 }),
             broker,
             who: Principal::new("tester"),
         }

@@ -99,6 +99,16 @@ pub fn double_text(value: f64) -> String {
     String::from_utf8(out).expect("digits are ASCII")
 }
 
+/// A float as Java prints it.
+pub fn float_text(value: f32) -> String {
+    if !value.is_finite() {
+        return double_text(f64::from(value));
+    }
+    let mut out = Vec::with_capacity(16);
+    write_float(value, &mut out);
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
 fn java_double(value: f64, out: &mut Vec<u8>) {
     if value.is_nan() {
         return out.extend_from_slice(b"NaN");

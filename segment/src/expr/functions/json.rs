@@ -166,7 +166,8 @@ fn json_paths(args: &[Value]) -> Value {
                     at.truncate(length);
                 }
             }
-            Json::Array(values) if !values.is_empty() => {
+            // An array of plain values is one value.
+            Json::Array(values) if values.iter().any(|value| value.is_object() || value.is_array()) => {
                 for (idx, value) in values.iter().enumerate() {
                     at.push_str(&format!("[{idx}]"));
                     walk(value, at, out);

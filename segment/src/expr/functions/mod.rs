@@ -85,6 +85,32 @@ pub(super) enum Prepared {
     Extract(Unit, Zone),
 }
 
+/// How many values a function gives.
+pub(super) enum Makes {
+    /// One, whatever it is given.
+    One,
+    /// Perhaps a list, whatever it is given.
+    List,
+    /// A list if it is given one.
+    AsArguments,
+}
+
+impl Function {
+    pub fn makes(&self) -> Makes {
+        match self.name {
+            "array_length" | "array_contains" | "array_overlap" | "scalar_in_array" | "array_offset"
+            | "array_ordinal" | "array_offset_of" | "array_ordinal_of" | "array_to_string" | "any" | "all"
+            | "to_json_string" | "json_object" | "parse_json" | "try_parse_json" | "json_merge" | "json_query" => {
+                Makes::One
+            }
+            "array" | "array_prepend" | "array_append" | "array_concat" | "array_set_add" | "array_set_add_all"
+            | "array_slice" | "string_to_array" | "mv_to_array" | "array_to_mv" | "map" | "cartesian_map"
+            | "filter" | "fold" | "json_keys" | "json_paths" | "json_query_array" => Makes::List,
+            _ => Makes::AsArguments,
+        }
+    }
+}
+
 impl Prepared {
     pub fn each(body: impl Fn(&[Value]) -> Value + Send + Sync + 'static) -> Prepared {
         Prepared::Each(Arc::new(body))

@@ -1,0 +1,61 @@
+//! What Druid refuses because it would not mean what the writer thinks: said here before the plan is optimised, with the
+//! types that do not fit, where DataFusion would answer something.
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result as DfResult};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+
+use crate::functions::sql_name;
+
+/// Aggregates of which arrays have no value: an array is not a set of values, and has no size to compare by.
+const OF_SCALARS: [&str; 11] = [
+    "min",
+    "max",
+    "sum",
+    "avg",
+    "earliest_by",
+    "latest_by",
+    "approx_count_distinct",
+    "approx_count_distinct_builtin",
+    "approx_count_distinct_ds_hll",
+    "approx_count_distinct_ds_theta",
+    "approx_quantile_ds",
+];
+
+pub fn check(plan: &LogicalPlan) -> DfResult<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            for expr in &aggregate.aggr_expr {
+                expr.apply(|part| {
+                    if let Expr::AggregateFunction(function) = part {
+                        aggregate_of_scalars(function, aggregate.input.schema())?;
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(|_| ())
+}
+
+fn aggregate_of_scalars(function: &AggregateFunction, schema: &DFSchema) -> DfResult<()> {
+    let name = function.func.name();
+    let Some(first) = function.params.args.first() else { return Ok(()) };
+    if !OF_SCALARS.contains(&name) {
+        return Ok(());
+    }
+    match first.get_type(schema) {
+        Ok(of @ DataType::List(_)) => {
+            let name = name.to_ascii_uppercase();
+            Err(DataFusionError::Plan(format!(
+                "Cannot apply '{name}' to arguments of type '{name}(<{}>)'; UNNEST the array to aggregate its values",
+                sql_name(&of)
+            )))
+        }
+        _ => Ok(()),
+    }
+}

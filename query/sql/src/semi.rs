@@ -1,0 +1,101 @@
+//! Joins that only choose rows: `x IN (SELECT …)`, and a join with a subquery that has each value once of which no
+//! column is used. The query on one side is left as it is, narrowed by the values of the other, which are asked for
+//! first.
+
+use std::sync::Arc;
+
+use datafusion::common::{JoinType, NullEquality, Result as DfResult};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+use segment::schema::ValueType;
+use serde_json::{Value as Json, json};
+
+use crate::leaves::leaf_of;
+
+/// The rows of a leaf whose value is among those that a plan gives.
+#[derive(Debug, Clone)]
+pub struct Semi {
+    /// A column of the leaf, real or virtual.
+    pub column: String,
+    pub value_type: ValueType,
+    /// Placed already.
+    pub values: Arc<LogicalPlan>,
+    /// The column of `values`.
+    pub field: usize,
+}
+
+/// A join seen as a choice of the rows of its kept side.
+pub struct Choice<'a> {
+    pub kept: &'a LogicalPlan,
+    /// Over `kept`.
+    pub key: &'a Expr,
+    pub values: &'a LogicalPlan,
+    pub field: usize,
+}
+
+/// The choices that a join may be seen as, given that no column of the other side is used above it.
+pub fn choices(join: &Join) -> DfResult<Vec<Choice<'_>>> {
+    let [(left, right)] = join.on.as_slice() else { return Ok(Vec::new()) };
+    if join.filter.is_some() || join.null_equality == NullEquality::NullEqualsNull {
+        return Ok(Vec::new());
+    }
+    let place = |plan: &LogicalPlan, key: &Expr| match key {
+        Expr::Column(column) => plan.schema().maybe_index_of_column(column),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    if matches!(join.join_type, JoinType::LeftSemi | JoinType::Inner)
+        && let Some(field) = place(&join.right, right)
+        && (join.join_type == JoinType::LeftSemi || has_each_once(&join.right, field))
+    {
+        found.push(Choice { kept: &join.left, key: left, values: &join.right, field });
+    }
+    if matches!(join.join_type, JoinType::RightSemi | JoinType::Inner)
+        && let Some(field) = place(&join.left, left)
+        && (join.join_type == JoinType::RightSemi || has_each_once(&join.left, field))
+    {
+        found.push(Choice { kept: &join.right, key: right, values: &join.left, field });
+    }
+    Ok(found)
+}
+
+/// Whether a column holds no value twice: it is the only key of an aggregate.
+fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => match projection.expr[field].clone().unalias_nested().data {
+            Expr::Column(column) => projection
+                .input
+                .schema()
+                .maybe_index_of_column(&column)
+                .is_some_and(|field| has_each_once(&projection.input, field)),
+            _ => false,
+        },
+        LogicalPlan::SubqueryAlias(alias) => has_each_once(&alias.input, field),
+        LogicalPlan::Sort(sort) => has_each_once(&sort.input, field),
+        LogicalPlan::Limit(limit) => has_each_once(&limit.input, field),
+        LogicalPlan::Filter(filter) => has_each_once(&filter.input, field),
+        LogicalPlan::Aggregate(aggregate) => {
+            field == 0 && matches!(aggregate.group_expr.as_slice(), [key] if !matches!(key, Expr::GroupingSet(_)))
+        }
+        _ => false,
+    }
+}
+
+impl Semi {
+    /// A data source as Druid would show it: joined with the query of the values.
+    pub fn shown(&self, source: Json, nth: usize) -> Json {
+        let mut plan = self.values.as_ref();
+        let right = loop {
+            if let Some(leaf) = leaf_of(plan) {
+                break json!({"type": "query", "query": leaf.json});
+            }
+            match plan.inputs()[..] {
+                [input] => plan = input,
+                _ => break json!({"type": "query"}),
+            }
+        };
+        let prefix = format!("j{nth}.");
+        let name = self.values.schema().field(self.field).name();
+        json!({"type": "join", "left": source, "right": right, "rightPrefix": prefix,
+            "condition": format!("(\"{}\" == \"{prefix}{name}\")", self.column), "joinType": "INNER"})
+    }
+}

@@ -1,0 +1,20 @@
+//! What a node makes of one query.
+
+use crate::engine::inspect::Analysis;
+use crate::engine::rows::Cursor;
+use crate::table::{ResponseContext, Table};
+
+/// What came out of one query.
+pub struct Outcome {
+    pub context: ResponseContext,
+    pub touched: bool,
+    /// Of a topN: the starts of the buckets that its segments span, with or without rows.
+    pub buckets: Vec<i64>,
+    pub rows: Rows,
+}
+
+pub enum Rows {
+    Table(Table),
+    Cursor(Box<Cursor>),
+    Analyses(Vec<Analysis>),
+}

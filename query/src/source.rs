@@ -1,0 +1,336 @@
+//! From a data source to segments, as one query sees it.
+//!
+//! A table is its segments. Everything else becomes a segment in memory, counted in the query's budget, and is then read
+//! like any other:
+//!
+//! 1. rows in the query, a lookup, the answer of an inner query as they stand;
+//! 2. a join, an unnesting or a filter from a scan of what it is made of ([`Origin::scan`]), which reads the columns and, where
+//!    a condition of the query is about those alone, the rows that the query needs ([`Ask`]) and no others.
+//!
+//! Sources stand in each other: what a join is made of is opened in the same way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use segment::block::{Block, Value};
+use segment::filter::Filter;
+use segment::inventory::Inventory;
+use segment::schema::{TIME, ValueType};
+use segment::{Interval, Segment};
+
+use crate::budget::{Budget, Taken};
+use crate::columns::Columns;
+use crate::engine::Piece;
+use crate::engine::rows::Cursor;
+use crate::error::{Error, Result};
+use crate::language::{DataSource, Filtered, Inline, Query, Scan, ScanFormat, ScanOrder, Scope, VirtualColumn};
+use crate::outcome::{Outcome, Rows};
+use crate::table::Table;
+use crate::view::Picture;
+
+mod join;
+mod made;
+mod unnest;
+
+pub use made::Made;
+
+/// Rows that are read at once of what a source is made of.
+const BATCH_ROWS: usize = 20_480;
+
+/// What a query asks of a source.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub intervals: Vec<Interval>,
+    /// `None`: every column.
+    pub columns: Option<BTreeSet<String>>,
+    /// Conditions that every row must meet which the query looks at. It tests them again: they may be left aside.
+    pub filters: Vec<Filter>,
+}
+
+/// Where sources come from.
+pub struct Origin<'a> {
+    pub inventory: &'a Inventory,
+    pub budget: &'a Arc<Budget>,
+    /// Answers a query that stands in another.
+    pub inner: &'a dyn Fn(&Arc<Query>) -> Result<Outcome>,
+}
+
+/// A source ready to be read.
+pub struct Opened {
+    pub pieces: Vec<Piece>,
+    /// Parts of the intervals whose rows are not all here.
+    pub uncovered: Vec<Interval>,
+    /// The memory of rows that were made for the query.
+    pub held: Vec<Taken>,
+}
+
+impl Ask {
+    pub fn of(query: &Query) -> Ask {
+        let scope = query.scope();
+        let virtuals = &scope.virtual_columns;
+        let columns = query.columns().map(|mut columns| {
+            for column in virtuals.iter().filter(|column| !column.expr.columns().contains(&column.name.as_str())) {
+                columns.remove(&column.name);
+            }
+            columns
+        });
+        let parts = match &scope.filter {
+            None => Vec::new(),
+            Some(Filter::And(parts)) => parts.clone(),
+            Some(other) => vec![other.clone()],
+        };
+        let of_source =
+            |filter: &Filter| !virtuals.iter().any(|column| filter.columns().contains(&column.name.as_str()));
+        Ask { intervals: scope.intervals.clone(), columns, filters: parts.into_iter().filter(of_source).collect() }
+    }
+
+    /// The same of a source whose columns are those that pass; `more` are read besides.
+    fn within(&self, own: &dyn Fn(&str) -> bool, more: &[&str]) -> Ask {
+        let columns = self.columns.as_ref().map(|columns| {
+            let mut columns: BTreeSet<String> = columns.iter().filter(|name| own(name)).cloned().collect();
+            columns.extend(more.iter().map(|name| name.to_string()));
+            columns
+        });
+        let filters = self.filters.iter().filter(|filter| filter.columns().into_iter().all(own));
+        Ask { intervals: self.intervals.clone(), columns, filters: filters.cloned().collect() }
+    }
+}
+
+/// What a source made of rows comes to: its segment, its memory, and what is missing.
+type MadeOf = (Segment, Vec<Taken>, Vec<Interval>);
+
+impl Origin<'_> {
+    /// Opens a source.
+    pub fn open(&self, source: &DataSource, ask: &Ask) -> Result<Opened> {
+        let budget = self.budget;
+        budget.check()?;
+        let made = |segment: Segment, held: Vec<Taken>, uncovered: Vec<Interval>| Opened {
+            pieces: pieces_of(segment, &ask.intervals),
+            uncovered,
+            held,
+        };
+        Ok(match source {
+            DataSource::Table(name) => self.stored(&[name], ask),
+            DataSource::Union(members) if source.is_stored() => {
+                let names: Vec<&str> = members.iter().flat_map(DataSource::tables).collect();
+                self.stored(&names, ask)
+            }
+            DataSource::Union(members) => {
+                let mut all = Opened { pieces: Vec::new(), uncovered: Vec::new(), held: Vec::new() };
+                for member in members {
+                    let opened = self.open(member, ask)?;
+                    all.pieces.extend(opened.pieces);
+                    all.uncovered.extend(opened.uncovered);
+                    all.held.extend(opened.held);
+                }
+                all.uncovered = Interval::merge(&all.uncovered);
+                all
+            }
+            DataSource::Inline(inline) => made(inline_segment(inline), Vec::new(), Vec::new()),
+            DataSource::Lookup(lookup) => {
+                let entries = lookup.entries();
+                let taken = Taken::new(budget, entries.len() * 2 * made::VALUE_BYTES)?;
+                let texts =
+                    |values: Vec<&Arc<str>>| Block::Text { values: values.into_iter().cloned().map(Some).collect() };
+                let (keys, values) = entries.into_iter().unzip();
+                let (keys, values) = (texts(keys), texts(values));
+                let rows = keys.len();
+                let column = |name: &str, block| (name.to_string(), ValueType::String, block);
+                let mut rows_made = Made::default();
+                rows_made.add(&Table { columns: vec![column("k", keys), column("v", values)], rows });
+                made(rows_made.finish(), vec![taken], Vec::new())
+            }
+            DataSource::Query(inner) => {
+                let outcome = (self.inner)(&Arc::new((**inner).clone()))?;
+                let (segment, taken) = answered(outcome.rows, budget)?;
+                made(segment, vec![taken], outcome.context.uncovered)
+            }
+            DataSource::Join(join) => {
+                let (segment, held, uncovered) = join::join(self, join, ask)?;
+                made(segment, held, uncovered)
+            }
+            DataSource::Unnest(unnest) => {
+                let (segment, held, uncovered) = unnest::unnest(self, unnest, ask)?;
+                made(segment, held, uncovered)
+            }
+            DataSource::Filter(filtered) => {
+                let (segment, held, uncovered) = self.filter(filtered, ask)?;
+                made(segment, held, uncovered)
+            }
+        })
+    }
+
+    fn stored(&self, tables: &[&str], ask: &Ask) -> Opened {
+        let picture = Picture::take(self.inventory, tables, &ask.intervals);
+        Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() }
+    }
+
+    fn filter(&self, filtered: &Filtered, ask: &Ask) -> Result<MadeOf> {
+        let mut of_base = ask.within(&|_| true, &filtered.filter.columns());
+        of_base.filters.push(filtered.filter.clone());
+        let mut rows = Made::default();
+        let mut taken = Taken::new(self.budget, 0)?;
+        let uncovered = self.scan(&filtered.base, of_base, Vec::new(), &mut |table| {
+            taken.grow(made::bytes(&table))?;
+            rows.add(&table);
+            Ok(())
+        })?;
+        Ok((rows.finish(), vec![taken], uncovered))
+    }
+
+    /// Reads the rows of a source that meet all conditions of the ask, with computed columns besides, batch by batch. Every
+    /// batch has the time column, and a column has one type in all of them. Tells what is missing.
+    fn scan(
+        &self,
+        source: &DataSource,
+        mut ask: Ask,
+        computed: Vec<VirtualColumn>,
+        each: &mut dyn FnMut(Table) -> Result<()>,
+    ) -> Result<Vec<Interval>> {
+        let filters = ask.filters.clone();
+        if let Some(columns) = &mut ask.columns {
+            columns.extend(computed.iter().flat_map(|column| column.expr.columns()).map(str::to_string));
+            columns.extend(filters.iter().flat_map(Filter::columns).map(str::to_string));
+        }
+        let of_source =
+            |filter: &Filter| !computed.iter().any(|column| filter.columns().contains(&column.name.as_str()));
+        ask.filters.retain(of_source);
+        let opened = self.open(source, &ask)?;
+        let virtual_columns: Arc<[VirtualColumn]> = Arc::from(computed);
+        let names: Vec<String> = match &ask.columns {
+            Some(columns) => {
+                let mut names: Vec<String> = vec![TIME.to_string()];
+                names.extend(columns.iter().filter(|name| *name != TIME).cloned());
+                names.extend(
+                    virtual_columns.iter().map(|column| column.name.clone()).filter(|name| !columns.contains(name)),
+                );
+                names
+            }
+            None => Vec::new(),
+        };
+        let seen: Vec<Columns> =
+            opened.pieces.iter().map(|piece| Columns::new(piece.segment.clone(), virtual_columns.clone())).collect();
+        let mut types: HashMap<String, Option<ValueType>> = HashMap::new();
+        let query = Query::Scan(Scan {
+            scope: Scope {
+                source: source.clone(),
+                intervals: ask.intervals,
+                filter: (!filters.is_empty()).then_some(Filter::And(filters)),
+                virtual_columns,
+            },
+            columns: names,
+            format: ScanFormat::CompactedList,
+            batch_size: BATCH_ROWS,
+            limit: None,
+            offset: 0,
+            order: ScanOrder::None,
+        });
+        let mut cursor = Cursor::new(Arc::new(query), opened.pieces, self.budget.clone(), opened.held)?;
+        while let Some(batch) = cursor.next_batch()? {
+            let mut table = batch.table;
+            for (name, value_type, _) in &mut table.columns {
+                let known = types
+                    .entry(name.clone())
+                    .or_insert_with(|| seen.iter().find_map(|columns| columns.value_type(name)));
+                if let Some(known) = known {
+                    *value_type = known.clone();
+                }
+            }
+            each(table)?;
+        }
+        Ok(opened.uncovered)
+    }
+}
+
+/// The same query about the base of a filter, with the filter among its own, where no name means another column then.
+pub fn unfiltered(query: &Arc<Query>) -> Arc<Query> {
+    let mut query = query.clone();
+    loop {
+        let scope = query.scope();
+        let DataSource::Filter(filtered) = &scope.source else { return query };
+        let shadows = |column: &VirtualColumn| filtered.filter.columns().contains(&column.name.as_str());
+        if scope.virtual_columns.iter().any(shadows) || matches!(*query, Query::DataSourceMetadata(_)) {
+            return query;
+        }
+        let Filtered { base, filter } = (**filtered).clone();
+        let mut new = (*query).clone();
+        let scope = new.scope_mut();
+        scope.source = base;
+        scope.filter = Some(match scope.filter.take() {
+            None => filter,
+            Some(own) => Filter::And(vec![filter, own]),
+        });
+        query = Arc::new(new);
+    }
+}
+
+/// A segment in memory as what a query is about.
+fn pieces_of(segment: Segment, intervals: &[Interval]) -> Vec<Piece> {
+    if segment.rows() == 0 {
+        return Vec::new();
+    }
+    vec![Piece { id: segment.id().clone(), segment: Arc::new(segment), intervals: intervals.to_vec() }]
+}
+
+/// Refuses more rows than an inner source may have.
+fn count(rows: u64, budget: &Budget) -> Result<()> {
+    if rows > budget.subquery_rows_max() {
+        return Err(Error::ResourceLimit(format!(
+            "the inner query gives more than [{}] rows; narrow it, or raise maxSubqueryRows",
+            budget.subquery_rows_max()
+        )));
+    }
+    budget.check()
+}
+
+/// The rows of an inner query as a segment.
+fn answered(rows: Rows, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
+    let mut taken = Taken::new(budget, 0)?;
+    let mut made = Made::default();
+    let mut add = |table: &Table| -> Result<()> {
+        count(made.rows() as u64 + table.rows as u64, budget)?;
+        taken.grow(made::bytes(table))?;
+        made.add(table);
+        Ok(())
+    };
+    match rows {
+        Rows::Table(table) => add(&table)?,
+        Rows::Cursor(mut cursor) => {
+            while let Some(batch) = cursor.next_batch()? {
+                add(&batch.table)?;
+            }
+        }
+        Rows::Analyses(_) => {
+            return Err(Error::Unsupported("dataSource.query: segmentMetadata cannot be queried".into()));
+        }
+    }
+    Ok((made.finish(), taken))
+}
+
+fn inline_segment(inline: &Inline) -> Segment {
+    let mut table = Table { rows: inline.rows.len(), columns: Vec::new() };
+    for (i, (name, value_type)) in inline.columns.iter().enumerate() {
+        let values: Vec<Value> = inline.rows.iter().map(|row| row[i].clone()).collect();
+        let value_type = value_type.clone().unwrap_or_else(|| type_of(&values));
+        let block = Block::Any { values };
+        let block = if name == TIME { crate::columns::cast(block, &ValueType::Long) } else { block };
+        table.columns.push((name.clone(), value_type, block));
+    }
+    let mut made = Made::default();
+    made.add(&table);
+    made.finish()
+}
+
+/// The narrowest type that holds the values.
+fn type_of(values: &[Value]) -> ValueType {
+    let all = |fits: fn(&Value) -> bool| values.iter().all(|value| value.is_null() || fits(value));
+    if values.iter().all(Value::is_null) {
+        ValueType::String
+    } else if all(|v| matches!(v, Value::Long(_))) {
+        ValueType::Long
+    } else if all(|v| matches!(v, Value::Long(_) | Value::Double(_))) {
+        ValueType::Double
+    } else {
+        ValueType::String
+    }
+}

@@ -1,0 +1,170 @@
+//! The SQL crate's port to what a process knows of its cluster, plugged onto the catalog and the inventory. One process
+//! does all there is, so it stands under the name of each role.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use coordinator::{Coordinator, TaskFilter, TaskState};
+use query::Principal;
+use query_sql::cluster::{Cluster, Property, Segment, Server, Supervisor, Task};
+use segment::SegmentId;
+use segment::inventory::Inventory;
+use serde_json::{Value, json};
+
+use crate::http::manage::datasources::{TIER, data_segment};
+use crate::http::status::{DRUID_VERSION, resident_bytes};
+
+/// Every role a process has, and whether it is one of which there is a leader.
+const ROLES: [(&str, bool); 6] = [
+    ("coordinator", true),
+    ("overlord", true),
+    ("broker", false),
+    ("historical", false),
+    ("indexer", false),
+    ("router", false),
+];
+
+/// Tasks that are shown: all that run, and the newest of those that ended.
+const TASKS_MAX: usize = 10_000;
+
+pub struct LocalCluster {
+    pub coordinator: Arc<Coordinator>,
+    pub inventory: Arc<Inventory>,
+    /// `host:port` as others reach it.
+    pub address: String,
+    pub started: i64,
+    /// Settings in force, as `/status/properties` shows them.
+    pub properties: Value,
+}
+
+#[async_trait]
+impl Cluster for LocalCluster {
+    async fn segments(&self, _who: &Principal) -> query_sql::Result<Vec<Segment>> {
+        let mut segments = Vec::new();
+        let mut known: BTreeMap<SegmentId, usize> = BTreeMap::new();
+        for datasource in self.coordinator.datasources(false).await.map_err(error)? {
+            let overshadowed: BTreeSet<SegmentId> = self.coordinator.overshadowed(&datasource).into_iter().collect();
+            for meta in self.coordinator.segments(&datasource) {
+                known.insert(meta.id.clone(), segments.len());
+                segments.push(Segment {
+                    size_bytes: meta.size_bytes,
+                    rows: meta.rows,
+                    replicas: u64::from(self.inventory.serves_published(&meta.id)),
+                    published: true,
+                    overshadowed: overshadowed.contains(&meta.id),
+                    shard_spec: data_segment(&meta)["shardSpec"].to_string(),
+                    columns: Some((meta.dimensions.clone(), meta.metrics.clone())),
+                    ..named(&meta.id)
+                });
+            }
+        }
+        for (id, index) in self.inventory.realtime() {
+            let at = *known.entry(id.clone()).or_insert_with(|| {
+                let spec = json!({"type": "numbered", "partitionNum": id.partition, "partitions": 0});
+                segments.push(Segment { shard_spec: spec.to_string(), rows: index.rows() as u64, ..named(&id) });
+                segments.len() - 1
+            });
+            segments[at].realtime = true;
+            segments[at].replicas = 1;
+        }
+        Ok(segments)
+    }
+
+    async fn servers(&self, _who: &Principal) -> query_sql::Result<Vec<Server>> {
+        let size: u64 = self.inventory.published().iter().map(|segment| segment.size_bytes()).sum();
+        let server = |(role, led): &(&str, bool)| {
+            let holds = *role == "historical";
+            Server {
+                address: self.address.clone(),
+                role: role.to_string(),
+                tier: holds.then(|| TIER.to_string()),
+                segments_bytes: if holds { size } else { 0 },
+                segments_bytes_max: 0,
+                leader: led.then_some(true),
+                started: self.started,
+                version: DRUID_VERSION.to_string(),
+                processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+                memory_bytes: resident_bytes(),
+            }
+        };
+        Ok(ROLES.iter().map(server).collect())
+    }
+
+    async fn server_segments(&self, _who: &Principal) -> query_sql::Result<Vec<(String, String)>> {
+        let mut served: BTreeSet<SegmentId> = self.inventory.published_ids().into_iter().collect();
+        served.extend(self.inventory.realtime().into_iter().map(|(id, _)| id));
+        Ok(served.into_iter().map(|id| (self.address.clone(), id.to_string())).collect())
+    }
+
+    async fn tasks(&self, _who: &Principal) -> query_sql::Result<Vec<Task>> {
+        let filter = TaskFilter { max: Some(TASKS_MAX), ..TaskFilter::default() };
+        let tasks = self.coordinator.tasks(filter).await.map_err(error)?;
+        Ok(tasks
+            .into_iter()
+            .map(|task| {
+                let (status, runner_status) = match task.state {
+                    TaskState::Pending => ("RUNNING", "PENDING"),
+                    TaskState::Running => ("RUNNING", "RUNNING"),
+                    TaskState::Success => ("SUCCESS", "NONE"),
+                    TaskState::Failed => ("FAILED", "NONE"),
+                };
+                Task {
+                    id: task.record.id,
+                    group_id: task.record.group_id,
+                    kind: task.record.kind,
+                    datasource: task.record.datasource,
+                    created: task.created_at,
+                    status: status.to_string(),
+                    runner_status: runner_status.to_string(),
+                    duration: task.ended_at.map_or(-1, |end| end - task.started_at.unwrap_or(task.created_at)),
+                    location: task.started_at.map(|_| self.address.clone()),
+                    error: task.error,
+                }
+            })
+            .collect())
+    }
+
+    async fn supervisors(&self, _who: &Principal) -> query_sql::Result<Vec<Supervisor>> {
+        let shown = self.coordinator.supervisors().into_iter().map(|supervisor| Supervisor {
+            state: supervisor.state.basic().to_string(),
+            detailed_state: supervisor.state.detailed().to_string(),
+            healthy: supervisor.state.is_healthy(),
+            id: supervisor.spec.id,
+            datasource: supervisor.spec.datasource,
+            kind: supervisor.spec.kind,
+            source: supervisor.spec.source,
+            suspended: supervisor.spec.suspended,
+            spec: supervisor.spec.document.to_string(),
+        });
+        Ok(shown.collect())
+    }
+
+    async fn properties(&self, _who: &Principal) -> query_sql::Result<Vec<Property>> {
+        let roles: Vec<&str> = ROLES.iter().map(|(role, _)| *role).collect();
+        let property = |(name, value): (&String, &Value)| Property {
+            address: self.address.clone(),
+            service: "henge".to_string(),
+            roles: json!(roles).to_string(),
+            name: name.clone(),
+            value: value.as_str().map_or_else(|| value.to_string(), str::to_string),
+        };
+        Ok(self.properties.as_object().into_iter().flatten().map(property).collect())
+    }
+}
+
+fn named(id: &SegmentId) -> Segment {
+    Segment {
+        id: id.to_string(),
+        datasource: id.datasource.clone(),
+        start: id.interval.start,
+        end: id.interval.end,
+        version: id.version.clone(),
+        partition: id.partition,
+        ..Segment::default()
+    }
+}
+
+fn error(error: coordinator::Error) -> query_sql::Error {
+    query_sql::Error::Query(query::Error::Unavailable(error.to_string()))
+}
