@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
 use segment::Interval;
+use segment::column::Column;
 use segment::inventory::{Inventory, Served};
 use segment::lookup::Lookups;
 use segment::schema::ValueType;
@@ -125,8 +126,8 @@ impl Broker {
         self.node.inventory.datasources()
     }
 
-    /// Names, types and whether multi-value, merged over the segments: `__time` first, the newest segment's order and
-    /// types win. `None` if there is no such table for the caller.
+    /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
+    /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. `None` if there is no such table for the caller.
     pub fn columns(&self, datasource: &str, _who: &Principal) -> Option<TableColumns> {
         let generation = self.node.inventory.generation();
         if let Some((of, columns)) = self.columns.lock().get(datasource)
@@ -149,13 +150,32 @@ impl Broker {
         }
         let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
+        // The segments that a column is text in, as long as it is text in all.
+        let mut texts: Vec<Vec<Arc<segment::Segment>>> = Vec::new();
         for segment in segments {
             for (name, value_type) in segment.columns() {
                 let multi = value_type == ValueType::String && segment.is_multi(&name);
                 match known.get(&name) {
-                    Some(at) => columns[*at].2 |= multi && columns[*at].1 == ValueType::String,
+                    Some(&at) => {
+                        let (_, of, several) = &mut columns[at];
+                        *several |= multi;
+                        if *of == value_type {
+                            if *of == ValueType::String {
+                                texts[at].push(segment.clone());
+                            }
+                        } else if value_type == ValueType::String && has_only_nulls(&segment, &name) {
+                            continue;
+                        } else if *of == ValueType::String && texts[at].iter().all(|s| has_only_nulls(s, &name)) {
+                            *of = value_type;
+                        } else {
+                            *of = widened(of, &value_type);
+                        }
+                        *several &= *of == ValueType::String;
+                    }
                     None => {
                         known.insert(name.clone(), columns.len());
+                        let text = value_type == ValueType::String;
+                        texts.push(text.then(|| segment.clone()).into_iter().collect());
                         columns.push((name, value_type, multi));
                     }
                 }
@@ -190,6 +210,30 @@ impl Broker {
     ) -> Result<T> {
         let receive = submit(&self.node.pool, budget, work);
         wait(receive, budget).await
+    }
+}
+
+/// Whether a text column has no value: that is how a column of nothing but nulls is kept.
+fn has_only_nulls(segment: &segment::Segment, name: &str) -> bool {
+    match segment.column(name) {
+        Ok(Some(Column::Dict(dict))) => dict.cardinality() == u32::from(dict.null_code().is_some()),
+        _ => false,
+    }
+}
+
+/// The narrowest type that holds the values of both.
+fn widened(a: &ValueType, b: &ValueType) -> ValueType {
+    match (a, b) {
+        _ if a == b => a.clone(),
+        _ if a.is_json() || b.is_json() => ValueType::json(),
+        (ValueType::Array(a), ValueType::Array(b)) => ValueType::array(widened(a, b)),
+        (ValueType::Array(of), one) | (one, ValueType::Array(of)) if !matches!(one, ValueType::Complex(_)) => {
+            ValueType::array(widened(of, one))
+        }
+        _ if a.is_numeric() && b.is_numeric() => ValueType::Double,
+        (ValueType::Complex(_), _) => a.clone(),
+        (_, ValueType::Complex(_)) => b.clone(),
+        _ => ValueType::String,
     }
 }
 

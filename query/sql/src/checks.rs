@@ -8,16 +8,15 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
+use crate::convert::DOCUMENT;
 use crate::functions::sql_name;
 
 /// Aggregates of which arrays have no value: an array is not a set of values, and has no size to compare by.
-const OF_SCALARS: [&str; 11] = [
+const OF_SCALARS: [&str; 9] = [
     "min",
     "max",
     "sum",
     "avg",
-    "earliest_by",
-    "latest_by",
     "approx_count_distinct",
     "approx_count_distinct_builtin",
     "approx_count_distinct_ds_hll",
@@ -27,6 +26,19 @@ const OF_SCALARS: [&str; 11] = [
 
 pub fn check(plan: &LogicalPlan) -> DfResult<()> {
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node {
+            let schemas = [join.left.schema(), join.right.schema()];
+            let sides = join.on.iter().flat_map(|(left, right)| [(left, schemas[0]), (right, schemas[1])]);
+            for (side, schema) in sides {
+                if side.get_type(schema).is_ok_and(|of| of == DOCUMENT) {
+                    return Err(DataFusionError::Plan(format!(
+                        "Cannot join when the join condition has column of type [{}]; take a value out of the document \
+                         with JSON_VALUE",
+                        sql_name(&DOCUMENT)
+                    )));
+                }
+            }
+        }
         if let LogicalPlan::Aggregate(aggregate) = node {
             for expr in &aggregate.aggr_expr {
                 expr.apply(|part| {

@@ -131,7 +131,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("array_contains", "VA", 'B', Call("array_contains")),
     f("array_overlap", "VV", 'B', Call("array_overlap")),
     f("scalar_in_array", "EV", 'B', Call("scalar_in_array")),
-    f("array_length", "V", 'L', Call("array_length")),
+    f("array_length", "A", 'L', Call("array_length")),
     f("array_offset", "VL", 'e', Call("array_offset")),
     f("array_ordinal", "VL", 'e', Call("array_ordinal")),
     f("array_offset_of", "VE", 'L', Call("array_offset_of")),
@@ -145,8 +145,8 @@ pub static FUNCTIONS: &[Definition] = &[
     f("mv_append", "MP", 'S', Call("array_append")),
     f("mv_prepend", "PM", 'S', Call("array_prepend")),
     f("mv_concat", "MV", 'S', Call("array_concat")),
-    f("mv_contains", "MA", 'B', Call("array_contains")),
-    f("mv_overlap", "MV", 'B', Call("array_overlap")),
+    f("mv_contains", "MA", 'B', Form(|a| format!("array_contains(mv_harmonize_nulls({}), {})", a[0], a[1]))),
+    f("mv_overlap", "MV", 'B', Form(mv_overlap)),
     f("mv_length", "M", 'L', Call("array_length")),
     f("mv_offset", "ML", 'S', Call("array_offset")),
     f("mv_ordinal", "ML", 'S', Call("array_ordinal")),
@@ -181,6 +181,12 @@ pub static FUNCTIONS: &[Definition] = &[
     f("ipv4_stringify", "I", 'S', Call("ipv4_stringify")),
     f("ipv6_match", "SS", 'B', Call("ipv6_match")),
 ];
+
+/// No value is a null, which an array may have.
+fn mv_overlap(args: &[String]) -> String {
+    let (values, array) = (&args[0], &args[1]);
+    format!("if(isnull({values}), if(array_contains({array}, null), 1, null), array_overlap({values}, {array}))")
+}
 
 /// The values of a multi-value string that pass a test; null if none does.
 fn kept(test: &str, values: &str) -> String {
@@ -557,7 +563,13 @@ impl ScalarUDFImpl for NativeFunction {
                 },
                 ColumnarValue::Array(array) => {
                     scalar = false;
-                    (format!("a{idx}"), Some(outside(convert::block(array))?))
+                    // One column is one value, also where it is given twice.
+                    let same =
+                        |other: &ColumnarValue| matches!(other, ColumnarValue::Array(o) if Arc::ptr_eq(o, array));
+                    match args.args[..idx].iter().position(same) {
+                        Some(earlier) => (format!("a{earlier}"), None),
+                        None => (format!("a{idx}"), Some(outside(convert::block(array))?)),
+                    }
                 }
             };
             texts.push(text);

@@ -284,8 +284,7 @@ impl Sql {
         let count = parsed.placeholders;
         let mut parameters = vec!["VARCHAR".to_string(); count];
         if count > 0 {
-            let moment =
-                rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None, listed_max: None };
+            let moment = rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None, listed_max: None };
             rewrite::rewrite(&mut parsed, &moment)?;
             let seen = Seen::new(self, who);
             let planner = self.planners.of(&Zone::Utc);

@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByExpr, OrderByOptions, Query, Select,
-    SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use segment::time::Zone;
 
@@ -377,16 +377,15 @@ impl Rewriter<'_> {
                 )));
             }
             list.truncate(keep);
-            // Distinct values come in their order.
+            // Distinct values come in their order, which the other aggregate has of its own.
             if name == "array_agg"
                 && *duplicate_treatment == Some(DuplicateTreatment::Distinct)
                 && function.over.is_none()
-                && !clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
-                && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.first()
+                && clauses.is_empty()
+                && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.first_mut()
             {
-                let options = OrderByOptions { asc: Some(true), nulls_first: Some(true) };
-                let key = OrderByExpr { expr: value.clone(), options, with_fill: None };
-                clauses.push(FunctionArgumentClause::OrderBy(vec![key]));
+                *value = call("make_array", vec![std::mem::replace(value, null())]);
+                rename(&mut function.name, "array_concat_agg");
             }
             if joined && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.first_mut() {
                 *first = call("text_of", vec![std::mem::replace(first, null())]);

@@ -251,7 +251,29 @@ impl Run {
                 "rows became unavailable while the statement ran; run it again".into(),
             )));
         }
-        Ok(rows(leaf, answer, schema, self.is_silent()))
+        let batches = rows(leaf, answer, schema, self.is_silent());
+        Ok(self.counted(batches))
+    }
+
+    /// Refuses more rows than the statement's context allows of an inner query.
+    fn counted(&self, batches: Batches) -> Batches {
+        let most = match self.context.get("maxSubqueryRows").and_then(Json::as_u64) {
+            Some(most) => most,
+            None => return batches,
+        };
+        let mut rows = 0;
+        batches
+            .map(move |batch| {
+                let batch = batch?;
+                rows += batch.num_rows() as u64;
+                match rows > most {
+                    true => Err(Error::Query(query::Error::ResourceLimit(format!(
+                        "an inner query gives more than [{most}] rows; narrow it, or raise maxSubqueryRows"
+                    )))),
+                    false => Ok(batch),
+                }
+            })
+            .boxed()
     }
 }
 

@@ -497,6 +497,8 @@ enum Kind {
     },
     GroupBy {
         dimensions: Vec<&'static str>,
+        /// Grouping sets, as places of dimensions.
+        sets: Option<Vec<Vec<usize>>>,
         order: Option<(usize, bool)>,
         limit: Option<usize>,
         offset: usize,
@@ -541,7 +543,12 @@ impl Asked {
                 let all = ["s", "m", "l", "v"];
                 let dimensions: Vec<&str> = all.into_iter().filter(|_| rng.random_bool(0.4)).collect();
                 let limit = some(rng);
+                let sets = (!dimensions.is_empty() && rng.random_bool(0.3)).then(|| {
+                    let set = |rng: &mut SmallRng| (0..dimensions.len()).filter(|_| rng.random_bool(0.5)).collect();
+                    (0..rng.random_range(1..4)).map(|_| set(rng)).collect()
+                });
                 Kind::GroupBy {
+                    sets,
                     order: rng.random_bool(0.5).then(|| (rng.random_range(0..folds.len()), rng.random_bool(0.5))),
                     offset: if limit.is_some() { rng.random_range(0..4) } else { 0 },
                     limit,
@@ -609,7 +616,9 @@ impl Asked {
                     "dimension": dimension, "metric": metric, "threshold": threshold,
                 })
             }
-            Kind::GroupBy { dimensions, order, limit, offset, least } => {
+            Kind::GroupBy { dimensions, sets, order, limit, offset, least } => {
+                let names = |set: &Vec<usize>| set.iter().map(|at| dimensions[*at]).collect::<Vec<_>>();
+                let sets = sets.as_ref().map(|sets| sets.iter().map(names).collect::<Vec<_>>());
                 let dimensions: Vec<Json> = dimensions
                     .iter()
                     .map(|name| match *name {
@@ -626,7 +635,7 @@ impl Asked {
                     .collect();
                 json!({
                     "queryType": "groupBy", "granularity": granularity, "aggregations": aggregations,
-                    "dimensions": dimensions,
+                    "dimensions": dimensions, "subtotalsSpec": sets,
                     "limitSpec": {"type": "default", "limit": limit, "offset": offset, "columns": columns},
                     "having": least.map(|least| json!({"type": "greaterThan", "aggregation": "a0", "value": least})),
                 })
@@ -690,8 +699,12 @@ impl Asked {
                 let touched = events.iter().any(|event| (self.interval.0..self.interval.1).contains(&event.time));
                 self.naive_top_n(&matching, dimension, *metric, *inverted, *threshold, touched)
             }
-            Kind::GroupBy { dimensions, order, limit, offset, least } => {
-                self.naive_group_by(&matching, dimensions, *order, *limit, *offset, *least)
+            Kind::GroupBy { dimensions, sets, order, limit, offset, least } => {
+                let all: Vec<usize> = (0..dimensions.len()).collect();
+                let sets = sets.as_deref().unwrap_or(std::slice::from_ref(&all));
+                let of =
+                    |set: &Vec<usize>| self.naive_group_by(&matching, dimensions, set, *order, *limit, *offset, *least);
+                sets.iter().flat_map(|set| of(set).as_array().cloned().unwrap_or_default()).collect()
             }
             Kind::Scan { order, limit, offset, .. } => naive_scan(&matching, *order, *limit, *offset),
             Kind::Boundary => match (matching.iter().map(|e| e.time).min(), matching.iter().map(|e| e.time).max()) {
@@ -805,16 +818,20 @@ impl Asked {
         &self,
         matching: &[&Event],
         dimensions: &[&str],
+        set: &[usize],
         order: Option<(usize, bool)>,
         limit: Option<usize>,
         offset: usize,
         least: Option<i64>,
     ) -> Json {
-        let mut rows: Vec<(i64, Vec<Key>, Vec<Json>)> = self
-            .groups(matching, dimensions)
-            .into_iter()
-            .map(|((start, keys), events)| (start, keys, self.values(&events)))
-            .collect();
+        // Rows count for each of their values, also where a set lacks the dimension.
+        let mut groups: BTreeMap<(i64, Vec<Key>), Vec<&Event>> = BTreeMap::new();
+        for ((start, mut keys), events) in self.groups(matching, dimensions) {
+            (0..keys.len()).filter(|at| !set.contains(at)).for_each(|at| keys[at] = Key::Null);
+            groups.entry((start, keys)).or_default().extend(events);
+        }
+        let mut rows: Vec<(i64, Vec<Key>, Vec<Json>)> =
+            groups.into_iter().map(|((start, keys), events)| (start, keys, self.values(&events))).collect();
         if rows.is_empty() && dimensions.is_empty() && self.bucket.is_none() && offset == 0 {
             rows.push((self.interval.0, Vec::new(), self.values(&[])));
         }

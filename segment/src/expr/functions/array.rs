@@ -1,8 +1,9 @@
 //! Functions of arrays and multi-value strings. A single value stands for an array of one.
 
-use super::{Apply, Body, Function, MANY, Returns, function};
+use super::{Apply, Body, Function, MANY, Prepared, Returns, function};
 use crate::block::Value;
 use crate::expr::convert;
+use crate::pattern::java_regex;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     function("array", 0, MANY, Returns::Unknown, Body::Plain(|a| Value::List(a.to_vec()))),
@@ -33,7 +34,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("array_set_add_all", 2, 2, Returns::Unknown, Body::Plain(|a| set(concat(a)))),
     function("array_slice", 2, 3, Returns::Unknown, Body::Plain(slice)),
     function("array_to_string", 2, 2, Returns::Text, Body::Plain(to_string)),
-    function("string_to_array", 2, 2, Returns::Unknown, Body::Plain(from_string)),
+    function("string_to_array", 2, 2, Returns::Unknown, Body::Prepared(from_string)),
     function("array_to_mv", 1, 1, Returns::Text, Body::Plain(|a| a[0].clone())),
     function("mv_to_array", 1, 1, Returns::Unknown, Body::Plain(|a| of_list(&a[0], |v| Value::List(v.to_vec())))),
     function("mv_harmonize_nulls", 1, 1, Returns::Text, Body::Plain(harmonize)),
@@ -184,14 +185,29 @@ fn to_string(args: &[Value]) -> Value {
     Value::text(&texts.join(&separator))
 }
 
-fn from_string(args: &[Value]) -> Value {
-    let (Some(text), Some(separator)) = (convert::to_text(&args[0]), convert::to_text(&args[1])) else {
-        return Value::Null;
+/// The separator is a pattern, as in Java. One that is a literal is compiled once; most are their own text.
+fn from_string(args: &[Option<Value>]) -> Result<Prepared, String> {
+    let pattern = match args.get(1) {
+        Some(Some(separator)) => convert::to_text(separator).filter(|text| !is_plain(text)),
+        _ => None,
     };
-    if separator.is_empty() {
-        return Value::List(text.chars().map(|c| Value::text(c.encode_utf8(&mut [0; 4]))).collect());
-    }
-    Value::List(text.split(&*separator).map(Value::text).collect())
+    let pattern = pattern.map(|text| java_regex(&text).map_err(|error| error.to_string())).transpose()?;
+    Ok(Prepared::whole(move |args| {
+        let (Some(text), Some(separator)) = (convert::to_text(&args[0]), convert::to_text(&args[1])) else {
+            return Value::Null;
+        };
+        if separator.is_empty() {
+            return Value::List(text.chars().map(|c| Value::text(c.encode_utf8(&mut [0; 4]))).collect());
+        }
+        match &pattern {
+            Some(pattern) => Value::List(pattern.split(&text).map(Value::text).collect()),
+            None => Value::List(text.split(&*separator).map(Value::text).collect()),
+        }
+    }))
+}
+
+fn is_plain(separator: &str) -> bool {
+    !separator.contains(['\\', '.', '[', ']', '(', ')', '{', '}', '*', '+', '?', '^', '$', '|'])
 }
 
 fn harmonize(args: &[Value]) -> Value {

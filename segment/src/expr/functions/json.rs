@@ -28,6 +28,28 @@ enum Step {
     Element(i64),
 }
 
+/// Where to look: known from the beginning, or told by each row.
+enum Path {
+    Known(Vec<Step>),
+    Told,
+}
+
+impl Path {
+    fn of(args: &[Option<Value>]) -> Result<Path, String> {
+        match args.get(1) {
+            Some(Some(_)) => path(args).map(Path::Known),
+            _ => Ok(Path::Told),
+        }
+    }
+
+    fn find(&self, args: &[Value]) -> Option<Json> {
+        match self {
+            Path::Known(steps) => find(&args[0], steps),
+            Path::Told => find(&args[0], &steps(&convert::to_text(&args[1])?)?),
+        }
+    }
+}
+
 fn path(args: &[Option<Value>]) -> Result<Vec<Step>, String> {
     let Some(text) = literal_text(args, 1, "the path")? else { return Err("the path must be a literal".into()) };
     steps(&text).ok_or_else(|| format!("[{text}] is not a path such as $.a.b[0]"))
@@ -92,7 +114,7 @@ fn document(json: &Json) -> Value {
 }
 
 fn json_value(args: &[Option<Value>]) -> Result<Prepared, String> {
-    let steps = path(args)?;
+    let path = Path::of(args)?;
     let wanted = match literal_text(args, 2, "the type")? {
         None => None,
         Some(name) => Some(
@@ -101,10 +123,14 @@ fn json_value(args: &[Option<Value>]) -> Result<Prepared, String> {
         ),
     };
     Ok(Prepared::whole(move |args: &[Value]| {
-        let Some(found) = find(&args[0], &steps) else { return Value::Null };
+        let Some(found) = path.find(args) else { return Value::Null };
         let list = matches!(&wanted, Some(ValueType::Array(_)));
         match (of_json(&found), &wanted) {
             (Value::Null | Value::Json(_), _) => Value::Null,
+            // A list of one number is a number where one is asked for.
+            (Value::List(values), Some(wanted)) if wanted.is_numeric() && values.len() == 1 => {
+                convert::cast(&values[0], wanted)
+            }
             // A list is a value only where one is asked for.
             (Value::List(_), _) if !list => Value::Null,
             (Value::List(_), Some(ValueType::Array(of))) if **of == ValueType::String => texts(&found),
@@ -129,8 +155,8 @@ fn texts(json: &Json) -> Value {
 }
 
 fn json_query(args: &[Option<Value>]) -> Result<Prepared, String> {
-    let steps = path(args)?;
-    Ok(Prepared::whole(move |args| find(&args[0], &steps).map_or(Value::Null, |json| document(&json))))
+    let path = Path::of(args)?;
+    Ok(Prepared::whole(move |args| path.find(args).map_or(Value::Null, |json| document(&json))))
 }
 
 /// The documents of a list; of anything else a list of one.

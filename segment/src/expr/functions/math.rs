@@ -141,8 +141,11 @@ fn div(args: &[Value]) -> Value {
     }
 }
 
+/// By zero is null; of doubles, zero by zero is zero.
 fn safe_divide(args: &[Value]) -> Value {
+    let longs = args.iter().all(|arg| matches!(arg, Value::Long(_)));
     match (convert::to_double(&args[0]), convert::to_double(&args[1])) {
+        (Some(0.0), Some(0.0)) if !longs => Value::Double(0.0),
         (Some(_), Some(0.0)) => Value::Null,
         (Some(a), Some(b)) => Value::Double(a / b),
         _ => Value::Null,
