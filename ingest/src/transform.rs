@@ -8,6 +8,7 @@ use segment::filter::CompiledFilter;
 use segment::row::{Cell, RowBatch};
 use segment::schema::TIME;
 use segment::time::Interval;
+use serde_json::Value as Json;
 
 use crate::spec::DataSchema;
 
@@ -151,11 +152,35 @@ fn cell_of(batch: &mut RowBatch, value: &Value) -> Cell {
         Value::Long(n) => Cell::Long(*n),
         Value::Double(n) => Cell::Double(*n),
         Value::Text(text) => batch.text(text),
-        Value::Json(text) => batch.json(text),
+        Value::Json(text) => match plain(text) {
+            Some(value) => cell_of(batch, &value),
+            None => batch.json(text),
+        },
         Value::List(list) => {
             let cells: Vec<Cell> = list.iter().map(|v| cell_of(batch, v)).collect();
             batch.list(&cells)
         }
+    }
+}
+
+/// What a document without keys is: a number, a text, or a list of these. A column finds its type by that, as it does with
+/// fields of the input.
+fn plain(document: &str) -> Option<Value> {
+    fn scalar(json: &Json) -> Option<Value> {
+        match json {
+            Json::Null => Some(Value::Null),
+            Json::Bool(truth) => Some(Value::Long(i64::from(*truth))),
+            Json::Number(number) => number.as_i64().map(Value::Long).or_else(|| number.as_f64().map(Value::Double)),
+            Json::String(text) => Some(Value::Text(text.as_str().into())),
+            Json::Array(_) | Json::Object(_) => None,
+        }
+    }
+    if document.trim_start().starts_with('{') {
+        return None;
+    }
+    match serde_json::from_str(document).ok()? {
+        Json::Array(list) if !list.is_empty() => list.iter().map(scalar).collect::<Option<Vec<_>>>().map(Value::List),
+        json => scalar(&json),
     }
 }
 
@@ -183,7 +208,7 @@ mod tests {
     use super::*;
     use crate::parse::{Parser, Record};
     use crate::spec::{Flatten, InputFormat};
-    use serde_json::{Value as Json, json};
+    use serde_json::json;
 
     /// Times and the column `x` of the rows that pass, and how many did not.
     fn check(transform: Json, records: &[&str], expected: &[(i64, Value)], dropped: Dropped) {
@@ -227,6 +252,28 @@ mod tests {
             &[(1, Value::text("a-b"))],
             Dropped { filtered: 1, unparseable: 0 },
         );
+    }
+
+    #[test]
+    fn values_taken_out_of_documents_are_what_they_are() {
+        let transform =
+            json!({"transforms": [{"type": "expression", "name": "x", "expression": "json_query(doc, '$.v')"}]});
+        let record = |t: i64, value: &str| format!(r#"{{"t":{t},"doc":{{"v":{value}}}}}"#);
+        let records = ["1", "0.5", "true", "null", r#""a""#, r#"[1,null,2]"#, r#"[{"k":1},2]"#, r#"{"k":1}"#];
+        let values = [
+            Value::Long(1),
+            Value::Double(0.5),
+            Value::Long(1),
+            Value::Null,
+            Value::text("a"),
+            Value::List(vec![Value::Long(1), Value::Null, Value::Long(2)]),
+            Value::Json(r#"[{"k":1},2]"#.into()),
+            Value::Json(r#"{"k":1}"#.into()),
+        ];
+        let records: Vec<String> = records.iter().zip(0..).map(|(value, t)| record(t, value)).collect();
+        let records: Vec<&str> = records.iter().map(String::as_str).collect();
+        let expected: Vec<(i64, Value)> = (0..).zip(values).collect();
+        check(transform, &records, &expected, Dropped { filtered: 0, unparseable: 0 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use crate::convert::DOCUMENT;
 use crate::functions::sql_name;
@@ -28,15 +28,20 @@ pub fn check(plan: &LogicalPlan) -> DfResult<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Join(join) = node {
             let schemas = [join.left.schema(), join.right.schema()];
-            let sides = join.on.iter().flat_map(|(left, right)| [(left, schemas[0]), (right, schemas[1])]);
-            for (side, schema) in sides {
-                if side.get_type(schema).is_ok_and(|of| of == DOCUMENT) {
-                    return Err(DataFusionError::Plan(format!(
-                        "Cannot join when the join condition has column of type [{}]; take a value out of the document \
-                         with JSON_VALUE",
-                        sql_name(&DOCUMENT)
-                    )));
-                }
+            let mut sides = join.on.iter().flat_map(|(left, right)| [(left, schemas[0]), (right, schemas[1])]);
+            let mut documents = sides.any(|(side, schema)| is_document(side, schema));
+            if let Some(filter) = &join.filter {
+                documents |= filter.exists(|part| {
+                    Ok(matches!(part, Expr::BinaryExpr(equality) if equality.op == Operator::Eq
+                        && is_document(&equality.left, &join.schema)))
+                })?;
+            }
+            if documents {
+                return Err(DataFusionError::Plan(format!(
+                    "Cannot join when the join condition has column of type [{}]; take a value out of the document with \
+                     JSON_VALUE",
+                    sql_name(&DOCUMENT)
+                )));
             }
         }
         if let LogicalPlan::Aggregate(aggregate) = node {
@@ -52,6 +57,10 @@ pub fn check(plan: &LogicalPlan) -> DfResult<()> {
         Ok(TreeNodeRecursion::Continue)
     })
     .map(|_| ())
+}
+
+fn is_document(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|of| of == DOCUMENT)
 }
 
 fn aggregate_of_scalars(function: &AggregateFunction, schema: &DFSchema) -> DfResult<()> {

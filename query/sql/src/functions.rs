@@ -75,13 +75,14 @@ pub static FUNCTIONS: &[Definition] = &[
     f("rpad", "SL|S", 'S', Form(|a| pad("rpad", a))),
     f("parse_long", "S|L", 'L', Call("parse_long")),
     f("strpos", "SS", 'L', Form(|a| format!("(strpos({}, {}) + 1)", a[0], a[1]))),
+    f("position_from", "SSL", 'L', Form(|a| format!("(strpos({}, {}, {} - 1) + 1)", a[1], a[0], a[2]))),
     f("regexp_extract", "SS|L", 'S', Call("regexp_extract")),
     f("regexp_like", "SS", 'B', Call("regexp_like")),
     f("regexp_replace", "SSS", 'S', Call("regexp_replace")),
     f("replace", "SSS", 'S', Call("replace")),
     f("repeat", "SL", 'S', Call("repeat")),
     f("reverse", "S", 'S', Call("reverse")),
-    f("string_format", "SP*", 'S', Call("format")),
+    f("string_format", "SA*", 'S', Call("format")),
     f("substring", "SL|L", 'S', Form(substring)),
     f("substr", "SL|L", 'S', Form(substring)),
     f("btrim", "S|S", 'S', Call("trim")),
@@ -262,7 +263,7 @@ impl Definition {
 
     /// Whether statements do not name it: it stands for other words.
     pub fn is_internal(&self) -> bool {
-        self.name.starts_with("json_value_") || matches!(self.name, "text_of" | "long_of")
+        self.name.starts_with("json_value_") || matches!(self.name, "text_of" | "long_of" | "position_from")
     }
 
     /// The forms it takes, a line each, as INFORMATION_SCHEMA.ROUTINES shows them.

@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::functions;
 use crate::place;
 use crate::rewrite::instant_of;
+use crate::semi;
 use crate::unnest;
 
 /// Everything a plan is made with except tables: built once a zone.
@@ -89,6 +90,7 @@ impl Planner {
         let plan = self.read(query, tables)?;
         checks::check(&plan).map_err(invalid)?;
         let plan = unnest::flatten(plan).map_err(invalid)?;
+        let plan = semi::each_once(plan).map_err(invalid)?;
         let plan = match outer_limit {
             Some(rows) => {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
@@ -313,6 +315,25 @@ impl ExprPlanner for Operators {
                     name(&left),
                     name(&right)
                 )));
+            }
+        }
+        // A text equals a whole number that is written like it.
+        if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) {
+            let is_text = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DataType::Utf8);
+            let digits = |expr: &Expr| match expr {
+                Expr::Literal(ScalarValue::Int64(Some(long)), _) => Some(lit(long.to_string())),
+                _ => None,
+            };
+            let column = |expr: &Expr| is_text(expr) && !matches!(expr, Expr::Literal(..));
+            if column(&left)
+                && let Some(right) = digits(&right)
+            {
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+            }
+            if column(&right)
+                && let Some(left) = digits(&left)
+            {
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
             }
         }
         // A text in arithmetic is a number, or null if it is none.

@@ -284,6 +284,15 @@ impl Rewriter<'_> {
                     list.len()
                 )));
             }
+            // A list of texts and numbers is one of texts.
+            Expr::InList { list, .. } if list.iter().any(|item| literal_text(item).is_some()) && numbers(list) > 0 => {
+                for item in list {
+                    if let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = item {
+                        *item = text_literal(digits);
+                    }
+                }
+                None
+            }
             // A column listed with truths is one of texts or numbers; a text column holds them as words.
             Expr::InList { expr: inner, list, .. }
                 if matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{JoinType, NullEquality, Result as DfResult};
-use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+use datafusion::logical_expr::expr::InSubquery;
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan};
 use segment::schema::ValueType;
 use serde_json::{Value as Json, json};
 
@@ -30,6 +32,26 @@ pub struct Choice<'a> {
     pub key: &'a Expr,
     pub values: &'a LogicalPlan,
     pub field: usize,
+}
+
+/// The plan with each value of `IN (SELECT …)` asked for once: a join that pairs rows would meet every repetition.
+pub fn each_once(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|part| match part {
+                Expr::InSubquery(InSubquery { expr, mut subquery, negated })
+                    if subquery.outer_ref_columns.is_empty()
+                        && !matches!(subquery.subquery.as_ref(), LogicalPlan::Distinct(_))
+                        && !has_each_once(&subquery.subquery, 0) =>
+                {
+                    subquery.subquery = Arc::new(LogicalPlan::Distinct(Distinct::All(subquery.subquery)));
+                    Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
+                }
+                part => Ok(Transformed::no(part)),
+            })
+        })
+    })
+    .map(|changed| changed.data)
 }
 
 /// The choices that a join may be seen as, given that no column of the other side is used above it.
@@ -58,7 +80,7 @@ pub fn choices(join: &Join) -> DfResult<Vec<Choice<'_>>> {
     Ok(found)
 }
 
-/// Whether a column holds no value twice: it is the only key of an aggregate.
+/// Whether a column holds no value twice: it is the only key of an aggregate, or of one that has no key and so one row.
 fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => match projection.expr[field].clone().unalias_nested().data {
@@ -73,9 +95,11 @@ fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
         LogicalPlan::Sort(sort) => has_each_once(&sort.input, field),
         LogicalPlan::Limit(limit) => has_each_once(&limit.input, field),
         LogicalPlan::Filter(filter) => has_each_once(&filter.input, field),
-        LogicalPlan::Aggregate(aggregate) => {
-            field == 0 && matches!(aggregate.group_expr.as_slice(), [key] if !matches!(key, Expr::GroupingSet(_)))
-        }
+        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.as_slice() {
+            [] => true,
+            [key] => field == 0 && !matches!(key, Expr::GroupingSet(_)),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -3,6 +3,8 @@
 //! - `JSON_VALUE(x, path RETURNING type)` becomes a call of the function that returns the type.
 //! - `JSON_OBJECT(KEY k VALUE v, k : v)` becomes a call with keys and values in turn.
 //! - `type ARRAY` becomes `type[]`.
+//! - `POSITION(a IN b FROM n)` becomes a call of a function of all three.
+//! - `TRIM(BOTH FROM a)`, which says no characters, loses its `FROM`.
 //! - `IS [NOT] DISTINCT FROM` becomes an operator: the parser would take all that follows for its right side. The
 //!   operators stand for nothing else ([`OPERATORS`]); `rewrite` puts them back.
 
@@ -24,9 +26,15 @@ pub fn plain(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                 let call = match out.last() {
                     Some(name) if is(name, "JSON_VALUE") => Call::Value,
                     Some(name) if is(name, "JSON_OBJECT") => Call::Object,
+                    Some(name) if is(name, "POSITION") && position_from(tokens, at) => Call::Position,
+                    Some(name) if is(name, "TRIM") => Call::Trim,
                     _ => Call::Other,
                 };
-                open.push((out.len().saturating_sub(1), call));
+                let name = out.len().saturating_sub(1);
+                if call == Call::Position {
+                    out[name] = with(&out[name], Token::make_word("POSITION_FROM", None));
+                }
+                open.push((name, call));
                 out.push(token.clone());
                 // The first key of an object may be announced.
                 at += usize::from(call == Call::Object && key_at(tokens, at));
@@ -52,6 +60,15 @@ pub fn plain(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                 }
                 at = end;
             }
+            Token::Word(_)
+                if matches!(open.last(), Some((_, Call::Position))) && (is(token, "IN") || is(token, "FROM")) =>
+            {
+                out.push(with(token, Token::Comma));
+            }
+            Token::Word(_)
+                if matches!(open.last(), Some((_, Call::Trim)))
+                    && is(token, "FROM")
+                    && out.last().is_some_and(|last| ["BOTH", "LEADING", "TRAILING"].iter().any(|w| is(last, w))) => {}
             Token::Word(_) if is(token, "IS") && words_at(tokens, at, &["NOT", "DISTINCT", "FROM"]) => {
                 out.push(with(token, OPERATORS[0].clone()));
                 at += 3;
@@ -74,6 +91,8 @@ pub fn plain(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
 enum Call {
     Value,
     Object,
+    Position,
+    Trim,
     Other,
 }
 
@@ -109,6 +128,22 @@ fn close(tokens: &[TokenWithSpan], at: usize) -> usize {
         }
     }
     tokens.len()
+}
+
+/// Whether the call that opens at `at` says both `IN` and, after it, `FROM`.
+fn position_from(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let mut depth = 0;
+    let mut said = Vec::new();
+    for token in &tokens[at..close(tokens, at)] {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ if depth == 0 && is(token, "IN") => said.push("IN"),
+            _ if depth == 0 && is(token, "FROM") => said.push("FROM"),
+            _ => {}
+        }
+    }
+    said == ["IN", "FROM"]
 }
 
 /// The function that returns the type; `None` leaves the text that it is without one.

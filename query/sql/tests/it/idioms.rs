@@ -55,6 +55,15 @@ fn rows_are_chosen_by_a_subquery_below_the_broker() {
         assert_eq!(leaves[0]["dataSource"]["type"], "join", "{text}: {}", leaves[0]);
         assert_eq!(leaves[0]["dataSource"]["right"]["type"], "query", "{text}: {}", leaves[0]);
     }
+    // A choice that is one of several conditions is none of the rows of a query; its values are asked for once each.
+    for (text, rows) in [
+        ("country IS NULL OR channel IN (SELECT channel FROM wiki WHERE added > 45)", 4),
+        ("added > 45 OR country NOT IN (SELECT country FROM wiki WHERE channel = '#de') AND country > ''", 5),
+    ] {
+        let text = format!("SELECT COUNT(*) FROM wiki WHERE {text}");
+        f.check(&text, json!([[rows]]));
+        assert!(f.leaves(&text).iter().any(|leaf| leaf["queryType"] == "groupBy"), "{text}");
+    }
     // Values that may come twice, or a column of theirs in use, leave the join where it is.
     let text = "SELECT w.channel, COUNT(*) FROM wiki w JOIN wiki v ON w.channel = v.channel GROUP BY 1 ORDER BY 1";
     f.check(text, json!([["#de", 9], ["#en", 9], ["#fr", 4]]));
@@ -145,6 +154,16 @@ fn words_that_stand_for_longer_ones() {
     f.check("SELECT ARRAY_AGG(DISTINCT channel) FROM wiki", json!([["[\"#de\",\"#en\",\"#fr\"]"]]));
     f.check("SELECT SUM(JSON_VALUE(doc, '$.n')) FROM shop", json!([[9.0]]));
     f.check("SELECT COUNT(*) FROM shop WHERE doc = doc", json!([[3]]));
+    f.check(
+        "SELECT POSITION('b' IN 'abcb' FROM 3), POSITION('b' IN LOWER('ABC')), POSITION('x' IN MAX(channel) FROM 1 + 1), \
+         TRIM(BOTH FROM '  a '), TRIM(LEADING FROM MAX(channel)), TRIM(TRAILING 'x' FROM 'axx') FROM wiki",
+        json!([[4, 2, 0, "a", "#fr", "a"]]),
+    );
+    f.check("SELECT COUNT(*) FROM wiki WHERE country IN ('US', 7) OR country = 7", json!([[2]]));
+    f.check(
+        "SELECT COUNT(*) FROM (SELECT CAST(added AS VARCHAR) AS a FROM wiki) WHERE a = 10 OR a = 'x'",
+        json!([[1]]),
+    );
     f.check("SELECT lookyloo.* FROM (SELECT 1) x, INFORMATION_SCHEMA.SCHEMATA AS lookyloo LIMIT 0", json!([]));
     f.check(
         "SELECT SCHEMATA.SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA ORDER BY 1 LIMIT 1",
