@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{JoinType, NullEquality, Result as DfResult};
-use datafusion::logical_expr::expr::InSubquery;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan};
+use datafusion::common::{Column, JoinType, NullEquality, Result as DfResult, ScalarValue};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Distinct, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
 use segment::schema::ValueType;
 use serde_json::{Value as Json, json};
 
@@ -34,24 +35,68 @@ pub struct Choice<'a> {
     pub field: usize,
 }
 
-/// The plan with each value of `IN (SELECT …)` asked for once: a join that pairs rows would meet every repetition.
+/// The plan with each value of `IN (SELECT …)` asked for once: a join that pairs rows would meet every repetition. One
+/// that is not a condition of its own is told apart from what is unknown, which the join that it becomes does not do.
 pub fn each_once(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        node.map_expressions(|expr| {
-            expr.transform_up(|part| match part {
-                Expr::InSubquery(InSubquery { expr, mut subquery, negated })
-                    if subquery.outer_ref_columns.is_empty()
-                        && !matches!(subquery.subquery.as_ref(), LogicalPlan::Distinct(_))
-                        && !has_each_once(&subquery.subquery, 0) =>
-                {
-                    subquery.subquery = Arc::new(LogicalPlan::Distinct(Distinct::All(subquery.subquery)));
-                    Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr, subquery, negated })))
-                }
-                part => Ok(Transformed::no(part)),
-            })
-        })
+        let LogicalPlan::Filter(filter) = node else { return node.map_expressions(|expr| once(expr, false)) };
+        let parts = split_conjunction_owned(filter.predicate.clone());
+        let parts: Vec<Transformed<Expr>> = parts.into_iter().map(|part| once(part, true)).collect::<DfResult<_>>()?;
+        if !parts.iter().any(|part| part.transformed) {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        }
+        let Some(predicate) = conjunction(parts.into_iter().map(|part| part.data)) else {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        };
+        Filter::try_new(predicate, filter.input).map(|filter| Transformed::yes(LogicalPlan::Filter(filter)))
     })
     .map(|changed| changed.data)
+}
+
+fn once(expr: Expr, condition: bool) -> DfResult<Transformed<Expr>> {
+    if let Expr::InSubquery(choice) = expr {
+        let choice = distinct(choice);
+        return if condition {
+            Ok(choice.update_data(Expr::InSubquery))
+        } else {
+            known(choice.data).map(Transformed::yes)
+        };
+    }
+    expr.transform_up(|part| match part {
+        Expr::InSubquery(choice) => known(distinct(choice).data).map(Transformed::yes),
+        part => Ok(Transformed::no(part)),
+    })
+}
+
+fn distinct(mut choice: InSubquery) -> Transformed<InSubquery> {
+    let values = &choice.subquery;
+    let may_repeat = values.outer_ref_columns.is_empty()
+        && !matches!(values.subquery.as_ref(), LogicalPlan::Distinct(_))
+        && !has_each_once(&values.subquery, 0);
+    if may_repeat {
+        choice.subquery.subquery = Arc::new(LogicalPlan::Distinct(Distinct::All(choice.subquery.subquery)));
+    }
+    Transformed::new_transformed(choice, may_repeat)
+}
+
+/// Unknown where the value is none of the others but it, or one of them, is null.
+fn known(choice: InSubquery) -> DfResult<Expr> {
+    if !choice.subquery.outer_ref_columns.is_empty() {
+        return Ok(Expr::InSubquery(choice));
+    }
+    let InSubquery { expr, subquery, negated } = choice;
+    let exists = |plan: LogicalPlan| {
+        let subquery = Subquery { subquery: Arc::new(plan), ..subquery.clone() };
+        Expr::Exists(Exists { subquery, negated: false })
+    };
+    let values = || LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+    let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
+    let value = Expr::Column(Column::from((qualifier, field)));
+    let a_null = exists(values().filter(value.is_null())?.limit(0, Some(1))?.build()?);
+    let any = exists(values().limit(0, Some(1))?.build()?);
+    let unknown = a_null.or(expr.as_ref().clone().is_null().and(any));
+    let is_in = Expr::InSubquery(InSubquery { expr, subquery: subquery.clone(), negated: false });
+    when(is_in, lit(!negated)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(negated))
 }
 
 /// The choices that a join may be seen as, given that no column of the other side is used above it.

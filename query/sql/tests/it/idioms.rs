@@ -58,6 +58,10 @@ fn rows_are_chosen_by_a_subquery_below_the_broker() {
     // A choice that is one of several conditions is none of the rows of a query; its values are asked for once each.
     for (text, rows) in [
         ("country IS NULL OR channel IN (SELECT channel FROM wiki WHERE added > 45)", 4),
+        ("added > 45 OR \"user\" NOT IN (SELECT \"user\" FROM wiki WHERE country = 'FR')", 1),
+        ("added > 45 OR \"user\" NOT IN (SELECT \"user\" FROM wiki WHERE channel = '#en')", 3),
+        ("added > 45 OR NOT (\"user\" IN (SELECT \"user\" FROM wiki WHERE channel = '#en') OR added = 0)", 3),
+        ("added > 45 OR \"user\" NOT IN (SELECT \"user\" FROM wiki WHERE channel = 'none')", 8),
         ("added > 45 OR country NOT IN (SELECT country FROM wiki WHERE channel = '#de') AND country > ''", 5),
     ] {
         let text = format!("SELECT COUNT(*) FROM wiki WHERE {text}");
