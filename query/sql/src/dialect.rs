@@ -1,14 +1,27 @@
 //! What Druid's SQL (Calcite's) accepts, told to the parser.
 
 use std::any::TypeId;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 /// Double quotes for names, names keep their case, no trailing commas and none of the other engines' shortcuts.
 #[derive(Debug)]
-pub struct Druid;
+pub struct Druid {
+    /// Expressions that may still be begun. The parser tries some words twice, as what they are and as names, and so needs
+    /// time beyond all bounds for a tangle of them that ends in a slip.
+    steps: AtomicU64,
+}
+
+impl Druid {
+    /// For a text of so many tokens.
+    pub fn new(tokens: usize) -> Druid {
+        Druid { steps: AtomicU64::new(10_000 + 64 * tokens as u64) }
+    }
+}
 
 /// Words that end a table expression in Druid's ingest statements and so are no table alias.
 const NOT_AN_ALIAS: [Keyword; 3] = [Keyword::PARTITIONED, Keyword::CLUSTERED, Keyword::OVERWRITE];
@@ -17,6 +30,12 @@ impl Dialect for Druid {
     // The parser asks `dialect_of!(… GenericDialect)` in many places; without this all of them would say no.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
+    }
+
+    fn parse_prefix(&self, _: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let spent = self.steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        // The one error that the parser does not take for a reason to try something else.
+        spent.is_err().then_some(Err(ParserError::RecursionLimitExceeded))
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

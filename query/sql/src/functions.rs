@@ -417,6 +417,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::List(field) => format!("{} ARRAY", sql_name(field.data_type())),
         DataType::LargeUtf8 => "COMPLEX<json>".to_string(),
         DataType::Binary => "OTHER".to_string(),
+        DataType::Struct(_) => "ROW".to_string(),
         other => other.to_string().to_ascii_uppercase(),
     }
 }

@@ -16,6 +16,7 @@ pub mod cluster;
 mod convert;
 mod dialect;
 pub mod error;
+mod expansion;
 mod explain;
 mod functions;
 mod idioms;
@@ -365,6 +366,13 @@ impl Sql {
         let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer_limit));
         let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
         let schema = logical.schema().inner().clone();
+        if let Some(field) = schema.fields().iter().find(|field| !respond::can_show(field.data_type())) {
+            return Err(Error::invalid(format!(
+                "column '{}' is a {}, which an answer cannot hold; take it apart or cast it",
+                field.name(),
+                functions::sql_name(field.data_type())
+            )));
+        }
         let columns = columns_of(&schema);
         let plan = Plan::new(logical, &planner)?;
         if timed && let Some(leaf) = plan.all_leaves().iter().find(|leaf| leaf.is_timeless()) {

@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<Parsed> {
             text.len()
         )));
     }
-    let mut tokens = Tokenizer::new(&Druid, text).tokenize_with_location().map_err(|error| {
+    let mut tokens = Tokenizer::new(&Druid::new(0), text).tokenize_with_location().map_err(|error| {
         let place = Place { token: String::new(), ..place_of(error.location) };
         Error::Syntax { message: format!("{} at line {}, column {}", error.message, place.line, place.column), place }
     })?;
@@ -77,7 +77,8 @@ pub fn parse(text: &str) -> Result<Parsed> {
             token
         })
         .collect();
-    let mut parser = Parser::new(&Druid).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(numbered);
+    let dialect = Druid::new(numbered.len());
+    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(numbered);
     let tree = parser.parse_statement().map_err(|error| syntax(error, rest))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {
@@ -107,7 +108,7 @@ pub fn placed(error: Error, text: &str) -> Error {
     let Error::Invalid(message) = &error else { return error };
     let named = message.strip_prefix("Column '").and_then(|rest| rest.split_once('\''));
     let Some((name, rest)) = named else { return error };
-    let tokens = Tokenizer::new(&Druid, text).tokenize_with_location().unwrap_or_default();
+    let tokens = Tokenizer::new(&Druid::new(0), text).tokenize_with_location().unwrap_or_default();
     let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value == name);
     let Some(found) = tokens.iter().find(is_it) else { return error };
     let place = Place { token: name.to_string(), ..place_of(found.span.start) };
@@ -174,7 +175,9 @@ fn syntax(error: ParserError, tokens: &[TokenWithSpan]) -> Error {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         ParserError::RecursionLimitExceeded => {
-            return Error::invalid(format!("statement nests more than {DEPTH_MAX} levels deep; flatten it"));
+            return Error::invalid(format!(
+                "statement nests more than {DEPTH_MAX} levels deep, or is too tangled to be read; flatten it"
+            ));
         }
     };
     let mut place = Place::default();

@@ -26,6 +26,7 @@ use segment::time::Zone;
 use crate::checks;
 use crate::convert::{DOCUMENT, TIMESTAMP};
 use crate::error::{Error, Result};
+use crate::expansion;
 use crate::functions;
 use crate::place;
 use crate::rewrite::instant_of;
@@ -57,6 +58,8 @@ impl Planner {
         options.sql_parser.enable_ident_normalization = false;
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.collect_statistics = false;
+        // Its two planners disagree on whether some CASE can be null; nothing here relies on that.
+        options.execution.skip_physical_aggregate_schema_check = true;
         let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
             .rules
             .into_iter()
@@ -88,6 +91,7 @@ impl Planner {
     /// The optimised plan with its leaves.
     pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
         let plan = self.read(query, tables)?;
+        expansion::check(&plan)?;
         checks::check(&plan).map_err(invalid)?;
         let plan = unnest::flatten(plan).map_err(invalid)?;
         let plan = semi::each_once(plan).map_err(invalid)?;

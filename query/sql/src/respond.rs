@@ -399,6 +399,18 @@ impl Text {
     }
 }
 
+/// Whether values of a type have a place in an answer.
+pub fn can_show(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(field) => can_show(field.data_type()),
+        DataType::Null | DataType::Boolean | DataType::Binary => true,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => true,
+        DataType::Interval(_) | DataType::Duration(_) | DataType::Time32(_) | DataType::Time64(_) => true,
+        other => other.is_numeric(),
+    }
+}
+
 /// A column, its type looked at once.
 pub enum Cells {
     Null,

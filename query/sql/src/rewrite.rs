@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
     Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
     ObjectName, ObjectNamePart, Query, Select, SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
 };
 use segment::time::Zone;
 
@@ -68,7 +68,7 @@ pub fn rewrite(parsed: &mut Parsed, moment: &Moment<'_>) -> Result<bool> {
             parameters.len()
         )));
     }
-    let mut rewriter = Rewriter { moment, momentary: false, windows: Vec::new() };
+    let mut rewriter = Rewriter { moment, momentary: false, windows: Vec::new(), copied: 0 };
     match parsed.query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(rewriter.momentary),
         ControlFlow::Break(error) => Err(error),
@@ -80,7 +80,12 @@ struct Rewriter<'a> {
     momentary: bool,
     /// The windows that the SELECTs around the expression at hand name, the innermost last.
     windows: Vec<windows::Named>,
+    /// Parts of expressions that stand twice because of what they are rewritten to.
+    copied: usize,
 }
+
+/// Copies that a statement may lead to. Copies of copies double with every level of nesting.
+const COPIED_MAX: usize = 100_000;
 
 impl VisitorMut for Rewriter<'_> {
     type Break = Error;
@@ -312,6 +317,7 @@ impl Rewriter<'_> {
             }
             Expr::Between { expr: inner, negated, low, high } => {
                 let value = take(inner);
+                self.copy(&value)?;
                 let both = binary(
                     binary(value.clone(), BinaryOperator::GtEq, take(low)),
                     BinaryOperator::And,
@@ -479,6 +485,7 @@ impl Rewriter<'_> {
                     .ok_or_else(|| Error::invalid("TIME_IN_INTERVAL takes a literal ISO 8601 interval 'start/end'"))?;
                 let interval = segment::Interval::parse(&text).map_err(|error| Error::invalid(error.to_string()))?;
                 let time = args.swap_remove(0);
+                self.copy(&time)?;
                 Some(Expr::Nested(Box::new(binary(
                     binary(time.clone(), BinaryOperator::GtEq, instant_literal(interval.start)),
                     BinaryOperator::And,
@@ -528,6 +535,21 @@ impl Rewriter<'_> {
             "nvl" | "ifnull" => Some(call("coalesce", args)),
             _ => None,
         })
+    }
+
+    /// Counts an expression that is about to stand twice.
+    fn copy(&mut self, expr: &Expr) -> Result<()> {
+        let left = COPIED_MAX.saturating_sub(self.copied);
+        let mut parts = 0;
+        let counted = visit_expressions(expr, |_| {
+            parts += 1;
+            if parts > left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if counted.is_break() {
+            return Err(Error::invalid("statement nests too many BETWEENs or intervals in each other; flatten it"));
+        }
+        self.copied += parts;
+        Ok(())
     }
 
     /// Appends `NULL`s up to the place of the zone argument, and the zone, where the statement gave none.

@@ -112,6 +112,10 @@ fn table(name: &str, path: &str) -> Result<String> {
 impl Inline {
     fn from_fields(fields: &Fields) -> Result<Inline> {
         let names = fields.texts("columnNames")?;
+        if let Some((i, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+            let at = fields.at("columnNames");
+            return Err(Error::Parse(format!("{at}[{i}]: [{name}] stands there twice; give each column its own name")));
+        }
         let types = match fields.get("columnTypes") {
             None => vec![None; names.len()],
             Some(_) => fields

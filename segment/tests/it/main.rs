@@ -2,6 +2,7 @@
 
 extern crate henge_segment as segment;
 
+mod expressions;
 mod golden;
 mod harm;
 mod merging;

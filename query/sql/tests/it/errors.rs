@@ -96,3 +96,36 @@ fn a_statement_out_of_time_says_so() {
     let error = f.body(&f.native, &hurried, &Format::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::Timeout, "{error}");
 }
+
+/// Each of these doubles with every level: written out, forty levels are more than a memory can hold.
+#[test]
+fn what_doubles_at_every_level_is_refused_at_once() {
+    let f = Fixture::new();
+    let forms: [(&str, fn(&str) -> String); 10] = [
+        ("COALESCE", |x| format!("COALESCE({x}, 1)")),
+        ("BETWEEN", |x| format!("CAST(({x} BETWEEN 1 AND 2) AS BIGINT)")),
+        ("IN", |x| format!("CAST(({x} IN (1, 2, 3)) AS BIGINT)")),
+        ("LIKE", |x| format!("CAST((CAST({x} AS VARCHAR) LIKE 'a%') AS BIGINT)")),
+        ("NULLIF", |x| format!("NULLIF({x}, 3)")),
+        ("SAFE_DIVIDE", |x| format!("SAFE_DIVIDE({x}, 2)")),
+        ("TIMESTAMPDIFF", |x| format!("TIMESTAMPDIFF(MONTH, MILLIS_TO_TIMESTAMP({x}), CURRENT_TIMESTAMP)")),
+        ("TIME_IN_INTERVAL", |x| format!("CAST(TIME_IN_INTERVAL(MILLIS_TO_TIMESTAMP({x}), '2000/2001') AS BIGINT)")),
+        ("subqueries", |x| format!("(SELECT MAX({x}) FROM wiki)")),
+        ("NOT", |x| format!("(NOT ({x} > 0")),
+    ];
+    for (name, form) in forms {
+        for text in ["SELECT {} FROM wiki", "SELECT COUNT(*) FROM wiki WHERE ({}) = 1"] {
+            let nested = (0..40).fold("added".to_string(), |inner, _| form(&inner));
+            let hurried = with_context(&text.replace("{}", &nested), json!({"timeout": 2000}));
+            if let Err(error) = f.body(&f.native, &hurried, &Format::default()) {
+                assert!(matches!(error.kind(), Kind::Invalid | Kind::Busy | Kind::Timeout), "{name}: {error}");
+            }
+        }
+    }
+    // The same through subqueries, whose conditions move down.
+    let doubled =
+        (0..40).fold("SELECT added AS a FROM wiki".to_string(), |inner, _| format!("SELECT a + a AS a FROM ({inner})"));
+    let statement = with_context(&format!("SELECT COUNT(*) FROM ({doubled}) WHERE a > 1"), json!({"timeout": 2000}));
+    let error = f.body(&f.native, &statement, &Format::default()).unwrap_err();
+    assert!(error.to_string().contains("parts"), "{error}");
+}

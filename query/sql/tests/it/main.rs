@@ -5,8 +5,10 @@ mod answers;
 mod documents;
 mod errors;
 mod formats;
+mod fuzz;
 mod idioms;
 mod plans;
+mod random;
 mod system;
 mod tables;
 
@@ -36,8 +38,11 @@ impl Default for Fixture {
 
 impl Fixture {
     pub fn new() -> Fixture {
+        Fixture::over(tables::broker())
+    }
+
+    pub fn over(broker: Arc<Broker>) -> Fixture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let broker: Arc<Broker> = tables::broker();
         Fixture {
             runtime,
             native: Sql::new(broker.clone(), Arc::new(system::Small), Settings { push_down: true, plans_max: 64 }),
@@ -128,24 +133,24 @@ pub fn with_parameters(text: &str, parameters: &[(&str, Json)]) -> Statement {
     Statement { parameters, ..statement(text) }
 }
 
-/// Equal but for the last digits of doubles, which depend on the order of addition.
 fn assert_same(text: &str, left: &[Json], right: &[Json]) {
-    fn same(left: &Json, right: &Json) -> bool {
-        match (left, right) {
-            (Json::Array(left), Json::Array(right)) => {
-                left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
-            }
-            (Json::Number(left), Json::Number(right)) => {
-                let (left, right) = (left.as_f64().unwrap(), right.as_f64().unwrap());
-                left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
-            }
-            (left, right) => left == right,
+    assert!(same_rows(left, right), "{text}\n  left: {}\n right: {}", json!(left), json!(right));
+}
+
+/// Equal but for the last digits of doubles, which depend on the order of addition.
+pub fn same_rows(left: &[Json], right: &[Json]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+}
+
+fn same(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
         }
+        (Json::Number(left), Json::Number(right)) => {
+            let (left, right) = (left.as_f64().unwrap(), right.as_f64().unwrap());
+            left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+        }
+        (left, right) => left == right,
     }
-    assert!(
-        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right)),
-        "{text}\n  left: {}\n right: {}",
-        json!(left),
-        json!(right)
-    );
 }

@@ -15,7 +15,7 @@ fn dimension(name: &str, value_type: ValueType) -> DimensionSchema {
     DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::default(), indexed: true, auto: false }
 }
 
-fn schema(columns: &[(&str, ValueType)]) -> Schema {
+pub fn schema(columns: &[(&str, ValueType)]) -> Schema {
     Schema {
         dimensions: columns.iter().map(|(name, value_type)| dimension(name, value_type.clone())).collect(),
         discovery: Discovery::None,
@@ -26,7 +26,13 @@ fn schema(columns: &[(&str, ValueType)]) -> Schema {
     }
 }
 
-fn serve(inventory: &Inventory, datasource: &str, interval: &str, schema: &Schema, rows: &[(i64, Vec<(&str, Value)>)]) {
+pub fn serve(
+    inventory: &Inventory,
+    datasource: &str,
+    interval: &str,
+    schema: &Schema,
+    rows: &[(i64, Vec<(&str, Value)>)],
+) {
     let id = SegmentId {
         datasource: datasource.into(),
         interval: Interval::parse(interval).unwrap(),
@@ -42,6 +48,10 @@ pub fn broker() -> Arc<Broker> {
     wiki(&inventory);
     lineitem(&inventory);
     shop(&inventory);
+    broker_of(inventory)
+}
+
+pub fn broker_of(inventory: Arc<Inventory>) -> Arc<Broker> {
     let settings = Settings {
         threads: 2,
         queries_max: 16,
