@@ -18,14 +18,22 @@ const PARTS_MAX: f64 = 50_000.0;
 /// Lists up to this length are planned as comparisons.
 const LIST_AS_COMPARISONS: usize = 3;
 
+/// Subqueries that stand for a value may nest this deep: planning looks at each twice.
+const SUBQUERIES_DEEP_MAX: usize = 12;
+
 pub fn check(plan: &LogicalPlan) -> Result<()> {
-    sizes(plan).map(|_| ())
+    sizes(plan, 0).map(|_| ())
 }
 
 /// What each column of a plan's output stands for, in parts.
-fn sizes(plan: &LogicalPlan) -> Result<Vec<f64>> {
-    let inputs: Vec<Vec<f64>> = plan.inputs().into_iter().map(sizes).collect::<Result<_>>()?;
-    let below = Below { plan, inputs: &inputs };
+fn sizes(plan: &LogicalPlan, deep: usize) -> Result<Vec<f64>> {
+    if deep > SUBQUERIES_DEEP_MAX {
+        return Err(Error::invalid(format!(
+            "statement nests more than {SUBQUERIES_DEEP_MAX} subqueries in expressions; name the inner ones in a WITH and join them"
+        )));
+    }
+    let inputs: Vec<Vec<f64>> = plan.inputs().into_iter().map(|input| sizes(input, deep)).collect::<Result<_>>()?;
+    let below = Below { plan, inputs: &inputs, deep };
     let checked = |exprs: &[Expr]| exprs.iter().map(|expr| below.checked(expr)).collect::<Result<Vec<f64>>>();
     // Each expression is looked at once: what stands in it may be a plan with expressions of its own.
     let own = match plan {
@@ -63,6 +71,7 @@ fn sizes(plan: &LogicalPlan) -> Result<Vec<f64>> {
 struct Below<'a> {
     plan: &'a LogicalPlan,
     inputs: &'a [Vec<f64>],
+    deep: usize,
 }
 
 impl Below<'_> {
@@ -92,9 +101,9 @@ impl Below<'_> {
                 size += 2.0 * self.size(&between.expr)?;
                 return Ok(size + self.size(&between.low)? + self.size(&between.high)?);
             }
-            Expr::ScalarSubquery(subquery) => check(&subquery.subquery)?,
-            Expr::Exists(exists) => check(&exists.subquery.subquery)?,
-            Expr::InSubquery(within) => check(&within.subquery.subquery)?,
+            Expr::ScalarSubquery(subquery) => drop(sizes(&subquery.subquery, self.deep + 1)?),
+            Expr::Exists(exists) => drop(sizes(&exists.subquery.subquery, self.deep + 1)?),
+            Expr::InSubquery(within) => drop(sizes(&within.subquery.subquery, self.deep + 1)?),
             _ => {}
         }
         let mut parts: Result<f64> = Ok(0.0);

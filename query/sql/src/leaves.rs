@@ -114,6 +114,7 @@ pub struct Leaf {
 pub enum EmptyValue {
     Null,
     Zero,
+    Number(i64),
 }
 
 /// What the query is made of, kept so that a rule can add order and limit.
@@ -178,6 +179,14 @@ impl Leaf {
                     }
                     _ => None,
                 };
+                // The set without keys has a row even where there are none to aggregate.
+                if let Some((sets, _)) = sets
+                    && sets.iter().any(Vec::is_empty)
+                {
+                    let keys = dimensions.iter().map(|_| EmptyValue::Null);
+                    let grouping = EmptyValue::Number((1 << dimensions.len()) - 1);
+                    empty_row = Some(keys.chain([grouping]).chain(empty.iter().cloned()).collect());
+                }
                 let mut body = Map::new();
                 match series {
                     Some((granularity, descending)) => {

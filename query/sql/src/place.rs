@@ -423,10 +423,11 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         let expr = below(expr.clone(), &wrappers)?;
         let name = format!("a{idx}");
         let Some((json, post)) = lower.aggregate(&expr, &name) else { return Ok(None) };
-        let counts = |json: &Json| matches!(json["type"].as_str(), Some("count" | "distinctCount" | "HLLSketchBuild"));
-        empty.push(match counts(&json) || counts(&json["aggregator"]) {
-            true => EmptyValue::Zero,
-            false => EmptyValue::Null,
+        // A count of a filtered column is a filter within a filter.
+        let innermost = std::iter::successors(Some(&json), |json| json.get("aggregator")).last().unwrap_or(&json);
+        empty.push(match innermost["type"].as_str() {
+            Some("count" | "distinctCount" | "HLLSketchBuild") => EmptyValue::Zero,
+            _ => EmptyValue::Null,
         });
         let output = match &post {
             Some(post) => post["name"].as_str().unwrap_or_default().to_string(),

@@ -295,6 +295,10 @@ fn empty_row(leaf: &Leaf, schema: SchemaRef) -> Result<Option<RecordBatch>> {
         .zip(values)
         .map(|(output, value)| match (value, &output.data_type) {
             (EmptyValue::Zero, DataType::Int64) => Arc::new(Int64Array::from(vec![0])) as ArrayRef,
+            (EmptyValue::Number(number), data_type) => {
+                let number = Int64Array::from(vec![*number]);
+                arrow::compute::cast(&number, data_type).unwrap_or_else(|_| new_null_array(data_type, 1))
+            }
             (_, data_type) => new_null_array(data_type, 1),
         })
         .collect();
