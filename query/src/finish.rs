@@ -44,6 +44,23 @@ struct Shape<'a> {
     finalize: bool,
     /// Where buckets of granularity `all` begin.
     start: i64,
+    /// Of a grouping set: which of the dimensions it has.
+    kept: Option<&'a [bool]>,
+}
+
+impl Shape<'_> {
+    /// A bit for each of the names that the grouping set leaves out, the first is the highest.
+    fn left_out(&self, names: &[String]) -> i64 {
+        names.iter().fold(0, |bits, name| {
+            let place = self.dimensions.iter().position(|dimension| dimension.output == *name);
+            let has = match (place, self.kept) {
+                (None, _) => false,
+                (Some(_), None) => true,
+                (Some(place), Some(kept)) => kept[place],
+            };
+            bits << 1 | i64::from(!has)
+        })
+    }
 }
 
 fn start(query: &crate::language::Scope) -> i64 {
@@ -57,6 +74,7 @@ fn timeseries(q: &Timeseries, mut partial: Partial, budget: &Budget) -> Result<T
         posts: &q.post_aggregates,
         finalize: q.finalize,
         start: start(&q.scope),
+        kept: None,
     };
     if partial.has_time && !q.skip_empty_buckets {
         fill(&mut partial, budget)?;
@@ -148,6 +166,7 @@ fn top_n(q: &TopN, partial: Partial, budget: &Budget) -> Result<Table> {
         posts: &q.post_aggregates,
         finalize: q.finalize,
         start: rows_start.unwrap_or(i64::MIN).max(start(&q.scope)),
+        kept: None,
     };
     let frame = Frame::new(&shape, &partial)?;
     let mut rows: Vec<u32> = (0..partial.table.groups() as u32).collect();
@@ -231,6 +250,7 @@ fn shape_of<'a>(q: &'a GroupBy, dimensions: &'a [Dimension]) -> Shape<'a> {
         posts: &q.post_aggregates,
         finalize: q.finalize,
         start: start(&q.scope),
+        kept: None,
     }
 }
 
@@ -264,7 +284,8 @@ fn grouped(
     kept: Option<&[bool]>,
     budget: &Budget,
 ) -> Result<Table> {
-    let shape = shape_of(q, dimensions);
+    let mut shape = shape_of(q, dimensions);
+    shape.kept = kept.map(|kept| &kept[usize::from(partial.has_time)..]);
     let frame = Frame::new(&shape, partial)?;
     let mut rows: Vec<u32> = (0..partial.table.groups() as u32).collect();
     // With keys there are only groups of rows; without, the one group stands for all, also if there are none. But the
@@ -358,16 +379,19 @@ fn append_nulls(nulls: &mut Option<Vec<bool>>, more: Option<Vec<bool>>, before: 
     all.extend(more.unwrap_or_else(|| vec![false; len]));
 }
 
-/// The type in which an aggregate leaves.
+/// The type in which an aggregate leaves: sketches as they are, if asked for.
 fn leaving_type(aggregate: &Aggregate, finalize: bool) -> ValueType {
-    use segment::aggregate::AggregateKind;
-    let mut inner = aggregate;
-    while let AggregateKind::Filtered { inner: next, .. } = &inner.kind {
-        inner = next;
-    }
-    match &inner.kind {
-        AggregateKind::Hll { .. } if !finalize => ValueType::Complex("HLLSketch".into()),
-        AggregateKind::Quantiles { .. } if !finalize => ValueType::Complex("quantilesDoublesSketch".into()),
+    match aggregate.state_type() {
+        Some(state) if aggregate.leaves_as_state() || (!finalize && !is_timed(aggregate)) => state,
         _ => aggregate.value_type(),
+    }
+}
+
+/// Values with a time leave as values.
+fn is_timed(aggregate: &Aggregate) -> bool {
+    use segment::aggregate::AggregateKind;
+    match &aggregate.kind {
+        AggregateKind::Filtered { inner, .. } => is_timed(inner),
+        kind => matches!(kind, AggregateKind::First { .. } | AggregateKind::Last { .. }),
     }
 }

@@ -20,6 +20,7 @@ pub mod segment;
 pub mod aggregate;
 pub mod expr;
 pub mod filter;
+pub mod sketch;
 
 pub mod file;
 pub mod lookup;

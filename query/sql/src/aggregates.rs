@@ -7,27 +7,23 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, TimestampMillisecondType};
 use datafusion::common::{Result as DfResult, ScalarValue, exec_err, plan_err};
-use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
-use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
+use serde_json::{Value as Json, json};
+
 use crate::convert::TIMESTAMP;
 use crate::functions::sql_name;
+use crate::leaves::NATIVE_TYPE;
+use crate::sketches;
 
 /// All aggregates by SQL name, in lower case.
 pub fn all() -> HashMap<String, Arc<AggregateUDF>> {
-    let mut all = HashMap::new();
+    let mut all = crate::sketches::all();
     for (name, kind) in [
         ("earliest_by", Kind::Earliest),
         ("latest_by", Kind::Latest),
         ("any_value", Kind::Any),
-        ("approx_count_distinct", Kind::CountDistinct),
-        ("approx_count_distinct_ds_hll", Kind::CountDistinct),
-        ("approx_count_distinct_builtin", Kind::CountDistinct),
-        ("approx_count_distinct_ds_theta", Kind::CountDistinct),
-        ("approx_quantile", Kind::Quantile),
-        ("approx_quantile_ds", Kind::Quantile),
         ("array_concat_agg", Kind::Concat),
     ] {
         let aggregate = Druid { name, kind, signature: Signature::user_defined(Volatility::Immutable) };
@@ -41,8 +37,6 @@ enum Kind {
     Earliest,
     Latest,
     Any,
-    CountDistinct,
-    Quantile,
     Concat,
 }
 
@@ -63,20 +57,23 @@ impl AggregateUDFImpl for Druid {
     }
 
     fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
-        Ok(match (self.kind, args.first()) {
-            (Kind::CountDistinct, _) => DataType::Int64,
-            (Kind::Quantile, _) => DataType::Float64,
-            (_, Some(first)) => first.clone(),
-            (_, None) => DataType::Null,
-        })
+        Ok(args.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field(&self, args: &[FieldRef]) -> DfResult<FieldRef> {
+        let data_type = match args.first() {
+            Some(first) if pair_of(first).is_some() => {
+                pair_of(first).map_or(DataType::Null, |(_, data_type)| data_type)
+            }
+            _ => self.return_type(&args.iter().map(|field| field.data_type().clone()).collect::<Vec<_>>())?,
+        };
+        Ok(Arc::new(Field::new(self.name, data_type, true)))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> DfResult<Vec<DataType>> {
         let wanted = match self.kind {
             Kind::Earliest | Kind::Latest => 2..=3,
             Kind::Any => 1..=3,
-            Kind::CountDistinct => 1..=3,
-            Kind::Quantile => 2..=3,
             Kind::Concat => 1..=1,
         };
         if !wanted.contains(&given.len()) {
@@ -103,15 +100,17 @@ impl AggregateUDFImpl for Druid {
             .enumerate()
             .map(|(idx, given)| match (self.kind, idx) {
                 (Kind::Earliest | Kind::Latest, 1) => TIMESTAMP,
-                (Kind::Quantile, 0 | 1) => DataType::Float64,
                 (_, 0) => given.clone(),
-                (Kind::CountDistinct, 2) => DataType::Utf8,
                 _ => DataType::Int64,
             })
             .collect())
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        if let Some(pair) = args.expr_fields.first().filter(|first| pair_of(first).is_some()) {
+            let Some(json) = self.of_pairs(pair) else { return exec_err!("{} takes no pairs", self.name) };
+            return Ok(Box::new(sketches::Folding::of(json, args.return_type().clone())?));
+        }
         Ok(match self.kind {
             Kind::Earliest | Kind::Latest => Box::new(ByTime {
                 last: self.kind == Kind::Latest,
@@ -126,25 +125,13 @@ impl AggregateUDFImpl for Druid {
                 Box::new(Concat { of, seen: args.is_distinct.then(HashSet::new), values: None })
             }
             Kind::Any => Box::new(AnyValue { value: ScalarValue::try_from(args.return_type())? }),
-            Kind::CountDistinct => {
-                let inner = approx_distinct_udaf();
-                let return_field = Arc::new(Field::new(args.name, DataType::UInt64, true));
-                let one = AccumulatorArgs {
-                    exprs: &args.exprs[..1],
-                    expr_fields: &args.expr_fields[..1],
-                    return_field,
-                    ..args
-                };
-                Box::new(Counted { inner: inner.accumulator(one)? })
-            }
-            Kind::Quantile => {
-                let two = AccumulatorArgs { exprs: &args.exprs[..2], expr_fields: &args.expr_fields[..2], ..args };
-                Box::new(FirstInputs { inner: approx_percentile_cont_udaf().accumulator(two)?, inputs: 1 })
-            }
         })
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
+        if args.input_fields.first().is_some_and(|first| pair_of(first).is_some()) {
+            return Ok(vec![Arc::new(Field::new(format!("{}[state]", args.name), DataType::Binary, true))]);
+        }
         Ok(match self.kind {
             Kind::Earliest | Kind::Latest => vec![
                 Arc::new(Field::new(format!("{}[time]", args.name), TIMESTAMP, true)),
@@ -154,14 +141,34 @@ impl AggregateUDFImpl for Druid {
                 vec![Arc::new(Field::new(format!("{}[values]", args.name), args.return_type().clone(), true))]
             }
             Kind::Any => vec![Arc::new(Field::new(format!("{}[value]", args.name), args.return_type().clone(), true))],
-            Kind::CountDistinct => approx_distinct_udaf().state_fields(StateFieldsArgs {
-                input_fields: &args.input_fields[..1],
-                return_field: Arc::new(Field::new(args.name, DataType::UInt64, true)),
-                ..args
-            })?,
-            Kind::Quantile => approx_percentile_cont_udaf()
-                .state_fields(StateFieldsArgs { input_fields: &args.input_fields[..2], ..args })?,
         })
+    }
+}
+
+impl Druid {
+    /// The native aggregate over a column `c0` of values that ingestion kept with their times.
+    fn of_pairs(&self, field: &Field) -> Option<Json> {
+        let (prefix, _) = pair_of(field)?;
+        match self.kind {
+            Kind::Earliest => Some(json!({"type": format!("{prefix}First"), "fieldName": "c0"})),
+            Kind::Latest => Some(json!({"type": format!("{prefix}Last"), "fieldName": "c0"})),
+            _ => None,
+        }
+    }
+}
+
+/// Of a column of values that ingestion kept with their times: how native aggregates of such values are called, and
+/// their type.
+pub fn pair_of(field: &Field) -> Option<(&'static str, DataType)> {
+    if *field.data_type() != DataType::Binary {
+        return None;
+    }
+    match field.metadata().get(NATIVE_TYPE)?.as_str() {
+        "COMPLEX<serializablePairLongLong>" => Some(("long", DataType::Int64)),
+        "COMPLEX<serializablePairLongFloat>" => Some(("float", DataType::Float32)),
+        "COMPLEX<serializablePairLongDouble>" => Some(("double", DataType::Float64)),
+        "COMPLEX<serializablePairLongString>" => Some(("string", DataType::Utf8)),
+        _ => None,
     }
 }
 
@@ -304,62 +311,5 @@ impl Accumulator for AnyValue {
 
     fn size(&self) -> usize {
         size_of::<Self>() + self.value.size()
-    }
-}
-
-/// DataFusion's estimate, as the BIGINT that SQL promises.
-#[derive(Debug)]
-struct Counted {
-    inner: Box<dyn Accumulator>,
-}
-
-impl Accumulator for Counted {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        self.inner.update_batch(&values[..1])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        self.inner.merge_batch(states)
-    }
-
-    fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        self.inner.evaluate()?.cast_to(&DataType::Int64)
-    }
-
-    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        self.inner.state()
-    }
-
-    fn size(&self) -> usize {
-        self.inner.size()
-    }
-}
-
-/// An accumulator that knows its later arguments as constants.
-#[derive(Debug)]
-struct FirstInputs {
-    inner: Box<dyn Accumulator>,
-    inputs: usize,
-}
-
-impl Accumulator for FirstInputs {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        self.inner.update_batch(&values[..self.inputs])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        self.inner.merge_batch(states)
-    }
-
-    fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        self.inner.evaluate()
-    }
-
-    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        self.inner.state()
-    }
-
-    fn size(&self) -> usize {
-        self.inner.size()
     }
 }

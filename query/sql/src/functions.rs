@@ -22,8 +22,8 @@ pub struct Definition {
     pub name: &'static str,
     /// A letter for each argument (T time, S string, C string and nothing else, L long, X long and no text, D double, N
     /// number, K number and no text, I number or string, P anything that prints, M multi-value string, V array or
-    /// multi-value string, E what an array may hold, A any), those after `|` optional, the last repeated as often as
-    /// wanted if `*` follows.
+    /// multi-value string, E what an array may hold, Y sketch, Z sketch or what a sketch is made with, A any), those after
+    /// `|` optional, the last repeated as often as wanted if `*` follows.
     args: &'static str,
     /// A letter as above, B for boolean; N is a long if all numbers are longs, else a double. J is a document, s an
     /// array of strings, l of longs, d of doubles, j of documents, g what all
@@ -75,7 +75,6 @@ pub static FUNCTIONS: &[Definition] = &[
     f("rpad", "SL|S", 'S', Form(|a| pad("rpad", a))),
     f("parse_long", "S|L", 'L', Call("parse_long")),
     f("strpos", "SS", 'L', Form(|a| format!("(strpos({}, {}) + 1)", a[0], a[1]))),
-    f("position_from", "SSL", 'L', Form(|a| format!("(strpos({}, {}, {} - 1) + 1)", a[1], a[0], a[2]))),
     f("regexp_extract", "SS|L", 'S', Call("regexp_extract")),
     f("regexp_like", "SS", 'B', Call("regexp_like")),
     f("regexp_replace", "SSS", 'S', Call("regexp_replace")),
@@ -181,6 +180,29 @@ pub static FUNCTIONS: &[Definition] = &[
     f("ipv4_parse", "I", 'L', Call("ipv4_parse")),
     f("ipv4_stringify", "I", 'S', Call("ipv4_stringify")),
     f("ipv6_match", "SS", 'B', Call("ipv6_match")),
+    f("hll_sketch_estimate", "Y|A", 'D', Call("hll_sketch_estimate")),
+    f("hll_sketch_estimate_with_error_bounds", "Y|L", 'd', Call("hll_sketch_estimate_with_error_bounds")),
+    f("hll_sketch_union", "Z*", 'X', Call("hll_sketch_union")),
+    f("hll_sketch_to_string", "Y", 'S', Call("hll_sketch_to_string")),
+    f("theta_sketch_estimate", "Y", 'D', Call("theta_sketch_estimate")),
+    f("theta_sketch_estimate_with_error_bounds", "YL", 'J', Call("theta_sketch_estimate_with_error_bounds")),
+    f("theta_sketch_union", "Z*", 'X', Call("theta_sketch_union")),
+    f("theta_sketch_intersect", "Z*", 'X', Call("theta_sketch_intersect")),
+    f("theta_sketch_not", "Z*", 'X', Call("theta_sketch_not")),
+    f("ds_get_quantile", "YD", 'D', Call("ds_get_quantile")),
+    f("ds_get_quantiles", "YD*", 'd', Call("ds_get_quantiles")),
+    f("ds_histogram", "YD*", 'd', Call("ds_histogram")),
+    f("ds_cdf", "YD*", 'd', Call("ds_cdf")),
+    f("ds_rank", "YD", 'D', Call("ds_rank")),
+    f("ds_quantile_summary", "Y", 'S', Call("ds_quantile_summary")),
+    f("ds_tuple_doubles_metrics_sum_estimate", "Y", 'd', Call("ds_tuple_doubles_metrics_sum_estimate")),
+    f("ds_tuple_doubles_union", "Z*", 'X', Call("ds_tuple_doubles_union")),
+    f("ds_tuple_doubles_intersect", "Z*", 'X', Call("ds_tuple_doubles_intersect")),
+    f("ds_tuple_doubles_not", "Z*", 'X', Call("ds_tuple_doubles_not")),
+    f("bloom_filter_test", "AS", 'B', Call("bloom_filter_test")),
+    f("decode_base64_complex", "SA", 'X', Call("complex_decode_base64")),
+    f("complex_decode_base64", "SA", 'X', Call("complex_decode_base64")),
+    f("sketch_finalize", "Y", 'S', Call("sketch_finalize")),
 ];
 
 /// No value is a null, which an array may have.
@@ -314,6 +336,8 @@ impl Definition {
                 'V' => matches!(given, DataType::List(_)) || free,
                 'A' | 'M' => true,
                 'C' => free,
+                'Y' => *given == DataType::Binary,
+                'Z' => *given == DataType::Binary || text || given.is_integer(),
                 'K' | 'X' => !whole && !text,
                 // A number is no instant; CAST makes one of it.
                 'T' => !given.is_numeric() && *given != DataType::Boolean && !whole,
@@ -367,6 +391,7 @@ impl Definition {
             'L' => DataType::Int64,
             'B' => DataType::Boolean,
             'J' => DOCUMENT,
+            'X' => DataType::Binary,
             'j' => list_type(DOCUMENT),
             's' => list_type(DataType::Utf8),
             'l' => list_type(DataType::Int64),
@@ -429,6 +454,7 @@ fn form_name(letter: char) -> &'static str {
         'L' | 'X' => "<INTEGER>",
         'D' | 'N' | 'K' => "<NUMERIC>",
         'V' => "<ARRAY>",
+        'Y' | 'Z' => "<OTHER>",
         _ => "<ANY>",
     }
 }

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, TableProviderFilterPushDown, TableSource, TableType, UserDefinedLogicalNodeCore,
 };
 use segment::Interval;
+use segment::block::Value;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Map, Value as Json, json};
 
@@ -105,16 +106,8 @@ pub struct Leaf {
     pub schema: DFSchemaRef,
     pub outputs: Vec<Output>,
     /// It has no key, so it answers one row even over no rows; the values are those of that row.
-    pub empty_row: Option<Vec<EmptyValue>>,
+    pub empty_row: Option<Vec<Value>>,
     parts: Parts,
-}
-
-/// What an aggregate is over no rows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum EmptyValue {
-    Null,
-    Zero,
-    Number(i64),
 }
 
 /// What the query is made of, kept so that a rule can add order and limit.
@@ -137,7 +130,8 @@ pub enum Shape {
         aggregates: Vec<Json>,
         posts: Vec<Json>,
         order: Vec<(String, bool)>,
-        empty: Vec<EmptyValue>,
+        /// What the aggregates are over no rows.
+        empty: Vec<Value>,
         /// Grouping sets, as places in `dimensions`, and the name of the output that tells them apart.
         sets: Option<(Vec<Vec<usize>>, String)>,
     },
@@ -183,8 +177,8 @@ impl Leaf {
                 if let Some((sets, _)) = sets
                     && sets.iter().any(Vec::is_empty)
                 {
-                    let keys = dimensions.iter().map(|_| EmptyValue::Null);
-                    let grouping = EmptyValue::Number((1 << dimensions.len()) - 1);
+                    let keys = dimensions.iter().map(|_| Value::Null);
+                    let grouping = Value::Long((1 << dimensions.len()) - 1);
                     empty_row = Some(keys.chain([grouping]).chain(empty.iter().cloned()).collect());
                 }
                 let mut body = Map::new();

@@ -33,6 +33,7 @@ mod rewrite;
 pub mod rows;
 mod run;
 mod semi;
+mod sketches;
 mod sys;
 mod system;
 mod unnest;
@@ -363,7 +364,11 @@ impl Sql {
         let timed = get("requireTimeCondition").is_some_and(|json| json.as_bool() == Some(true) || *json == "true");
         let planner = self.planners.of(&zone);
         let seen = Seen::new(self, who);
-        let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer_limit));
+        let outer = planner::Outer {
+            limit: outer_limit,
+            finish_sketches: get("sqlFinalizeOuterSketches").is_some_and(is_true),
+        };
+        let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer));
         let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
         let schema = logical.schema().inner().clone();
         if let Some(field) = schema.fields().iter().find(|field| !respond::can_show(field.data_type())) {
@@ -411,6 +416,10 @@ pub fn stringify_arrays(context: &Map<String, Json>) -> bool {
     flag(context, "sqlStringifyArrays").unwrap_or(true)
 }
 
+fn is_true(json: &Json) -> bool {
+    json.as_bool().unwrap_or_else(|| json.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
+}
+
 fn flag(context: &Map<String, Json>, key: &str) -> Option<bool> {
     match context.get(key)? {
         Json::Bool(flag) => Some(*flag),
@@ -422,7 +431,9 @@ fn flag(context: &Map<String, Json>, key: &str) -> Option<bool> {
 /// What a plan depends on besides the tables.
 fn key_of(statement: &Statement) -> String {
     let mut key = statement.text.clone();
-    for name in ["sqlTimeZone", "sqlOuterLimit", "requireTimeCondition", "maxNumericInFilters"] {
+    for name in
+        ["sqlTimeZone", "sqlOuterLimit", "requireTimeCondition", "maxNumericInFilters", "sqlFinalizeOuterSketches"]
+    {
         key.push('\0');
         if let Some(json) = statement.context.get(name) {
             key.push_str(&json.to_string());

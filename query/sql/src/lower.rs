@@ -5,14 +5,17 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, InList, Like, ScalarFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, TryCast};
 use segment::Interval;
+use segment::block::Value;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Map, Value as Json, json};
 
+use crate::aggregates::pair_of;
 use crate::convert::{DOCUMENT, TIMESTAMP};
 use crate::functions::{Definition, NativeFunction, literal, quote};
+use crate::sketches;
 
 /// Listed values that are spelled out in an expression; filters take any number.
 const SPELLED_MAX: usize = 100;
@@ -74,7 +77,7 @@ impl<'a> Lower<'a> {
     pub fn text(&self, expr: &Expr) -> Option<String> {
         Some(match expr {
             Expr::Alias(alias) => self.text(&alias.expr)?,
-            Expr::Column(Column { name, .. }) => quote(self.column(expr).map(|_| name)?, '"'),
+            Expr::Column(Column { name, .. }) => quote(name, '"'),
             Expr::Literal(value, _) => literal(value)?,
             Expr::Not(inner) => format!("!({})", self.text(inner)?),
             Expr::Negative(inner) => format!("-({})", self.text(inner)?),
@@ -445,8 +448,15 @@ impl<'a> Lower<'a> {
             return None;
         }
         let args = &params.args;
+        if let Some(definition) = sketches::Definition::of(func) {
+            let (mut aggregate, post, _) = self.sketch(definition, params, name)?;
+            if let Some(test) = &params.filter {
+                let test = self.filter(test)?;
+                aggregate = filtered(aggregate, test, name);
+            }
+            return Some((aggregate, post));
+        }
         let result = self.type_of(expr)?;
-        let mut post = None;
         let mut aggregate = match (func.name(), params.distinct, args.as_slice()) {
             ("count", false, [Expr::Literal(value, _)]) if !value.is_null() => json!({"type": "count", "name": name}),
             ("count", false, []) => json!({"type": "count", "name": name}),
@@ -483,7 +493,14 @@ impl<'a> Lower<'a> {
                 self.over(json!({"type": "doubleMean", "name": name}), arg)?
             }
             ("earliest_by" | "latest_by", false, [value, time, rest @ ..]) => {
-                let (column, value_type) = self.named(value)?;
+                let (column, value_type) = match value {
+                    // Values that ingestion kept with their times.
+                    Expr::Column(column) if self.type_of(value)? == DataType::Binary => {
+                        let (_, field) = self.schema.qualified_field_from_column(column).ok()?;
+                        (column.name.clone(), value_type(&pair_of(field)?.1)?)
+                    }
+                    value => self.named(value)?,
+                };
                 let (time_column, time_type) = self.named(time)?;
                 if time_type != ValueType::Long {
                     return None;
@@ -498,56 +515,73 @@ impl<'a> Lower<'a> {
                 let json = typed("Any", &value_type, name, &column)?;
                 with_bytes(json, &value_type, rest.first())?
             }
-            (
-                "approx_count_distinct"
-                | "approx_count_distinct_ds_hll"
-                | "approx_count_distinct_builtin"
-                | "approx_count_distinct_ds_theta",
-                false,
-                [arg, rest @ ..],
-            ) => {
-                let column = match arg {
-                    Expr::Column(column) => column.name.clone(),
-                    other => self.named(other)?.0,
-                };
-                let mut json = json!({"type": "HLLSketchBuild", "name": name, "fieldName": column, "round": true});
-                if let Some(lg_k) = rest.first()
-                    && func.name() == "approx_count_distinct_ds_hll"
-                {
-                    json["lgK"] = long_literal(lg_k)?.into();
-                }
-                json
-            }
-            ("approx_quantile" | "approx_quantile_ds", false, [arg, fraction, rest @ ..]) => {
-                let inner = match arg {
-                    // The plan made it a double; the sketch takes any number.
-                    Expr::Cast(Cast { expr, .. }) if self.type_of(expr).is_some_and(|t| t.is_numeric()) => {
-                        expr.as_ref()
-                    }
-                    other => other,
-                };
-                let column = match inner {
-                    Expr::Column(column) => column.name.clone(),
-                    other => self.named(other)?.0,
-                };
-                let Expr::Literal(fraction, _) = fraction else { return None };
-                let mut json = json!({"type": "quantilesDoublesSketch", "name": name, "fieldName": column});
-                if let Some(k) = rest.first()
-                    && func.name() == "approx_quantile_ds"
-                {
-                    json["k"] = long_literal(k)?.into();
-                }
-                post = Some(json!({"type": "quantilesDoublesSketchToQuantile", "name": format!("p{name}"),
-                    "fraction": double_of(fraction)?, "field": {"type": "fieldAccess", "fieldName": name}}));
-                json
-            }
             _ => return None,
         };
         if let Some(test) = &params.filter {
             let test = self.filter(test)?;
             aggregate = filtered(aggregate, test, name);
         }
-        Some((aggregate, post))
+        Some((aggregate, None))
+    }
+
+    /// An aggregate that is a sketch, the post-aggregate that finishes it, and what it is over no rows.
+    fn sketch(
+        &mut self,
+        definition: &sketches::Definition,
+        params: &AggregateFunctionParams,
+        name: &str,
+    ) -> Option<(Json, Option<Json>, Option<Value>)> {
+        let args = &params.args;
+        if params.distinct {
+            return None;
+        }
+        let whole = matches!(args.last(), Some(Expr::Literal(ScalarValue::Int64(Some(_)), _)));
+        let values = definition.values(args.len(), whole);
+        let mut columns = Vec::with_capacity(values);
+        for arg in &args[..values] {
+            let arg = match arg {
+                // The plan made it a double; a sketch of numbers takes any number.
+                Expr::Cast(Cast { expr, field })
+                    if *field.data_type() == DataType::Float64
+                        && self.type_of(expr).is_some_and(|t| t.is_numeric()) =>
+                {
+                    expr.as_ref()
+                }
+                other => other,
+            };
+            columns.push(match arg {
+                Expr::Column(column) => column.name.clone(),
+                other => self.named(other)?.0,
+            });
+        }
+        let literal = |arg: &Expr| if let Expr::Literal(value, _) = arg { Some(value.clone()) } else { None };
+        let constants = args[values..].iter().map(literal).collect::<Option<Vec<_>>>()?;
+        let of_sketches = self.type_of(&args[0])? == DataType::Binary;
+        let native = definition.native(&columns, of_sketches, &constants)?;
+        let empty = sketches::Definition::empty(&native);
+        let mut aggregate = native.aggregate;
+        aggregate["name"] = name.into();
+        let post = native.post.map(|(mut post, _)| {
+            post["name"] = format!("p{name}").into();
+            match post["type"].as_str() {
+                Some("quantilesDoublesSketchToQuantile" | "quantileFromTDigestSketch") => {
+                    post["field"] = json!({"type": "fieldAccess", "fieldName": name});
+                }
+                _ => post["fieldName"] = name.into(),
+            }
+            post
+        });
+        Some((aggregate, post, empty))
+    }
+
+    /// What an aggregate is over no rows.
+    pub fn empty(&mut self, expr: &Expr) -> Value {
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = unaliased(expr) else { return Value::Null };
+        match sketches::Definition::of(func) {
+            Some(definition) => self.sketch(definition, params, "a").and_then(|(.., empty)| empty).unwrap_or_default(),
+            None if func.name() == "count" => Value::Long(0),
+            None => Value::Null,
+        }
     }
 
     /// An aggregate over a column by name, or over an expression by its text.

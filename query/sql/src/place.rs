@@ -15,6 +15,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, Result as DfResult};
 use datafusion::error::DataFusionError;
@@ -26,7 +27,7 @@ use segment::Interval;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Value as Json, json};
 
-use crate::leaves::{EmptyValue, Leaf, Output, Parts, Shape, Table, node};
+use crate::leaves::{Leaf, Output, Parts, Shape, Table, node};
 use crate::lower::{self, Lower, value_type};
 use crate::semi::{self, Choice, Semi};
 
@@ -423,12 +424,7 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         let expr = below(expr.clone(), &wrappers)?;
         let name = format!("a{idx}");
         let Some((json, post)) = lower.aggregate(&expr, &name) else { return Ok(None) };
-        // A count of a filtered column is a filter within a filter.
-        let innermost = std::iter::successors(Some(&json), |json| json.get("aggregator")).last().unwrap_or(&json);
-        empty.push(match innermost["type"].as_str() {
-            Some("count" | "distinctCount" | "HLLSketchBuild") => EmptyValue::Zero,
-            _ => EmptyValue::Null,
-        });
+        empty.push(lower.empty(&expr));
         let output = match &post {
             Some(post) => post["name"].as_str().unwrap_or_default().to_string(),
             None => name,
@@ -436,7 +432,7 @@ fn group(aggregate: &Aggregate) -> DfResult<Option<Leaf>> {
         aggregates.push(json);
         posts.extend(post);
         let data_type = fields[first_aggregate + idx].data_type().clone();
-        if value_type(&data_type).is_none() {
+        if value_type(&data_type).is_none() && data_type != DataType::Binary {
             return Ok(None);
         }
         outputs.push(Output { name: output, data_type });

@@ -31,6 +31,7 @@ use crate::functions;
 use crate::place;
 use crate::rewrite::instant_of;
 use crate::semi;
+use crate::sketches;
 use crate::unnest;
 
 /// Everything a plan is made with except tables: built once a zone.
@@ -89,13 +90,14 @@ impl Planner {
     }
 
     /// The optimised plan with its leaves.
-    pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer_limit: Option<usize>) -> Result<LogicalPlan> {
+    pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer: Outer) -> Result<LogicalPlan> {
         let plan = self.read(query, tables)?;
         expansion::check(&plan)?;
         checks::check(&plan).map_err(invalid)?;
         let plan = unnest::flatten(plan).map_err(invalid)?;
         let plan = semi::each_once(plan).map_err(invalid)?;
-        let plan = match outer_limit {
+        let plan = self.sketches_finished(plan, outer.finish_sketches).map_err(invalid)?;
+        let plan = match outer.limit {
             Some(rows) => {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(|b| b.build()).map_err(invalid)?
             }
@@ -123,6 +125,32 @@ impl Planner {
         };
         Ok(types.into_iter().filter_map(numbered).collect())
     }
+}
+
+impl Planner {
+    /// Sketches that a statement answers as what they say, where that is asked for or their way.
+    fn sketches_finished(&self, plan: LogicalPlan, asked: bool) -> DfResult<LogicalPlan> {
+        let schema = plan.schema().clone();
+        let finishes = |field: &Field| match field.metadata().get(sketches::FINISHES) {
+            Some(when) => *field.data_type() == DataType::Binary && (asked || when == "always"),
+            None => false,
+        };
+        let Some(finish) = self.state.scalar_functions().get("sketch_finalize") else { return Ok(plan) };
+        if !schema.fields().iter().any(|field| finishes(field)) {
+            return Ok(plan);
+        }
+        let outputs = schema.iter().map(|(relation, field)| {
+            let column = Expr::from((relation, field));
+            if finishes(field) { finish.call(vec![column]).alias(field.name()) } else { column }
+        });
+        LogicalPlanBuilder::from(plan).project(outputs.collect::<Vec<_>>())?.build()
+    }
+}
+
+/// What is done to a statement's answer as a whole.
+pub struct Outer {
+    pub limit: Option<usize>,
+    pub finish_sketches: bool,
 }
 
 /// What planning refuses is the statement's fault, in DataFusion's words without their wrapping.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -28,12 +28,13 @@ use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{BoxStream, StreamExt};
 use query::{Answer, Batch, Broker, Budget, Principal};
 use segment::Interval;
+use segment::block::Block;
 use segment::filter::Filter;
 use serde_json::{Map, Value as Json, json};
 
 use crate::convert;
 use crate::error::{Error, Result};
-use crate::leaves::{EmptyValue, Leaf, Node, leaf_of};
+use crate::leaves::{Leaf, Node, leaf_of};
 use crate::planner::Planner;
 use crate::remainder;
 use crate::semi::Semi;
@@ -293,15 +294,15 @@ fn empty_row(leaf: &Leaf, schema: SchemaRef) -> Result<Option<RecordBatch>> {
         .outputs
         .iter()
         .zip(values)
-        .map(|(output, value)| match (value, &output.data_type) {
-            (EmptyValue::Zero, DataType::Int64) => Arc::new(Int64Array::from(vec![0])) as ArrayRef,
-            (EmptyValue::Number(number), data_type) => {
-                let number = Int64Array::from(vec![*number]);
-                arrow::compute::cast(&number, data_type).unwrap_or_else(|_| new_null_array(data_type, 1))
-            }
-            (_, data_type) => new_null_array(data_type, 1),
+        .map(|(output, value)| {
+            let block = Block::Any { values: vec![value.clone()] };
+            // The number of a grouping set is of a type that the engine has not.
+            let data_type = &output.data_type;
+            let own = if data_type.is_integer() { &arrow::datatypes::DataType::Int64 } else { data_type };
+            let array = convert::array(block, own)?;
+            arrow::compute::cast(&array, data_type).map_err(|error| Error::Bug(error.to_string()))
         })
-        .collect();
+        .collect::<Result<Vec<ArrayRef>>>()?;
     batch(schema, columns, 1).map(Some)
 }
 

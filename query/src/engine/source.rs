@@ -9,6 +9,7 @@ use segment::block::{Block, Value};
 use segment::column::{Column, DictColumn, NumberColumn};
 use segment::expr::Expr;
 use segment::schema::ValueType;
+use segment::sketch::hash::{TextKey, coupon_of_text};
 
 use super::interner::Interner;
 use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
@@ -108,9 +109,12 @@ pub struct Source {
     tuples: Interner,
 }
 
+/// Coupons of a dictionary's codes, a stretch at a time; `None` for texts that sketches leave out.
+type Stretches = Box<[OnceLock<Box<[Option<Coupon>]>>]>;
+
 /// What one segment needs for a source, shared by the threads.
 pub struct SharedSource {
-    coupons: OnceLock<Box<[OnceLock<Box<[Coupon]>>]>>,
+    coupons: OnceLock<Stretches>,
     longs: OnceLock<Vec<Option<i64>>>,
     doubles: OnceLock<Vec<Option<f64>>>,
     keys: Vec<Shared>,
@@ -168,10 +172,10 @@ impl Source {
             Resolved::Physical(column @ Column::Dict(dict)) => {
                 let codes = 0..dict.cardinality();
                 match self.want {
-                    Want::Coupons => {
+                    Want::Coupons(text) => {
                         let stretches = codes.len().div_ceil(COUPONS);
                         let coupons = shared.coupons.get_or_init(|| (0..stretches).map(|_| OnceLock::new()).collect());
-                        SourceReader::Coupons { column: dict, coupons }
+                        SourceReader::Coupons { column: dict, coupons, text }
                     }
                     _ if dict.is_multi() => SourceReader::Values(column),
                     Want::Long => SourceReader::Longs {
@@ -186,7 +190,7 @@ impl Source {
                             .doubles
                             .get_or_init(|| codes.map(|c| dict.value(c).and_then(double_of_text)).collect()),
                     },
-                    Want::Text | Want::Ids => SourceReader::Codes(dict),
+                    Want::Text | Want::Value | Want::Ids => SourceReader::Codes(dict),
                 }
             }
         })
@@ -197,7 +201,7 @@ pub enum SourceReader<'a> {
     Null,
     Number(&'a NumberColumn, Want),
     Codes(&'a DictColumn),
-    Coupons { column: &'a DictColumn, coupons: &'a [OnceLock<Box<[Coupon]>>] },
+    Coupons { column: &'a DictColumn, coupons: &'a Stretches, text: TextKey },
     Longs { column: &'a DictColumn, numbers: &'a [Option<i64>] },
     Doubles { column: &'a DictColumn, numbers: &'a [Option<f64>] },
     Values(&'a Column),
@@ -257,7 +261,7 @@ impl SourceReader<'_> {
             SourceReader::Null => out.form = Form::Null,
             SourceReader::Number(column, want) => {
                 let long = column.value_type() == ValueType::Long;
-                if long && matches!(want, Want::Long | Want::Coupons) {
+                if long && matches!(want, Want::Long | Want::Value | Want::Coupons(_)) {
                     out.form = Form::Longs;
                     numbers(len, list, &mut out.longs, |values| column.longs(start, values));
                 } else {
@@ -277,14 +281,15 @@ impl SourceReader<'_> {
                 out.form = Form::Codes;
                 codes_of(column, rows, &mut out.codes);
             }
-            SourceReader::Coupons { column, coupons } => {
+            SourceReader::Coupons { column, coupons, text } => {
                 out.form = Form::Coupons;
                 let null = column.null_code();
                 let coupon = |code: u32| {
-                    (Some(code) != null).then(|| {
-                        let stretch = coupons[code as usize / COUPONS].get_or_init(|| coupons_of(column, code));
-                        stretch[code as usize % COUPONS]
-                    })
+                    if Some(code) == null {
+                        return None;
+                    }
+                    let stretch = coupons[code as usize / COUPONS].get_or_init(|| coupons_of(column, code, *text));
+                    stretch[code as usize % COUPONS]
                 };
                 out.coupons.clear();
                 if column.is_multi() {
@@ -432,14 +437,13 @@ fn codes_of(column: &DictColumn, rows: Rows<'_>, out: &mut Vec<u32>) {
 
 /// The coupons of the stretch of codes that a code is in. Neighbours are decoded together, so they cost little more
 /// than the one.
-fn coupons_of(column: &DictColumn, code: u32) -> Box<[Coupon]> {
+fn coupons_of(column: &DictColumn, code: u32, text: TextKey) -> Box<[Option<Coupon>]> {
     let start = code - code % COUPONS as u32;
     let end = start.saturating_add(COUPONS as u32).min(column.cardinality());
-    // A null's stands for nothing.
-    let mut coupons = vec![Coupon::from_value(""); (end - start) as usize];
+    let mut coupons = vec![None; (end - start) as usize];
     column.scan_values(start..end, |first, places, texts| {
         for place in places {
-            coupons[(first as usize + place) - start as usize] = Coupon::from_value(texts.get(place));
+            coupons[(first as usize + place) - start as usize] = coupon_of_text(texts.get(place), text);
         }
     });
     coupons.into()

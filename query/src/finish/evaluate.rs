@@ -1,19 +1,17 @@
 //! Post-aggregates over rows, a column at a time.
 
-use datasketches::common::{NumStdDev, SearchCriteria};
 use datasketches::hll::HllSketch;
-use datasketches::kll::{KllFloat, KllSketch};
 use segment::aggregate::accumulator::Sketch;
 use segment::block::{Block, Value};
 use segment::schema::ValueType;
+use segment::sketch::hll;
+use segment::sketch::quantiles::{Quantiles, View};
 
 use super::frame::Frame;
 use crate::columns::{Decoded, cast};
 use crate::error::{Error, Result};
 use crate::language::PostAggregate;
 use crate::language::post_aggregate::{Bins, Operator, PostKind};
-
-type Kll = KllSketch<KllFloat<f64>>;
 
 /// Values of a post-aggregate that sees the first `before` ones.
 pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[u32]) -> Result<Block> {
@@ -33,11 +31,11 @@ pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[
             Block::Double { values: vec![value; rows.len()], nulls: None }
         }
         PostKind::Field { field, finalize } => match frame.aggregate(field) {
-            Some(aggregate) if !finalize && !frame.shape.finalize => {
-                let state = &frame.partial.states[aggregate];
-                match rows.first() {
-                    Some(_) if rows.iter().any(|group| state.sketch(*group).is_some()) => state.partial(rows),
-                    _ => state.finish(rows),
+            Some(aggregate) if !finalize => {
+                let leaving = super::leaving_type(&frame.shape.aggregates[aggregate], frame.shape.finalize);
+                match frame.shape.aggregates[aggregate].state_type() {
+                    Some(state_type) if state_type == leaving => frame.partial.states[aggregate].partial(rows),
+                    _ => frame.finished(aggregate, rows),
                 }
             }
             _ => column(field)?,
@@ -94,7 +92,8 @@ pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[
             }
         }
         PostKind::HllEstimate { field, round } => {
-            let estimates = hll(frame, post, field, rows, |sketch| sketch.map_or(0.0, HllSketch::composite_estimate))?;
+            let estimates =
+                hll_of(frame, post, field, rows, |sketch| sketch.map_or(0.0, HllSketch::composite_estimate))?;
             if *round {
                 Block::Long { values: estimates.iter().map(|v| v.round() as i64).collect(), nulls: None }
             } else {
@@ -102,58 +101,71 @@ pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[
             }
         }
         PostKind::HllBounds { field, deviations } => {
-            let deviations = match deviations {
-                1 => NumStdDev::One,
-                2 => NumStdDev::Two,
-                _ => NumStdDev::Three,
-            };
-            let bounds = hll(frame, post, field, rows, |sketch| {
-                let Some(sketch) = sketch else { return list([0.0; 3]) };
-                list([sketch.composite_estimate(), sketch.lower_bound(deviations), sketch.upper_bound(deviations)])
+            let deviations = i64::from(*deviations);
+            let bounds = hll_of(frame, post, field, rows, |sketch| {
+                list(sketch.and_then(|sketch| hll::with_bounds(sketch, deviations)).unwrap_or_default())
             })?;
             Block::Any { values: bounds }
         }
         PostKind::Quantile { field, fraction } => {
-            let values = quantiles(frame, post, field, rows, |sketch| quantile(sketch, *fraction))?;
+            let nan = f64::NAN;
+            let values = quantiles(frame, post, field, rows, |view| view.map_or(nan, |v| v.quantile(*fraction)))?;
             Block::Double { values, nulls: None }
         }
         PostKind::Quantiles { field, fractions } => {
-            let values = quantiles(frame, post, field, rows, |sketch| {
-                let values = sketch
-                    .filter(|s| !s.is_empty())
-                    .and_then(|s| s.quantiles(fractions, SearchCriteria::Inclusive).ok().flatten());
-                match values {
-                    Some(values) => list(values.into_iter().map(KllFloat::into_inner)),
-                    None => list(fractions.iter().map(|_| f64::NAN)),
-                }
+            let values = quantiles(frame, post, field, rows, |view| {
+                list(fractions.iter().map(|f| view.map_or(f64::NAN, |view| view.quantile(*f))))
             })?;
             Block::Any { values }
         }
         PostKind::Rank { field, value } => {
-            let value = KllFloat::<f64>::new(*value).map_err(|_| not_a_number(post))?;
-            let values = quantiles(frame, post, field, rows, |sketch| {
-                sketch.and_then(|s| s.rank(&value, SearchCriteria::Exclusive)).unwrap_or(f64::NAN)
-            })?;
+            let values = quantiles(frame, post, field, rows, |view| view.map_or(f64::NAN, |v| v.rank(*value)))?;
             Block::Double { values, nulls: None }
         }
         PostKind::Cdf { field, splits } => {
-            let splits = floats(post, splits)?;
-            let values = quantiles(frame, post, field, rows, |sketch| {
-                let cdf = sketch.and_then(|s| s.cdf(&splits, SearchCriteria::Exclusive).ok().flatten());
-                list(cdf.unwrap_or_else(|| vec![f64::NAN; splits.len() + 1]))
+            let values = quantiles(frame, post, field, rows, |view| {
+                list(view.map_or_else(|| vec![f64::NAN; splits.len() + 1], |view| view.cdf(splits)))
             })?;
             Block::Any { values }
         }
         PostKind::Histogram { field, bins } => {
-            let splits = match bins {
-                Bins::Splits(splits) => Some(floats(post, splits)?),
-                Bins::Count(_) => None,
-            };
-            let values =
-                quantiles(frame, post, field, rows, |sketch| list(histogram(sketch, splits.as_deref(), bins)))?;
+            let values = quantiles(frame, post, field, rows, |view| {
+                list(match (view, bins) {
+                    (Some(view), Bins::Splits(splits)) => view.histogram(splits),
+                    (Some(view), Bins::Count(count)) => view.bins(*count),
+                    (None, Bins::Splits(splits)) => vec![f64::NAN; splits.len() + 1],
+                    (None, Bins::Count(count)) => vec![f64::NAN; *count],
+                })
+            })?;
             Block::Any { values }
         }
+        PostKind::Call { expr, fields, value_type } => {
+            let mut blocks = Vec::with_capacity(fields.len());
+            let names: Vec<String> = (0..fields.len()).map(|i| format!("f{i}")).collect();
+            for (name, field) in names.iter().zip(fields) {
+                blocks.push((name.as_str(), Some(unfinished(frame, before, field, rows)?)));
+            }
+            let block = expr.block(&Decoded { blocks: &blocks, len: rows.len() });
+            match value_type {
+                numeric if numeric.is_numeric() => cast(block, numeric),
+                _ => block,
+            }
+        }
     })
+}
+
+/// Values of a field: of sketches their states, whether or not the query finishes them.
+fn unfinished(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[u32]) -> Result<Block> {
+    let PostKind::Field { field, .. } = &post.kind else { return evaluate(frame, before, post, rows) };
+    match frame.aggregate(field) {
+        Some(aggregate) if frame.shape.aggregates[aggregate].state_type().is_some() => {
+            Ok(frame.partial.states[aggregate].partial(rows))
+        }
+        _ => match frame.shape.posts[..before].iter().rposition(|earlier| earlier.name == *field) {
+            Some(earlier) => unfinished(frame, earlier, &frame.shape.posts[earlier], rows),
+            None => evaluate(frame, before, post, rows),
+        },
+    }
 }
 
 fn apply(operator: Operator, a: f64, b: f64) -> f64 {
@@ -191,7 +203,7 @@ fn list(values: impl IntoIterator<Item = f64>) -> Value {
 }
 
 /// Calls `of` with the sketch of each row: of an aggregate of that kind.
-fn hll<T>(
+fn hll_of<T>(
     frame: &Frame<'_>,
     post: &PostAggregate,
     field: &str,
@@ -213,13 +225,13 @@ fn quantiles<T>(
     post: &PostAggregate,
     field: &str,
     rows: &[u32],
-    of: impl Fn(Option<&Kll>) -> T,
+    of: impl Fn(Option<&View>) -> T,
 ) -> Result<Vec<T>> {
     let state = state(frame, post, field)?;
     rows.iter()
         .map(|group| match state.sketch(*group) {
             None => Ok(of(None)),
-            Some(Sketch::Quantiles(sketch)) => Ok(of(Some(sketch))),
+            Some(Sketch::Quantiles(sketch)) => Ok(of(Some(&Quantiles::view(sketch)))),
             Some(_) => Err(wrong_kind(post, field, "a quantiles sketch")),
         })
         .collect()
@@ -238,47 +250,4 @@ fn state<'a>(
 
 fn wrong_kind(post: &PostAggregate, field: &str, what: &str) -> Error {
     Error::Invalid(format!("post-aggregation [{}] needs [{field}] to be {what} of the query", post.name))
-}
-
-fn not_a_number(post: &PostAggregate) -> Error {
-    Error::Invalid(format!("post-aggregation [{}] was given NaN where a number is needed", post.name))
-}
-
-fn floats(post: &PostAggregate, values: &[f64]) -> Result<Vec<KllFloat<f64>>> {
-    values.iter().map(|v| KllFloat::<f64>::new(*v).map_err(|_| not_a_number(post))).collect()
-}
-
-fn quantile(sketch: Option<&Kll>, fraction: f64) -> f64 {
-    let value = sketch.and_then(|s| s.quantile(fraction, SearchCriteria::Inclusive).ok().flatten());
-    value.map_or(f64::NAN, KllFloat::into_inner)
-}
-
-fn histogram(sketch: Option<&Kll>, splits: Option<&[KllFloat<f64>]>, bins: &Bins) -> Vec<f64> {
-    let count = match (splits, bins) {
-        (Some(splits), _) => splits.len() + 1,
-        (None, Bins::Count(count)) => *count,
-        (None, Bins::Splits(splits)) => splits.len() + 1,
-    };
-    let empty = || vec![f64::NAN; count];
-    let Some(sketch) = sketch.filter(|s| !s.is_empty()) else { return empty() };
-    let equal: Vec<KllFloat<f64>>;
-    let splits = match splits {
-        Some(splits) => splits,
-        None => {
-            let (Some(min), Some(max)) = (sketch.min_item(), sketch.max_item()) else { return empty() };
-            let (min, max) = (**min, **max);
-            if min == max {
-                let mut counts = vec![0.0; count];
-                counts[0] = sketch.n() as f64;
-                return counts;
-            }
-            let width = (max - min) / count as f64;
-            equal = (1..count).filter_map(|i| KllFloat::<f64>::new(min + width * i as f64).ok()).collect();
-            &equal
-        }
-    };
-    match sketch.pmf(splits, SearchCriteria::Exclusive) {
-        Ok(Some(parts)) => parts.into_iter().map(|part| part * sketch.n() as f64).collect(),
-        _ => empty(),
-    }
 }

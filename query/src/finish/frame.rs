@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use segment::aggregate::AggregateKind;
 use segment::block::Block;
 use segment::schema::{TIME, ValueType};
 
@@ -65,7 +66,7 @@ impl<'a> Frame<'a> {
             return evaluate(self, post, &self.shape.posts[post], rows).map(Some);
         }
         if let Some(aggregate) = self.aggregate(name) {
-            return Ok(Some(self.partial.states[aggregate].finish(rows)));
+            return Ok(Some(self.finished(aggregate, rows)));
         }
         if let Some(dimension) = self.shape.dimensions.iter().position(|d| d.output == name) {
             return Ok(Some(self.key(self.key_of_dimension(dimension), rows)));
@@ -76,6 +77,20 @@ impl<'a> Frame<'a> {
     /// The place of an aggregate.
     pub fn aggregate(&self, name: &str) -> Option<usize> {
         self.shape.aggregates.iter().position(|a| a.name == name)
+    }
+
+    /// Finished values of an aggregate.
+    pub fn finished(&self, aggregate: usize, rows: &[u32]) -> Block {
+        let mut kind = &self.shape.aggregates[aggregate].kind;
+        while let AggregateKind::Filtered { inner, .. } = kind {
+            kind = &inner.kind;
+        }
+        match kind {
+            AggregateKind::Grouping { dimensions } => {
+                Block::Long { values: vec![self.shape.left_out(dimensions); rows.len()], nulls: None }
+            }
+            _ => self.partial.states[aggregate].finish(rows),
+        }
     }
 
     fn key(&self, key: usize, rows: &[u32]) -> Block {
@@ -115,11 +130,14 @@ impl<'a> Frame<'a> {
             let block = self.key(self.key_of_dimension(i), rows);
             columns.push((dimension.output.clone(), dimension.output_type.clone(), block));
         }
-        for (state, aggregate) in self.partial.states.iter().zip(self.shape.aggregates) {
+        for (i, (state, aggregate)) in self.partial.states.iter().zip(self.shape.aggregates).enumerate() {
+            if let Some(complaint) = state.complaint(rows) {
+                return Err(Error::Invalid(format!("aggregation [{}]: {complaint}", aggregate.name)));
+            }
             let value_type = leaving_type(aggregate, self.shape.finalize);
-            let block = match value_type {
-                ValueType::Complex(_) => state.partial(rows),
-                _ => state.finish(rows),
+            let block = match aggregate.state_type() {
+                Some(state_type) if state_type == value_type => state.partial(rows),
+                _ => self.finished(i, rows),
             };
             columns.push((aggregate.name.clone(), value_type, block));
         }

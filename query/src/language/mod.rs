@@ -24,6 +24,7 @@ pub mod parse;
 pub mod post_aggregate;
 pub mod response;
 pub mod search;
+mod sketch_post;
 pub mod topn;
 pub mod virtual_column;
 

@@ -6,6 +6,7 @@ use segment::schema::ValueType;
 use serde_json::Value as Json;
 
 use super::fields::Fields;
+use super::sketch_post;
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -69,6 +70,12 @@ pub enum PostKind {
         field: String,
         bins: Bins,
     },
+    /// An expression over the fields, which it sees as `f0`, `f1`, …; sketches among them as their states.
+    Call {
+        expr: Expr,
+        fields: Vec<PostAggregate>,
+        value_type: ValueType,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +100,10 @@ pub enum Operator {
 const KNOWN: &str = "arithmetic, fieldAccess, finalizingFieldAccess, constant, doubleGreatest, doubleLeast, \
     longGreatest, longLeast, expression, hyperUniqueCardinality, HLLSketchEstimate, HLLSketchEstimateWithBounds, \
     quantilesDoublesSketchToQuantile, quantilesDoublesSketchToQuantiles, quantilesDoublesSketchToRank, \
-    quantilesDoublesSketchToCDF, quantilesDoublesSketchToHistogram";
+    quantilesDoublesSketchToCDF, quantilesDoublesSketchToHistogram, KllDoublesSketchToQuantile, \
+    KllDoublesSketchToQuantiles, KllDoublesSketchToRank, KllDoublesSketchToCDF, KllDoublesSketchToHistogram, \
+    KllFloatsSketchToQuantile, KllFloatsSketchToQuantiles, KllFloatsSketchToRank, KllFloatsSketchToCDF, \
+    KllFloatsSketchToHistogram";
 
 /// How deep post-aggregates may nest.
 const DEPTH_MAX: usize = 64;
@@ -111,7 +121,7 @@ impl PostAggregate {
         &self.name
     }
 
-    fn parse(json: &Json, path: &str, depth: usize) -> Result<PostAggregate> {
+    pub(super) fn parse(json: &Json, path: &str, depth: usize) -> Result<PostAggregate> {
         if depth > DEPTH_MAX {
             return Err(Error::Parse(format!("{path}: post-aggregations nest more than {DEPTH_MAX} deep")));
         }
@@ -123,27 +133,31 @@ impl PostAggregate {
                 .map(|(i, json)| PostAggregate::parse(json, &format!("{}[{i}]", fields.at("fields")), depth + 1))
                 .collect()
         };
-        // The sketch that a function looks into: a field access, or just its name.
-        let sketch = || -> Result<String> {
+        // The sketch that a function looks into: a field access, or just its name. `None`: more than that.
+        let sketch = || -> Result<Option<String>> {
             let at = fields.at("field");
             match fields.get("field") {
-                Some(Json::String(name)) => Ok(name.clone()),
+                Some(Json::String(name)) => Ok(Some(name.clone())),
                 Some(json) => match PostAggregate::parse(json, &at, depth + 1)?.kind {
-                    PostKind::Field { field, .. } => Ok(field),
-                    _ => Err(Error::Unsupported(format!("{at}: must be a fieldAccess to a sketch aggregator"))),
+                    PostKind::Field { field, .. } => Ok(Some(field)),
+                    _ => Ok(None),
                 },
-                None => Ok(fields.need_text("fieldName")?.to_string()),
+                None => Ok(Some(fields.need_text("fieldName")?.to_string())),
             }
         };
+        // Without a field, the call that says the same of any sketch.
+        let either = |known: &dyn Fn(String) -> PostKind, call: String, value_type: ValueType| match sketch()? {
+            Some(field) => Ok(known(field)),
+            None => sketch_post::of_field(&fields, depth + 1, &call, value_type),
+        };
+        let numbers_type = || ValueType::Complex("double[]".into());
+        let spelled = |values: &[f64]| values.iter().map(|v| format!(", {v:?}")).collect::<String>();
         let number = |name: &str| -> Result<Option<f64>> {
             fields.get(name).map(|json| double(json, &fields.at(name))).transpose()
         };
         let numbers = |name: &str| -> Result<Vec<f64>> {
             let list = fields.list(name)?;
             list.iter().enumerate().map(|(i, json)| double(json, &format!("{}[{i}]", fields.at(name)))).collect()
-        };
-        let fraction = |value: f64, name: &str| {
-            if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(fields.wrong(name, "must be from 0 to 1")) }
         };
         let kind = match fields.need_text("type")? {
             "arithmetic" => {
@@ -205,50 +219,72 @@ impl PostAggregate {
                 PostKind::HllEstimate { field: fields.need_text("fieldName")?.to_string(), round: false }
             }
             "HLLSketchEstimate" => {
-                PostKind::HllEstimate { field: sketch()?, round: fields.flag("round")?.unwrap_or(false) }
+                let round = fields.flag("round")?.unwrap_or(false);
+                let call = format!("hll_sketch_estimate(f0, {})", i64::from(round));
+                either(&|field| PostKind::HllEstimate { field, round }, call, ValueType::Double)?
             }
             "HLLSketchEstimateWithBounds" => {
                 let deviations = fields.count("numStdDev")?.unwrap_or(1);
                 if !(1..=3).contains(&deviations) {
                     return Err(fields.wrong("numStdDev", "must be 1, 2 or 3"));
                 }
-                PostKind::HllBounds { field: sketch()?, deviations: deviations as u8 }
+                let call = format!("hll_sketch_estimate_with_error_bounds(f0, {deviations})");
+                let deviations = deviations as u8;
+                either(&|field| PostKind::HllBounds { field, deviations }, call, numbers_type())?
             }
-            "quantilesDoublesSketchToQuantile" => {
+            "quantilesDoublesSketchToQuantile" | "KllDoublesSketchToQuantile" | "KllFloatsSketchToQuantile" => {
                 let value = number("fraction")?.ok_or_else(|| fields.wrong("fraction", "is required"))?;
-                PostKind::Quantile { field: sketch()?, fraction: fraction(value, "fraction")? }
+                let fraction = fraction(&fields, "fraction", value)?;
+                let call = format!("ds_get_quantile(f0, {fraction:?})");
+                either(&|field| PostKind::Quantile { field, fraction }, call, ValueType::Double)?
             }
-            "quantilesDoublesSketchToQuantiles" => {
+            "quantilesDoublesSketchToQuantiles" | "KllDoublesSketchToQuantiles" | "KllFloatsSketchToQuantiles" => {
                 let fractions = numbers("fractions")?;
-                let fractions = fractions.into_iter().map(|v| fraction(v, "fractions")).collect::<Result<_>>()?;
-                PostKind::Quantiles { field: sketch()?, fractions }
+                let fractions: Vec<f64> =
+                    fractions.into_iter().map(|v| fraction(&fields, "fractions", v)).collect::<Result<_>>()?;
+                let call = format!("ds_get_quantiles(f0{})", spelled(&fractions));
+                let known = |field| PostKind::Quantiles { field, fractions: fractions.clone() };
+                either(&known, call, numbers_type())?
             }
-            "quantilesDoublesSketchToRank" => {
+            "quantilesDoublesSketchToRank" | "KllDoublesSketchToRank" | "KllFloatsSketchToRank" => {
                 let value = number("value")?.ok_or_else(|| fields.wrong("value", "is required"))?;
-                PostKind::Rank { field: sketch()?, value }
+                let call = format!("ds_rank(f0, {value:?})");
+                either(&|field| PostKind::Rank { field, value }, call, ValueType::Double)?
             }
-            "quantilesDoublesSketchToCDF" => {
-                PostKind::Cdf { field: sketch()?, splits: ascending(&fields, numbers("splitPoints")?)? }
+            "quantilesDoublesSketchToCDF" | "KllDoublesSketchToCDF" | "KllFloatsSketchToCDF" => {
+                let splits = ascending(&fields, "splitPoints", numbers("splitPoints")?)?;
+                let call = format!("ds_cdf(f0{})", spelled(&splits));
+                either(&|field| PostKind::Cdf { field, splits: splits.clone() }, call, numbers_type())?
             }
-            "quantilesDoublesSketchToHistogram" => {
-                let bins = match fields.get("splitPoints") {
-                    Some(_) => Bins::Splits(ascending(&fields, numbers("splitPoints")?)?),
+            "quantilesDoublesSketchToHistogram" | "KllDoublesSketchToHistogram" | "KllFloatsSketchToHistogram" => {
+                let (bins, call) = match fields.get("splitPoints") {
+                    Some(_) => {
+                        let splits = ascending(&fields, "splitPoints", numbers("splitPoints")?)?;
+                        let call = format!("ds_histogram(f0{})", spelled(&splits));
+                        (Bins::Splits(splits), call)
+                    }
                     None => {
                         let count = fields.count("numBins")?.unwrap_or(10);
                         if !(1..=65_536).contains(&count) {
                             return Err(fields.wrong("numBins", "must be from 1 to 65536"));
                         }
-                        Bins::Count(count as usize)
+                        (Bins::Count(count as usize), format!("ds_histogram_bins(f0, {count})"))
                     }
                 };
-                PostKind::Histogram { field: sketch()?, bins }
+                either(&|field| PostKind::Histogram { field, bins: bins.clone() }, call, numbers_type())?
             }
-            other => {
-                return Err(fields.wrong(
-                    "type",
-                    format_args!("unknown or unsupported post-aggregator [{other}]; use one of {KNOWN}"),
-                ));
-            }
+            other => match sketch_post::parse(other, &fields, depth + 1)? {
+                Some(call) => call,
+                None => {
+                    return Err(fields.wrong(
+                        "type",
+                        format_args!(
+                            "unknown or unsupported post-aggregator [{other}]; use one of {KNOWN}, {}",
+                            sketch_post::KNOWN
+                        ),
+                    ));
+                }
+            },
         };
         let name = match (fields.text("name")?, &kind) {
             (Some(name), _) => name.to_string(),
@@ -261,7 +297,7 @@ impl PostAggregate {
     /// The names of the columns it reads.
     pub fn columns(&self) -> Vec<&str> {
         match &self.kind {
-            PostKind::Arithmetic { fields, .. } | PostKind::Extreme { fields, .. } => {
+            PostKind::Arithmetic { fields, .. } | PostKind::Extreme { fields, .. } | PostKind::Call { fields, .. } => {
                 fields.iter().flat_map(PostAggregate::columns).collect()
             }
             PostKind::Constant(_) => Vec::new(),
@@ -289,6 +325,7 @@ impl PostAggregate {
             PostKind::Expression { expr, output_type } => {
                 output_type.clone().or_else(|| expr.value_type(column)).unwrap_or(ValueType::String)
             }
+            PostKind::Call { value_type, .. } => value_type.clone(),
             PostKind::HllEstimate { round: true, .. } => ValueType::Long,
             PostKind::HllEstimate { .. } | PostKind::Quantile { .. } | PostKind::Rank { .. } => ValueType::Double,
             PostKind::HllBounds { .. }
@@ -299,16 +336,20 @@ impl PostAggregate {
     }
 }
 
-fn double(json: &Json, path: &str) -> Result<f64> {
+pub(super) fn double(json: &Json, path: &str) -> Result<f64> {
     json.as_f64()
         .or_else(|| json.as_str()?.parse().ok())
         .ok_or_else(|| Error::Parse(format!("{path}: must be a number")))
 }
 
-fn ascending(fields: &Fields, splits: Vec<f64>) -> Result<Vec<f64>> {
+pub(super) fn ascending(fields: &Fields, name: &str, splits: Vec<f64>) -> Result<Vec<f64>> {
     if splits.windows(2).all(|pair| pair[0] < pair[1]) && splits.iter().all(|v| !v.is_nan()) {
         Ok(splits)
     } else {
-        Err(fields.wrong("splitPoints", "must be ascending and without repetition"))
+        Err(fields.wrong(name, "must be ascending and without repetition"))
     }
+}
+
+pub(super) fn fraction(fields: &Fields, name: &str, value: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(fields.wrong(name, "must be from 0 to 1")) }
 }

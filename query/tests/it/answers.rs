@@ -79,7 +79,7 @@ fn answer(json: serde_json::Value) -> Result<Table, query::Error> {
     finish(&query, partial, &budget)
 }
 
-fn check(json: serde_json::Value, expected: Expect) {
+pub fn check(json: serde_json::Value, expected: Expect) {
     let table = answer(json).unwrap();
     let text = |value: Value| match value {
         Value::Null => "null".to_string(),

@@ -8,4 +8,5 @@ mod fuzz;
 mod group;
 mod oracle;
 mod selection;
+mod sketches;
 mod sources;

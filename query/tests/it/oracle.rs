@@ -127,6 +127,10 @@ impl World {
             json!({"type": "longMax", "name": "hi", "fieldName": "added"}),
             json!({"type": "doubleSum", "name": "x", "fieldName": "x"}),
             json!({"type": "doubleMin", "name": "lo", "fieldName": "x"}),
+            json!({"type": "thetaSketch", "name": "theta_s", "fieldName": "s"}),
+            json!({"type": "HLLSketchBuild", "name": "hll_m", "fieldName": "m"}),
+            json!({"type": "quantilesDoublesSketch", "name": "quantiles_x", "fieldName": "x"}),
+            json!({"type": "arrayOfDoublesSketch", "name": "tuple_s", "fieldName": "s", "metricColumns": ["added"]}),
         ];
         Schema {
             dimensions: vec![
@@ -370,6 +374,14 @@ enum Fold {
     Sum,
     Lowest,
     Filtered(Test),
+    /// Sketches of so few values are exact: distinct texts but the empty one, kept and of the rows themselves, and numbers.
+    Theta,
+    ThetaOfRows,
+    HllOfLists,
+    Quantiles,
+    Tuple,
+    /// A sum by expressions.
+    Expression,
     /// Rows and the smallest value of a row: meaningful without rollup only.
     Rows,
     Least,
@@ -387,6 +399,17 @@ impl Fold {
             Fold::Filtered(test) => {
                 json!({"type": "filtered", "name": name, "filter": test.json(), "aggregator": simple("longSum", "added")})
             }
+            Fold::Theta => simple("thetaSketch", "theta_s"),
+            Fold::ThetaOfRows => simple("thetaSketch", "s"),
+            Fold::HllOfLists => {
+                json!({"type": "HLLSketchMerge", "name": name, "fieldName": "hll_m", "round": true})
+            }
+            Fold::Quantiles => simple("quantilesDoublesSketch", "quantiles_x"),
+            Fold::Tuple => simple("arrayOfDoublesSketch", "tuple_s"),
+            Fold::Expression => json!({
+                "type": "expression", "name": name, "fields": ["added"], "initialValue": "0", "fold": "__acc + added",
+                "shouldAggregateNullInputs": false,
+            }),
             Fold::Rows => json!({"type": "count", "name": name}),
             Fold::Least => simple("longMin", "added"),
         }
@@ -398,7 +421,14 @@ impl Fold {
         match self {
             Fold::Events if events.is_empty() => Json::Null,
             Fold::Events | Fold::Rows => json!(events.len()),
-            Fold::Added => json!(longs().reduce(|a, b| a + b)),
+            Fold::Added | Fold::Expression => json!(longs().reduce(|a, b| a + b)),
+            Fold::Theta | Fold::ThetaOfRows => json!(distinct(events.iter().flat_map(|event| &event.s)) as f64),
+            Fold::HllOfLists => json!(distinct(events.iter().flat_map(|event| &event.m))),
+            Fold::Quantiles => json!(doubles().count()),
+            Fold::Tuple => {
+                let with_values = events.iter().filter(|event| event.added.is_some());
+                json!(distinct(with_values.flat_map(|event| &event.s)) as f64)
+            }
             Fold::Highest => json!(longs().max()),
             Fold::Least => json!(longs().min()),
             Fold::Sum => json!(doubles().reduce(|a, b| a + b)),
@@ -409,6 +439,10 @@ impl Fold {
             }
         }
     }
+}
+
+fn distinct<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.filter(|text| !text.is_empty()).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 /// A key of a group: nulls before numbers before texts, each in its own order.
@@ -520,13 +554,19 @@ impl Asked {
     fn random(rng: &mut SmallRng, rollup: bool) -> Asked {
         let mut folds = vec![Fold::Events];
         for _ in 0..rng.random_range(0..4) {
-            folds.push(match rng.random_range(0..if rollup { 5 } else { 7 }) {
+            folds.push(match rng.random_range(0..if rollup { 11 } else { 13 }) {
                 0 => Fold::Added,
                 1 => Fold::Highest,
                 2 => Fold::Sum,
                 3 => Fold::Lowest,
                 4 => Fold::Filtered(Test::random(rng, 1)),
-                5 => Fold::Rows,
+                5 => Fold::Theta,
+                6 => Fold::ThetaOfRows,
+                7 => Fold::HllOfLists,
+                8 => Fold::Quantiles,
+                9 => Fold::Tuple,
+                10 => Fold::Expression,
+                11 => Fold::Rows,
                 _ => Fold::Least,
             });
         }

@@ -9,17 +9,22 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datasketches::hll::{Coupon, HllSketch};
-use datasketches::kll::{KllFloat, KllSketch};
 
-use super::{Aggregate, AggregateKind, Input};
+use super::{Aggregate, AggregateKind, Hll, Input, SketchKind};
 use crate::block::{Block, Value};
 use crate::column::DictColumn;
 use crate::schema::ValueType;
+use crate::sketch::hash::TextKey;
+use crate::sketch::quantiles::Quantiles;
 
 mod arithmetic;
 mod distinct;
 mod first_last;
+mod fold;
+mod grouping;
 mod sketch;
+mod sketches;
+mod states;
 
 /// The group of each row of a fold.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +65,9 @@ pub enum Want {
     Double,
     /// `Codes` or `Texts`.
     Text,
-    Coupons,
+    /// Numbers as they are kept, `Codes`, or whatever the values are.
+    Value,
+    Coupons(TextKey),
     /// `Longs`, in which equal numbers mean equal values, across all folds that are ever merged.
     Ids,
 }
@@ -68,7 +75,7 @@ pub enum Want {
 /// The state of a sketch, for the post-aggregates that look into it.
 pub enum Sketch<'a> {
     Hll(&'a HllSketch),
-    Quantiles(&'a KllSketch<KllFloat<f64>>),
+    Quantiles(&'a Quantiles),
 }
 
 /// States of one aggregate for groups `0..n`.
@@ -94,6 +101,12 @@ pub trait Accumulator: Send + Sync {
     /// The sketch of a group; `None` for kinds without one and groups that saw nothing.
     fn sketch(&self, group: u32) -> Option<Sketch<'_>> {
         let _ = group;
+        None
+    }
+
+    /// Why the groups' values cannot be given, if they cannot.
+    fn complaint(&self, groups: &[u32]) -> Option<String> {
+        let _ = groups;
         None
     }
 
@@ -126,8 +139,12 @@ pub fn new(aggregate: &Aggregate) -> Box<dyn Accumulator> {
         AggregateKind::Last { value_type, max_bytes, .. } => first_last::last(value_type, *max_bytes),
         AggregateKind::Any { value_type, max_bytes, .. } => first_last::any(value_type, *max_bytes),
         AggregateKind::Distinct { .. } => Box::new(distinct::Distinct::default()),
-        AggregateKind::Hll { lg_k, round, .. } => Box::new(sketch::Hll::new(*lg_k, *round)),
-        AggregateKind::Quantiles { k, .. } => Box::new(sketch::Quantiles::new(*k)),
+        AggregateKind::Hll(hll) => Box::new(sketch::HllStates::new(hll)),
+        AggregateKind::Quantiles { k, kind, .. } => Box::new(sketch::QuantilesStates::new(*kind, *k)),
+        AggregateKind::Sketch(sketch) => sketches::new(sketch),
+        AggregateKind::Fold(fold) => Box::new(states::States::<fold::Folded>::new(Arc::new((**fold).clone()))),
+        AggregateKind::Single { .. } => Box::new(states::States::<fold::Single>::new(())),
+        AggregateKind::Grouping { .. } => Box::new(grouping::Grouping),
         AggregateKind::Filtered { inner, .. } => new(inner),
     }
 }
@@ -153,7 +170,20 @@ pub fn inputs(aggregate: &Aggregate) -> Vec<(Input, Want)> {
         }
         AggregateKind::Any { value_type, column: name, .. } => vec![(column(name), of(value_type))],
         AggregateKind::Distinct { columns } => columns.iter().map(|c| (c.clone(), Want::Ids)).collect(),
-        AggregateKind::Hll { columns, .. } => columns.iter().map(|c| (c.clone(), Want::Coupons)).collect(),
+        AggregateKind::Hll(Hll { columns, text, .. }) => {
+            columns.iter().map(|c| (c.clone(), Want::Coupons(*text))).collect()
+        }
+        AggregateKind::Sketch(sketch) => {
+            let first = match sketch.kind {
+                SketchKind::Theta { .. } | SketchKind::Tuple { .. } | SketchKind::Bloom { .. } => Want::Value,
+                _ => Want::Double,
+            };
+            let wants = std::iter::once(first).chain(std::iter::repeat(Want::Double));
+            sketch.inputs.iter().cloned().zip(wants).collect()
+        }
+        AggregateKind::Fold(fold) => fold.fields.iter().map(|name| (column(name), Want::Value)).collect(),
+        AggregateKind::Single { column: name, .. } => vec![(column(name), Want::Value)],
+        AggregateKind::Grouping { .. } => Vec::new(),
         AggregateKind::Filtered { inner, .. } => inputs(inner),
     }
 }
@@ -184,6 +214,15 @@ impl<'a> Values<'a> {
             Values::Codes { codes, column } => Values::Codes { codes: &codes[range], column },
             Values::Coupons(values) => Values::Coupons(&values[range]),
             Values::Any(values) => Values::Any(&values[range]),
+        }
+    }
+
+    fn value(&self, row: usize) -> Value {
+        match self {
+            Values::Longs { .. } => self.long(row).map_or(Value::Null, Value::Long),
+            Values::Doubles { .. } => self.double(row).map_or(Value::Null, Value::Double),
+            Values::Any(values) => values[row].clone(),
+            values => values.text(row).map_or(Value::Null, Value::Text),
         }
     }
 

@@ -2,15 +2,17 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Aggregate, AggregateKind, Input};
+use super::{Aggregate, AggregateKind, Fold, Hll, Input, sketch};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::fields::Fields;
 use crate::filter::Filter;
 use crate::schema::{TIME, ValueType};
+use crate::sketch::hash::TextKey;
+use crate::sketch::{hll, quantiles};
 use crate::spelling;
 
-const TYPES: [&str; 32] = [
+const TYPES: [&str; 36] = [
     "count",
     "longSum",
     "doubleSum",
@@ -43,27 +45,16 @@ const TYPES: [&str; 32] = [
     "quantilesDoublesSketch",
     "quantilesDoublesSketchMerge",
     "KllDoublesSketch",
+    "KllFloatsSketch",
+    "expression",
+    "singleValue",
+    "grouping",
 ];
 
 /// Druid's, that we have no accumulator for.
-const UNSUPPORTED: [&str; 24] = [
-    "grouping",
+const UNSUPPORTED: [&str; 9] = [
     "histogram",
     "javascript",
-    "expression",
-    "singleValue",
-    "thetaSketch",
-    "KllFloatsSketch",
-    "arrayOfDoublesSketch",
-    "sketchBuild",
-    "sketchMerge",
-    "approxHistogram",
-    "approxHistogramFold",
-    "fixedBucketsHistogram",
-    "variance",
-    "varianceFold",
-    "bloom",
-    "tDigestSketch",
     "ddSketch",
     "momentSketch",
     "timeMin",
@@ -74,7 +65,6 @@ const UNSUPPORTED: [&str; 24] = [
 ];
 
 const MAX_BYTES_DEFAULT: i64 = 1024;
-const LG_K_DEFAULT: i64 = 12;
 
 impl Aggregate {
     /// Druid's JSON. Errors carry the path of the field below `path`, the valid names and the fix.
@@ -120,23 +110,41 @@ impl Aggregate {
                 }
                 many => json!({"type": "distinctCount", "name": name, "fields": inputs_to_json(many)}),
             },
-            AggregateKind::Hll { columns, lg_k, round } => match columns.as_slice() {
-                [one] => {
-                    let mut json = json!({"type": "HLLSketchBuild", "name": name});
+            AggregateKind::Hll(hll) => match (hll.columns.as_slice(), hll.text) {
+                ([one], TextKey::Counted) => {
+                    let mut json = json!({"type": "hyperUnique", "name": name, "lgK": hll.lg_k, "round": hll.round});
                     put_input(&mut json, one);
-                    json["lgK"] = json!(lg_k);
-                    json["round"] = json!(round);
                     json
                 }
-                many => json!({
-                    "type": "cardinality", "name": name, "fields": inputs_to_json(many), "byRow": true, "round": round, "lgK": lg_k,
+                ([one], text) => {
+                    let mut json = json!({
+                        "type": if text == TextKey::Sketches { "HLLSketchMerge" } else { "HLLSketchBuild" }, "name": name,
+                        "lgK": hll.lg_k, "tgtHllType": hll::name_of(hll.kind), "shouldFinalize": hll.finalize,
+                        "round": hll.round,
+                    });
+                    put_input(&mut json, one);
+                    if text == TextKey::Utf8 {
+                        json["stringEncoding"] = json!("utf8");
+                    }
+                    json
+                }
+                (many, _) => json!({
+                    "type": "cardinality", "name": name, "fields": inputs_to_json(many), "byRow": true,
+                    "round": hll.round, "lgK": hll.lg_k,
                 }),
             },
-            AggregateKind::Quantiles { input, k } => {
-                let mut json = json!({"type": "quantilesDoublesSketch", "name": name});
+            AggregateKind::Quantiles { input, k, kind, finalize } => {
+                let mut json = json!({"type": kind.name(), "name": name, "k": k, "shouldFinalize": finalize});
                 put_input(&mut json, input);
-                json["k"] = json!(k);
                 json
+            }
+            AggregateKind::Sketch(sketch) => sketch.to_json(name),
+            AggregateKind::Fold(fold) => fold.to_json(name),
+            AggregateKind::Single { column, value_type } => json!({
+                "type": "singleValue", "name": name, "fieldName": column, "columnType": value_type.druid_name(),
+            }),
+            AggregateKind::Grouping { dimensions } => {
+                json!({"type": "grouping", "name": name, "groupings": dimensions})
             }
             AggregateKind::Filtered { filter, inner } => {
                 json!({"type": "filtered", "name": name, "aggregator": inner.to_json(), "filter": filter.to_json()})
@@ -197,24 +205,46 @@ fn parse_kind(fields: &Fields, kind: &str) -> Result<AggregateKind> {
                     "must be true for several fields: counting the values of several columns together is not supported",
                 ));
             }
-            hll(fields, columns)
+            hll_of(fields, Hll { text: TextKey::Counted, ..Hll::of(columns) })
         }
-        "hyperUnique" => hll(fields, vec![input(fields)?]),
+        "hyperUnique" => hll_of(fields, Hll { text: TextKey::Counted, ..Hll::of(vec![input(fields)?]) }),
         "HLLSketchBuild" | "HLLSketchMerge" => {
-            must_finalize(fields)?;
-            hll(fields, vec![input(fields)?])
+            let text = match fields.text("stringEncoding")? {
+                _ if kind == "HLLSketchMerge" => TextKey::Sketches,
+                Some(encoding) if encoding.eq_ignore_ascii_case("utf8") => TextKey::Utf8,
+                _ => TextKey::Utf16,
+            };
+            hll_of(fields, Hll { text, finalize: should_finalize(fields)?, ..Hll::of(vec![input(fields)?]) })
         }
         "quantilesDoublesSketch" | "quantilesDoublesSketchMerge" => {
-            must_finalize(fields)?;
             let k = fields.integer("k", 128, 2, 32_768)?;
             if !(k as u64).is_power_of_two() {
                 return Err(fields.wrong("k", "must be a power of two"));
             }
-            quantiles(fields, kind, k)
+            quantiles_of(fields, kind, quantiles::Kind::Classic, k)
         }
         "KllDoublesSketch" => {
-            must_finalize(fields)?;
-            quantiles(fields, kind, fields.integer("k", 200, 8, 65_535)?)
+            quantiles_of(fields, kind, quantiles::Kind::KllDoubles, fields.integer("k", 200, 8, 65_535)?)
+        }
+        "KllFloatsSketch" => {
+            quantiles_of(fields, kind, quantiles::Kind::KllFloats, fields.integer("k", 200, 8, 65_535)?)
+        }
+        "expression" => Fold::parse(fields).map(|fold| AggregateKind::Fold(Box::new(fold))),
+        "singleValue" => {
+            let text = fields.text("columnType")?.unwrap_or_else(|| "STRING".to_string());
+            let value_type = ValueType::from_druid_name(&text)
+                .ok_or_else(|| fields.wrong("columnType", &format!("[{text}] is no type")))?;
+            Ok(AggregateKind::Single { column: fields.need_text("fieldName")?, value_type })
+        }
+        "grouping" => {
+            let names = fields.list("groupings")?.iter().map(|name| name.as_str().map(str::to_string));
+            let dimensions = names.collect::<Option<Vec<String>>>();
+            let dimensions = dimensions.filter(|all| (1..=63).contains(&all.len()));
+            let dimensions = dimensions.ok_or_else(|| fields.wrong("groupings", "must name 1 to 63 dimensions"))?;
+            Ok(AggregateKind::Grouping { dimensions })
+        }
+        kind if sketch::TYPES.contains(&kind) => {
+            sketch::parse(fields, kind).map(|sketch| AggregateKind::Sketch(Box::new(sketch)))
         }
         other if UNSUPPORTED.contains(&other) => {
             Err(Error::invalid(format!("{}: the aggregator type [{other}] is not supported", fields.at("type"))))
@@ -222,36 +252,35 @@ fn parse_kind(fields: &Fields, kind: &str) -> Result<AggregateKind> {
         other => Err(Error::invalid(format!(
             "unknown aggregator type [{other}] in {}{}",
             fields.at("type"),
-            spelling::hint(other, &TYPES)
+            spelling::hint(other, &[&TYPES[..], &sketch::TYPES[..]].concat())
         ))),
     }
 }
 
-fn hll(fields: &Fields, columns: Vec<Input>) -> Result<AggregateKind> {
-    let lg_k = fields.integer("lgK", LG_K_DEFAULT, 4, 21)? as u8;
-    if let Some(kind) = fields.text("tgtHllType")?
-        && !["HLL_4", "HLL_6", "HLL_8"].contains(&kind.as_str())
-    {
-        return Err(fields.wrong("tgtHllType", &format!("[{kind}] must be HLL_4, HLL_6 or HLL_8")));
-    }
-    Ok(AggregateKind::Hll { columns, lg_k, round: fields.flag("round")? })
+fn hll_of(fields: &Fields, hll: Hll) -> Result<AggregateKind> {
+    let lg_k = fields.integer("lgK", i64::from(hll::LG_K_DEFAULT), 4, 21)? as u8;
+    let kind = match fields.text("tgtHllType")? {
+        None => hll.kind,
+        Some(name) => hll::kind_of(&name)
+            .ok_or_else(|| fields.wrong("tgtHllType", &format!("[{name}] must be HLL_4, HLL_6 or HLL_8")))?,
+    };
+    Ok(AggregateKind::Hll(Hll { lg_k, kind, round: fields.flag("round")?, ..hll }))
 }
 
-fn quantiles(fields: &Fields, kind: &str, k: i64) -> Result<AggregateKind> {
-    let input = match kind {
+fn quantiles_of(fields: &Fields, name: &str, kind: quantiles::Kind, k: i64) -> Result<AggregateKind> {
+    let input = match name {
         // The combining form reads the column that it writes.
         "quantilesDoublesSketchMerge" if fields.get("fieldName").is_none() => Input::Column(fields.need_text("name")?),
         _ => input(fields)?,
     };
-    Ok(AggregateKind::Quantiles { input, k: k as u16 })
+    Ok(AggregateKind::Quantiles { input, k: k as u16, kind, finalize: should_finalize(fields)? })
 }
 
-fn must_finalize(fields: &Fields) -> Result<()> {
+/// `shouldFinalize`, which is true unless it says otherwise.
+pub(super) fn should_finalize(fields: &Fields) -> Result<bool> {
     match fields.get("shouldFinalize") {
-        Some(Json::Bool(false)) => {
-            Err(fields.wrong("shouldFinalize", "must be true: sketches are not returned as values"))
-        }
-        _ => Ok(()),
+        None => Ok(true),
+        Some(_) => fields.flag("shouldFinalize"),
     }
 }
 
@@ -285,7 +314,7 @@ fn prefix(value_type: &ValueType) -> &'static str {
 }
 
 /// `fieldName` or `expression`, exactly one.
-fn input(fields: &Fields) -> Result<Input> {
+pub(super) fn input(fields: &Fields) -> Result<Input> {
     match (fields.text("fieldName")?, fields.text("expression")?) {
         (Some(column), None) => Ok(Input::Column(column)),
         (None, Some(text)) => expression(&text, &fields.at("expression")),
@@ -306,22 +335,7 @@ fn inputs(fields: &Fields) -> Result<Vec<Input>> {
     };
     let mut inputs = Vec::new();
     for (idx, json) in fields.list(name)?.iter().enumerate() {
-        let path = format!("{}[{idx}]", fields.at(name));
-        inputs.push(match json {
-            Json::String(column) => Input::Column(column.clone()),
-            Json::Object(object) => {
-                match (object.get("type").map(Json::as_str), object.get("dimension"), object.get("expression")) {
-                    (None | Some(Some("default")), Some(Json::String(column)), _) => Input::Column(column.clone()),
-                    (None, None, Some(Json::String(text))) => expression(text, &path)?,
-                    _ => {
-                        return Err(Error::invalid(format!(
-                            "{path} must be a column name or a default dimension spec"
-                        )));
-                    }
-                }
-            }
-            _ => return Err(Error::invalid(format!("{path} must be a column name or a default dimension spec"))),
-        });
+        inputs.push(dimension(json, &format!("{}[{idx}]", fields.at(name)))?);
     }
     if inputs.is_empty() {
         return Err(fields.wrong(name, "must name at least one column"));
@@ -329,11 +343,25 @@ fn inputs(fields: &Fields) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
+/// A column name, a default dimension spec, or an object with an expression.
+pub(super) fn dimension(json: &Json, path: &str) -> Result<Input> {
+    let object = match json {
+        Json::String(column) => return Ok(Input::Column(column.clone())),
+        Json::Object(object) => object,
+        _ => return Err(Error::invalid(format!("{path} must be a column name or a default dimension spec"))),
+    };
+    match (object.get("type").map(Json::as_str), object.get("dimension"), object.get("expression")) {
+        (None | Some(Some("default")), Some(Json::String(column)), _) => Ok(Input::Column(column.clone())),
+        (None, None, Some(Json::String(text))) => expression(text, path),
+        _ => Err(Error::invalid(format!("{path} must be a column name or a default dimension spec"))),
+    }
+}
+
 fn max_bytes(fields: &Fields) -> Result<usize> {
     Ok(fields.integer("maxStringBytes", MAX_BYTES_DEFAULT, 0, i64::from(i32::MAX))? as usize)
 }
 
-fn put_input(json: &mut Json, input: &Input) {
+pub(super) fn put_input(json: &mut Json, input: &Input) {
     match input {
         Input::Column(column) => json["fieldName"] = json!(column),
         Input::Expression(expr) => json["expression"] = json!(expr.to_string()),
@@ -379,7 +407,8 @@ mod tests {
             (json!({"type": "stringAny", "name": "s", "fieldName": "x", "maxStringBytes": 1024}), "STRING", vec!["x"]),
             (json!({"type": "distinctCount", "name": "s", "fieldName": "x"}), "LONG", vec!["x"]),
             (
-                json!({"type": "HLLSketchBuild", "name": "s", "fieldName": "x", "lgK": 14, "round": true}),
+                json!({"type": "HLLSketchBuild", "name": "s", "fieldName": "x", "lgK": 14, "round": true,
+                    "tgtHllType": "HLL_4", "shouldFinalize": true}),
                 "LONG",
                 vec!["x"],
             ),
@@ -388,7 +417,44 @@ mod tests {
                 "DOUBLE",
                 vec!["x", "y"],
             ),
-            (json!({"type": "quantilesDoublesSketch", "name": "s", "fieldName": "x", "k": 256}), "LONG", vec!["x"]),
+            (
+                json!({"type": "quantilesDoublesSketch", "name": "s", "fieldName": "x", "k": 256, "shouldFinalize": false}),
+                "LONG",
+                vec!["x"],
+            ),
+            (
+                json!({"type": "thetaSketch", "name": "s", "fieldName": "x", "size": 4096, "shouldFinalize": true,
+                    "isInputThetaSketch": false}),
+                "DOUBLE",
+                vec!["x"],
+            ),
+            (
+                json!({"type": "arrayOfDoublesSketch", "name": "s", "fieldName": "x", "nominalEntries": 1024,
+                    "numberOfValues": 2, "metricColumns": ["y", "z"]}),
+                "DOUBLE",
+                vec!["x", "y", "z"],
+            ),
+            (
+                json!({"type": "variance", "name": "s", "fieldName": "x", "estimator": "population"}),
+                "DOUBLE",
+                vec!["x"],
+            ),
+            (
+                json!({"type": "fixedBucketsHistogram", "name": "s", "fieldName": "x", "numBuckets": 10, "lowerLimit": 0.0,
+                    "upperLimit": 5.5, "outlierHandlingMode": "clip", "finalizeAsBase64Binary": false}),
+                "STRING",
+                vec!["x"],
+            ),
+            (json!({"type": "bloom", "name": "s", "field": "x", "maxNumEntries": 100}), "COMPLEX<bloom>", vec!["x"]),
+            (
+                json!({"type": "expression", "name": "s", "fields": ["x"], "accumulatorIdentifier": "__acc",
+                    "initialValue": "0", "initialCombineValue": "0", "isNullUnlessAggregated": true,
+                    "shouldAggregateNullInputs": true, "shouldCombineAggregateNullInputs": true,
+                    "fold": "__acc + x", "maxSizeBytes": 1024}),
+                "LONG",
+                vec!["x"],
+            ),
+            (json!({"type": "grouping", "name": "s", "groupings": ["a", "b"]}), "LONG", vec![]),
             (
                 json!({"type": "filtered", "name": "f", "aggregator": {"type": "count", "name": "n"}, "filter": {"type": "null", "column": "z"}}),
                 "LONG",
@@ -416,7 +482,7 @@ mod tests {
             ),
             (
                 json!({"type": "hyperUnique", "name": "h", "fieldName": "x"}),
-                json!({"type": "HLLSketchBuild", "name": "h", "fieldName": "h", "lgK": 12, "round": false}),
+                json!({"type": "hyperUnique", "name": "h", "fieldName": "h", "lgK": 12, "round": false}),
             ),
         ] {
             assert_eq!(Aggregate::from_json(&json, "a").unwrap().combining().to_json(), combining);

@@ -1,12 +1,21 @@
 //! Aggregates: what they are, in Druid's JSON form, and how they fold. The same accumulators serve rollup, scan and
 //! merge.
 
+use datasketches::hll::HllType;
+
 use crate::expr::Expr;
 use crate::filter::Filter;
 use crate::schema::{TIME, ValueType};
+use crate::sketch::hash::TextKey;
+use crate::sketch::{hll, quantiles};
 
 pub mod accumulator;
+pub mod fold;
 mod json;
+pub mod sketch;
+
+pub use fold::Fold;
+pub use sketch::{Sketch, SketchKind};
 
 /// A named aggregate.
 #[derive(Debug, Clone)]
@@ -57,22 +66,58 @@ pub enum AggregateKind {
         columns: Vec<Input>,
     },
     /// HyperLogLog estimate of distinct non-null values (`HLLSketchBuild`, `cardinality`, `hyperUnique`).
-    Hll {
-        columns: Vec<Input>,
-        lg_k: u8,
-        round: bool,
-    },
-    /// A quantiles sketch over numbers (`quantilesDoublesSketch`): finalizes to the number of values; the post-aggregate
-    /// takes the quantile.
+    Hll(Hll),
+    /// A quantiles sketch over numbers: finalizes to the number of values; the post-aggregate takes the quantile.
     Quantiles {
         input: Input,
         k: u16,
+        kind: quantiles::Kind,
+        finalize: bool,
+    },
+    /// Another sketch.
+    Sketch(Box<Sketch>),
+    /// Folded by expressions.
+    Fold(Box<Fold>),
+    /// The value of the only row; an error if there are more.
+    Single {
+        column: String,
+        value_type: ValueType,
+    },
+    /// Which of these dimensions the grouping set of a row leaves out: a bit each, the first is the highest.
+    Grouping {
+        dimensions: Vec<String>,
     },
     /// Only the rows that the filter matches.
     Filtered {
         filter: Filter,
         inner: Box<Aggregate>,
     },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hll {
+    pub columns: Vec<Input>,
+    pub lg_k: u8,
+    pub round: bool,
+    /// How texts are told apart.
+    pub text: TextKey,
+    /// How registers are kept in the bytes.
+    pub kind: HllType,
+    /// Whether it leaves a query as an estimate; else as its bytes.
+    pub finalize: bool,
+}
+
+impl Hll {
+    pub fn of(columns: Vec<Input>) -> Hll {
+        Hll {
+            columns,
+            lg_k: hll::LG_K_DEFAULT,
+            round: false,
+            text: TextKey::Utf16,
+            kind: HllType::Hll4,
+            finalize: true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -107,9 +152,13 @@ impl Aggregate {
                 add(time_column);
             }
             AggregateKind::Any { column, .. } => add(column),
-            AggregateKind::Distinct { columns } | AggregateKind::Hll { columns, .. } => {
+            AggregateKind::Single { column, .. } => add(column),
+            AggregateKind::Distinct { columns } | AggregateKind::Hll(Hll { columns, .. }) => {
                 columns.iter().flat_map(Input::columns).for_each(add);
             }
+            AggregateKind::Sketch(sketch) => sketch.inputs.iter().flat_map(Input::columns).for_each(add),
+            AggregateKind::Fold(fold) => fold.fields.iter().map(String::as_str).for_each(add),
+            AggregateKind::Grouping { .. } => {}
             AggregateKind::Filtered { filter, inner } => {
                 filter.columns().into_iter().for_each(add);
                 inner.collect(into);
@@ -120,26 +169,61 @@ impl Aggregate {
     /// Type of the finished value.
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
-            AggregateKind::Count | AggregateKind::Distinct { .. } | AggregateKind::Quantiles { .. } => ValueType::Long,
+            AggregateKind::Count
+            | AggregateKind::Distinct { .. }
+            | AggregateKind::Quantiles { .. }
+            | AggregateKind::Grouping { .. } => ValueType::Long,
             AggregateKind::Sum { value_type, .. }
             | AggregateKind::Min { value_type, .. }
             | AggregateKind::Max { value_type, .. }
             | AggregateKind::First { value_type, .. }
             | AggregateKind::Last { value_type, .. }
-            | AggregateKind::Any { value_type, .. } => value_type.clone(),
-            AggregateKind::Mean { .. } | AggregateKind::Hll { round: false, .. } => ValueType::Double,
-            AggregateKind::Hll { round: true, .. } => ValueType::Long,
+            | AggregateKind::Any { value_type, .. }
+            | AggregateKind::Single { value_type, .. } => value_type.clone(),
+            AggregateKind::Mean { .. } | AggregateKind::Hll(Hll { round: false, .. }) => ValueType::Double,
+            AggregateKind::Hll(Hll { round: true, .. }) => ValueType::Long,
+            AggregateKind::Sketch(sketch) => sketch.value_type(),
+            AggregateKind::Fold(fold) => fold.value_type(),
             AggregateKind::Filtered { inner, .. } => inner.value_type(),
         }
     }
 
-    /// Type of the column that keeps it as a metric: sketches keep their state, the others their value.
+    /// Type of the column that keeps it as a metric: sketches and values with a time keep their state, the others their
+    /// value.
     pub fn stored_type(&self) -> ValueType {
+        self.state_type().unwrap_or_else(|| self.value_type())
+    }
+
+    /// The complex type of the states of sketches and values with a time.
+    pub fn state_type(&self) -> Option<ValueType> {
+        let complex = |name: &str| Some(ValueType::Complex(name.to_string()));
         match &self.kind {
-            AggregateKind::Hll { .. } => ValueType::Complex("HLLSketch".into()),
-            AggregateKind::Quantiles { .. } => ValueType::Complex("quantilesDoublesSketch".into()),
-            AggregateKind::Filtered { inner, .. } => inner.stored_type(),
-            _ => self.value_type(),
+            AggregateKind::Hll(Hll { text: TextKey::Counted, .. }) => complex("hyperUnique"),
+            AggregateKind::Hll(_) => complex("HLLSketch"),
+            AggregateKind::Quantiles { kind, .. } => complex(kind.name()),
+            AggregateKind::Sketch(sketch) => Some(sketch.state_type()),
+            AggregateKind::First { value_type, .. } | AggregateKind::Last { value_type, .. } => {
+                complex(match value_type {
+                    ValueType::Long => "serializablePairLongLong",
+                    ValueType::Float => "serializablePairLongFloat",
+                    ValueType::Double => "serializablePairLongDouble",
+                    _ => "serializablePairLongString",
+                })
+            }
+            AggregateKind::Filtered { inner, .. } => inner.state_type(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a sketch that leaves as its bytes, whatever the query says.
+    pub fn leaves_as_state(&self) -> bool {
+        match &self.kind {
+            AggregateKind::Hll(Hll { finalize, .. }) | AggregateKind::Quantiles { finalize, .. } => !finalize,
+            AggregateKind::Sketch(sketch) => {
+                !sketch.finalize && matches!(sketch.kind, SketchKind::Theta { .. } | SketchKind::Tuple { .. })
+            }
+            AggregateKind::Filtered { inner, .. } => inner.leaves_as_state(),
+            _ => false,
         }
     }
 
@@ -171,10 +255,18 @@ impl Aggregate {
                 AggregateKind::Any { value_type: value_type.clone(), column, max_bytes: *max_bytes }
             }
             AggregateKind::Distinct { .. } => AggregateKind::Distinct { columns: vec![input] },
-            AggregateKind::Hll { lg_k, round, .. } => {
-                AggregateKind::Hll { columns: vec![input], lg_k: *lg_k, round: *round }
+            AggregateKind::Hll(hll) => AggregateKind::Hll(Hll { columns: vec![input], ..hll.clone() }),
+            AggregateKind::Quantiles { k, kind, finalize, .. } => {
+                AggregateKind::Quantiles { input, k: *k, kind: *kind, finalize: *finalize }
             }
-            AggregateKind::Quantiles { k, .. } => AggregateKind::Quantiles { input, k: *k },
+            AggregateKind::Sketch(sketch) => AggregateKind::Sketch(Box::new(sketch.combining(column))),
+            AggregateKind::Fold(fold) => {
+                AggregateKind::Fold(Box::new(Fold { fields: vec![column], ..(**fold).clone() }))
+            }
+            AggregateKind::Single { value_type, .. } => {
+                AggregateKind::Single { column, value_type: value_type.clone() }
+            }
+            AggregateKind::Grouping { dimensions } => AggregateKind::Grouping { dimensions: dimensions.clone() },
             AggregateKind::Filtered { inner, .. } => {
                 return Aggregate { name, kind: inner.kind.clone() }.combining();
             }

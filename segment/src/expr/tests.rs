@@ -275,7 +275,7 @@ fn errors_say_where_and_what() {
         ("(1", "expected [)], found the end"),
         ("a = 1", "expected an operator or the end, found [=] (equality is [==])"),
         ("flor(x)", "unknown function [flor], did you mean [floor]"),
-        ("bloom_filter(x)", "the function [bloom_filter] is not supported"),
+        ("cartesian_fold(x)", "the function [cartesian_fold] is not supported"),
         ("lookup(x, 'y')", "lookup [y] is not found"),
         ("lookup(x, y)", "the name of the lookup must be a literal"),
         ("floor(1, 2)", "floor takes 1 arguments, not 2"),

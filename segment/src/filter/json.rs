@@ -1,4 +1,4 @@
-//! Filters in Druid's JSON form. What Druid has and we do not (extraction functions, JavaScript, spatial, Bloom) is refused
+//! Filters in Druid's JSON form. What Druid has and we do not (extraction functions, JavaScript, spatial) is refused
 //! by name; fields that neither knows are ignored, as Druid ignores them.
 
 use serde_json::{Value as Json, json};
@@ -12,7 +12,7 @@ use crate::schema::ValueType;
 use crate::spelling;
 use crate::time::Interval;
 
-const TYPES: [&str; 21] = [
+const TYPES: [&str; 22] = [
     "true",
     "false",
     "and",
@@ -34,6 +34,7 @@ const TYPES: [&str; 21] = [
     "columnComparison",
     "arrayContainsElement",
     "expression",
+    "bloom",
 ];
 
 fn refuse_extraction(fields: &Fields) -> Result<()> {
@@ -199,7 +200,19 @@ impl Filter {
                     .map_err(|error| Error::invalid(format!("{}: {error}", fields.at("expression"))))?;
                 Ok(Filter::Expression(expr))
             }
-            "javascript" | "spatial" | "bloom" => {
+            "bloom" => {
+                refuse_extraction(&fields)?;
+                let (dimension, filter) = (fields.need_text("dimension")?, fields.need_text("bloomKFilter")?);
+                let quoted = |text: &str, mark: char| {
+                    let escaped = text.replace('\\', "\\\\").replace(mark, &format!("\\{mark}"));
+                    format!("{mark}{escaped}{mark}")
+                };
+                let text = format!("bloom_filter_test({}, {})", quoted(&dimension, '"'), quoted(&filter, '\''));
+                let expr = Expr::parse(&text)
+                    .map_err(|error| Error::invalid(format!("{}: {error}", fields.at("bloomKFilter"))))?;
+                Ok(Filter::Expression(expr))
+            }
+            "javascript" | "spatial" => {
                 Err(Error::invalid(format!("{path}: the filter type [{kind}] is not supported")))
             }
             other => Err(Error::invalid(format!(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::aggregate::{Aggregate, AggregateKind, Input};
+use crate::aggregate::{Aggregate, AggregateKind, Hll, Input};
 use crate::block::{Block, Value};
 use crate::row::{Cell, RowBatch};
 use crate::time::{Granularity, Interval};
@@ -393,7 +393,7 @@ fn sketches_are_kept_row_by_row_and_joined_when_rows_become_one() {
     use crate::aggregate::accumulator::{self, Groups, Values};
     let folder = tempfile::tempdir().unwrap();
     let mut schema = schema(true, Discovery::None);
-    let hll = AggregateKind::Hll { columns: vec![Input::Column("user".into())], lg_k: 12, round: true };
+    let hll = AggregateKind::Hll(Hll { round: true, ..Hll::of(vec![Input::Column("user".into())]) });
     schema.metrics.push(Aggregate { name: "users".into(), kind: hll });
     let combining = schema.metrics.last().unwrap().combining();
     let index = RealtimeIndex::new(id(), schema, folder.path().into(), Vec::new()).unwrap();
@@ -429,4 +429,45 @@ fn sketches_are_kept_row_by_row_and_joined_when_rows_become_one() {
     let segment = Arc::new(crate::file::open(&target, id()).unwrap());
     assert_eq!(segment.rows(), 1);
     assert_eq!(distinct(&[segment]), Value::Long(4));
+}
+
+#[test]
+fn first_and_last_values_are_kept_with_their_times() {
+    use crate::aggregate::accumulator::{self, Groups, Values};
+    use serde_json::json;
+    let folder = tempfile::tempdir().unwrap();
+    let mut schema = schema(true, Discovery::None);
+    for (kind, name) in [("stringFirst", "first"), ("longLast", "last")] {
+        let field = if kind == "stringFirst" { "user" } else { "amount" };
+        let json = json!({"type": kind, "name": name, "fieldName": field});
+        schema.metrics.push(Aggregate::from_json(&json, "metric").unwrap());
+    }
+    let combining: Vec<Aggregate> = schema.metrics[schema.metrics.len() - 2..].iter().map(|m| m.combining()).collect();
+    let index = RealtimeIndex::new(id(), schema, folder.path().into(), Vec::new()).unwrap();
+    // One row after rollup, the times out of order and over two files.
+    for part in [[(700, "ann", 1), (300, "bob", 2)], [(200, "cid", 3), (900, "dan", 4)]] {
+        let mut batch = RowBatch::new();
+        let (user, amount) = (batch.field("user"), batch.field("amount"));
+        for (time, name, value) in part {
+            let cell = batch.text(name);
+            batch.set(user, cell);
+            batch.set(amount, Cell::Long(value));
+            batch.finish_row(time);
+        }
+        append_all(&index, &batch);
+        index.spill().unwrap();
+    }
+    let target = folder.path().join("final");
+    index.freeze(&target).unwrap();
+    let segment = crate::file::open(&target, id()).unwrap();
+    assert_eq!(segment.rows(), 1);
+    let value = |metric: &Aggregate| {
+        let mut state = accumulator::new(metric);
+        state.resize(1);
+        let values = [block(&segment, &metric.name).value(0)];
+        state.fold(1, Groups::One(0), &[Values::Any(&values), Values::Null]);
+        state.finish(&[0]).value(0)
+    };
+    assert_eq!(value(&combining[0]), Value::text("cid"));
+    assert_eq!(value(&combining[1]), Value::Long(4));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use segment::aggregate::{Aggregate, AggregateKind, Input};
+use segment::aggregate::{Aggregate, AggregateKind, Hll, Input};
 use segment::block::{BLOCK_ROWS, Value};
 use segment::merge::merge_with;
 use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
@@ -47,7 +47,7 @@ pub fn schema(rollup: bool, query_granularity: Granularity) -> Schema {
             metric("lowest", AggregateKind::Min { value_type: ValueType::Long, input: input("b") }),
             metric("highest", AggregateKind::Max { value_type: ValueType::Float, input: input("c") }),
             metric("total", AggregateKind::Sum { value_type: ValueType::Double, input: input("d") }),
-            metric("sketch", AggregateKind::Hll { columns: vec![input("e")], lg_k: 12, round: true }),
+            metric("sketch", AggregateKind::Hll(Hll { round: true, ..Hll::of(vec![input("e")]) })),
         ],
         rollup,
         query_granularity,

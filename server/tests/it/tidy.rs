@@ -162,8 +162,10 @@ fn the_compatibility_page_says_what_the_code_has() {
     check("Having", language("having"));
     check("Virtual columns", language("virtual_column"));
     check("Post-aggregators", language("post_aggregate"));
+    check("Post-aggregators", language("sketch_post"));
     check("Filters", names_in("segment/src/filter/json.rs", "const TYPES:", "];", true));
     check("Aggregators", names_in("segment/src/aggregate/json.rs", "const TYPES:", "];", true));
+    check("Aggregators", names_in("segment/src/aggregate/sketch.rs", "const TYPES:", "];", true));
     check("Expression functions", arguments_of("segment/src/expr/functions", "    function(\""));
     let upper = |names: Vec<String>| names.iter().map(|name| name.to_ascii_uppercase()).collect::<Vec<_>>();
     let mut functions = arguments_of("query/sql/src/functions.rs", "\n    f(\"");
@@ -173,4 +175,6 @@ fn the_compatibility_page_says_what_the_code_has() {
     check("SQL functions", upper(functions));
     let aggregates = arguments_of("query/sql/src/aggregates.rs", "\n        (\"");
     check("SQL aggregates of Druid's own", upper(aggregates));
+    let sketches = arguments_of("query/sql/src/sketches.rs", "\n    d(\"");
+    check("SQL aggregates of Druid's own", upper(sketches));
 }

@@ -9,6 +9,7 @@ mod fuzz;
 mod idioms;
 mod plans;
 mod random;
+mod sketches;
 mod system;
 mod tables;
 

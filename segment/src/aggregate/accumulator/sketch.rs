@@ -1,30 +1,22 @@
-//! Estimates: HyperLogLog sketches of distinct values, KLL sketches of quantiles.
+//! Estimates: HyperLogLog sketches of distinct values, sketches of quantiles.
 //!
 //! Estimates are read so that they depend on the set of values only, not on how the rows were split and merged
-//! (composite estimate). A quantiles sketch of Druid's `k` is kept as a KLL sketch of the same rank error.
+//! (composite estimate).
 
 use std::any::Any;
+use std::sync::Arc;
 
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
-use datasketches::kll::{KllFloat, KllSketch};
 
 use super::{Accumulator, Groups, Sketch, Values, for_each_group, is_null, same};
+use crate::aggregate::Hll;
 use crate::block::{Block, Value};
+use crate::sketch::hash::{TextKey, coupon, coupon_of_double, coupon_of_long, coupon_of_text};
+use crate::sketch::quantiles::{Kind, Quantiles};
+use crate::sketch::{bytes_of, hll};
 
-/// The coupon of a value: equal values, equal coupons.
-pub fn coupon(value: &Value) -> Option<Coupon> {
-    match value {
-        Value::Long(v) => Some(Coupon::from_value(*v)),
-        Value::Double(v) => Some(Coupon::from_value(v.to_bits())),
-        Value::Text(text) => Some(Coupon::from_value(&**text)),
-        Value::Json(text) => Some(Coupon::from_value(&**text)),
-        Value::Null | Value::List(_) | Value::Bytes(_) => None,
-    }
-}
-
-pub struct Hll {
-    lg_k: u8,
-    round: bool,
+pub struct HllStates {
+    settings: Arc<Hll>,
     sketches: Vec<Option<Box<HllSketch>>>,
     seen: Option<Seen>,
 }
@@ -59,24 +51,27 @@ impl Seen {
     }
 }
 
-impl Hll {
-    pub fn new(lg_k: u8, round: bool) -> Hll {
-        Hll { lg_k: lg_k.clamp(4, 21), round, sketches: Vec::new(), seen: None }
+impl HllStates {
+    pub fn new(settings: &Hll) -> HllStates {
+        HllStates { settings: Arc::new(settings.clone()), sketches: Vec::new(), seen: None }
     }
 
     fn put(&mut self, group: usize, coupon: Coupon) {
-        sketch_of(&mut self.sketches[group], self.lg_k).update_with_coupon(coupon);
+        sketch_of(&mut self.sketches[group], self.settings.lg_k).update_with_coupon(coupon);
     }
 
     fn union(&mut self, group: usize, other: &HllSketch) {
         match &mut self.sketches[group] {
             Some(sketch) => {
-                let mut union = HllUnion::new(self.lg_k).expect("lg_k is within limits");
+                let mut union = HllUnion::new(self.settings.lg_k).expect("lg_k is within limits");
                 union.update(sketch);
                 union.update(other);
                 **sketch = union.to_sketch(HllType::Hll8);
             }
-            none => *none = Some(Box::new(other.clone())),
+            none if other.lg_config_k() <= self.settings.lg_k && other.target_type() == HllType::Hll8 => {
+                *none = Some(Box::new(other.clone()));
+            }
+            none => *none = Some(Box::new(hll::union(std::slice::from_ref(other), self.settings.lg_k, HllType::Hll8))),
         }
     }
 
@@ -84,12 +79,17 @@ impl Hll {
         match value {
             Value::List(values) => values.iter().for_each(|v| self.value(group, v)),
             Value::Bytes(bytes) => {
-                if let Ok(sketch) = HllSketch::deserialize(bytes) {
+                if let Some(sketch) = hll::read(bytes) {
+                    self.union(group, &sketch);
+                }
+            }
+            value if self.settings.text == TextKey::Sketches => {
+                if let Some(sketch) = bytes_of(value).and_then(|bytes| hll::read(&bytes)) {
                     self.union(group, &sketch);
                 }
             }
             value => {
-                if let Some(coupon) = coupon(value) {
+                if let Some(coupon) = coupon(value, self.settings.text) {
                     self.put(group, coupon);
                 }
             }
@@ -101,7 +101,7 @@ fn sketch_of(slot: &mut Option<Box<HllSketch>>, lg_k: u8) -> &mut HllSketch {
     slot.get_or_insert_with(|| Box::new(HllSketch::new(lg_k, HllType::Hll8).expect("lg_k is within limits")))
 }
 
-impl Accumulator for Hll {
+impl Accumulator for HllStates {
     fn resize(&mut self, groups: usize) {
         if groups > self.sketches.len() {
             self.sketches.resize(groups, None);
@@ -114,7 +114,7 @@ impl Accumulator for Hll {
                 (_, Values::Null) => {}
                 (Groups::One(group), Values::Coupons(coupons)) => {
                     if coupons.iter().any(Option::is_some) {
-                        let sketch = sketch_of(&mut self.sketches[group as usize], self.lg_k);
+                        let sketch = sketch_of(&mut self.sketches[group as usize], self.settings.lg_k);
                         coupons.iter().flatten().for_each(|c| sketch.update_with_coupon(*c));
                     }
                 }
@@ -125,9 +125,9 @@ impl Accumulator for Hll {
                         continue;
                     }
                     let seen = self.seen.get_or_insert_with(|| Seen::around(group, values));
-                    let sketch = sketch_of(&mut self.sketches[group as usize], self.lg_k);
+                    let sketch = sketch_of(&mut self.sketches[group as usize], self.settings.lg_k);
                     for value in values.iter().filter(|value| !seen.again(**value)) {
-                        sketch.update_with_coupon(Coupon::from_value(*value));
+                        sketch.update_with_coupon(coupon_of_long(*value));
                     }
                 }
                 (_, Values::Coupons(coupons)) => for_each_group(rows, groups, |row, group| {
@@ -137,18 +137,18 @@ impl Accumulator for Hll {
                 }),
                 (_, Values::Longs { values, nulls }) => for_each_group(rows, groups, |row, group| {
                     if !is_null(*nulls, row) {
-                        self.put(group, Coupon::from_value(values[row]));
+                        self.put(group, coupon_of_long(values[row]));
                     }
                 }),
                 (_, Values::Doubles { values, nulls }) => for_each_group(rows, groups, |row, group| {
                     if !is_null(*nulls, row) {
-                        self.put(group, Coupon::from_value(values[row].to_bits()));
+                        self.put(group, coupon_of_double(values[row]));
                     }
                 }),
                 (_, Values::Any(values)) => for_each_group(rows, groups, |row, group| self.value(group, &values[row])),
                 (_, values) => for_each_group(rows, groups, |row, group| {
-                    if let Some(text) = values.text(row) {
-                        self.put(group, Coupon::from_value(&*text));
+                    if let Some(coupon) = values.text(row).and_then(|text| coupon_of_text(&text, self.settings.text)) {
+                        self.put(group, coupon);
                     }
                 }),
             }
@@ -156,7 +156,7 @@ impl Accumulator for Hll {
     }
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
-        for (sketch, to) in same::<Hll>(other).sketches.iter().zip(map) {
+        for (sketch, to) in same::<HllStates>(other).sketches.iter().zip(map) {
             if let Some(sketch) = sketch {
                 self.union(*to as usize, sketch);
             }
@@ -165,7 +165,7 @@ impl Accumulator for Hll {
 
     fn finish(&self, groups: &[u32]) -> Block {
         let estimate = |g: &u32| self.sketches[*g as usize].as_ref().map_or(0.0, |s| s.composite_estimate());
-        if self.round {
+        if self.settings.round {
             Block::Long { values: groups.iter().map(|g| estimate(g).round() as i64).collect(), nulls: None }
         } else {
             Block::Double { values: groups.iter().map(estimate).collect(), nulls: None }
@@ -173,11 +173,13 @@ impl Accumulator for Hll {
     }
 
     fn partial(&self, groups: &[u32]) -> Block {
+        let Hll { lg_k, kind, .. } = *self.settings;
+        let empty: Arc<[u8]> = hll::empty(lg_k, kind).serialize().into();
         let bytes = |g: &u32| match &self.sketches[*g as usize] {
-            Some(sketch) => Value::Bytes(sketch.serialize().into()),
-            None => Value::Null,
+            Some(sketch) => hll::write(sketch, kind).into(),
+            None => empty.clone(),
         };
-        Block::Any { values: groups.iter().map(bytes).collect() }
+        Block::Any { values: groups.iter().map(|g| Value::Bytes(bytes(g))).collect() }
     }
 
     fn sketch(&self, group: u32) -> Option<Sketch<'_>> {
@@ -185,7 +187,7 @@ impl Accumulator for Hll {
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Hll::new(self.lg_k, self.round))
+        Box::new(HllStates { settings: self.settings.clone(), sketches: Vec::new(), seen: None })
     }
 
     fn bytes(&self) -> usize {
@@ -198,33 +200,38 @@ impl Accumulator for Hll {
     }
 }
 
-type Kll = KllSketch<KllFloat<f64>>;
-
-pub struct Quantiles {
+pub struct QuantilesStates {
+    kind: Kind,
     k: u16,
-    sketches: Vec<Option<Box<Kll>>>,
+    sketches: Vec<Option<Box<Quantiles>>>,
 }
 
-impl Quantiles {
-    /// `k` is that of Druid's doubles sketch.
-    pub fn new(k: u16) -> Quantiles {
-        Quantiles { k: (k as u32 * 200 / 128).clamp(8, u16::MAX as u32) as u16, sketches: Vec::new() }
+impl QuantilesStates {
+    pub fn new(kind: Kind, k: u16) -> QuantilesStates {
+        QuantilesStates { kind, k, sketches: Vec::new() }
     }
 
-    fn sketch_mut(&mut self, group: usize) -> &mut Kll {
-        let k = self.k;
-        self.sketches[group].get_or_insert_with(|| Box::new(Kll::new(k).expect("k is within limits")))
+    fn sketch_mut(&mut self, group: usize) -> &mut Quantiles {
+        let (kind, k) = (self.kind, self.k);
+        self.sketches[group].get_or_insert_with(|| Box::new(Quantiles::new(kind, k)))
     }
 
-    fn put(&mut self, group: usize, value: f64) {
-        // The sketch has no place for NaN.
-        if let Ok(value) = KllFloat::<f64>::new(value) {
-            self.sketch_mut(group).update(value);
+    fn value(&mut self, group: usize, value: &Value) {
+        if let Value::List(values) = value {
+            return values.iter().for_each(|value| self.value(group, value));
+        }
+        match super::double_of(value) {
+            Some(value) => self.sketch_mut(group).update(value),
+            None => {
+                if let Some(sketch) = bytes_of(value).and_then(|bytes| Quantiles::read(&bytes, Some(self.kind))) {
+                    self.sketch_mut(group).merge(&sketch);
+                }
+            }
         }
     }
 }
 
-impl Accumulator for Quantiles {
+impl Accumulator for QuantilesStates {
     fn resize(&mut self, groups: usize) {
         if groups > self.sketches.len() {
             self.sketches.resize(groups, None);
@@ -236,34 +243,21 @@ impl Accumulator for Quantiles {
             (_, Values::Null) => {}
             (Groups::One(group), Values::Doubles { values, nulls: None }) if !values.is_empty() => {
                 let sketch = self.sketch_mut(group as usize);
-                values.iter().filter_map(|v| KllFloat::<f64>::new(*v).ok()).for_each(|v| sketch.update(v));
+                values.iter().for_each(|v| sketch.update(*v));
             }
-            (_, Values::Any(values)) => for_each_group(rows, groups, |row, group| match &values[row] {
-                Value::Bytes(bytes) => {
-                    if let Ok(sketch) = Kll::deserialize(bytes) {
-                        // Fails only past 2^64 values.
-                        let _ = self.sketch_mut(group).merge(&sketch);
-                    }
-                }
-                value => {
-                    if let Some(value) = super::double_of(value) {
-                        self.put(group, value);
-                    }
-                }
-            }),
+            (_, Values::Any(values)) => for_each_group(rows, groups, |row, group| self.value(group, &values[row])),
             (_, values) => for_each_group(rows, groups, |row, group| {
                 if let Some(value) = values.double(row) {
-                    self.put(group, value);
+                    self.sketch_mut(group).update(value);
                 }
             }),
         }
     }
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
-        for (sketch, to) in same::<Quantiles>(other).sketches.iter().zip(map) {
+        for (sketch, to) in same::<QuantilesStates>(other).sketches.iter().zip(map) {
             if let Some(sketch) = sketch {
-                // Fails only past 2^64 values.
-                let _ = self.sketch_mut(*to as usize).merge(sketch);
+                self.sketch_mut(*to as usize).merge(sketch);
             }
         }
     }
@@ -274,11 +268,12 @@ impl Accumulator for Quantiles {
     }
 
     fn partial(&self, groups: &[u32]) -> Block {
+        let empty: Arc<[u8]> = Quantiles::new(self.kind, self.k).write().into();
         let bytes = |g: &u32| match &self.sketches[*g as usize] {
-            Some(sketch) => Value::Bytes(sketch.serialize().into()),
-            None => Value::Null,
+            Some(sketch) => sketch.write().into(),
+            None => empty.clone(),
         };
-        Block::Any { values: groups.iter().map(bytes).collect() }
+        Block::Any { values: groups.iter().map(|g| Value::Bytes(bytes(g))).collect() }
     }
 
     fn sketch(&self, group: u32) -> Option<Sketch<'_>> {
@@ -286,12 +281,11 @@ impl Accumulator for Quantiles {
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Quantiles { k: self.k, sketches: Vec::new() })
+        Box::new(QuantilesStates::new(self.kind, self.k))
     }
 
     fn bytes(&self) -> usize {
-        // A sketch retains about 3 k values of 8 bytes once it is full.
-        self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.num_retained() * 8 + 200).sum::<usize>()
+        self.sketches.len() * 8 + self.sketches.iter().flatten().map(|s| s.size_bytes()).sum::<usize>()
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -180,8 +180,13 @@ fn slice(args: &[Value]) -> Value {
 
 fn to_string(args: &[Value]) -> Value {
     let (false, Some(separator)) = (args[0].is_null(), convert::to_text(&args[1])) else { return Value::Null };
+    let items = list(&args[0]);
+    // As in Druid, a null alone is no text.
+    if matches!(items.as_slice(), [Value::Null]) {
+        return Value::Null;
+    }
     let texts: Vec<String> =
-        list(&args[0]).iter().map(|v| convert::to_text(v).map_or("null".into(), |t| t.to_string())).collect();
+        items.iter().map(|v| convert::to_text(v).map_or("null".into(), |t| t.to_string())).collect();
     Value::text(&texts.join(&separator))
 }
 

@@ -104,7 +104,12 @@ fn of_longs(args: &[Value], body: fn(i64, i64) -> i64) -> Value {
 
 /// Of longs if both are, else of doubles.
 fn of_two(args: &[Value], longs: fn(i64, i64) -> i64, doubles: fn(f64, f64) -> f64) -> Value {
-    match (&args[0], &args[1]) {
+    // A list of one is its value.
+    let one = |idx: usize| match &args[idx] {
+        Value::List(items) if items.len() == 1 => &items[0],
+        value => value,
+    };
+    match (one(0), one(1)) {
         (Value::Long(a), Value::Long(b)) => Value::Long(longs(*a, *b)),
         (a, b) => match (convert::to_double(a), convert::to_double(b)) {
             (Some(a), Some(b)) => Value::Double(doubles(a, b)),

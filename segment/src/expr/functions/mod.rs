@@ -5,6 +5,7 @@ mod json;
 mod math;
 mod net;
 mod scalar;
+mod sketch;
 mod text;
 mod time;
 
@@ -152,7 +153,7 @@ const fn function(name: &'static str, least: usize, most: usize, returns: Return
 }
 
 /// Druid's, that we do not have.
-const UNSUPPORTED: [&str; 5] = ["now", "bloom_filter", "bloom_filter_test", "bloom_filter_add", "cartesian_fold"];
+const UNSUPPORTED: [&str; 2] = ["now", "cartesian_fold"];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
     let families = [
@@ -163,6 +164,7 @@ static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new
         array::FUNCTIONS,
         json::FUNCTIONS,
         net::FUNCTIONS,
+        sketch::FUNCTIONS,
     ];
     families.into_iter().flatten().map(|function| (function.name, function)).collect()
 });

@@ -1,0 +1,116 @@
+//! Sketches in queries: as estimates, as their bytes, and what post-aggregates make of them.
+
+use expect_test::expect;
+use serde_json::json;
+
+use crate::answers::check;
+
+#[test]
+fn theta_sketches_know_sets() {
+    check(
+        json!({
+            "queryType": "timeseries", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "aggregations": [
+                {"type": "thetaSketch", "name": "all", "fieldName": "city"},
+                {"type": "thetaSketch", "name": "ages", "fieldName": "age", "errorBoundsStdDev": 2},
+                {"type": "filtered", "name": "x", "filter": {"type": "selector", "dimension": "tags", "value": "x"},
+                 "aggregator": {"type": "thetaSketch", "name": "x", "fieldName": "city"}},
+                {"type": "filtered", "name": "y", "filter": {"type": "selector", "dimension": "tags", "value": "y"},
+                 "aggregator": {"type": "thetaSketch", "name": "y", "fieldName": "city"}},
+                {"type": "filtered", "name": "none", "filter": {"type": "selector", "dimension": "tags", "value": "?"},
+                 "aggregator": {"type": "thetaSketch", "name": "none", "fieldName": "city", "shouldFinalize": false}}
+            ],
+            "postAggregations": [
+                {"type": "thetaSketchEstimate", "name": "both", "field": {"type": "thetaSketchSetOp", "func": "INTERSECT",
+                 "fields": [{"type": "fieldAccess", "fieldName": "x"}, {"type": "fieldAccess", "fieldName": "y"}]}},
+                {"type": "thetaSketchEstimate", "name": "either", "field": {"type": "thetaSketchSetOp", "func": "UNION",
+                 "fields": [{"type": "fieldAccess", "fieldName": "x"}, {"type": "fieldAccess", "fieldName": "y"}]}},
+                {"type": "thetaSketchEstimate", "name": "only_all", "field": {"type": "thetaSketchSetOp", "func": "NOT",
+                 "fields": [{"type": "fieldAccess", "fieldName": "all"}, {"type": "fieldAccess", "fieldName": "x"}]}},
+                {"type": "thetaSketchEstimate", "name": "constant",
+                 "field": {"type": "thetaSketchConstant", "name": "c", "value": "AQMDAAAeAAA="}}
+            ]
+        }),
+        expect![[r#"
+            __time all ages x y none both either only_all constant
+            0 3.0 Json("{\"estimate\":3.0,\"highBound\":3.0,\"lowBound\":3.0,\"numStdDev\":2}") 2.0 1.0 Bytes([1, 3, 3, 0, 0, 30, 0, 0]) 1.0 2.0 1.0 0.0"#]],
+    );
+}
+
+#[test]
+fn variances_and_histograms_finish_as_druid_says() {
+    check(
+        json!({
+            "queryType": "groupBy", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "dimensions": ["city"],
+            "aggregations": [
+                {"type": "variance", "name": "sample", "fieldName": "price"},
+                {"type": "variance", "name": "all", "fieldName": "price", "estimator": "population"},
+                {"type": "variance", "name": "none", "fieldName": "nowhere"},
+                {"type": "approxHistogram", "name": "h", "fieldName": "price", "numBuckets": 2}
+            ],
+            "postAggregations": [
+                {"type": "stddev", "name": "deviation", "fieldName": "all", "estimator": "population"},
+                {"type": "quantile", "name": "median", "fieldName": "h", "probability": 0.5},
+                {"type": "max", "name": "largest", "fieldName": "h"}
+            ]
+        }),
+        expect![[r#"
+            __time city sample all none h deviation median largest
+            0 null 0.0 0.0 null Json("{\"breaks\":[-1.0,-1.0,-1.0],\"counts\":[0.0,0.0]}") 0.0 -1.0 -1.0
+            0 aachen 0.0 0.0 null Json("{\"breaks\":[0.5,0.5,0.5],\"counts\":[0.0,0.0]}") 0.0 0.5 0.5
+            0 bonn 4.5 2.25 null Json("{\"breaks\":[-2.0,1.0,4.0],\"counts\":[1.0,1.0]}") 1.5 1.0 4.0
+            0 köln 0.0 0.0 null Json("{\"breaks\":[2.5,2.5,2.5],\"counts\":[0.0,0.0]}") 0.0 2.5 2.5"#]],
+    );
+}
+
+#[test]
+fn expressions_fold_and_groupings_tell_what_is_left_out() {
+    check(
+        json!({
+            "queryType": "groupBy", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "dimensions": ["city"], "subtotalsSpec": [["city"], []],
+            "aggregations": [
+                {"type": "grouping", "name": "g", "groupings": ["city"]},
+                {"type": "expression", "name": "sum", "fields": ["age"], "initialValue": "0",
+                 "fold": "__acc + age", "shouldAggregateNullInputs": false},
+                {"type": "expression", "name": "twice", "fields": ["age"], "initialValue": "0",
+                 "fold": "__acc + nvl(age, 0)", "combine": "__acc + twice", "finalize": "o * 2"}
+            ]
+        }),
+        expect![[r#"
+            __time city g sum twice
+            0 null 0 10 20
+            0 aachen 0 100 200
+            0 bonn 0 9 18
+            0 köln 0 10 20
+            0 null 1 129 258"#]],
+    );
+}
+
+#[test]
+fn tuples_sum_and_quantiles_of_kll_are_asked_like_classic_ones() {
+    check(
+        json!({
+            "queryType": "timeseries", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "aggregations": [
+                {"type": "arrayOfDoublesSketch", "name": "t", "fieldName": "city", "metricColumns": ["price", "age"]},
+                {"type": "KllFloatsSketch", "name": "k", "fieldName": "price"},
+                {"type": "quantilesDoublesSketch", "name": "q", "fieldName": "price"}
+            ],
+            "postAggregations": [
+                {"type": "arrayOfDoublesSketchToMetricsSumEstimate", "name": "sums",
+                 "field": {"type": "fieldAccess", "fieldName": "t"}},
+                {"type": "KllFloatsSketchToQuantile", "name": "kmedian", "fraction": 0.5,
+                 "field": {"type": "fieldAccess", "fieldName": "k"}},
+                {"type": "quantilesDoublesSketchToRank", "name": "rank", "value": 2.5,
+                 "field": {"type": "fieldAccess", "fieldName": "q"}},
+                {"type": "quantilesDoublesSketchToHistogram", "name": "bins", "splitPoints": [0],
+                 "field": {"type": "fieldAccess", "fieldName": "q"}}
+            ]
+        }),
+        expect![[r#"
+            __time t k q sums kmedian rank bins
+            0 3.0 5 5 List([Double(4.0), Double(119.0)]) 1.0 0.8 List([Double(1.0), Double(4.0)])"#]],
+    );
+}

@@ -1,0 +1,348 @@
+//! How rows fold into the sketches of [`crate::sketch`].
+
+use std::sync::Arc;
+
+use datasketches::tdigest::TDigestMut;
+
+use super::states::{State, States};
+use super::{Accumulator, Values};
+use crate::aggregate::sketch::{Sketch, SketchKind};
+use crate::block::Value;
+use crate::sketch::bloom::Bloom;
+use crate::sketch::fixed_histogram::{self, FixedHistogram};
+use crate::sketch::hash::Key;
+use crate::sketch::histogram::Histogram;
+use crate::sketch::theta::Theta;
+use crate::sketch::tuple::Tuple;
+use crate::sketch::variance::Variance;
+use crate::sketch::{bytes_of, tdigest, theta, tuple};
+
+pub fn new(sketch: &Sketch) -> Box<dyn Accumulator> {
+    match &sketch.kind {
+        SketchKind::Theta { size, of_sketches, deviations } => Box::new(States::<Theta>::new(ThetaSettings {
+            lg_k: theta::lg_of(*size),
+            of_sketches: *of_sketches,
+            deviations: *deviations,
+        })),
+        SketchKind::Tuple { size, values } => Box::new(States::<Tuple>::new((theta::lg_of(*size), *values))),
+        SketchKind::Variance { population } => Box::new(States::<Variance>::new(*population)),
+        SketchKind::TDigest { compression } => Box::new(States::<Digest>::new(*compression)),
+        SketchKind::Histogram { size, buckets, .. } => {
+            Box::new(States::<Histogram>::new(Picture { size: *size, buckets: *buckets, base64: sketch.as_bytes() }))
+        }
+        SketchKind::FixedHistogram { settings, .. } => {
+            Box::new(States::<FixedHistogram>::new((*settings, sketch.as_bytes())))
+        }
+        SketchKind::Bloom { entries } => Box::new(States::<Bloom>::new(*entries)),
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct ThetaSettings {
+    lg_k: u8,
+    of_sketches: bool,
+    deviations: Option<u8>,
+}
+
+impl State for Theta {
+    type Settings = ThetaSettings;
+
+    fn new(settings: &ThetaSettings) -> Theta {
+        Theta::new(settings.lg_k)
+    }
+
+    fn put(&mut self, settings: &ThetaSettings, inputs: &[Values<'_>], row: usize) {
+        match &inputs[0] {
+            Values::Longs { .. } => self.update_some(inputs[0].long(row).map(Key::Long)),
+            Values::Doubles { .. } => self.update_some(inputs[0].double(row).map(Key::Double)),
+            values => {
+                let value = values.value(row);
+                if settings.of_sketches
+                    && let Some(sketch) = bytes_of(&value).and_then(|bytes| theta::read(&bytes))
+                {
+                    self.merge(&sketch);
+                } else if !settings.of_sketches {
+                    self.update_some(Key::of(&value));
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, _: &ThetaSettings, other: &Theta) {
+        self.absorb(other);
+    }
+
+    fn read(settings: &ThetaSettings, bytes: &[u8]) -> Option<Theta> {
+        let mut state = Theta::new(settings.lg_k);
+        state.merge(&theta::read(bytes)?);
+        Some(state)
+    }
+
+    fn write(&self, _: &ThetaSettings) -> Vec<u8> {
+        theta::write(&self.result())
+    }
+
+    fn finish(&self, settings: &ThetaSettings) -> Value {
+        let sketch = self.result();
+        match settings.deviations {
+            None => Value::Double(sketch.estimate()),
+            Some(count) => {
+                theta::with_bounds(&sketch, i64::from(count)).map_or(Value::Null, |text| Value::Json(text.into()))
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl Theta {
+    fn update_some(&mut self, key: Option<Key<'_>>) {
+        if let Some(key) = key {
+            self.update(key);
+        }
+    }
+}
+
+impl State for Tuple {
+    /// The size's logarithm and how many values a key carries.
+    type Settings = (u8, usize);
+
+    fn new((lg_k, values): &(u8, usize)) -> Tuple {
+        Tuple::new(*lg_k, *values)
+    }
+
+    fn put(&mut self, (_, values): &(u8, usize), inputs: &[Values<'_>], row: usize) {
+        let key = inputs[0].value(row);
+        let Some((_, columns)) = inputs.split_first().filter(|(_, columns)| !columns.is_empty()) else {
+            if let Some((sketch, _)) = bytes_of(&key).and_then(|b| tuple::read(&b)).filter(|(_, n)| n == values) {
+                self.merge(&sketch);
+            }
+            return;
+        };
+        let numbers: Option<Vec<f64>> = columns.iter().map(|column| column.double(row)).collect();
+        if let (Some(text), Some(numbers)) = (inputs[0].text(row).filter(|text| !text.is_empty()), numbers) {
+            self.update(Key::Text(&text), &numbers);
+        }
+    }
+
+    fn merge(&mut self, _: &(u8, usize), other: &Tuple) {
+        self.absorb(other);
+    }
+
+    fn read((lg_k, values): &(u8, usize), bytes: &[u8]) -> Option<Tuple> {
+        let (sketch, _) = tuple::read(bytes).filter(|(_, count)| count == values)?;
+        let mut state = Tuple::new(*lg_k, *values);
+        state.merge(&sketch);
+        Some(state)
+    }
+
+    fn write(&self, (_, values): &(u8, usize)) -> Vec<u8> {
+        tuple::write(&self.result(), *values)
+    }
+
+    fn finish(&self, _: &(u8, usize)) -> Value {
+        Value::Double(self.result().estimate())
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl State for Variance {
+    /// Whether the variance is that of all there is.
+    type Settings = bool;
+
+    fn new(_: &bool) -> Variance {
+        Variance::default()
+    }
+
+    fn put(&mut self, _: &bool, inputs: &[Values<'_>], row: usize) {
+        if let Some(value) = inputs[0].double(row) {
+            self.add(value);
+        }
+    }
+
+    fn merge(&mut self, _: &bool, other: &Variance) {
+        Variance::merge(self, other);
+    }
+
+    fn read(_: &bool, bytes: &[u8]) -> Option<Variance> {
+        Variance::read(bytes)
+    }
+
+    fn write(&self, _: &bool) -> Vec<u8> {
+        Variance::write(self)
+    }
+
+    fn finish(&self, population: &bool) -> Value {
+        self.variance(*population).map_or(Value::Null, Value::Double)
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Variance>()
+    }
+}
+
+pub(super) struct Digest(TDigestMut);
+
+impl State for Digest {
+    /// The compression.
+    type Settings = u16;
+
+    fn new(compression: &u16) -> Digest {
+        Digest(tdigest::new(*compression))
+    }
+
+    fn put(&mut self, _: &u16, inputs: &[Values<'_>], row: usize) {
+        if let Some(value) = inputs[0].double(row).filter(|value| !value.is_nan()) {
+            self.0.update(value);
+        } else if let Some(digest) = bytes_of(&inputs[0].value(row)).and_then(|bytes| tdigest::read(&bytes)) {
+            self.0.merge(&digest);
+        }
+    }
+
+    fn merge(&mut self, _: &u16, other: &Digest) {
+        self.0.merge(&other.0);
+    }
+
+    fn read(_: &u16, bytes: &[u8]) -> Option<Digest> {
+        tdigest::read(bytes).map(Digest)
+    }
+
+    fn write(&self, _: &u16) -> Vec<u8> {
+        self.0.clone().serialize()
+    }
+
+    fn finish(&self, compression: &u16) -> Value {
+        Value::Bytes(self.write(compression).into())
+    }
+
+    fn size(&self) -> usize {
+        self.0.estimated_size()
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Picture {
+    size: usize,
+    buckets: usize,
+    base64: bool,
+}
+
+impl State for Histogram {
+    type Settings = Picture;
+
+    fn new(settings: &Picture) -> Histogram {
+        Histogram::new(settings.size)
+    }
+
+    fn put(&mut self, _: &Picture, inputs: &[Values<'_>], row: usize) {
+        match inputs[0].double(row) {
+            Some(value) => self.add(value as f32),
+            None => {
+                if let Some(other) = bytes_of(&inputs[0].value(row)).and_then(|bytes| Histogram::read(&bytes)) {
+                    Histogram::merge(self, &other);
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, _: &Picture, other: &Histogram) {
+        Histogram::merge(self, other);
+    }
+
+    fn read(_: &Picture, bytes: &[u8]) -> Option<Histogram> {
+        Histogram::read(bytes)
+    }
+
+    fn write(&self, _: &Picture) -> Vec<u8> {
+        Histogram::write(self)
+    }
+
+    fn finish(&self, settings: &Picture) -> Value {
+        if settings.base64 {
+            return Value::Bytes(Histogram::write(self).into());
+        }
+        let picture = self.picture(&self.equal_breaks(settings.buckets));
+        Value::Json(Arc::from(picture.to_string()))
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl State for FixedHistogram {
+    /// With whether it finishes as bytes.
+    type Settings = (fixed_histogram::Settings, bool);
+
+    fn new((settings, _): &Self::Settings) -> FixedHistogram {
+        FixedHistogram::new(*settings)
+    }
+
+    fn put(&mut self, _: &Self::Settings, inputs: &[Values<'_>], row: usize) {
+        let number = inputs[0].double(row);
+        if number.is_none()
+            && let Some(other) = bytes_of(&inputs[0].value(row)).and_then(|bytes| FixedHistogram::read(&bytes))
+        {
+            return FixedHistogram::merge(self, &other);
+        }
+        self.add(number);
+    }
+
+    fn merge(&mut self, _: &Self::Settings, other: &FixedHistogram) {
+        FixedHistogram::merge(self, other);
+    }
+
+    fn read(_: &Self::Settings, bytes: &[u8]) -> Option<FixedHistogram> {
+        FixedHistogram::read(bytes)
+    }
+
+    fn write(&self, _: &Self::Settings) -> Vec<u8> {
+        FixedHistogram::write(self)
+    }
+
+    fn finish(&self, (_, base64): &Self::Settings) -> Value {
+        if *base64 { Value::Bytes(FixedHistogram::write(self).into()) } else { Value::text(&self.describe()) }
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl State for Bloom {
+    /// How many values it is made for.
+    type Settings = i64;
+
+    fn new(entries: &i64) -> Bloom {
+        Bloom::new(*entries)
+    }
+
+    fn put(&mut self, _: &i64, inputs: &[Values<'_>], row: usize) {
+        self.add(&inputs[0].value(row));
+    }
+
+    fn merge(&mut self, _: &i64, other: &Bloom) {
+        Bloom::merge(self, other);
+    }
+
+    fn read(_: &i64, bytes: &[u8]) -> Option<Bloom> {
+        Bloom::read(bytes)
+    }
+
+    fn write(&self, _: &i64) -> Vec<u8> {
+        Bloom::write(self)
+    }
+
+    fn finish(&self, _: &i64) -> Value {
+        Value::Bytes(Bloom::write(self).into())
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}

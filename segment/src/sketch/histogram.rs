@@ -1,0 +1,249 @@
+//! Druid's approximate histogram (`approxHistogram`; Ben-Haim and Tom-Tov, "A streaming parallel decision tree
+//! algorithm"): the values themselves while there are few, then bins of which the closest two are joined. In Druid's bytes.
+
+use super::Reader;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    size: usize,
+    /// Ascending by position.
+    bins: Vec<Bin>,
+    min: f32,
+    max: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bin {
+    at: f32,
+    count: i64,
+    /// It stands for more than one value.
+    joined: bool,
+}
+
+pub const SIZE_DEFAULT: i64 = 50;
+pub const SIZE_MAX: i64 = 1 << 14;
+
+const JOINED: i64 = i64::MIN;
+
+impl Histogram {
+    pub fn new(size: usize) -> Histogram {
+        Histogram { size: size.max(2), bins: Vec::new(), min: f32::INFINITY, max: f32::NEG_INFINITY }
+    }
+
+    pub fn add(&mut self, value: f32) {
+        if value.is_nan() {
+            return;
+        }
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.put(Bin { at: value, count: 1, joined: false });
+        self.shrink();
+    }
+
+    fn put(&mut self, bin: Bin) {
+        match self.bins.binary_search_by(|other| other.at.total_cmp(&bin.at)) {
+            Ok(found) => {
+                self.bins[found].count += bin.count;
+                self.bins[found].joined |= bin.joined;
+            }
+            Err(place) => self.bins.insert(place, bin),
+        }
+    }
+
+    fn shrink(&mut self) {
+        while self.bins.len() > self.size {
+            let gap = |i: &usize| self.bins[i + 1].at - self.bins[*i].at;
+            let Some(closest) = (0..self.bins.len() - 1).min_by(|a, b| gap(a).total_cmp(&gap(b))) else { return };
+            let right = self.bins.remove(closest + 1);
+            let left = &mut self.bins[closest];
+            let count = left.count + right.count;
+            let middle = f64::from(left.at) * left.count as f64 + f64::from(right.at) * right.count as f64;
+            *left = Bin { at: (middle / count as f64) as f32, count, joined: true };
+        }
+    }
+
+    pub fn merge(&mut self, other: &Histogram) {
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        other.bins.iter().for_each(|bin| self.put(*bin));
+        self.shrink();
+    }
+
+    /// Values seen.
+    pub fn count(&self) -> i64 {
+        self.bins.iter().map(|bin| bin.count).sum()
+    }
+
+    pub fn min(&self) -> f64 {
+        f64::from(self.min)
+    }
+
+    pub fn max(&self) -> f64 {
+        f64::from(self.max)
+    }
+
+    /// The value that this part of all is not above; NaN if nothing was seen.
+    pub fn quantile(&self, fraction: f64) -> f64 {
+        let count = self.count();
+        if count == 0 {
+            return f64::NAN;
+        }
+        let wanted = fraction * count as f64;
+        let mut sum = 0i64;
+        let mut found = 0;
+        for (i, bin) in self.bins.iter().enumerate() {
+            if (sum + bin.count) as f64 > wanted {
+                found = i;
+                break;
+            }
+            sum += bin.count;
+        }
+        if found == 0 {
+            return self.min();
+        }
+        // Between two bins the number of values is a trapezoid's area.
+        let (left, right) = (self.bins[found - 1], self.bins[found]);
+        let c = -2.0 * (wanted - sum as f64);
+        let (a, b) = ((right.count - left.count) as f64, 2.0 * left.count as f64);
+        let z = if a == 0.0 { -c / b } else { (-b + (b * b - 4.0 * a * c).sqrt()) / (2.0 * a) };
+        let value = (f64::from(left.at) + f64::from(right.at - left.at) * z) as f32;
+        f64::from(value.min(self.max))
+    }
+
+    /// About how many values are not above it.
+    fn below(&self, value: f32) -> f64 {
+        if value < self.min {
+            return 0.0;
+        }
+        if value >= self.max {
+            return self.count() as f64;
+        }
+        let right = self.bins.partition_point(|bin| bin.at <= value);
+        let weight = |bin: Option<&Bin>| bin.filter(|bin| bin.joined).map_or(0.0, |bin| bin.count as f64);
+        let (left, next) = (right.checked_sub(1).map(|i| &self.bins[i]), self.bins.get(right));
+        let from = f64::from(left.map_or(self.min, |bin| bin.at));
+        let to = f64::from(next.map_or(self.max, |bin| bin.at));
+        let part = if to == from { 0.0 } else { (f64::from(value) - from) / (to - from) };
+        let (a, b) = (weight(left), weight(next));
+        let mut sum = 0.5 * (2.0 * a + (b - a) * part) * part;
+        if let Some(left) = left {
+            sum += self.bins[..right - 1].iter().map(|bin| bin.count as f64).sum::<f64>();
+            sum += if left.joined { 0.5 * left.count as f64 } else { left.count as f64 };
+        }
+        sum
+    }
+
+    /// Druid's picture of it: counts between breaks.
+    pub fn picture(&self, breaks: &[f32]) -> serde_json::Value {
+        let sums: Vec<f64> = breaks.iter().map(|at| self.below(*at)).collect();
+        let counts: Vec<f64> = sums.windows(2).map(|pair| f64::from((pair[1] - pair[0]) as f32)).collect();
+        serde_json::json!({"breaks": breaks, "counts": counts})
+    }
+
+    /// Breaks of as many buckets of equal width.
+    pub fn equal_breaks(&self, buckets: usize) -> Vec<f32> {
+        if self.bins.is_empty() {
+            return Vec::new();
+        }
+        let width = (self.max - self.min) / (buckets.max(2) - 1) as f32;
+        let mut breaks = vec![self.min - width];
+        for i in 1..buckets {
+            breaks.push(breaks[i - 1] + width);
+        }
+        breaks.push(self.max);
+        breaks
+    }
+
+    /// Breaks of buckets of a width, one of which starts at `offset`.
+    pub fn sized_breaks(&self, width: f32, offset: f32) -> Vec<f32> {
+        let usable = width > 0.0 && !self.bins.is_empty();
+        let first = ((self.min - offset) / width).floor() * width + offset;
+        let count = ((self.max - first) / width).ceil();
+        if !usable || !(0.0..=65_536.0).contains(&count) {
+            return Vec::new();
+        }
+        (0..=count as usize).map(|i| first + i as f32 * width).collect()
+    }
+
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Histogram>() + self.bins.capacity() * size_of::<Bin>()
+    }
+
+    /// Sizes, positions, counts (the highest bit set for joined bins), smallest and largest.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes = (self.size as i32).to_be_bytes().to_vec();
+        bytes.extend((-(self.bins.len() as i32)).to_be_bytes());
+        self.bins.iter().for_each(|bin| bytes.extend(bin.at.to_be_bytes()));
+        for bin in &self.bins {
+            bytes.extend((bin.count | if bin.joined { JOINED } else { 0 }).to_be_bytes());
+        }
+        bytes.extend(self.min.to_be_bytes());
+        bytes.extend(self.max.to_be_bytes());
+        bytes
+    }
+
+    pub fn read(bytes: &[u8]) -> Option<Histogram> {
+        let mut reader = Reader::new(bytes);
+        if bytes.first()? & 0x80 != 0 {
+            return Histogram::read_values(reader);
+        }
+        let (size, bins) = (i64::from(reader.i32()?), i64::from(reader.i32()?));
+        let count = bins.unsigned_abs() as usize;
+        if !(0..=SIZE_MAX).contains(&size) || count as i64 > size {
+            return None;
+        }
+        // With a positive number of bins, unused ones are written too.
+        let unused = if bins > 0 { size as usize - count } else { 0 };
+        let mut histogram = Histogram::new(size as usize);
+        let positions = (0..count).map(|_| reader.f32()).collect::<Option<Vec<_>>>()?;
+        (0..unused).try_for_each(|_| reader.f32().map(drop))?;
+        for at in positions {
+            let count = reader.i64()?;
+            histogram.bins.push(Bin { at, count: count & !JOINED, joined: count & JOINED != 0 });
+        }
+        (0..unused).try_for_each(|_| reader.i64().map(drop))?;
+        histogram.min = reader.f32()?;
+        histogram.max = reader.f32()?;
+        histogram.bins.is_sorted_by(|a, b| a.at < b.at).then_some(histogram)
+    }
+
+    /// The form of few values: the size negated (two bytes), then the values themselves.
+    fn read_values(mut reader: Reader<'_>) -> Option<Histogram> {
+        let size = i16::from_be_bytes(reader.take()?).checked_neg()?;
+        let mut histogram = Histogram::new(usize::try_from(size).ok()?);
+        let mut count = reader.u8()? as i8;
+        if count < 0 {
+            for _ in 0..count.unsigned_abs() {
+                histogram.put(Bin { at: reader.f32()?, count: 1, joined: true });
+            }
+            histogram.min = reader.f32()?;
+            histogram.max = reader.f32()?;
+            count = reader.u8()? as i8;
+        }
+        for _ in 0..count {
+            histogram.add(reader.f32()?);
+        }
+        Some(histogram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_near_however_the_values_come() {
+        let mut merged = Histogram::new(100);
+        for part in 0..20 {
+            let mut some = Histogram::new(100);
+            (0..10_000).filter(|i| i % 20 == part).for_each(|i| some.add((i * 7919 % 10_000) as f32));
+            merged.merge(&Histogram::read(&some.write()).unwrap());
+        }
+        assert_eq!(merged.count(), 10_000);
+        for fraction in [0.1, 0.5, 0.9, 0.99] {
+            let off = (merged.quantile(fraction) - fraction * 10_000.0).abs();
+            assert!(off < 250.0, "{fraction}: {off}");
+        }
+        assert!(Histogram::new(50).quantile(0.5).is_nan());
+    }
+}
