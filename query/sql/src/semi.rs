@@ -70,9 +70,7 @@ fn once(expr: Expr, condition: bool) -> DfResult<Transformed<Expr>> {
 
 fn distinct(mut choice: InSubquery) -> Transformed<InSubquery> {
     let values = &choice.subquery;
-    let may_repeat = values.outer_ref_columns.is_empty()
-        && !matches!(values.subquery.as_ref(), LogicalPlan::Distinct(_))
-        && !has_each_once(&values.subquery, 0);
+    let may_repeat = values.outer_ref_columns.is_empty() && !has_each_once(&values.subquery, 0);
     if may_repeat {
         choice.subquery.subquery = Arc::new(LogicalPlan::Distinct(Distinct::All(choice.subquery.subquery)));
     }
@@ -84,7 +82,10 @@ fn known(choice: InSubquery) -> DfResult<Expr> {
     if !choice.subquery.outer_ref_columns.is_empty() {
         return Ok(Expr::InSubquery(choice));
     }
-    let InSubquery { expr, subquery, negated } = choice;
+    let InSubquery { expr, mut subquery, negated } = choice;
+    // The join's maker takes a column without a qualifier for two: for that of the values, and of the join's right side.
+    let named = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).alias("$values")?.build()?;
+    subquery.subquery = Arc::new(named);
     let exists = |plan: LogicalPlan| {
         let subquery = Subquery { subquery: Arc::new(plan), ..subquery.clone() };
         Expr::Exists(Exists { subquery, negated: false })
@@ -137,6 +138,7 @@ fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
             _ => false,
         },
         LogicalPlan::SubqueryAlias(alias) => has_each_once(&alias.input, field),
+        LogicalPlan::Distinct(Distinct::All(input)) => input.schema().fields().len() == 1,
         LogicalPlan::Sort(sort) => has_each_once(&sort.input, field),
         LogicalPlan::Limit(limit) => has_each_once(&limit.input, field),
         LogicalPlan::Filter(filter) => has_each_once(&filter.input, field),

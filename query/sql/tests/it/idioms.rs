@@ -62,6 +62,12 @@ fn rows_are_chosen_by_a_subquery_below_the_broker() {
         ("added > 45 OR \"user\" NOT IN (SELECT \"user\" FROM wiki WHERE channel = '#en')", 3),
         ("added > 45 OR NOT (\"user\" IN (SELECT \"user\" FROM wiki WHERE channel = '#en') OR added = 0)", 3),
         ("added > 45 OR \"user\" NOT IN (SELECT \"user\" FROM wiki WHERE channel = 'none')", 8),
+        ("added > 45 OR channel || 'x' IN (SELECT channel || 'x' FROM wiki WHERE country = 'FR')", 3),
+        ("added > 45 OR added + 1 NOT IN (SELECT added + 1 FROM wiki WHERE channel = '#en')", 4),
+        (
+            "added > 45 OR channel || 'x' IN (SELECT channel || 'x' FROM wiki GROUP BY 1 ORDER BY SUM(added) DESC LIMIT 1)",
+            3,
+        ),
         ("added > 45 OR country NOT IN (SELECT country FROM wiki WHERE channel = '#de') AND country > ''", 5),
     ] {
         let text = format!("SELECT COUNT(*) FROM wiki WHERE {text}");
