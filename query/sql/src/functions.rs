@@ -75,6 +75,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("rpad", "SL|S", 'S', Form(|a| pad("rpad", a))),
     f("parse_long", "S|L", 'L', Call("parse_long")),
     f("strpos", "SS", 'L', Form(|a| format!("(strpos({}, {}) + 1)", a[0], a[1]))),
+    f("position_from", "SSL", 'L', Form(|a| format!("(strpos({}, {}, {} - 1) + 1)", a[1], a[0], a[2]))),
     f("regexp_extract", "SS|L", 'S', Call("regexp_extract")),
     f("regexp_like", "SS", 'B', Call("regexp_like")),
     f("regexp_replace", "SSS", 'S', Call("regexp_replace")),

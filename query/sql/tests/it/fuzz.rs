@@ -76,7 +76,9 @@ fn odd_statements_end_in_answers_or_errors() {
     let seed = std::env::var("HENGE_SEED").ok().map_or(1, |v| v.parse().expect("a number"));
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
+        // Another test that fails at the same time is its own matter.
+        let other = std::thread::current().name().is_some_and(|name| name.contains("::") && !name.contains("fuzz::"));
+        PANICS.fetch_add(u64::from(!other), Ordering::Relaxed);
         before(info);
     }));
     let f = Fixture::new();

@@ -40,7 +40,8 @@ fn sketches_finish_where_the_context_asks_for_it() {
     let text = "SELECT DS_HLL(\"user\"), DS_THETA(\"user\"), DS_QUANTILES_SKETCH(added) FROM wiki";
     let asked = with_context(text, json!({"sqlFinalizeOuterSketches": true}));
     assert_eq!(f.both(&asked), [json!(["4", "4.0", "7"])]);
-    assert_ne!(f.both(&statement(text)), f.both(&asked));
+    // The bytes of a sketch depend on the order in which its parts were joined.
+    assert_ne!(f.native_rows(&statement(text)), f.both(&asked));
     f.check("SELECT DS_TUPLE_DOUBLES(\"user\", added) FROM wiki", json!([["4.0"]]));
 }
 
