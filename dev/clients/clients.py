@@ -92,7 +92,25 @@ def arrow():
     assert str(table.schema.field("__time").type) == "timestamp[ms, tz=UTC]", table.schema
 
 
+def statement():
+    query = "SELECT __time, k, n, d FROM clients ORDER BY __time"
+    context = {"executionMode": "ASYNC", "rowsPerPage": 5000}
+    taken = post("/druid/v2/sql/statements", {"query": query, "context": context}).json()["queryId"]
+    path = f"{base}/druid/v2/sql/statements/{taken}"
+    for _ in range(600):
+        state = requests.get(path, timeout=60).json()["state"]
+        if state not in ("ACCEPTED", "RUNNING"):
+            break
+        time.sleep(0.1)
+    assert state == "SUCCESS", state
+    answer = requests.get(path + "/results?resultFormat=arrow", timeout=60)
+    table = pyarrow.ipc.open_stream(answer.content).read_all()
+    types = [str(field.type) for field in table.schema]
+    assert types == ["timestamp[ms, tz=UTC]", "string", "int64", "double"], types
+    assert table.column("n").to_pylist() == list(range(ROWS))
+
+
 load()
-for client in (pydruid, avatica, arrow):
+for client in (pydruid, avatica, arrow, statement):
     client()
     print(f"{client.__name__}: ok")

@@ -5,6 +5,8 @@
 //! more than once. Nested in each other these double at every level, so that a short text stands for more than a memory
 //! can hold. The size is reckoned before anything is written out, and such statements are refused.
 
+use std::cell::Cell;
+
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
@@ -15,6 +17,9 @@ use crate::error::{Error, Result};
 /// Parts of an expression, written out. What a dashboard sends has hundreds.
 const PARTS_MAX: f64 = 50_000.0;
 
+/// Steps of a plan. A WITH that is used twice stands twice, and so does all it uses.
+const NODES_MAX: usize = 10_000;
+
 /// Lists up to this length are planned as comparisons.
 const LIST_AS_COMPARISONS: usize = 3;
 
@@ -22,18 +27,25 @@ const LIST_AS_COMPARISONS: usize = 3;
 const SUBQUERIES_DEEP_MAX: usize = 12;
 
 pub fn check(plan: &LogicalPlan) -> Result<()> {
-    sizes(plan, 0).map(|_| ())
+    sizes(plan, 0, &Cell::new(0)).map(|_| ())
 }
 
 /// What each column of a plan's output stands for, in parts.
-fn sizes(plan: &LogicalPlan, deep: usize) -> Result<Vec<f64>> {
+fn sizes(plan: &LogicalPlan, deep: usize, visited: &Cell<usize>) -> Result<Vec<f64>> {
+    visited.set(visited.get() + 1);
+    if visited.get() > NODES_MAX {
+        return Err(Error::invalid(format!(
+            "statement stands for more than {NODES_MAX} steps once its WITHs are written out; use the inner ones less often"
+        )));
+    }
     if deep > SUBQUERIES_DEEP_MAX {
         return Err(Error::invalid(format!(
             "statement nests more than {SUBQUERIES_DEEP_MAX} subqueries in expressions; name the inner ones in a WITH and join them"
         )));
     }
-    let inputs: Vec<Vec<f64>> = plan.inputs().into_iter().map(|input| sizes(input, deep)).collect::<Result<_>>()?;
-    let below = Below { plan, inputs: &inputs, deep };
+    let inputs: Vec<Vec<f64>> =
+        plan.inputs().into_iter().map(|input| sizes(input, deep, visited)).collect::<Result<_>>()?;
+    let below = Below { plan, inputs: &inputs, deep, visited };
     let checked = |exprs: &[Expr]| exprs.iter().map(|expr| below.checked(expr)).collect::<Result<Vec<f64>>>();
     // Each expression is looked at once: what stands in it may be a plan with expressions of its own.
     let own = match plan {
@@ -72,6 +84,7 @@ struct Below<'a> {
     plan: &'a LogicalPlan,
     inputs: &'a [Vec<f64>],
     deep: usize,
+    visited: &'a Cell<usize>,
 }
 
 impl Below<'_> {
@@ -101,9 +114,9 @@ impl Below<'_> {
                 size += 2.0 * self.size(&between.expr)?;
                 return Ok(size + self.size(&between.low)? + self.size(&between.high)?);
             }
-            Expr::ScalarSubquery(subquery) => drop(sizes(&subquery.subquery, self.deep + 1)?),
-            Expr::Exists(exists) => drop(sizes(&exists.subquery.subquery, self.deep + 1)?),
-            Expr::InSubquery(within) => drop(sizes(&within.subquery.subquery, self.deep + 1)?),
+            Expr::ScalarSubquery(subquery) => drop(sizes(&subquery.subquery, self.deep + 1, self.visited)?),
+            Expr::Exists(exists) => drop(sizes(&exists.subquery.subquery, self.deep + 1, self.visited)?),
+            Expr::InSubquery(within) => drop(sizes(&within.subquery.subquery, self.deep + 1, self.visited)?),
             _ => {}
         }
         let mut parts: Result<f64> = Ok(0.0);

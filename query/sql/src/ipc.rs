@@ -156,29 +156,29 @@ impl SqlAnswer {
         .boxed()
     }
 
-    /// The answer that pages are of. `zone` and `stringify_arrays` are those it was asked with.
+    /// The answer that pages are of; the first tells the types. `zone` and `stringify_arrays` are those it was asked with.
     pub fn of_pages(
         columns: Vec<SqlColumn>,
-        pages: BoxStream<'static, Result<Vec<u8>>>,
+        first: Vec<u8>,
+        others: BoxStream<'static, Result<Vec<u8>>>,
         zone: Zone,
         stringify_arrays: bool,
-    ) -> SqlAnswer {
-        let batches = pages
-            .map(|page| match page.and_then(read) {
-                Ok(batches) => futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
-                Err(error) => futures::stream::iter([Err(error)]).boxed(),
-            })
-            .flatten()
-            .boxed();
-        let fields = columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
+    ) -> Result<SqlAnswer> {
+        let (schema, first) = read(first)?;
+        let others = others.map(|page| match page.and_then(read) {
+            Ok((_, batches)) => futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        });
+        let batches = futures::stream::iter(first.into_iter().map(Ok)).chain(others.flatten()).boxed();
         let context = ResponseContext::default();
-        SqlAnswer { columns, query_id: String::new(), context, batches, schema, zone, stringify_arrays }
+        Ok(SqlAnswer { columns, query_id: String::new(), context, batches, schema, zone, stringify_arrays })
     }
 }
 
-fn read(page: Vec<u8>) -> Result<Vec<RecordBatch>> {
+fn read(page: Vec<u8>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let broken = |error: arrow::error::ArrowError| Error::Bug(format!("a kept page cannot be read: {error}"));
     let reader = StreamReader::try_new(Cursor::new(page), None).map_err(broken)?;
-    reader.map(|batch| batch.map_err(broken)).collect()
+    let schema = reader.schema();
+    let batches = reader.map(|batch| batch.map_err(broken)).collect::<Result<_>>()?;
+    Ok((schema, batches))
 }

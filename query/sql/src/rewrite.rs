@@ -6,14 +6,14 @@
 //! 3. Names that differ (`MOD`, `NVL`, `LISTAGG`, …) and clauses that DataFusion lacks (`FETCH NEXT`) are put in its words.
 //! 4. Every output gets the name Druid gives it: `EXPR$n`, and `a0` for the second `a`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
     Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
     ObjectName, ObjectNamePart, Query, Select, SelectItem, TableFactor, TimezoneInfo, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+    ValueWithSpan, VisitMut, VisitorMut, visit_expressions, visit_relations,
 };
 use segment::time::Zone;
 
@@ -123,6 +123,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Err(error) = check_withs(query) {
+            return ControlFlow::Break(error);
+        }
         if let Some(Fetch { with_ties, percent, quantity }) = query.fetch.take() {
             if with_ties || percent {
                 return ControlFlow::Break(Error::Unsupported("FETCH takes a number of rows and ONLY".into()));
@@ -163,6 +166,30 @@ impl VisitorMut for Rewriter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Tables that a WITH may stand for. One that is used twice is planned twice, and so is all it uses.
+const WITHS_MAX: f64 = 2_000.0;
+
+fn check_withs(query: &Query) -> Result<()> {
+    let mut sizes: HashMap<&str, f64> = HashMap::new();
+    for with in query.with.iter().flat_map(|with| &with.cte_tables) {
+        let mut size = 1.0;
+        let _ = visit_relations(&with.query, |name| {
+            let name = name.0.last().and_then(|part| part.as_ident()).map_or("", |ident| ident.value.as_str());
+            size += sizes.get(name).copied().unwrap_or(1.0);
+            ControlFlow::<()>::Continue(())
+        });
+        let name = with.alias.name.value.as_str();
+        if size > WITHS_MAX {
+            return Err(Error::invalid(format!(
+                "WITH {name} stands for {size:.0} tables once those it uses are written out, more than {WITHS_MAX}; \
+                 use the inner ones less often"
+            )));
+        }
+        sizes.insert(name, size);
+    }
+    Ok(())
 }
 
 /// `EXPR$n` for expressions without a name; a number after names that come again.

@@ -162,6 +162,7 @@ impl Run {
                     ScalarValue::Int64(Some(long)) | ScalarValue::TimestampMillisecond(Some(long), _) => {
                         Some(Json::from(long))
                     }
+                    ScalarValue::Boolean(Some(flag)) => Some(Json::from(i64::from(flag))),
                     _ => None,
                 })
                 .collect();

@@ -63,12 +63,18 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
             rows.add(&made);
             Ok(())
         };
+        let mut pairs = 0usize;
         for row in 0..table.rows {
             if row % CHUNK_ROWS == 0 {
                 budget.check()?;
             }
             let mut alone = true;
             for at in right.matches(&keys, &blocks, row)? {
+                // Pairs that the condition refuses are time as well.
+                pairs += 1;
+                if pairs.is_multiple_of(CHUNK_ROWS) {
+                    budget.check()?;
+                }
                 let value = |name: &str| match name.strip_prefix(prefix) {
                     Some(name) => right.value(name, at),
                     None => column(name).map_or(Value::Null, |block| block.value(row)),

@@ -69,14 +69,35 @@ fn utf16_len(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
 }
 
-fn numeric(a: &str, b: &str) -> Order {
-    if let (Ok(a), Ok(b)) = (a.parse::<i64>(), b.parse::<i64>()) {
-        return a.cmp(&b);
+enum Number {
+    Long(i64),
+    Double(f64),
+}
+
+impl Number {
+    fn of(text: &str) -> Option<Number> {
+        text.parse().map(Number::Long).ok().or_else(|| double_of_text(text).map(Number::Double))
     }
-    match (double_of_text(a), double_of_text(b)) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
+}
+
+fn numeric(a: &str, b: &str) -> Order {
+    match (Number::of(a), Number::of(b)) {
+        (Some(Number::Long(a)), Some(Number::Long(b))) => a.cmp(&b),
+        // Adding zero makes one of the two zeros.
+        (Some(Number::Double(a)), Some(Number::Double(b))) => (a + 0.0).total_cmp(&(b + 0.0)),
+        (Some(Number::Long(a)), Some(Number::Double(b))) => long_and_double(a, b),
+        (Some(Number::Double(a)), Some(Number::Long(b))) => long_and_double(b, a).reverse(),
         (None, None) => a.cmp(b),
         (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// By their exact values: longs that are one as doubles would otherwise be equal to it and not to each other.
+fn long_and_double(long: i64, double: f64) -> Order {
+    match (long as f64).partial_cmp(&double) {
+        Some(Order::Equal) => i128::from(long).cmp(&(double as i128)),
+        Some(order) => order,
+        None => Order::Less,
     }
 }
 
@@ -271,6 +292,10 @@ mod tests {
         );
         assert_eq!(Ordering::Version.compare("1", "1.0.0"), Order::Equal);
         assert_eq!(Ordering::Numeric.compare("1", "1.0"), Order::Equal);
+        for zeros in [["0", "-0"], ["0", "-0.0"], ["-0", "-0.0"], ["0.0", "-0."]] {
+            assert_eq!(Ordering::Numeric.compare(zeros[0], zeros[1]), Order::Equal, "{zeros:?}");
+        }
+        sorted(Ordering::Numeric, &["9007199254740992.0", "9007199254740993", "9007199254740994.0", "NaN"]);
         assert_eq!(Ordering::Numeric.compare_nullable(None, Some("")), Order::Less);
     }
 

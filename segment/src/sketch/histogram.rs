@@ -88,6 +88,9 @@ impl Histogram {
         if count == 0 {
             return f64::NAN;
         }
+        if fraction >= 1.0 {
+            return self.max();
+        }
         let wanted = fraction * count as f64;
         let mut sum = 0i64;
         let mut found = 0;

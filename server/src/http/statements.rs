@@ -117,6 +117,11 @@ impl Statements {
         Ok(Some(record))
     }
 
+    /// Whether somebody asked a statement that has not ended to end.
+    fn is_cancelled(&self, id: &str) -> bool {
+        self.running.lock().get(id).is_some_and(|record| record.error.is_some())
+    }
+
     fn change(&self, id: &str, change: impl FnOnce(&mut Record)) {
         if let Some(record) = self.running.lock().get_mut(id) {
             change(record);
@@ -136,11 +141,19 @@ impl Statements {
     async fn sweep(&self, now: i64) -> segment::Result<()> {
         let names = self.objects.list("").await?;
         for id in names.iter().filter_map(|name| name.strip_suffix("/status")) {
-            let Some(record) = self.find(id).await? else { continue };
-            let ended = matches!(record.progress, Progress::Success | Progress::Failed);
-            if ended && now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms {
-                self.remove(id).await?;
+            // One that cannot be read keeps no other.
+            if let Err(error) = self.sweep_one(id, now).await {
+                tracing::warn!(%error, id, "results of a statement cannot be removed");
             }
+        }
+        Ok(())
+    }
+
+    async fn sweep_one(&self, id: &str, now: i64) -> segment::Result<()> {
+        let Some(record) = self.find(id).await? else { return Ok(()) };
+        let ended = matches!(record.progress, Progress::Success | Progress::Failed);
+        if ended && now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms {
+            self.remove(id).await?;
         }
         Ok(())
     }
@@ -156,6 +169,11 @@ pub async fn expire(app: std::sync::Weak<App>) {
             tracing::warn!(%error, "results of statements cannot be removed");
         }
     }
+}
+
+fn is_plain(id: &str) -> bool {
+    let plain = |ch: char| ch.is_ascii_alphanumeric() || "-_.".contains(ch);
+    !id.is_empty() && id.len() <= 200 && !id.starts_with('.') && id.chars().all(plain)
 }
 
 fn failure(category: Category, error_code: &'static str, message: String) -> Failure {
@@ -206,9 +224,14 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
     };
     let id = match request.context.get("sqlQueryId").and_then(Value::as_str) {
         // It becomes part of a name in deep storage.
-        Some(id) if !id.is_empty() && id.len() <= 200 && !id.contains('/') => id.to_string(),
+        Some(id) if is_plain(id) => id.to_string(),
         Some(id) if !id.is_empty() => {
-            return invalid(&app, format!("sqlQueryId [{id}] must be 200 bytes without a slash at most"));
+            return invalid(
+                &app,
+                format!(
+                    "sqlQueryId [{id}] must be letters, digits, dashes, underscores and dots within it, 200 at most"
+                ),
+            );
         }
         _ => format!("query-{}", uuid::Uuid::new_v4()),
     };
@@ -255,6 +278,10 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
     }
     {
         let mut running = app.statements.running.lock();
+        if running.contains_key(&id) {
+            drop(running);
+            return invalid(&app, format!("sqlQueryId [{id}] is taken; give another or none"));
+        }
         if running.len() >= ACCEPTED_MAX {
             let message = format!("{ACCEPTED_MAX} statements wait or run already; try again later");
             let failure = failure(Category::CapacityExceeded, "general", message);
@@ -274,8 +301,8 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
 async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
     let statements = &app.statements;
-    let Ok(_permit) = statements.permits.acquire().await else { return };
-    let cancelled = statements.running.lock().get(&id).is_some_and(|record| record.error.is_some());
+    let Ok(permit) = statements.permits.acquire().await else { return };
+    let cancelled = statements.is_cancelled(&id);
     statements.change(&id, |record| record.progress = Progress::Running);
     let outcome = match cancelled {
         true => Err(query_sql::Error::Cancelled),
@@ -288,6 +315,8 @@ async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
             ended.unwrap_or_else(|error| Err(query_sql::Error::Bug(format!("the statement broke off: {error}"))))
         }
     };
+    // What is left is to tell of it.
+    drop(permit);
     let ended = now();
     statements.change(&id, |record| {
         record.ended = Some(ended);
@@ -329,6 +358,9 @@ async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize)
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
         let page = page?;
+        if app.statements.is_cancelled(id) {
+            return Err(query_sql::Error::Cancelled);
+        }
         bytes += page.bytes.len() as u64;
         if bytes > app.statements.bytes_max {
             return Err(query_sql::Error::Busy(format!(
@@ -345,12 +377,15 @@ async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize)
         kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
         written.push((page.rows as u64, size));
     }
+    if app.statements.is_cancelled(id) {
+        return Err(query_sql::Error::Cancelled);
+    }
     Ok((written, sample))
 }
 
 async fn first_rows(columns: &[SqlColumn], page: Vec<u8>) -> query_sql::Result<Value> {
-    let page = futures::stream::iter([Ok(page)]).boxed();
-    let answer = SqlAnswer::of_pages(columns.to_vec(), page, Zone::Utc, true).limited(SAMPLE_ROWS);
+    let none = futures::stream::empty().boxed();
+    let answer = SqlAnswer::of_pages(columns.to_vec(), page, none, Zone::Utc, true)?.limited(SAMPLE_ROWS);
     let format = Format { result_format: ResultFormat::Array, ..Format::default() };
     let chunks: Vec<_> = answer.body(&format).collect().await;
     let text = chunks.into_iter().collect::<query_sql::Result<Vec<_>>>()?.concat();
@@ -505,6 +540,8 @@ async fn kept(
             }
         }
     });
-    let answer = SqlAnswer::of_pages(columns, bytes.boxed(), zone, record.stringify_arrays);
+    let mut bytes = bytes.boxed();
+    let first = bytes.next().await.unwrap_or_else(|| Err(query_sql::Error::Bug("a result has no pages".into())))?;
+    let answer = SqlAnswer::of_pages(columns, first, bytes, zone, record.stringify_arrays)?;
     super::native::stream(answer.body(format).map(|chunk| chunk.map(Bytes::from)).boxed()).await
 }

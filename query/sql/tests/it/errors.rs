@@ -122,6 +122,11 @@ fn what_doubles_at_every_level_is_refused_at_once() {
             }
         }
     }
+    let names = (1..40).map(|n| format!("w{n} AS (SELECT x FROM w{0} UNION ALL SELECT x FROM w{0})", n - 1));
+    let with = format!("WITH w0 AS (SELECT added AS x FROM wiki), {}", names.collect::<Vec<_>>().join(", "));
+    let doubled = with_context(&format!("{with} SELECT COUNT(*) FROM w39"), json!({"timeout": 2000}));
+    let error = f.body(&f.native, &doubled, &Format::default()).unwrap_err();
+    assert!(error.to_string().contains("WITH"), "{error}");
     // The same through subqueries, whose conditions move down.
     let doubled =
         (0..40).fold("SELECT added AS a FROM wiki".to_string(), |inner, _| format!("SELECT a + a AS a FROM ({inner})"));

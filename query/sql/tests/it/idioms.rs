@@ -4,6 +4,15 @@ use serde_json::{Value as Json, json};
 
 use crate::{Fixture, statement, with_context};
 
+/// Truths are longs to the engine.
+#[test]
+fn a_truth_is_chosen_by_truths() {
+    let f = Fixture::new();
+    let all = f.native_rows(&statement("SELECT COUNT(*) FROM wiki WHERE added > 10"));
+    let chosen = "SELECT COUNT(*) FROM wiki WHERE (added > 10) IN (SELECT added > 10 FROM wiki WHERE added > 10)";
+    assert_eq!(f.both(&statement(chosen)), all);
+}
+
 #[test]
 fn tables_are_read_as_one() {
     let f = Fixture::new();
