@@ -30,6 +30,7 @@ mod planner;
 mod remainder;
 mod respond;
 mod rewrite;
+mod routines;
 pub mod rows;
 mod run;
 mod semi;

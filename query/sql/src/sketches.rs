@@ -103,6 +103,17 @@ impl Definition {
         inner.downcast_ref::<Sketch>().map(|sketch| sketch.definition)
     }
 
+    /// The forms it takes, a line each, as INFORMATION_SCHEMA.ROUTINES shows them.
+    pub fn signatures(&self) -> String {
+        let name = self.name.to_ascii_uppercase();
+        let (least, most) = self.constants;
+        if self.kind == Kind::Tuple {
+            return format!("'{name}(<ANY>, <NUMERIC>..., [<INTEGER>])'");
+        }
+        let form = |count: usize| format!("'{name}(<ANY>{})'", ", <LITERAL>".repeat(count));
+        (least..=most).map(form).collect::<Vec<_>>().join("\n")
+    }
+
     /// How many of the arguments are values of rows; the others are constants.
     pub fn values(&self, args: usize, last_is_whole_literal: bool) -> usize {
         match self.kind {

@@ -10,7 +10,7 @@ use datafusion::logical_expr::TableSource;
 use query::{Broker, Principal};
 use segment::schema::{TIME, ValueType};
 
-use crate::functions::FUNCTIONS;
+use crate::routines::{self, Routine};
 use crate::sys;
 
 pub const SCHEMA: &str = "INFORMATION_SCHEMA";
@@ -66,46 +66,6 @@ const NUMBERS: [&str; 6] = [
     "JDBC_TYPE",
 ];
 
-/// Aggregates with the forms they take, `$` for the name.
-const AGGREGATES: [(&str, &str); 36] = [
-    ("any_value", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
-    ("approx_count_distinct", "'$(<ANY>)'"),
-    ("approx_count_distinct_builtin", "'$(<ANY>)'"),
-    ("approx_count_distinct_ds_hll", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>, <CHARACTER>)'"),
-    ("approx_count_distinct_ds_theta", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
-    ("approx_quantile", "'$(<ANY>, <NUMERIC>)'\n'$(<ANY>, <NUMERIC>, <INTEGER>)'"),
-    ("approx_quantile_ds", "'$(<ANY>, <NUMERIC>)'\n'$(<ANY>, <NUMERIC>, <INTEGER>)'"),
-    ("array_agg", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
-    ("array_concat_agg", "'$(<ARRAY>)'\n'$(<ARRAY>, <INTEGER>)'"),
-    ("avg", "'$(<NUMERIC>)'"),
-    ("bit_and", "'$(<INTEGER>)'"),
-    ("bit_or", "'$(<INTEGER>)'"),
-    ("bit_xor", "'$(<INTEGER>)'"),
-    ("count", "'$(<ANY>)'"),
-    ("cume_dist", "'$()'"),
-    ("dense_rank", "'$()'"),
-    ("earliest", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
-    ("earliest_by", "'$(<ANY>, <TIMESTAMP>)'\n'$(<CHARACTER>, <TIMESTAMP>, <INTEGER>)'"),
-    ("first_value", "'$(<ANY>)'"),
-    ("grouping", "'$(<ANY>...)'"),
-    ("lag", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
-    ("last_value", "'$(<ANY>)'"),
-    ("latest", "'$(<ANY>)'\n'$(<CHARACTER>, <INTEGER>)'"),
-    ("latest_by", "'$(<ANY>, <TIMESTAMP>)'\n'$(<CHARACTER>, <TIMESTAMP>, <INTEGER>)'"),
-    ("lead", "'$(<ANY>)'\n'$(<ANY>, <INTEGER>)'"),
-    ("listagg", "'$(<ANY>)'\n'$(<ANY>, <CHARACTER>)'"),
-    ("max", "'$(<ANY>)'"),
-    ("min", "'$(<ANY>)'"),
-    ("ntile", "'$(<INTEGER>)'"),
-    ("percent_rank", "'$()'"),
-    ("rank", "'$()'"),
-    ("row_number", "'$()'"),
-    ("stddev", "'$(<NUMERIC>)'"),
-    ("string_agg", "'$(<ANY>)'\n'$(<ANY>, <CHARACTER>)'"),
-    ("sum", "'$(<NUMERIC>)'"),
-    ("variance", "'$(<NUMERIC>)'"),
-];
-
 enum Cell {
     Null,
     Text(String),
@@ -149,21 +109,12 @@ pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Ar
     Some(mem_table(columns, rows))
 }
 
-/// The functions of ours and those aggregates that DataFusion brings.
 fn routine_rows() -> Vec<Vec<Cell>> {
-    let scalars = FUNCTIONS
-        .iter()
-        .filter(|function| !function.is_internal())
-        .map(|function| (function.name, function.signatures(), "NO"));
-    let aggregates =
-        AGGREGATES.iter().map(|(name, form)| (*name, form.replace("$", &name.to_ascii_uppercase()), "YES"));
-    scalars
-        .chain(aggregates)
-        .map(|(name, signatures, aggregates)| {
-            let name = name.to_ascii_uppercase();
-            vec![text("druid"), text(SCHEMA), text(&name), text("FUNCTION"), text(aggregates), text(&signatures)]
-        })
-        .collect()
+    let row = |routine: Routine| {
+        let aggregate = text(if routine.aggregate { "YES" } else { "NO" });
+        vec![text("druid"), text(SCHEMA), text(&routine.name), text("FUNCTION"), aggregate, text(&routine.signatures)]
+    };
+    routines::all().map(row).collect()
 }
 
 /// A lookup as a table; `None` if there is none of that name.

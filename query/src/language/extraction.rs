@@ -46,7 +46,8 @@ pub enum Extraction {
     Cascade(Vec<Extraction>),
 }
 
-const KNOWN: &str = "regex, partial, searchQuery, substring, strlen, upper, lower, lookup of type map, registeredLookup, bucket, cascade, identity";
+const KNOWN: &str = "regex, partial, searchQuery, substring, strlen, upper, lower, lookup of type map, registeredLookup, bucket, cascade, identity, \
+    time, timeFormat, stringFormat";
 
 impl Extraction {
     pub fn from_json(json: &Json, path: &str) -> Result<Extraction> {
@@ -109,8 +110,7 @@ impl Extraction {
                 Ok(Extraction::Cascade(steps))
             }
             known @ ("time" | "timeFormat" | "stringFormat" | "javascript") => Err(Error::Unsupported(format!(
-                "{path}.type: extraction function [{known}] is not supported; use an expression virtual column \
-                     or one of {KNOWN}"
+                "{path}.type: extraction function [{known}] is not supported here; use an expression virtual column"
             ))),
             other => {
                 Err(fields.wrong("type", format_args!("unknown extraction function [{other}]; use one of {KNOWN}")))

@@ -12,7 +12,7 @@ use crate::schema::ValueType;
 use crate::spelling;
 use crate::time::Interval;
 
-const TYPES: [&str; 22] = [
+const TYPES: [&str; 23] = [
     "true",
     "false",
     "and",
@@ -21,6 +21,7 @@ const TYPES: [&str; 22] = [
     "istrue",
     "isfalse",
     "selector",
+    "extraction",
     "equals",
     "null",
     "in",

@@ -1,6 +1,6 @@
 //! The walls of the house: which crate may import which, where foreign crates stand, and what every file and page says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -131,50 +131,97 @@ fn arguments_of(files: &str, mark: &str) -> Vec<String> {
     inside.flat_map(names).collect()
 }
 
-/// Every name that queries may use stands in `docs/druid-compatibility.md` as one that is there, and no name that is said
-/// to be absent is in the code.
+/// The rows of the compatibility page: category (a section, or a section and its part), name, state, note.
+fn compatibility_rows() -> Vec<[String; 4]> {
+    let page = fs::read_to_string(root().join("docs/druid-compatibility.md")).unwrap();
+    let (mut section, mut part, mut rows) = ("", "", Vec::new());
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            (section, part) = (title, "");
+        } else if let Some(title) = line.strip_prefix("### ") {
+            part = title;
+        } else if line.starts_with("| `") {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let category = if part.is_empty() { section.to_string() } else { format!("{section}: {part}") };
+            rows.push([category, cells[1].trim_matches('`').to_string(), cells[2].to_string(), cells[3].to_string()]);
+        }
+    }
+    rows
+}
+
+/// The page's rows are the names that queries may use, and those that are said to be absent. SQL's functions are held to
+/// the page where their list is, in `query/sql/tests`.
 #[test]
 fn the_compatibility_page_says_what_the_code_has() {
-    let page = fs::read_to_string(root().join("docs/druid-compatibility.md")).unwrap();
-    let section = |title: &str| {
-        let after = page.split(&format!("\n## {title}\n")).nth(1).unwrap_or_else(|| panic!("no section {title}"));
-        after.split("\n## ").next().unwrap().to_string()
-    };
-    let check = |title: &str, names: Vec<String>| {
-        let section = section(title);
-        assert!(!names.is_empty(), "{title}");
-        for name in &names {
-            let row = section.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
-            let row = row.unwrap_or_else(|| panic!("docs/druid-compatibility.md, {title}: lacks {name}"));
-            assert!(!row.contains("| absent |"), "{title}: {name} is there");
-        }
-        for row in section.lines().filter(|line| line.starts_with("| `")) {
-            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-            assert!(["same", "better", "differs", "absent"].contains(&cells[2]), "{row}");
-            assert!(cells[2] == "same" || !cells[3].is_empty(), "{title}: say how or why: {row}");
-        }
-    };
     let language = |file: &str| names_in(&format!("query/src/language/{file}.rs"), "const KNOWN: &str =", ";", false);
-    check("Query types", language("parse"));
-    check("Data sources", language("datasource"));
-    check("Dimension specs", language("dimension"));
-    check("Extraction functions", language("extraction"));
-    check("Having", language("having"));
-    check("Virtual columns", language("virtual_column"));
-    check("Post-aggregators", language("post_aggregate"));
-    check("Post-aggregators", language("sketch_post"));
-    check("Filters", names_in("segment/src/filter/json.rs", "const TYPES:", "];", true));
-    check("Aggregators", names_in("segment/src/aggregate/json.rs", "const TYPES:", "];", true));
-    check("Aggregators", names_in("segment/src/aggregate/sketch.rs", "const TYPES:", "];", true));
-    check("Expression functions", arguments_of("segment/src/expr/functions", "    function(\""));
-    let upper = |names: Vec<String>| names.iter().map(|name| name.to_ascii_uppercase()).collect::<Vec<_>>();
-    let mut functions = arguments_of("query/sql/src/functions.rs", "\n    f(\"");
-    // What the parser puts in place of clauses is no name that statements use.
-    let internal = ["text_of", "long_of", "position_from"];
-    functions.retain(|name| !name.starts_with("json_value_") && !internal.contains(&name.as_str()));
-    check("SQL functions", upper(functions));
-    let aggregates = arguments_of("query/sql/src/aggregates.rs", "\n        (\"");
-    check("SQL aggregates of Druid's own", upper(aggregates));
-    let sketches = arguments_of("query/sql/src/sketches.rs", "\n    d(\"");
-    check("SQL aggregates of Druid's own", upper(sketches));
+    let types = |file: &str| names_in(file, "const TYPES:", "];", true);
+    let both = |one: Vec<String>, other: Vec<String>| [one, other].concat();
+    let sections = [
+        ("Query types", language("parse")),
+        ("Data sources", language("datasource")),
+        ("Dimension specs", language("dimension")),
+        ("Extraction functions", language("extraction")),
+        ("Having", language("having")),
+        ("Virtual columns", language("virtual_column")),
+        ("Post-aggregators", both(language("post_aggregate"), language("sketch_post"))),
+        ("Filters", types("segment/src/filter/json.rs")),
+        ("Aggregators", both(types("segment/src/aggregate/json.rs"), types("segment/src/aggregate/sketch.rs"))),
+        (
+            "Expression functions",
+            ["    function(\"", "    function(\n        \"", "    real(\"", "    real2(\""]
+                .iter()
+                .flat_map(|mark| arguments_of("segment/src/expr/functions", mark))
+                .collect(),
+        ),
+    ];
+    let rows = compatibility_rows();
+    let mut wrong = Vec::new();
+    for (section, names) in sections {
+        let code: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let of_section = rows.iter().filter(|row| row[0] == section || row[0].starts_with(&format!("{section}: ")));
+        let page: BTreeSet<&str> = of_section.filter(|row| row[2] != "absent").map(|row| row[1].as_str()).collect();
+        assert!(!code.is_empty(), "{section}");
+        for name in page.symmetric_difference(&code) {
+            wrong.push(format!(
+                "{section}: {name} is {}",
+                if code.contains(name) { "not on the page" } else { "not there" }
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/druid-compatibility.md and the code: {wrong:#?}");
+    for row in &rows {
+        assert!(["same", "better", "differs", "absent"].contains(&row[2].as_str()), "{row:?}");
+        assert!(row[2] == "same" || !row[3].is_empty(), "say how or why: {row:?}");
+    }
+}
+
+/// The table of counts on the page counts the page's rows.
+#[test]
+fn the_compatibility_page_counts_its_rows() {
+    let mut counts: Vec<(String, [usize; 6])> = Vec::new();
+    let mut total = [0; 6];
+    for [category, _, state, note] in compatibility_rows() {
+        if counts.last().is_none_or(|(last, _)| *last != category) {
+            counts.push((category, [0; 6]));
+        }
+        let of = &mut counts.last_mut().unwrap().1;
+        let beyond = note.starts_with("beyond Druid");
+        let is =
+            [!beyond, state != "absent" && !beyond, state == "better", state == "differs", state == "absent", beyond];
+        for (idx, is) in is.into_iter().enumerate() {
+            of[idx] += usize::from(is);
+            total[idx] += usize::from(is);
+        }
+    }
+    counts.push(("All".to_string(), total));
+    let line = |(category, of): &(String, [usize; 6])| {
+        let numbers: Vec<String> = of.iter().map(usize::to_string).collect();
+        format!("| {category} | {} |\n", numbers.join(" | "))
+    };
+    let table: String = counts.iter().map(line).collect();
+    let page = fs::read_to_string(root().join("docs/druid-compatibility.md")).unwrap();
+    assert!(
+        page.contains(&format!("| --- | --- | --- | --- | --- | --- | --- |\n{table}\n")),
+        "the counts are:\n{table}"
+    );
 }

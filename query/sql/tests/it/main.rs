@@ -5,6 +5,7 @@ mod answers;
 mod documents;
 mod errors;
 mod formats;
+mod functions;
 mod fuzz;
 mod idioms;
 mod plans;
