@@ -5,11 +5,13 @@
 //! - `kafka`: the same from a Kafka topic to answers of a server.
 //! - `http`: a trivial query over a kept connection.
 //! - `start`: from process start to healthy and to the first answer.
+//! - `sql-native`: SQL beside the native query that it is planned as.
 //! - `load`: a batch task of a local file, for the comparison with peers.
 
 mod generate;
 mod ingest_rate;
 mod service;
+mod sql_native;
 
 use clap::{Parser, Subcommand};
 
@@ -54,7 +56,14 @@ enum Command {
         #[arg(long)]
         datasource: Option<String>,
     },
-    /// Loads `lineitem` (Parquet) or `wiki` (JSON lines) through a batch task.
+    /// SQL beside the native query that it is planned as, for the tables among lineitem and lineorder_flat that are there.
+    SqlNative {
+        #[arg(long, default_value = "http://127.0.0.1:8888")]
+        url: String,
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+    },
+    /// Loads `lineitem`, `lineorder_flat` (Parquet) or `wiki` (JSON lines) through a batch task.
     Load {
         #[arg(long, default_value = "http://127.0.0.1:8888")]
         url: String,
@@ -71,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Kafka { bootstrap, server, events } => service::kafka(&bootstrap, &server, events),
         Command::Http { url, datasource } => service::http(&url, &datasource),
         Command::Start { server, data_dir, datasource } => service::start(&server, &data_dir, datasource.as_deref()),
+        Command::SqlNative { url, rounds } => sql_native::run(&url, rounds),
         Command::Load { url, table, file } => service::load(&url, &table, &file),
     }
 }

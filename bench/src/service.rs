@@ -59,11 +59,16 @@ impl Drop for Server {
     }
 }
 
-fn post(url: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+pub fn post(url: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&post_text(url, path, body)?)?)
+}
+
+/// The answer as it came; an error if it is one.
+pub fn post_text(url: &str, path: &str, body: &Value) -> anyhow::Result<String> {
     let mut reply = ureq::post(format!("{url}{path}")).config().http_status_as_error(false).build().send_json(body)?;
-    let text = reply.body_mut().read_to_string()?;
+    let text = reply.body_mut().with_config().limit(1 << 30).read_to_string()?;
     ensure!(reply.status().is_success(), "{path}: {} {text}", reply.status());
-    Ok(serde_json::from_str(&text)?)
+    Ok(text)
 }
 
 fn count(url: &str, datasource: &str) -> anyhow::Result<u64> {
@@ -165,8 +170,24 @@ pub fn load(url: &str, table: &str, file: &Path) -> anyhow::Result<()> {
             }),
             json!({"type": "parquet"}),
         ),
+        "lineorder_flat" => (
+            json!({
+                "dataSource": "lineorder_flat",
+                "timestampSpec": {"column": "lo_orderdate", "format": "auto"},
+                "dimensionsSpec": {"dimensions": [
+                    long("lo_orderkey"), long("lo_linenumber"), long("lo_custkey"), long("lo_partkey"), long("lo_suppkey"),
+                    "lo_orderpriority", long("lo_shippriority"), long("lo_quantity"), long("lo_extendedprice"),
+                    long("lo_ordtotalprice"), long("lo_discount"), long("lo_revenue"), long("lo_supplycost"), long("lo_tax"),
+                    "lo_commitdate", "lo_shipmode", "c_name", "c_address", "c_city", "c_nation", "c_region", "c_phone",
+                    "c_mktsegment", "s_name", "s_address", "s_city", "s_nation", "s_region", "s_phone", "p_name", "p_mfgr",
+                    "p_category", "p_brand", "p_color", "p_type", long("p_size"), "p_container",
+                ]},
+                "granularitySpec": {"segmentGranularity": "ALL", "queryGranularity": "NONE", "rollup": false},
+            }),
+            json!({"type": "parquet"}),
+        ),
         "wiki" => (generate::data_schema("wiki"), json!({"type": "json"})),
-        other => anyhow::bail!("lineitem or wiki, not '{other}'"),
+        other => anyhow::bail!("lineitem, lineorder_flat or wiki, not '{other}'"),
     };
     let spec = json!({"type": "index_parallel", "spec": {
         "dataSchema": schema,
