@@ -10,6 +10,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, 
 use segment::Interval;
 use segment::block::Value;
 use segment::schema::{TIME, ValueType};
+use segment::time::Granularity;
 use serde_json::{Map, Value as Json, json};
 
 use crate::aggregates::pair_of;
@@ -711,7 +712,11 @@ fn long_test(column: &str, op: Operator, value: f64) -> Option<Json> {
     }
 }
 
-/// The intervals that a condition on `__time` alone allows; `None` if it is about anything else.
+/// The years 1 to 9999, in which every instant is in a bucket of every granularity.
+const CALENDAR: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+/// The intervals that a condition on `__time`, or on the start of its bucket, alone allows; `None` if it is about anything
+/// else.
 pub fn intervals(expr: &Expr) -> Option<Vec<Interval>> {
     let all = Interval::ETERNITY;
     match expr {
@@ -726,26 +731,29 @@ pub fn intervals(expr: &Expr) -> Option<Vec<Interval>> {
             Some(Interval::merge(&both))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (op, t) = match (left.as_ref(), right.as_ref()) {
-                (Expr::Column(column), Expr::Literal(ScalarValue::TimestampMillisecond(Some(t), None), _))
-                    if column.name == TIME =>
-                {
-                    (*op, *t)
+            let (time, op, t) = match (left.as_ref(), right.as_ref()) {
+                (time, Expr::Literal(ScalarValue::TimestampMillisecond(Some(t), None), _)) => (time, *op, *t),
+                (Expr::Literal(ScalarValue::TimestampMillisecond(Some(t), None), _), time) => (time, op.swap()?, *t),
+                _ => return None,
+            };
+            // The first instant whose time is not before the constant, and the first whose time is after it.
+            let (not_before, after) = match time {
+                Expr::Column(column) if column.name == TIME => {
+                    let t = t.clamp(all.start, all.end - 1);
+                    (t, t + 1)
                 }
-                (Expr::Literal(ScalarValue::TimestampMillisecond(Some(t), None), _), Expr::Column(column))
-                    if column.name == TIME =>
-                {
-                    (op.swap()?, *t)
+                floor if CALENDAR.contains(&t) => {
+                    let bucket = Granularity::from_json(&time_bucket(floor)?).ok()?.bucket(t);
+                    (if bucket.start == t { t } else { bucket.end }, bucket.end)
                 }
                 _ => return None,
             };
-            let t = t.clamp(all.start, all.end - 1);
             let interval = match op {
-                Operator::Eq => Interval { start: t, end: t + 1 },
-                Operator::Lt => Interval { start: all.start, end: t },
-                Operator::LtEq => Interval { start: all.start, end: t + 1 },
-                Operator::Gt => Interval { start: t + 1, end: all.end },
-                Operator::GtEq => Interval { start: t, end: all.end },
+                Operator::Eq => Interval { start: not_before, end: after },
+                Operator::Lt => Interval { start: all.start, end: not_before },
+                Operator::LtEq => Interval { start: all.start, end: after },
+                Operator::Gt => Interval { start: after, end: all.end },
+                Operator::GtEq => Interval { start: not_before, end: all.end },
                 _ => return None,
             };
             Some(Interval::merge(&[interval]))

@@ -86,6 +86,29 @@ fn time_conditions_are_intervals() {
     assert_eq!(two["intervals"]["intervals"].as_array().unwrap().len(), 2, "{two}");
 }
 
+/// Conditions on the start of a bucket are intervals too, the same rows as the same condition on its milliseconds.
+#[test]
+fn conditions_on_buckets_are_intervals() {
+    let f = Fixture::new();
+    let buckets =
+        ["FLOOR(__time TO HOUR)", "TIME_FLOOR(__time, 'PT30M')", "TIME_FLOOR(__time, 'P1D', NULL, 'Asia/Kolkata')"];
+    for bucket in buckets {
+        for op in ["=", "<", "<=", ">", ">="] {
+            for t in ["2026-01-01 00:30:00", "2026-01-01 01:00:00", "2025-12-31 18:30:00", "2026-01-01 01:30:00.001"] {
+                let condition = format!("{bucket} {op} TIMESTAMP '{t}'");
+                let query = leaf(&f, &format!("SELECT COUNT(*) FROM wiki WHERE {condition}"));
+                assert!(query.get("filter").is_none(), "{condition}: {query}");
+                let millis = format!("TIMESTAMP_TO_MILLIS({bucket}) {op} TIMESTAMP_TO_MILLIS(TIMESTAMP '{t}')");
+                let rows =
+                    |condition: &str| f.both(&statement(&format!("SELECT COUNT(*) FROM wiki WHERE {condition}")));
+                assert_eq!(rows(&condition), rows(&millis), "{condition}");
+            }
+        }
+    }
+    let month = leaf(&f, "SELECT COUNT(*) FROM wiki WHERE FLOOR(__time TO MONTH) = TIMESTAMP '2026-01-01 00:00:00'");
+    assert_eq!(month["intervals"]["intervals"][0], "2026-01-01T00:00:00.000Z/2026-02-01T00:00:00.000Z");
+}
+
 #[test]
 fn orders_and_limits_are_pushed() {
     let f = Fixture::new();
