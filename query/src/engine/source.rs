@@ -1,6 +1,6 @@
 //! What aggregates fold: each input is read once a block, in the form its accumulators want, however many share it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use datasketches::hll::Coupon;
 use segment::aggregate::Input;
@@ -16,8 +16,11 @@ use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
 use crate::columns::{Columns, Decoded, Resolved, cast};
 use crate::error::Result;
 
-/// Codes whose coupons are made at once.
+/// Codes whose coupons or numbers are made at once.
 const COUPONS: usize = 512;
+
+/// A block's rows are few if this many times as many would not fill it.
+const FEW: usize = 16;
 
 /// An expression over the columns of a segment.
 #[derive(Clone, Copy)]
@@ -112,9 +115,21 @@ pub struct Source {
 /// Coupons of a dictionary's codes, a stretch at a time; `None` for texts that sketches leave out.
 type Stretches = Box<[OnceLock<Box<[Option<Coupon>]>>]>;
 
+/// Numbers that an expression makes of a dictionary's codes, a stretch at a time.
+type Made = Box<[OnceLock<Numbers>]>;
+
+/// What an expression makes of a stretch of codes.
+pub enum Numbers {
+    Longs(Vec<i64>, Option<Vec<bool>>),
+    Doubles(Vec<f64>, Option<Vec<bool>>),
+    /// Texts, arrays, or one and the other.
+    None,
+}
+
 /// What one segment needs for a source, shared by the threads.
 pub struct SharedSource {
     coupons: OnceLock<Stretches>,
+    made: OnceLock<Made>,
     longs: OnceLock<Vec<Option<i64>>>,
     doubles: OnceLock<Vec<Option<f64>>>,
     keys: Vec<Shared>,
@@ -128,6 +143,7 @@ impl Source {
     pub fn shared(&self) -> SharedSource {
         SharedSource {
             coupons: OnceLock::new(),
+            made: OnceLock::new(),
             longs: OnceLock::new(),
             doubles: OnceLock::new(),
             keys: self.keys.iter().map(|_| Shared::default()).collect(),
@@ -155,7 +171,7 @@ impl Source {
         }
         let name = match &self.input[0] {
             Input::Expression(expr) => {
-                return Ok(SourceReader::Computed(Computed { expr, output_type: None, own: None }));
+                return self.computed(columns, shared, Computed { expr, output_type: None, own: None });
             }
             Input::Column(name) => name,
         };
@@ -164,11 +180,10 @@ impl Source {
             Resolved::Time(column) => SourceReader::Number(column, self.want),
             Resolved::Physical(Column::Number(column)) => SourceReader::Number(column, self.want),
             Resolved::Physical(column @ (Column::Complex(_) | Column::Document(_))) => SourceReader::Values(column),
-            Resolved::Virtual(column) => SourceReader::Computed(Computed {
-                expr: &column.expr,
-                output_type: column.output_type.as_ref(),
-                own: Some(&column.name),
-            }),
+            Resolved::Virtual(column) => {
+                let (expr, output_type) = (&column.expr, column.output_type.as_ref());
+                self.computed(columns, shared, Computed { expr, output_type, own: Some(&column.name) })?
+            }
             Resolved::Physical(column @ Column::Dict(dict)) => {
                 let codes = 0..dict.cardinality();
                 match self.want {
@@ -195,6 +210,31 @@ impl Source {
             }
         })
     }
+
+    /// Numbers made of one dictionary are made once a value where values repeat.
+    fn computed<'a>(
+        &self,
+        columns: &'a Columns,
+        shared: &'a SharedSource,
+        computed: Computed<'a>,
+    ) -> Result<SourceReader<'a>> {
+        if matches!(self.want, Want::Long | Want::Double | Want::Value)
+            && let [one] = computed.expr.columns()[..]
+        {
+            let dictionary = match computed.own {
+                Some(own) => columns.dictionary_of(own)?,
+                None => columns.dictionary_of(one)?,
+            };
+            if let Some((_, column)) = dictionary
+                && column.cardinality() as usize * 2 <= columns.segment().rows()
+            {
+                let stretches = (column.cardinality() as usize).div_ceil(COUPONS);
+                let made = shared.made.get_or_init(|| (0..stretches).map(|_| OnceLock::new()).collect());
+                return Ok(SourceReader::Made { column, made, computed, want: self.want });
+            }
+        }
+        Ok(SourceReader::Computed(computed))
+    }
 }
 
 pub enum SourceReader<'a> {
@@ -206,6 +246,7 @@ pub enum SourceReader<'a> {
     Doubles { column: &'a DictColumn, numbers: &'a [Option<f64>] },
     Values(&'a Column),
     Computed(Computed<'a>),
+    Made { column: &'a DictColumn, made: &'a Made, computed: Computed<'a>, want: Want },
     Ids { source: &'a Source, readers: Vec<Reader<'a>> },
 }
 
@@ -249,6 +290,39 @@ impl Buffer {
             (Form::Block, _) => self.block.as_ref().map_or(Values::Null, Values::from),
             _ => Values::Null,
         }
+    }
+
+    /// The numbers of the codes read last; not if an expression makes something else of one of them.
+    fn numbers_of<'a>(&mut self, stretch: impl Fn(u32) -> Result<&'a Numbers>, want: Want) -> Result<bool> {
+        self.form = Form::Null;
+        self.longs.clear();
+        self.doubles.clear();
+        self.nulls.clear();
+        for code in &self.codes {
+            let place = *code as usize % COUPONS;
+            let (form, nulls) = match stretch(*code)? {
+                Numbers::Longs(values, nulls) if want == Want::Double => {
+                    self.doubles.push(values[place] as f64);
+                    (Form::Doubles, nulls)
+                }
+                Numbers::Longs(values, nulls) => {
+                    self.longs.push(values[place]);
+                    (Form::Longs, nulls)
+                }
+                Numbers::Doubles(values, nulls) => {
+                    self.doubles.push(values[place]);
+                    (Form::Doubles, nulls)
+                }
+                Numbers::None => return Ok(false),
+            };
+            if self.form != form && self.form != Form::Null {
+                return Ok(false);
+            }
+            self.form = form;
+            self.nulls.push(nulls.as_ref().is_some_and(|nulls| nulls[place]));
+        }
+        self.some_null = self.nulls.contains(&true);
+        Ok(true)
     }
 }
 
@@ -333,6 +407,14 @@ impl SourceReader<'_> {
             SourceReader::Values(column) => {
                 out.form = Form::Block;
                 out.block = Some(gather(column.block(start, len), list));
+            }
+            SourceReader::Made { column, made, computed, want } => {
+                codes_of(column, rows, &mut out.codes);
+                // Where few rows of a block are wanted, most of a stretch would be made for nothing.
+                let few = list.is_some_and(|list| list.len() * FEW < len);
+                if few || !out.numbers_of(|code| numbers_of(column, columns, computed, made, code), *want)? {
+                    SourceReader::Computed(*computed).read(columns, rows, out)?;
+                }
             }
             SourceReader::Computed(computed) => {
                 out.form = Form::Block;
@@ -447,6 +529,43 @@ fn coupons_of(column: &DictColumn, code: u32, text: TextKey) -> Box<[Option<Coup
         }
     });
     coupons.into()
+}
+
+/// The stretch of numbers that a code is in.
+fn numbers_of<'a>(
+    column: &DictColumn,
+    columns: &Columns,
+    computed: &Computed<'_>,
+    made: &'a Made,
+    code: u32,
+) -> Result<&'a Numbers> {
+    let cell = &made[code as usize / COUPONS];
+    if let Some(numbers) = cell.get() {
+        return Ok(numbers);
+    }
+    let start = code - code % COUPONS as u32;
+    let end = start.saturating_add(COUPONS as u32).min(column.cardinality());
+    let len = (end - start) as usize;
+    let mut values: Vec<Option<Arc<str>>> = vec![None; len];
+    column.scan_values(start..end, |first, places, texts| {
+        for place in places {
+            values[(first as usize + place) - start as usize] = Some(texts.get(place).into());
+        }
+    });
+    let values = Block::Text { values };
+    let block = match (computed.own, &computed.expr.columns()[..]) {
+        (Some(own), _) => columns.over_values(own, values)?,
+        (None, [one, ..]) => {
+            let input = columns.over_values(one, values)?;
+            computed.expr.block(&Decoded { blocks: &[(*one, Some(input))], len })
+        }
+        (None, []) => values,
+    };
+    Ok(cell.get_or_init(|| match block {
+        Block::Long { values, nulls } => Numbers::Longs(values, nulls),
+        Block::Double { values, nulls } => Numbers::Doubles(values, nulls),
+        _ => Numbers::None,
+    }))
 }
 
 /// The run of each row.
