@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::admission::{self, Principal};
 use crate::budget::{Budget, Settings};
+use crate::deadline;
 use crate::engine::rows::Cursor;
 use crate::error::{Error, Result};
 use crate::language::Query;
@@ -294,8 +295,9 @@ fn batches(
         })
     }
     let next = Some(advance(&pool, &budget, cursor));
+    let (remaining, late) = (budget.remaining(), Err(budget.timed_out()));
     let state = State { next, pool, budget, _registered: registered };
-    stream::unfold(state, |mut state| async move {
+    let batches = stream::unfold(state, |mut state| async move {
         let receive = state.next.take()?;
         match wait(receive, &state.budget).await {
             Ok((cursor, Some(batch))) => {
@@ -305,6 +307,6 @@ fn batches(
             Ok((_, None)) => None,
             Err(error) => Some((Err(error), state)),
         }
-    })
-    .boxed()
+    });
+    deadline::until(batches.boxed(), remaining, late)
 }

@@ -20,6 +20,7 @@ pub mod pool;
 pub mod selection;
 
 pub mod broker;
+pub mod deadline;
 pub mod node;
 pub mod outcome;
 mod source;

@@ -51,6 +51,7 @@ use datafusion::common::{Result as DfResult, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::TableSource;
 use futures::stream::{BoxStream, StreamExt};
+use query::deadline::until;
 use query::{Broker, Principal, ResponseContext};
 use segment::schema::ValueType;
 use segment::time::Zone;
@@ -230,12 +231,15 @@ impl Sql {
             }
             Plan::Direct { leaf: Some(leaf), schema, steps } => {
                 let (batches, uncovered) = run.leaf(leaf, schema.clone()).await?;
-                (held(plan::apply(batches, steps), registered), uncovered)
+                let rest = until(held(plan::apply(batches, steps), registered), run.remaining(), Err(Error::Timeout));
+                (rest, uncovered)
             }
             Plan::Tree(plan) => {
                 let rows = run.tree(plan).await?;
                 let uncovered = run.uncovered();
-                (held(bounded(self.workers.read(rows), run), registered), uncovered)
+                let remaining = run.remaining();
+                let rest = held(bounded(self.workers.read(rows), run), registered);
+                (until(rest, remaining, Err(Error::Timeout)), uncovered)
             }
         };
         let context = ResponseContext { uncovered, overflowed: false };

@@ -743,7 +743,11 @@ pub fn intervals(expr: &Expr) -> Option<Vec<Interval>> {
                     (t, t + 1)
                 }
                 floor if CALENDAR.contains(&t) => {
-                    let bucket = Granularity::from_json(&time_bucket(floor)?).ok()?.bucket(t);
+                    let granularity = Granularity::from_json(&time_bucket(floor)?).ok()?;
+                    if granularity.steps() {
+                        return None;
+                    }
+                    let bucket = granularity.bucket(t);
                     (if bucket.start == t { t } else { bucket.end }, bucket.end)
                 }
                 _ => return None,

@@ -424,7 +424,7 @@ impl Worker {
             .sources
             .iter()
             .zip(&piece.sources)
-            .map(|(source, shared)| source.reader(&piece.columns, shared, piece.sorted))
+            .map(|(source, shared)| source.reader(&piece.columns, shared, piece.sorted, &self.taken))
             .collect::<Result<Vec<_>>>()?;
         let segment_rows = piece.columns.segment().rows();
         let mut start = rows.start;

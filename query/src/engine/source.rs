@@ -13,6 +13,7 @@ use segment::sketch::hash::{TextKey, coupon_of_text};
 
 use super::interner::Interner;
 use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
+use crate::budget::Taken;
 use crate::columns::{Columns, Decoded, Resolved, cast};
 use crate::error::Result;
 
@@ -132,7 +133,20 @@ pub struct SharedSource {
     made: OnceLock<Made>,
     longs: OnceLock<Vec<Option<i64>>>,
     doubles: OnceLock<Vec<Option<f64>>>,
+    /// The memory of the one of these that the source needs.
+    taken: OnceLock<Taken>,
     keys: Vec<Shared>,
+}
+
+impl SharedSource {
+    /// Counts a table of a dictionary's codes, once.
+    fn hold(&self, column: &DictColumn, each: usize, taken: &Taken) -> Result<()> {
+        if self.taken.get().is_none() {
+            // Of two threads that come at once the second gives back what it took.
+            let _ = self.taken.set(taken.more(column.cardinality() as usize * each)?);
+        }
+        Ok(())
+    }
 }
 
 impl Source {
@@ -146,6 +160,7 @@ impl Source {
             made: OnceLock::new(),
             longs: OnceLock::new(),
             doubles: OnceLock::new(),
+            taken: OnceLock::new(),
             keys: self.keys.iter().map(|_| Shared::default()).collect(),
         }
     }
@@ -158,12 +173,13 @@ impl Source {
         }
     }
 
-    /// How the source is read from one segment.
+    /// How the source is read from one segment. Tables of its dictionaries are counted with what is `taken`.
     pub fn reader<'a>(
         &'a self,
         columns: &'a Columns,
         shared: &'a SharedSource,
         sorted: bool,
+        taken: &Taken,
     ) -> Result<SourceReader<'a>> {
         if self.want == Want::Ids {
             let readers = self.keys.iter().zip(&shared.keys).map(|(key, shared)| key.reader(columns, shared, sorted));
@@ -171,7 +187,7 @@ impl Source {
         }
         let name = match &self.input[0] {
             Input::Expression(expr) => {
-                return self.computed(columns, shared, Computed { expr, output_type: None, own: None });
+                return self.computed(columns, shared, taken, Computed { expr, output_type: None, own: None });
             }
             Input::Column(name) => name,
         };
@@ -182,40 +198,40 @@ impl Source {
             Resolved::Physical(column @ (Column::Complex(_) | Column::Document(_))) => SourceReader::Values(column),
             Resolved::Virtual(column) => {
                 let (expr, output_type) = (&column.expr, column.output_type.as_ref());
-                self.computed(columns, shared, Computed { expr, output_type, own: Some(&column.name) })?
+                self.computed(columns, shared, taken, Computed { expr, output_type, own: Some(&column.name) })?
             }
             Resolved::Physical(column @ Column::Dict(dict)) => {
                 let codes = 0..dict.cardinality();
                 match self.want {
                     Want::Coupons(text) => {
+                        shared.hold(dict, size_of::<Option<Coupon>>(), taken)?;
                         let stretches = codes.len().div_ceil(COUPONS);
                         let coupons = shared.coupons.get_or_init(|| (0..stretches).map(|_| OnceLock::new()).collect());
                         SourceReader::Coupons { column: dict, coupons, text }
                     }
                     _ if dict.is_multi() => SourceReader::Values(column),
-                    Want::Long => SourceReader::Longs {
-                        column: dict,
-                        numbers: shared
-                            .longs
-                            .get_or_init(|| codes.map(|c| dict.value(c).and_then(long_of_text)).collect()),
-                    },
-                    Want::Double => SourceReader::Doubles {
-                        column: dict,
-                        numbers: shared
-                            .doubles
-                            .get_or_init(|| codes.map(|c| dict.value(c).and_then(double_of_text)).collect()),
-                    },
+                    Want::Long => {
+                        shared.hold(dict, size_of::<Option<i64>>(), taken)?;
+                        let all = || codes.map(|c| dict.value(c).and_then(long_of_text)).collect();
+                        SourceReader::Longs { column: dict, numbers: shared.longs.get_or_init(all) }
+                    }
+                    Want::Double => {
+                        shared.hold(dict, size_of::<Option<f64>>(), taken)?;
+                        let all = || codes.map(|c| dict.value(c).and_then(double_of_text)).collect();
+                        SourceReader::Doubles { column: dict, numbers: shared.doubles.get_or_init(all) }
+                    }
                     Want::Text | Want::Value | Want::Ids => SourceReader::Codes(dict),
                 }
             }
         })
     }
 
-    /// Numbers made of one dictionary are made once a value where values repeat.
+    /// Numbers made of one dictionary are made once a value where values repeat and there is memory to keep them.
     fn computed<'a>(
         &self,
         columns: &'a Columns,
         shared: &'a SharedSource,
+        taken: &Taken,
         computed: Computed<'a>,
     ) -> Result<SourceReader<'a>> {
         if matches!(self.want, Want::Long | Want::Double | Want::Value)
@@ -227,6 +243,7 @@ impl Source {
             };
             if let Some((_, column)) = dictionary
                 && column.cardinality() as usize * 2 <= columns.segment().rows()
+                && shared.hold(column, size_of::<i64>() + size_of::<bool>(), taken).is_ok()
             {
                 let stretches = (column.cardinality() as usize).div_ceil(COUPONS);
                 let made = shared.made.get_or_init(|| (0..stretches).map(|_| OnceLock::new()).collect());

@@ -4,6 +4,7 @@ extern crate henge_query as query;
 
 mod answers;
 mod broker;
+mod expressions;
 mod fuzz;
 mod group;
 mod oracle;

@@ -158,6 +158,11 @@ impl Granularity {
         }
     }
 
+    /// Whether the bucket of an instant is found only by stepping from the origin, which is long for one far from it.
+    pub fn steps(&self) -> bool {
+        matches!(self, Granularity::Period(period) if period.steps())
+    }
+
     /// The bucket that holds `t`.
     pub fn bucket(&self, t: i64) -> Interval {
         let start = self.floor(t);

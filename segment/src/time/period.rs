@@ -116,6 +116,21 @@ impl Period {
 
     /// Start of the bucket after the one that starts at `start`.
     pub fn next(&self, start: i64) -> i64 {
+        let next = self.next_cut(start);
+        let last = next.saturating_sub(1);
+        if self.zone.fixed().is_some() || last <= start || self.floor(last) == start {
+            return next;
+        }
+        // A local midnight that comes twice starts a bucket each time.
+        let (mut low, mut high) = (start, last);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.floor(middle) == start { low = middle } else { high = middle }
+        }
+        high
+    }
+
+    fn next_cut(&self, start: i64) -> i64 {
         match &self.cut {
             Cut::Fixed { millis, .. } => start.saturating_add(*millis),
             Cut::Clock { millis } => self.next_clock(start, *millis),
@@ -138,6 +153,11 @@ impl Period {
         }
     }
 
+    /// Whether the bucket of an instant is found only by stepping from the origin.
+    pub fn steps(&self) -> bool {
+        matches!(self.cut, Cut::Chain(_))
+    }
+
     /// Where the offset changes inside a local hour (by half an hour, say), a bucket starts.
     fn floor_clock(&self, t: i64, millis: i64) -> i64 {
         let offset = self.zone.offset_at(t);
@@ -156,16 +176,10 @@ impl Period {
     /// A change of the offset inside a local hour (by half an hour, say) ends the bucket there.
     fn next_clock(&self, start: i64, millis: i64) -> i64 {
         let next = start.saturating_add(millis);
-        let before = self.floor(next.saturating_sub(1));
-        if before == start {
-            return self.floor(next).max(start.saturating_add(1)).min(next);
+        match self.floor(next.saturating_sub(1)) == start {
+            true => self.floor(next).max(start.saturating_add(1)).min(next),
+            false => next,
         }
-        let (mut low, mut high) = (start, next.saturating_sub(1));
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.floor(middle) == start { low = middle } else { high = middle }
-        }
-        high
     }
 }
 

@@ -164,6 +164,7 @@ fn any_granularity() -> impl Strategy<Value = Granularity> {
         "Pacific/Apia",
         "+05:45",
         "Europe/Dublin",
+        "America/Havana",
     ]);
     let origin = prop::option::of(-2_000_000_000_000i64..3_000_000_000_000);
     let periods = (period, zone, origin).prop_map(|(p, z, o)| Granularity::period(p, z, o).unwrap());
@@ -183,6 +184,19 @@ fn an_hour_in_which_clocks_change_by_half_of_it_is_two_buckets() {
     for (start, end) in [("2014-04-05T14:00Z", "2014-04-05T15:00Z"), ("2014-04-05T15:00Z", "2014-04-05T15:30Z")] {
         for t in [at(start), (at(start) + at(end)) / 2, at(end) - 1] {
             assert_eq!(hours.bucket(t), Interval { start: at(start), end: at(end) }, "{t}");
+        }
+    }
+}
+
+/// Clocks went back from 01:00 to 00:00 at 2026-11-01T05:00Z: that day's midnight came twice.
+#[test]
+fn a_midnight_that_comes_twice_starts_a_day_each_time() {
+    let days = Granularity::period("P1D", "America/Havana", None).unwrap();
+    let at = |text: &str| parse_timestamp(text).unwrap();
+    let starts = ["2026-10-31T04:00Z", "2026-11-01T04:00Z", "2026-11-01T05:00Z", "2026-11-02T05:00Z"].map(at);
+    for pair in starts.windows(2) {
+        for t in [pair[0], (pair[0] + pair[1]) / 2, pair[1] - 1] {
+            assert_eq!(days.bucket(t), Interval { start: pair[0], end: pair[1] }, "{t}");
         }
     }
 }
