@@ -25,10 +25,10 @@ pub fn until<T: Send + Unpin + 'static>(
     late: T,
 ) -> BoxStream<'static, T> {
     let held = Arc::new(Mutex::new(Some(stream)));
-    let of_timer = held.clone();
+    let of_timer = Arc::downgrade(&held);
     let timer = tokio::spawn(async move {
         tokio::time::sleep(remaining).await;
-        let stream = of_timer.lock().take();
+        let stream = of_timer.upgrade().and_then(|held| held.lock().take());
         drop(stream);
     });
     Leashed { held, late: Some(late), timer: timer.abort_handle() }.boxed()
