@@ -38,6 +38,8 @@ pub struct Budget {
     priority: i64,
     partial: Partial,
     subquery_rows_max: u64,
+    /// `None`: the query's memory is the bound.
+    subquery_bytes_max: Option<u64>,
     /// Intervals named at most in the answer's `uncoveredIntervals`.
     uncovered_max: usize,
 }
@@ -55,8 +57,8 @@ pub enum Partial {
 const UNCOVERED_MAX: usize = 64;
 
 impl Budget {
-    /// Reads `timeout`, `queryId`, `priority`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows` and
-    /// `uncoveredIntervalsLimit`; the rest of the context is read with the query. A query without an id gets one.
+    /// Reads `timeout`, `queryId`, `priority`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows`,
+    /// `maxSubqueryBytes` and `uncoveredIntervalsLimit`; the rest of the context is read with the query. A query without an id gets one.
     pub fn from_context(context: &Map<String, Json>, settings: &Settings) -> Result<Budget> {
         let context = Context::new(context);
         let timeout = match context.long("timeout")? {
@@ -100,6 +102,10 @@ impl Budget {
             },
             subquery_rows_max: positive("maxSubqueryRows")?
                 .map_or(settings.subquery_rows_max, |rows| rows.min(settings.subquery_rows_max)),
+            subquery_bytes_max: match context.text("maxSubqueryBytes") {
+                Ok(Some(text)) if ["auto", "disabled"].iter().any(|word| text.eq_ignore_ascii_case(word)) => None,
+                _ => positive("maxSubqueryBytes")?.filter(|bytes| *bytes > 0),
+            },
             uncovered_max: positive("uncoveredIntervalsLimit")?
                 .filter(|limit| *limit > 0)
                 .map_or(UNCOVERED_MAX, |limit| limit.min(UNCOVERED_MAX as u64) as usize),
@@ -120,6 +126,10 @@ impl Budget {
 
     pub fn subquery_rows_max(&self) -> u64 {
         self.subquery_rows_max
+    }
+
+    pub fn subquery_bytes_max(&self) -> Option<u64> {
+        self.subquery_bytes_max
     }
 
     pub fn uncovered_max(&self) -> usize {

@@ -126,19 +126,22 @@ impl Origin<'_> {
                 all.uncovered = Interval::merge(&all.uncovered);
                 all
             }
-            DataSource::Inline(inline) => made(inline_segment(inline), Vec::new(), Vec::new()),
+            DataSource::Inline(inline) => {
+                let (segment, taken) = inline_segment(inline, budget)?;
+                made(segment, vec![taken], Vec::new())
+            }
             DataSource::Lookup(lookup) => {
                 let entries = lookup.entries();
-                let taken = Taken::new(budget, entries.len() * 2 * made::VALUE_BYTES)?;
                 let texts =
                     |values: Vec<&Arc<str>>| Block::Text { values: values.into_iter().cloned().map(Some).collect() };
                 let (keys, values) = entries.into_iter().unzip();
                 let (keys, values) = (texts(keys), texts(values));
                 let rows = keys.len();
                 let column = |name: &str, block| (name.to_string(), ValueType::String, block);
-                let mut rows_made = Made::default();
-                rows_made.add(&Table { columns: vec![column("k", keys), column("v", values)], rows });
-                made(rows_made.finish(), vec![taken], Vec::new())
+                let mut rows_made = Made::new(budget)?;
+                rows_made.add(&Table { columns: vec![column("k", keys), column("v", values)], rows })?;
+                let (segment, taken) = rows_made.finish();
+                made(segment, vec![taken], Vec::new())
             }
             DataSource::Query(inner) => {
                 let outcome = (self.inner)(&Arc::new((**inner).clone()))?;
@@ -168,14 +171,10 @@ impl Origin<'_> {
     fn filter(&self, filtered: &Filtered, ask: &Ask) -> Result<MadeOf> {
         let mut of_base = ask.within(&|_| true, &filtered.filter.columns());
         of_base.filters.push(filtered.filter.clone());
-        let mut rows = Made::default();
-        let mut taken = Taken::new(self.budget, 0)?;
-        let uncovered = self.scan(&filtered.base, of_base, Vec::new(), &mut |table| {
-            taken.grow(made::bytes(&table))?;
-            rows.add(&table);
-            Ok(())
-        })?;
-        Ok((rows.finish(), vec![taken], uncovered))
+        let mut rows = Made::new(self.budget)?;
+        let uncovered = self.scan(&filtered.base, of_base, Vec::new(), &mut |table| rows.add(&table))?;
+        let (segment, taken) = rows.finish();
+        Ok((segment, vec![taken], uncovered))
     }
 
     /// Reads the rows of a source that meet all conditions of the ask, with computed columns besides, batch by batch. Every
@@ -272,26 +271,29 @@ fn pieces_of(segment: Segment, intervals: &[Interval]) -> Vec<Piece> {
     vec![Piece { id: segment.id().clone(), segment: Arc::new(segment), intervals: intervals.to_vec() }]
 }
 
-/// Refuses more rows than an inner source may have.
-fn count(rows: u64, budget: &Budget) -> Result<()> {
+/// Refuses more rows, or more bytes, than an inner source may have.
+fn count(rows: u64, bytes: usize, budget: &Budget) -> Result<()> {
     if rows > budget.subquery_rows_max() {
         return Err(Error::ResourceLimit(format!(
             "the inner query gives more than [{}] rows; narrow it, or raise maxSubqueryRows",
             budget.subquery_rows_max()
         )));
     }
-    budget.check()
+    match budget.subquery_bytes_max() {
+        Some(most) if bytes as u64 > most => Err(Error::ResourceLimit(format!(
+            "the inner query gives more than [{most}] bytes; narrow it, or raise maxSubqueryBytes"
+        ))),
+        _ => budget.check(),
+    }
 }
 
 /// The rows of an inner query as a segment.
 fn answered(rows: Rows, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
-    let mut taken = Taken::new(budget, 0)?;
-    let mut made = Made::default();
+    let mut made = Made::new(budget)?;
     let mut add = |table: &Table| -> Result<()> {
-        count(made.rows() as u64 + table.rows as u64, budget)?;
-        taken.grow(made::bytes(table))?;
-        made.add(table);
-        Ok(())
+        count(made.rows() as u64 + table.rows as u64, made.bytes(), budget)?;
+        made.add(table)?;
+        count(made.rows() as u64, made.bytes(), budget)
     };
     match rows {
         Rows::Table(table) => add(&table)?,
@@ -304,10 +306,10 @@ fn answered(rows: Rows, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
             return Err(Error::Unsupported("dataSource.query: segmentMetadata cannot be queried".into()));
         }
     }
-    Ok((made.finish(), taken))
+    Ok(made.finish())
 }
 
-fn inline_segment(inline: &Inline) -> Segment {
+fn inline_segment(inline: &Inline, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
     let mut table = Table { rows: inline.rows.len(), columns: Vec::new() };
     for (i, (name, value_type)) in inline.columns.iter().enumerate() {
         let values: Vec<Value> = inline.rows.iter().map(|row| row[i].clone()).collect();
@@ -316,9 +318,9 @@ fn inline_segment(inline: &Inline) -> Segment {
         let block = if name == TIME { crate::columns::cast(block, &ValueType::Long) } else { block };
         table.columns.push((name.clone(), value_type, block));
     }
-    let mut made = Made::default();
-    made.add(&table);
-    made.finish()
+    let mut made = Made::new(budget)?;
+    made.add(&table)?;
+    Ok(made.finish())
 }
 
 /// The narrowest type that holds the values.

@@ -1,8 +1,10 @@
 //! Post-aggregates that look into sketches: each is a call of a function of the expression language
 //! over the states of its fields.
 
+use segment::block::Value;
 use segment::expr::Expr;
 use segment::schema::ValueType;
+use segment::sketch::{bytes_of, theta, tuple};
 use serde_json::Value as Json;
 
 use super::fields::Fields;
@@ -67,10 +69,16 @@ pub fn parse(kind: &str, fields: &Fields, depth: usize) -> Result<Option<PostKin
         }
         "thetaSketchConstant" | "arrayOfDoublesSketchConstant" => {
             let value = fields.need_text("value")?;
-            if segment::sketch::bytes_of(&segment::block::Value::text(value)).is_none() {
-                return Err(fields.wrong("value", "must be a sketch in base64"));
+            let of_theta = kind == "thetaSketchConstant";
+            let sound = |bytes: &[u8]| match of_theta {
+                true => theta::read(bytes).is_some(),
+                false => tuple::read(bytes).is_some(),
+            };
+            if !bytes_of(&Value::text(value)).is_some_and(|bytes| sound(&bytes)) {
+                let family = if of_theta { "theta" } else { "tuple" };
+                return Err(fields.wrong("value", format_args!("must be a {family} sketch in base64")));
             }
-            let name = if kind == "thetaSketchConstant" { "thetaSketch" } else { "arrayOfDoublesSketch" };
+            let name = if of_theta { "thetaSketch" } else { "arrayOfDoublesSketch" };
             let text = format!("complex_decode_base64('{name}', '{}')", value.replace(['\'', '\\'], ""));
             call(text, Vec::new(), complex(name))
         }
@@ -145,7 +153,11 @@ pub fn parse(kind: &str, fields: &Fields, depth: usize) -> Result<Option<PostKin
             call(format!("histogram_equal_buckets(f0, {buckets})"), vec![named(fields)?], ValueType::json())
         }
         "buckets" => {
-            let (size, offset) = (number("bucketSize")?, number("offset").unwrap_or(0.0));
+            let size = number("bucketSize")?;
+            if size <= 0.0 || size.is_nan() {
+                return Err(fields.wrong("bucketSize", format_args!("must be above 0, not {size}")));
+            }
+            let offset = if fields.get("offset").is_some() { number("offset")? } else { 0.0 };
             call(format!("histogram_buckets(f0, {size:?}, {offset:?})"), vec![named(fields)?], ValueType::json())
         }
         "customBuckets" => {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use segment::block::{Block, Value};
 use segment::expr::truth;
 use segment::schema::{TIME, ValueType};
 
-use super::made::{self, Made};
+use super::made::Made;
 use super::unnest::rows_of;
 use super::{Ask, MadeOf, Origin, count};
 use crate::budget::{Budget, Taken};
@@ -48,8 +48,7 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
     let mut of_left = ask.within(&is_left, &more);
     of_left.filters.extend(join.left_filter.clone());
 
-    let mut rows = Made::default();
-    let mut taken = Taken::new(budget, 0)?;
+    let mut rows = Made::new(budget)?;
     let uncovered = from.scan(&join.left, of_left, computed.clone(), &mut |table| {
         let column = |name: &str| table.column(name);
         let blocks: Vec<Option<&Block>> = keys.iter().map(|name| column(name)).collect();
@@ -59,9 +58,7 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
             let made = paired(&table, &right, &computed, left_rows, right_rows);
             left_rows.clear();
             right_rows.clear();
-            taken.grow(made::bytes(&made))?;
-            rows.add(&made);
-            Ok(())
+            rows.add(&made)
         };
         let mut pairs = 0usize;
         for row in 0..table.rows {
@@ -98,7 +95,8 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
     })?;
     let mut missing = uncovered;
     missing.extend(right.uncovered);
-    Ok((rows.finish(), vec![taken], segment::Interval::merge(&missing)))
+    let (segment, taken) = rows.finish();
+    Ok((segment, vec![taken], segment::Interval::merge(&missing)))
 }
 
 /// Rows of both sides next to each other.
@@ -130,8 +128,14 @@ struct Right {
     types: Vec<(ValueType, bool)>,
     by_key: HashMap<Vec<Key>, Vec<u32>, foldhash::fast::RandomState>,
     uncovered: Vec<segment::Interval>,
+    bytes: usize,
     _taken: Taken,
 }
+
+/// Held for a key besides its parts: its place in the table, of which a third is empty, and the list of its rows.
+const KEY_BYTES: usize = 3 * size_of::<(Vec<Key>, Vec<u32>)>() / 2 + 4 * size_of::<u32>();
+/// The counts of an `Arc`.
+const SHARED_BYTES: usize = 16;
 
 struct RightColumn {
     name: String,
@@ -169,13 +173,16 @@ impl Right {
             types: Vec::new(),
             by_key: HashMap::default(),
             uncovered: Vec::new(),
+            bytes: 0,
             _taken: Taken::new(budget, 0)?,
         };
         let timed = of_right.columns.as_ref().is_none_or(|columns| columns.contains(TIME));
         let mut rows = 0u64;
         let uncovered = from.scan(&join.right, of_right, Vec::new(), &mut |table| {
-            count(rows + table.rows as u64, budget)?;
-            right._taken.grow(made::bytes(&table))?;
+            let bytes = table.columns.iter().map(|(.., block)| held(block)).sum::<usize>();
+            right.bytes += bytes;
+            count(rows + table.rows as u64, right.bytes, budget)?;
+            right._taken.grow(bytes)?;
             for (name, value_type, block) in &table.columns {
                 if name == TIME && !timed {
                     continue;
@@ -215,10 +222,11 @@ impl Right {
                 (at.map_or(ValueType::String, |at| self.columns[at].value_type.clone()), equality.nulls_too)
             })
             .collect();
-        self._taken.grow(self.rows as usize * equal.len() * made::VALUE_BYTES)?;
+        let mut bytes = 0;
         'rows: for row in 0..self.rows {
-            if row % 65_536 == 0 {
+            if row % 4096 == 0 {
                 budget.check()?;
+                self._taken.grow(std::mem::take(&mut bytes))?;
             }
             let mut key = Vec::with_capacity(equal.len());
             for (at, (value_type, nulls_too)) in places.iter().zip(&self.types) {
@@ -229,9 +237,16 @@ impl Right {
                     None => continue 'rows,
                 }
             }
-            self.by_key.entry(key).or_default().push(row);
+            let part_bytes = size_of::<Key>() * key.len();
+            let rows = self.by_key.entry(key).or_insert_with(|| {
+                bytes += KEY_BYTES + part_bytes;
+                Vec::new()
+            });
+            // Lists double as they grow.
+            bytes += 2 * size_of::<u32>();
+            rows.push(row);
         }
-        Ok(())
+        self._taken.grow(bytes)
     }
 
     fn value(&self, name: &str, row: u32) -> Value {
@@ -268,6 +283,28 @@ impl Right {
         }
         Ok(Matches::Some(self.by_key.get(&key).map_or([].iter(), |rows| rows.iter())))
     }
+}
+
+/// Memory of a block's values once each stands for itself. Rows of one batch share the text of one value.
+fn held(block: &Block) -> usize {
+    fn below(value: &Value, seen: &mut HashSet<*const u8, foldhash::fast::RandomState>) -> usize {
+        match value {
+            Value::Text(text) | Value::Json(text) if seen.insert(text.as_ptr()) => text.len() + SHARED_BYTES,
+            Value::Bytes(bytes) => bytes.len() + SHARED_BYTES,
+            Value::List(values) => values.iter().map(|value| size_of::<Value>() + below(value, seen)).sum(),
+            _ => 0,
+        }
+    }
+    let mut seen = HashSet::default();
+    let below = match block {
+        Block::Long { .. } | Block::Double { .. } => 0,
+        Block::Text { values } => {
+            let texts = values.iter().flatten().filter(|text| seen.insert(text.as_ptr()));
+            texts.map(|text| text.len() + SHARED_BYTES).sum()
+        }
+        Block::Any { values } => values.iter().map(|value| below(value, &mut seen)).sum(),
+    };
+    block.len() * size_of::<Value>() + below
 }
 
 enum Matches<'a> {

@@ -1,34 +1,53 @@
 //! Rows that are made for a query, as a segment.
 
+use std::sync::Arc;
+
 use segment::block::{Block, Value};
 use segment::column::{Column, ColumnBuilder};
 use segment::schema::{TIME, ValueType};
 use segment::segment::Provenance;
 use segment::{Interval, Segment, SegmentId};
 
+use crate::budget::{Budget, Taken};
+use crate::error::Result;
 use crate::table::Table;
 
-/// Bytes counted for a value.
-pub const VALUE_BYTES: usize = 16;
+/// The time of a row: as it comes, and in its column.
+const TIME_BYTES: usize = 16;
 
-/// Bytes counted for the values of a table.
-pub fn bytes(table: &Table) -> usize {
-    table.rows * table.columns.len().max(1) * VALUE_BYTES
-}
-
-/// Columns that grow by tables; a column that a table lacks is null there. Rows without a time are of 1970.
-#[derive(Default)]
+/// Columns that grow by tables; a column that a table lacks is null there. Rows without a time are of 1970. What they hold
+/// counts in the query's budget.
 pub struct Made {
     columns: Vec<(String, ColumnBuilder)>,
     times: Vec<i64>,
+    taken: Taken,
+    counted: usize,
 }
 
 impl Made {
+    pub fn new(budget: &Arc<Budget>) -> Result<Made> {
+        Ok(Made { columns: Vec::new(), times: Vec::new(), taken: Taken::new(budget, 0)?, counted: 0 })
+    }
+
     pub fn rows(&self) -> usize {
         self.times.len()
     }
 
-    pub fn add(&mut self, table: &Table) {
+    /// Memory that the rows hold.
+    pub fn bytes(&self) -> usize {
+        self.times.len() * TIME_BYTES + self.columns.iter().map(|(_, builder)| builder.bytes()).sum::<usize>()
+    }
+
+    /// Fails if the query may not hold as much.
+    pub fn add(&mut self, table: &Table) -> Result<()> {
+        self.push(table);
+        let bytes = self.bytes();
+        self.taken.grow(bytes.saturating_sub(self.counted))?;
+        self.counted = bytes;
+        Ok(())
+    }
+
+    fn push(&mut self, table: &Table) {
         let before = self.times.len();
         let mut timed = false;
         for (name, value_type, block) in &table.columns {
@@ -59,7 +78,8 @@ impl Made {
         }
     }
 
-    pub fn finish(self) -> Segment {
+    /// The segment, and the memory it holds.
+    pub fn finish(self) -> (Segment, Taken) {
         let mut time = ColumnBuilder::new(ValueType::Long);
         self.times.iter().for_each(|t| time.push(&Value::Long(*t)));
         let Column::Number(time) = time.finish() else { unreachable!("longs make a number column") };
@@ -73,6 +93,6 @@ impl Made {
         };
         let provenance = Provenance { rollup: false, query_granularity: None, aggregates: Vec::new() };
         let sorted = self.times.is_sorted();
-        Segment::from_parts(id, time, columns, dimensions, Vec::new(), sorted, provenance)
+        (Segment::from_parts(id, time, columns, dimensions, Vec::new(), sorted, provenance), self.taken)
     }
 }

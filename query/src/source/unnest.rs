@@ -3,9 +3,8 @@
 use segment::block::{Block, Value};
 use segment::schema::{TIME, ValueType};
 
-use super::made::{self, Made};
+use super::made::Made;
 use super::{Ask, MadeOf, Origin};
-use crate::budget::Taken;
 use crate::engine::rows::typed;
 use crate::error::Result;
 use crate::language::Unnest;
@@ -26,8 +25,7 @@ pub fn unnest(from: &Origin, unnest: &Unnest, ask: &Ask) -> Result<MadeOf> {
         let of = |_: &str| value.clone();
         filter.iter().chain(&more).all(|filter| filter.matches(&of) == Some(true))
     };
-    let mut rows = Made::default();
-    let mut taken = Taken::new(budget, 0)?;
+    let mut rows = Made::new(budget)?;
     let mut element_type: Option<ValueType> = None;
     let uncovered = from.scan(&unnest.base, of_base, vec![unnest.column.clone()], &mut |table| {
         let Some(at) = table.columns.iter().position(|(column, ..)| column == name) else { return Ok(()) };
@@ -41,9 +39,7 @@ pub fn unnest(from: &Origin, unnest: &Unnest, ask: &Ask) -> Result<MadeOf> {
             budget.check()?;
             let made = exploded(&table, at, of, from, std::mem::take(elements));
             from.clear();
-            taken.grow(made::bytes(&made))?;
-            rows.add(&made);
-            Ok(())
+            rows.add(&made)
         };
         for row in 0..table.rows {
             let values = match lists.value(row) {
@@ -62,7 +58,8 @@ pub fn unnest(from: &Origin, unnest: &Unnest, ask: &Ask) -> Result<MadeOf> {
         }
         flush(&mut from, &mut elements)
     })?;
-    Ok((rows.finish(), vec![taken], uncovered))
+    let (segment, taken) = rows.finish();
+    Ok((segment, vec![taken], uncovered))
 }
 
 /// The given rows of a table, with elements in place of its column `at`.

@@ -1,9 +1,11 @@
 //! Sketches in queries: as estimates, as their bytes, and what post-aggregates make of them.
 
 use expect_test::expect;
-use serde_json::json;
+use query::Error;
+use serde_json::{Value as Json, json};
 
 use crate::answers::check;
+use crate::sources::Fixture;
 
 #[test]
 fn theta_sketches_know_sets() {
@@ -113,4 +115,69 @@ fn tuples_sum_and_quantiles_of_kll_are_asked_like_classic_ones() {
             __time t k q sums kmedian rank bins
             0 3.0 5 5 List([Double(4.0), Double(119.0)]) 1.0 0.8 List([Double(1.0), Double(4.0)])"#]],
     );
+}
+
+/// The answer of one aggregator over the column that another one, in an inner query, made of `page`.
+fn over(inner: Json, outer: Json) -> query::Result<Json> {
+    let inner = json!({"queryType": "groupBy", "dataSource": "wiki", "granularity": "all", "intervals": ["1000/3000"],
+        "dimensions": [], "aggregations": [inner], "context": {"finalize": false}});
+    Fixture::new().ask(&json!({"queryType": "timeseries", "dataSource": {"type": "query", "query": inner},
+        "granularity": "all", "intervals": ["1000/3000"], "aggregations": [outer]}))
+}
+
+#[test]
+fn sketches_that_do_not_meet_are_an_error_with_both_sizes() {
+    let bloom = |entries: u64| json!({"type": "bloom", "name": "s", "fieldName": "page", "field": "s", "maxNumEntries": entries});
+    let mut first = bloom(10);
+    first["field"] = "page".into();
+    assert!(over(first.clone(), bloom(10)).is_ok());
+    let tuple = |columns: Json, values: u64| match columns {
+        Json::Null => json!({"type": "arrayOfDoublesSketch", "name": "s", "fieldName": "s", "numberOfValues": values}),
+        columns => json!({"type": "arrayOfDoublesSketch", "name": "s", "fieldName": "page", "metricColumns": columns}),
+    };
+    assert!(over(tuple(json!(["added"]), 1), tuple(Json::Null, 1)).is_ok());
+    let of = |kind: &str, field: &str| json!({"type": kind, "name": "s", "fieldName": field});
+    let cases = [
+        (first.clone(), bloom(5000), vec!["s", "[64]", "[3968]", "maxNumEntries"]),
+        (tuple(json!(["added", "added"]), 2), tuple(Json::Null, 1), vec!["s", "[2]", "[1]", "numberOfValues"]),
+        (
+            of("KllDoublesSketch", "added"),
+            of("quantilesDoublesSketch", "s"),
+            vec!["s", "KllDoublesSketch", "quantilesDoublesSketch"],
+        ),
+        (of("variance", "added"), of("HLLSketchMerge", "s"), vec!["24", "HyperLogLog"]),
+    ];
+    for (inner, outer, named) in cases {
+        match over(inner, outer.clone()) {
+            Err(Error::Invalid(text)) => assert!(named.iter().all(|name| text.contains(name)), "{text}"),
+            other => panic!("{outer}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn wrong_settings_of_post_aggregates_are_named() {
+    let ask = |post: Json| {
+        Fixture::new().ask(&json!({"queryType": "timeseries", "dataSource": "wiki", "granularity": "all",
+            "intervals": ["1000/3000"],
+            "aggregations": [{"type": "approxHistogram", "name": "h", "fieldName": "added"}],
+            "postAggregations": [post]}))
+    };
+    let buckets = |size: Json, offset: Json| json!({"type": "buckets", "name": "b", "fieldName": "h", "bucketSize": size, "offset": offset});
+    assert!(ask(buckets(json!(10), Json::Null)).is_ok() && ask(buckets(json!(10), json!("3.5"))).is_ok());
+    // A Bloom filter's bytes are base64 as well.
+    let constant = json!({"type": "thetaSketchEstimate", "name": "e",
+        "field": {"type": "thetaSketchConstant", "name": "c", "value": "BAAAAAgAAAAA"}});
+    for (post, named) in [
+        (buckets(json!(0), Json::Null), "bucketSize"),
+        (buckets(json!(-1.5), Json::Null), "bucketSize"),
+        (buckets(json!(10), json!("much")), "offset"),
+        (buckets(json!(10), json!([1])), "offset"),
+        (constant, "value"),
+    ] {
+        match ask(post) {
+            Err(Error::Parse(text)) => assert!(text.contains(named), "{text}"),
+            other => panic!("{named}: {other:?}"),
+        }
+    }
 }

@@ -11,13 +11,13 @@ use serde_json::{Value as Json, json};
 
 use crate::broker::{inventory, settings};
 
-struct Fixture {
+pub struct Fixture {
     runtime: tokio::runtime::Runtime,
     broker: Arc<Broker>,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub fn new() -> Fixture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let broker = Broker::new(inventory(), settings());
         let names = [("Ada".to_string(), "Lovelace".to_string()), ("Grace".to_string(), "Hopper".to_string())];
@@ -26,7 +26,7 @@ impl Fixture {
         Fixture { runtime, broker }
     }
 
-    fn ask(&self, json: &Json) -> Result<Json> {
+    pub fn ask(&self, json: &Json) -> Result<Json> {
         use futures::StreamExt;
         use query::language::response::{Format, respond};
         self.runtime.block_on(async {
@@ -254,6 +254,40 @@ fn what_is_made_counts_in_the_budget() {
     assert_eq!(count(json!({})).unwrap()[0]["result"]["rows"], 160_000);
     assert!(matches!(count(json!({"maxQueryMemoryBytes": 1 << 20})), Err(Error::ResourceLimit(_))));
     assert!(matches!(count(json!({"maxSubqueryRows": 300})), Err(Error::ResourceLimit(_))));
+    assert!(
+        matches!(count(json!({"maxSubqueryBytes": 3000})), Err(Error::ResourceLimit(text)) if text.contains("3000"))
+    );
+    assert!(matches!(count(json!({"maxSubqueryBytes": "much"})), Err(Error::Context(_))));
+    for free in ["auto", "disabled", "1000000"] {
+        assert!(count(json!({"maxSubqueryBytes": free})).is_ok(), "{free}");
+    }
+}
+
+#[test]
+fn texts_count_as_long_as_they_are() {
+    let f = Fixture::new();
+    let long = "x".repeat(10_000);
+    let rows: Vec<Json> = (0..100).map(|n| json!([format!("{n}{long}")])).collect();
+    let count = |source: Json, memory: u64| {
+        let query = json!({"queryType": "timeseries", "dataSource": source, "granularity": "all",
+            "intervals": ["1000/3000"], "aggregations": [{"type": "count", "name": "rows"}],
+            "context": {"maxQueryMemoryBytes": memory}});
+        f.ask(&query).map(|answer| answer[0]["result"]["rows"].clone())
+    };
+    let (wide, narrow) = (inline(&["k"], rows.clone().into()), inline(&["a"], json!([[1]])));
+    let sources = [
+        wide.clone(),
+        join(narrow.clone(), wide.clone(), "INNER", "1"),
+        join(wide.clone(), wide.clone(), "INNER", "k == \"r.k\""),
+        json!({"type": "filter", "base": wide, "filter": {"type": "true"}}),
+    ];
+    for source in sources {
+        assert_eq!(count(source.clone(), 64 << 20).unwrap(), 100);
+        assert!(matches!(count(source.clone(), 1 << 20), Err(Error::ResourceLimit(_))), "{source}");
+    }
+    // Few texts cost little, however many rows have them.
+    let rows: Vec<Json> = (0..50_000).map(|_| json!([1])).collect();
+    assert!(count(join(inline(&["n"], rows.into()), narrow, "LEFT", "1"), 8 << 20).is_ok());
 }
 
 /// A text, a number, and a list.

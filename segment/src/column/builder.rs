@@ -17,7 +17,7 @@ pub struct ColumnBuilder {
 enum Form {
     Text(TextBuilder),
     Number { long: bool, chunks: Vec<NumberChunk> },
-    Bytes(Vec<BytesChunk>),
+    Bytes { chunks: Vec<BytesChunk>, held: usize },
 }
 
 #[derive(Default)]
@@ -26,7 +26,14 @@ struct TextBuilder {
     dictionary: MemoryDictionary,
     single: Vec<Vec<u32>>,
     multi: Option<Vec<ListChunk>>,
+    /// Bytes of its values and of what finds them again.
+    known_bytes: usize,
+    codes: usize,
 }
+
+/// Held for a distinct text besides its bytes: its end in the dictionary and its place in the table that finds it, of
+/// which a third is empty, with the counts of an `Arc`.
+const TEXT_BYTES: usize = 8 + 3 * size_of::<(Option<Arc<str>>, u32)>() / 2 + 16;
 
 impl ColumnBuilder {
     pub fn new(value_type: ValueType) -> ColumnBuilder {
@@ -34,7 +41,7 @@ impl ColumnBuilder {
             value_type if *value_type == ValueType::String || value_type.is_document() => {
                 Form::Text(TextBuilder::default())
             }
-            ValueType::Complex(_) => Form::Bytes(Vec::new()),
+            ValueType::Complex(_) => Form::Bytes { chunks: Vec::new(), held: 0 },
             number => Form::Number { long: *number == ValueType::Long, chunks: Vec::new() },
         };
         ColumnBuilder { value_type, form }
@@ -59,16 +66,27 @@ impl ColumnBuilder {
                     _ => chunk.push_double(to_double(value)),
                 }
             }
-            Form::Bytes(chunks) => {
+            Form::Bytes { chunks, held } => {
                 if chunks.last().is_none_or(|c| c.len() == BLOCK_ROWS) {
                     chunks.push(Vec::new());
                 }
                 let chunk = chunks.last_mut().expect("a chunk with room was pushed");
-                chunk.push(match value {
+                let bytes = match value {
                     Value::Bytes(bytes) => Some(bytes.clone()),
                     _ => None,
-                });
+                };
+                *held += size_of_val(&bytes) + bytes.as_ref().map_or(0, |bytes| bytes.len() + 16);
+                chunk.push(bytes);
             }
+        }
+    }
+
+    /// Memory that it holds, roughly.
+    pub fn bytes(&self) -> usize {
+        match &self.form {
+            Form::Text(text) => text.known_bytes + text.codes * size_of::<u32>(),
+            Form::Number { chunks, .. } => chunks.iter().map(NumberChunk::bytes).sum(),
+            Form::Bytes { held, .. } => *held,
         }
     }
 
@@ -89,7 +107,7 @@ impl ColumnBuilder {
                 }
             }
             Form::Number { chunks, .. } => Column::Number(NumberColumn::from_chunks(self.value_type, shared(chunks))),
-            Form::Bytes(chunks) => {
+            Form::Bytes { chunks, .. } => {
                 let ValueType::Complex(name) = self.value_type else { unreachable!("bytes are of a complex type") };
                 Column::Complex(ComplexColumn::from_chunks(name, shared(chunks)))
             }
@@ -101,11 +119,14 @@ impl TextBuilder {
     fn push(&mut self, value: &Value) {
         if let Value::List(values) = value {
             let codes: Vec<u32> = values.iter().map(|v| self.code(v)).collect();
+            // With where the list ends.
+            self.codes += codes.len() + 1;
             self.multi();
             self.push_list(&codes);
             return;
         }
         let code = self.code(value);
+        self.codes += 1;
         if self.multi.is_some() {
             self.push_list(&[code]);
             return;
@@ -138,6 +159,8 @@ impl TextBuilder {
         if let Some(code) = self.known.get(&text) {
             return *code;
         }
+        // Once in the dictionary, once where it is found.
+        self.known_bytes += TEXT_BYTES + 2 * text.as_deref().map_or(0, str::len);
         let code = self.dictionary.push(text.as_deref());
         self.known.insert(text, code);
         code

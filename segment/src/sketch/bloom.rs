@@ -65,11 +65,19 @@ impl Bloom {
         }
     }
 
-    /// Filters of different sizes do not meet: then this one stays as it is.
-    pub fn merge(&mut self, other: &Bloom) {
-        if (self.hashes, self.words.len()) == (other.hashes, other.words.len()) {
+    /// Filters of different sizes do not meet: then this one stays as it is, and says `false`.
+    #[must_use]
+    pub fn merge(&mut self, other: &Bloom) -> bool {
+        let meet = (self.hashes, self.words.len()) == (other.hashes, other.words.len());
+        if meet {
             self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
         }
+        meet
+    }
+
+    /// Bytes of its bits: what its size is.
+    pub fn bits_bytes(&self) -> usize {
+        self.words.len() * 8
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -137,7 +145,8 @@ mod tests {
         let values: Vec<Value> = (0..1500).map(|i| Value::text(&format!("v{i}"))).collect();
         let (mut left, mut right) = (Bloom::new(1500), Bloom::new(1500));
         values.iter().enumerate().for_each(|(i, v)| if i % 2 == 0 { left.add(v) } else { right.add(v) });
-        left.merge(&Bloom::read(&right.write()).unwrap());
+        assert!(left.merge(&Bloom::read(&right.write()).unwrap()));
+        assert!(!left.merge(&Bloom::new(3000)), "filters of other sizes do not meet");
         assert!(values.iter().all(|value| left.test(value)));
         let wrong = (0..10_000).filter(|i| left.test(&Value::text(&format!("w{i}")))).count();
         assert!(wrong < 1000, "{wrong}");

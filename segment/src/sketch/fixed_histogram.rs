@@ -80,6 +80,10 @@ impl FixedHistogram {
     }
 
     fn add_many(&mut self, value: f64, times: i64) {
+        // No value moves no bound.
+        if times == 0 {
+            return;
+        }
         let Settings { low, high, outliers, .. } = self.settings;
         let last = self.counts.len() - 1;
         let (bucket, value) = if value < low {
@@ -129,7 +133,7 @@ impl FixedHistogram {
         if a.outliers == Outliers::Overflow {
             self.below += other.below;
             self.above += other.above;
-        } else if a.outliers == Outliers::Clip && other.below + other.above > 0 {
+        } else if a.outliers == Outliers::Clip {
             self.add_many(f64::NEG_INFINITY, other.below);
             self.add_many(f64::INFINITY, other.above);
         }
@@ -256,6 +260,17 @@ mod tests {
             assert_eq!(parts, whole);
             assert_eq!(FixedHistogram::read(&whole.write()).unwrap(), whole);
         }
+    }
+
+    #[test]
+    fn clipping_one_side_moves_no_bound_of_the_other() {
+        let settings = |outliers| Settings { low: 0.0, high: 10.0, buckets: 10, outliers };
+        let mut clipped = FixedHistogram::new(settings(Outliers::Clip));
+        clipped.add(Some(5.0));
+        let mut outside = FixedHistogram::new(settings(Outliers::Overflow));
+        [4.0, 12.0, 13.0].into_iter().for_each(|value| outside.add(Some(value)));
+        clipped.merge(&outside);
+        assert_eq!((clipped.count, clipped.min, clipped.max), (4, 4.0, 10.0));
     }
 
     #[test]

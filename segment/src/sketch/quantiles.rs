@@ -102,18 +102,25 @@ impl Quantiles {
         }
     }
 
-    /// A sketch of another kind is left out.
-    pub fn merge(&mut self, other: &Quantiles) {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Quantiles::Classic(_) => Kind::Classic,
+            Quantiles::KllDoubles(_) => Kind::KllDoubles,
+            Quantiles::KllFloats(_) => Kind::KllFloats,
+        }
+    }
+
+    /// A sketch of another kind is left out: `false`. The accuracy is then the smaller of the two.
+    #[must_use]
+    pub fn merge(&mut self, other: &Quantiles) -> bool {
         match (self, other) {
-            (Quantiles::Classic(a), Quantiles::Classic(b)) => a.merge(b),
-            // They fail only past 2^64 values.
-            (Quantiles::KllDoubles(a), Quantiles::KllDoubles(b)) => {
-                let _ = a.merge(b);
+            (Quantiles::Classic(a), Quantiles::Classic(b)) => {
+                a.merge(b);
+                true
             }
-            (Quantiles::KllFloats(a), Quantiles::KllFloats(b)) => {
-                let _ = a.merge(b);
-            }
-            _ => {}
+            (Quantiles::KllDoubles(a), Quantiles::KllDoubles(b)) => a.merge(b).is_ok(),
+            (Quantiles::KllFloats(a), Quantiles::KllFloats(b)) => a.merge(b).is_ok(),
+            _ => false,
         }
     }
 

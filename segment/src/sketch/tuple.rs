@@ -77,11 +77,18 @@ pub struct Tuple {
     values: usize,
     keys: Option<Box<TupleSketch<Adding>>>,
     sketches: Option<Box<TupleUnion<Adding>>>,
+    /// How many values the keys of a sketch carry that could not be taken in.
+    pub refused: Option<usize>,
 }
 
 impl Tuple {
     pub fn new(lg_k: u8, values: usize) -> Tuple {
-        Tuple { lg_k, values, keys: None, sketches: None }
+        Tuple { lg_k, values, keys: None, sketches: None, refused: None }
+    }
+
+    /// How many values a key carries.
+    pub fn values(&self) -> usize {
+        self.values
     }
 
     pub fn update(&mut self, key: impl Hash, values: &[f64]) {
@@ -101,6 +108,7 @@ impl Tuple {
     }
 
     pub fn absorb(&mut self, other: &Tuple) {
+        self.refused = self.refused.or(other.refused);
         if let Some(keys) = &other.keys {
             self.merge(&keys.compact(false));
         }

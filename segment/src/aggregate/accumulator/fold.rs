@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Values;
+use super::sketches::no;
 use super::states::State;
 use crate::aggregate::Fold;
 use crate::block::Value;
@@ -61,10 +62,10 @@ impl State for Folded {
         self.set(fold, next);
     }
 
-    fn merge(&mut self, fold: &Arc<Fold>, other: &Folded) {
+    fn merge(&mut self, fold: &Arc<Fold>, other: &Folded) -> Result<(), String> {
         self.too_large |= other.too_large;
         if !other.touched {
-            return;
+            return Ok(());
         }
         let combine = |value: &Value, partial: &Value| {
             fold.combine.value(&|name| match name {
@@ -85,12 +86,13 @@ impl State for Folded {
             let next = combine(&self.value, &other.value);
             self.set(fold, next);
         }
+        Ok(())
     }
 
-    fn read(_: &Arc<Fold>, bytes: &[u8]) -> Option<Folded> {
-        let (flags, text) = bytes.split_first()?;
-        let json = serde_json::from_slice(text).ok()?;
-        Some(Folded {
+    fn read(_: &Arc<Fold>, bytes: &[u8]) -> Result<Folded, String> {
+        let read = bytes.split_first().and_then(|(flags, text)| Some((flags, serde_json::from_slice(text).ok()?)));
+        let (flags, json) = read.ok_or_else(|| no("state of an expression aggregator", bytes))?;
+        Ok(Folded {
             value: document::of_json(&json),
             touched: flags & 1 != 0,
             combined: flags & 2 != 0,
@@ -148,17 +150,19 @@ impl State for Single {
         self.rows += 1;
     }
 
-    fn merge(&mut self, _: &(), other: &Single) {
+    fn merge(&mut self, _: &(), other: &Single) -> Result<(), String> {
         if self.rows == 0 {
             self.value = other.value.clone();
         }
         self.rows += other.rows;
+        Ok(())
     }
 
-    fn read(_: &(), bytes: &[u8]) -> Option<Single> {
-        let (rows, text) = bytes.split_first_chunk::<8>()?;
-        let json = serde_json::from_slice(text).ok()?;
-        Some(Single { value: document::of_json(&json), rows: u64::from_be_bytes(*rows) })
+    fn read(_: &(), bytes: &[u8]) -> Result<Single, String> {
+        let read = bytes.split_first_chunk::<8>();
+        let read = read.and_then(|(rows, text)| Some((rows, serde_json::from_slice(text).ok()?)));
+        let (rows, json) = read.ok_or_else(|| no("state of singleValue", bytes))?;
+        Ok(Single { value: document::of_json(&json), rows: u64::from_be_bytes(*rows) })
     }
 
     fn write(&self, _: &()) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
+use super::sketches::no;
 use super::{Accumulator, Groups, Sketch, Values, for_each_group, is_null, same};
 use crate::aggregate::Hll;
 use crate::block::{Block, Value};
@@ -19,6 +20,8 @@ pub struct HllStates {
     settings: Arc<Hll>,
     sketches: Vec<Option<Box<HllSketch>>>,
     seen: Option<Seen>,
+    /// Why the first value that could not be taken in could not.
+    refused: Option<String>,
 }
 
 /// Longs around the first one met that are in a group's sketch already: values that repeat cost a bit, not a hash.
@@ -53,7 +56,7 @@ impl Seen {
 
 impl HllStates {
     pub fn new(settings: &Hll) -> HllStates {
-        HllStates { settings: Arc::new(settings.clone()), sketches: Vec::new(), seen: None }
+        HllStates { settings: Arc::new(settings.clone()), sketches: Vec::new(), seen: None, refused: None }
     }
 
     fn put(&mut self, group: usize, coupon: Coupon) {
@@ -78,11 +81,10 @@ impl HllStates {
     fn value(&mut self, group: usize, value: &Value) {
         match value {
             Value::List(values) => values.iter().for_each(|v| self.value(group, v)),
-            Value::Bytes(bytes) => {
-                if let Some(sketch) = hll::read(bytes) {
-                    self.union(group, &sketch);
-                }
-            }
+            Value::Bytes(bytes) => match hll::read(bytes) {
+                Some(sketch) => self.union(group, &sketch),
+                None => drop(self.refused.get_or_insert_with(|| no("HyperLogLog sketch", bytes))),
+            },
             value if self.settings.text == TextKey::Sketches => {
                 if let Some(sketch) = bytes_of(value).and_then(|bytes| hll::read(&bytes)) {
                     self.union(group, &sketch);
@@ -156,7 +158,9 @@ impl Accumulator for HllStates {
     }
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
-        for (sketch, to) in same::<HllStates>(other).sketches.iter().zip(map) {
+        let other = same::<HllStates>(other);
+        self.refused = self.refused.take().or_else(|| other.refused.clone());
+        for (sketch, to) in other.sketches.iter().zip(map) {
             if let Some(sketch) = sketch {
                 self.union(*to as usize, sketch);
             }
@@ -186,8 +190,12 @@ impl Accumulator for HllStates {
         self.sketches[group as usize].as_deref().map(Sketch::Hll)
     }
 
+    fn complaint(&self, _: &[u32]) -> Option<String> {
+        self.refused.clone()
+    }
+
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(HllStates { settings: self.settings.clone(), sketches: Vec::new(), seen: None })
+        Box::new(HllStates { settings: self.settings.clone(), sketches: Vec::new(), seen: None, refused: None })
     }
 
     fn bytes(&self) -> usize {
@@ -204,11 +212,13 @@ pub struct QuantilesStates {
     kind: Kind,
     k: u16,
     sketches: Vec<Option<Box<Quantiles>>>,
+    /// Why the first value that could not be taken in could not.
+    refused: Option<String>,
 }
 
 impl QuantilesStates {
     pub fn new(kind: Kind, k: u16) -> QuantilesStates {
-        QuantilesStates { kind, k, sketches: Vec::new() }
+        QuantilesStates { kind, k, sketches: Vec::new(), refused: None }
     }
 
     fn sketch_mut(&mut self, group: usize) -> &mut Quantiles {
@@ -223,10 +233,23 @@ impl QuantilesStates {
         match super::double_of(value) {
             Some(value) => self.sketch_mut(group).update(value),
             None => {
-                if let Some(sketch) = bytes_of(value).and_then(|bytes| Quantiles::read(&bytes, Some(self.kind))) {
-                    self.sketch_mut(group).merge(&sketch);
+                let Some(bytes) = bytes_of(value) else { return };
+                match Quantiles::read(&bytes, Some(self.kind)) {
+                    Some(sketch) => self.merge_one(group, &sketch),
+                    // A text may be anything; bytes were meant as a sketch.
+                    None if matches!(value, Value::Bytes(_)) => {
+                        self.refused.get_or_insert_with(|| no(self.kind.name(), &bytes));
+                    }
+                    None => {}
                 }
             }
+        }
+    }
+
+    fn merge_one(&mut self, group: usize, sketch: &Quantiles) {
+        if !self.sketch_mut(group).merge(sketch) {
+            let (mine, theirs) = (self.kind.name(), sketch.kind().name());
+            self.refused.get_or_insert_with(|| format!("a sketch of [{theirs}] cannot be merged into one of [{mine}]"));
         }
     }
 }
@@ -255,9 +278,11 @@ impl Accumulator for QuantilesStates {
     }
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
-        for (sketch, to) in same::<QuantilesStates>(other).sketches.iter().zip(map) {
+        let other = same::<QuantilesStates>(other);
+        self.refused = self.refused.take().or_else(|| other.refused.clone());
+        for (sketch, to) in other.sketches.iter().zip(map) {
             if let Some(sketch) = sketch {
-                self.sketch_mut(*to as usize).merge(sketch);
+                self.merge_one(*to as usize, sketch);
             }
         }
     }
@@ -278,6 +303,10 @@ impl Accumulator for QuantilesStates {
 
     fn sketch(&self, group: u32) -> Option<Sketch<'_>> {
         self.sketches[group as usize].as_deref().map(Sketch::Quantiles)
+    }
+
+    fn complaint(&self, _: &[u32]) -> Option<String> {
+        self.refused.clone()
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

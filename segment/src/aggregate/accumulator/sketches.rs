@@ -37,6 +37,11 @@ pub fn new(sketch: &Sketch) -> Box<dyn Accumulator> {
     }
 }
 
+/// Says that bytes are no state of the aggregate.
+pub(super) fn no(what: &str, bytes: &[u8]) -> String {
+    format!("[{}] bytes are no {what}; the column holds something else, or is damaged", bytes.len())
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct ThetaSettings {
     lg_k: u8,
@@ -68,14 +73,15 @@ impl State for Theta {
         }
     }
 
-    fn merge(&mut self, _: &ThetaSettings, other: &Theta) {
+    fn merge(&mut self, _: &ThetaSettings, other: &Theta) -> Result<(), String> {
         self.absorb(other);
+        Ok(())
     }
 
-    fn read(settings: &ThetaSettings, bytes: &[u8]) -> Option<Theta> {
+    fn read(settings: &ThetaSettings, bytes: &[u8]) -> Result<Theta, String> {
         let mut state = Theta::new(settings.lg_k);
-        state.merge(&theta::read(bytes)?);
-        Some(state)
+        state.merge(&theta::read(bytes).ok_or_else(|| no("theta sketch", bytes))?);
+        Ok(state)
     }
 
     fn write(&self, _: &ThetaSettings) -> Vec<u8> {
@@ -116,8 +122,10 @@ impl State for Tuple {
     fn put(&mut self, (_, values): &(u8, usize), inputs: &[Values<'_>], row: usize) {
         let key = inputs[0].value(row);
         let Some((_, columns)) = inputs.split_first().filter(|(_, columns)| !columns.is_empty()) else {
-            if let Some((sketch, _)) = bytes_of(&key).and_then(|b| tuple::read(&b)).filter(|(_, n)| n == values) {
-                self.merge(&sketch);
+            match bytes_of(&key).and_then(|bytes| tuple::read(&bytes)) {
+                Some((sketch, count)) if count == *values => self.merge(&sketch),
+                Some((_, count)) => self.refused = Some(count),
+                None => {}
             }
             return;
         };
@@ -127,15 +135,19 @@ impl State for Tuple {
         }
     }
 
-    fn merge(&mut self, _: &(u8, usize), other: &Tuple) {
+    fn merge(&mut self, _: &(u8, usize), other: &Tuple) -> Result<(), String> {
         self.absorb(other);
+        Ok(())
     }
 
-    fn read((lg_k, values): &(u8, usize), bytes: &[u8]) -> Option<Tuple> {
-        let (sketch, _) = tuple::read(bytes).filter(|(_, count)| count == values)?;
+    fn read((lg_k, values): &(u8, usize), bytes: &[u8]) -> Result<Tuple, String> {
+        let (sketch, count) = tuple::read(bytes).ok_or_else(|| no("tuple sketch", bytes))?;
+        if count != *values {
+            return Err(other_values(count, *values));
+        }
         let mut state = Tuple::new(*lg_k, *values);
         state.merge(&sketch);
-        Some(state)
+        Ok(state)
     }
 
     fn write(&self, (_, values): &(u8, usize)) -> Vec<u8> {
@@ -149,6 +161,14 @@ impl State for Tuple {
     fn size(&self) -> usize {
         self.size_bytes()
     }
+
+    fn complaint(&self) -> Option<String> {
+        self.refused.map(|count| other_values(count, self.values()))
+    }
+}
+
+fn other_values(count: usize, values: usize) -> String {
+    format!("a sketch whose keys carry [{count}] values cannot be merged into one of [{values}]; set numberOfValues")
 }
 
 impl State for Variance {
@@ -165,12 +185,13 @@ impl State for Variance {
         }
     }
 
-    fn merge(&mut self, _: &bool, other: &Variance) {
+    fn merge(&mut self, _: &bool, other: &Variance) -> Result<(), String> {
         Variance::merge(self, other);
+        Ok(())
     }
 
-    fn read(_: &bool, bytes: &[u8]) -> Option<Variance> {
-        Variance::read(bytes)
+    fn read(_: &bool, bytes: &[u8]) -> Result<Variance, String> {
+        Variance::read(bytes).ok_or_else(|| no("variance", bytes))
     }
 
     fn write(&self, _: &bool) -> Vec<u8> {
@@ -204,12 +225,13 @@ impl State for Digest {
         }
     }
 
-    fn merge(&mut self, _: &u16, other: &Digest) {
+    fn merge(&mut self, _: &u16, other: &Digest) -> Result<(), String> {
         self.0.merge(&other.0);
+        Ok(())
     }
 
-    fn read(_: &u16, bytes: &[u8]) -> Option<Digest> {
-        tdigest::read(bytes).map(Digest)
+    fn read(_: &u16, bytes: &[u8]) -> Result<Digest, String> {
+        tdigest::read(bytes).map(Digest).ok_or_else(|| no("t-digest", bytes))
     }
 
     fn write(&self, _: &u16) -> Vec<u8> {
@@ -250,12 +272,13 @@ impl State for Histogram {
         }
     }
 
-    fn merge(&mut self, _: &Picture, other: &Histogram) {
+    fn merge(&mut self, _: &Picture, other: &Histogram) -> Result<(), String> {
         Histogram::merge(self, other);
+        Ok(())
     }
 
-    fn read(_: &Picture, bytes: &[u8]) -> Option<Histogram> {
-        Histogram::read(bytes)
+    fn read(_: &Picture, bytes: &[u8]) -> Result<Histogram, String> {
+        Histogram::read(bytes).ok_or_else(|| no("approximate histogram", bytes))
     }
 
     fn write(&self, _: &Picture) -> Vec<u8> {
@@ -293,12 +316,13 @@ impl State for FixedHistogram {
         self.add(number);
     }
 
-    fn merge(&mut self, _: &Self::Settings, other: &FixedHistogram) {
+    fn merge(&mut self, _: &Self::Settings, other: &FixedHistogram) -> Result<(), String> {
         FixedHistogram::merge(self, other);
+        Ok(())
     }
 
-    fn read(_: &Self::Settings, bytes: &[u8]) -> Option<FixedHistogram> {
-        FixedHistogram::read(bytes)
+    fn read(_: &Self::Settings, bytes: &[u8]) -> Result<FixedHistogram, String> {
+        FixedHistogram::read(bytes).ok_or_else(|| no("fixed buckets histogram", bytes))
     }
 
     fn write(&self, _: &Self::Settings) -> Vec<u8> {
@@ -326,12 +350,19 @@ impl State for Bloom {
         self.add(&inputs[0].value(row));
     }
 
-    fn merge(&mut self, _: &i64, other: &Bloom) {
-        Bloom::merge(self, other);
+    fn merge(&mut self, _: &i64, other: &Bloom) -> Result<(), String> {
+        if Bloom::merge(self, other) {
+            return Ok(());
+        }
+        Err(format!(
+            "a Bloom filter of [{}] bytes cannot be merged into one of [{}]; set maxNumEntries to what it was made for",
+            other.bits_bytes(),
+            self.bits_bytes()
+        ))
     }
 
-    fn read(_: &i64, bytes: &[u8]) -> Option<Bloom> {
-        Bloom::read(bytes)
+    fn read(_: &i64, bytes: &[u8]) -> Result<Bloom, String> {
+        Bloom::read(bytes).ok_or_else(|| no("Bloom filter", bytes))
     }
 
     fn write(&self, _: &i64) -> Vec<u8> {

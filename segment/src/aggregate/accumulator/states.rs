@@ -17,9 +17,10 @@ pub(super) trait State: Send + Sync + Sized + 'static {
 
     fn new(settings: &Self::Settings) -> Self;
     fn put(&mut self, settings: &Self::Settings, inputs: &[Values<'_>], row: usize);
-    fn merge(&mut self, settings: &Self::Settings, other: &Self);
-    /// A state as [`State::write`] left it; `None` for other bytes.
-    fn read(settings: &Self::Settings, bytes: &[u8]) -> Option<Self>;
+    /// Refuses what this one cannot take in, with both sizes.
+    fn merge(&mut self, settings: &Self::Settings, other: &Self) -> Result<(), String>;
+    /// A state as [`State::write`] left it, or why the bytes are none.
+    fn read(settings: &Self::Settings, bytes: &[u8]) -> Result<Self, String>;
     fn write(&self, settings: &Self::Settings) -> Vec<u8>;
     fn finish(&self, settings: &Self::Settings) -> Value;
     fn size(&self) -> usize;
@@ -32,11 +33,19 @@ pub(super) trait State: Send + Sync + Sized + 'static {
 pub(super) struct States<S: State> {
     settings: S::Settings,
     states: Vec<Option<Box<S>>>,
+    /// Why the first value that could not be taken in could not: an answer without it would be wrong.
+    refused: Option<String>,
 }
 
 impl<S: State> States<S> {
     pub fn new(settings: S::Settings) -> States<S> {
-        States { settings, states: Vec::new() }
+        States { settings, states: Vec::new(), refused: None }
+    }
+
+    fn note(&mut self, result: Result<(), String>) {
+        if let Err(why) = result {
+            self.refused.get_or_insert(why);
+        }
     }
 
     fn of(&mut self, group: usize) -> &mut S {
@@ -49,10 +58,8 @@ impl<S: State> States<S> {
         if let Some(Values::Any(values)) = inputs.first() {
             match &values[row] {
                 Value::Bytes(bytes) => {
-                    if let Some(state) = S::read(&settings, bytes) {
-                        self.of(group).merge(&settings, &state);
-                    }
-                    return;
+                    let taken = S::read(&settings, bytes).and_then(|state| self.of(group).merge(&settings, &state));
+                    return self.note(taken);
                 }
                 Value::List(items) if S::EXPLODES => {
                     for item in 0..items.len() {
@@ -95,9 +102,14 @@ impl<S: State> Accumulator for States<S> {
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
         let settings = self.settings.clone();
-        for (state, to) in same::<States<S>>(other).states.iter().zip(map) {
+        let other = same::<States<S>>(other);
+        if let Some(why) = &other.refused {
+            self.note(Err(why.clone()));
+        }
+        for (state, to) in other.states.iter().zip(map) {
             if let Some(state) = state {
-                self.of(*to as usize).merge(&settings, state);
+                let taken = self.of(*to as usize).merge(&settings, state);
+                self.note(taken);
             }
         }
     }
@@ -121,7 +133,8 @@ impl<S: State> Accumulator for States<S> {
     }
 
     fn complaint(&self, groups: &[u32]) -> Option<String> {
-        groups.iter().find_map(|g| self.states[*g as usize].as_ref()?.complaint())
+        let of_group = |g: &u32| self.states[*g as usize].as_ref()?.complaint();
+        self.refused.clone().or_else(|| groups.iter().find_map(of_group))
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

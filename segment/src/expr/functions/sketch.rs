@@ -369,8 +369,9 @@ fn bloom_add(args: &[Value]) -> Value {
     let Some(mut bloom) = bytes_of(&args[1]).and_then(|bytes| Bloom::read(&bytes)) else { return Value::Null };
     match &args[0] {
         Value::Bytes(bytes) => {
-            if let Some(other) = Bloom::read(bytes) {
-                bloom.merge(&other);
+            // A fold has no errors: what misses some values is null, not a filter that says no to them.
+            if !Bloom::read(bytes).is_some_and(|other| bloom.merge(&other)) {
+                return Value::Null;
             }
         }
         value => bloom.add(value),
