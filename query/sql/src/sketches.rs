@@ -50,7 +50,17 @@ enum Kind {
     Digest,
     DigestQuantile,
     Bloom,
+    Cpc,
+    Frequent,
     Variance { population: bool, root: bool },
+}
+
+impl Kind {
+    /// Whether it takes values of any type; the others take numbers.
+    fn tells_values_apart(self) -> bool {
+        use Kind::{Bloom, Cpc, Distinct, Frequent, Hll, HllUtf8, Theta, Tuple};
+        matches!(self, Hll | HllUtf8 | Distinct | Theta | Bloom | Tuple | Cpc | Frequent)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +90,9 @@ pub static AGGREGATES: &[Definition] = &[
     d("tdigest_generate_sketch", Kind::Digest, (0, 1), Returns::Sketch),
     d("tdigest_quantile", Kind::DigestQuantile, (1, 2), Returns::Double),
     d("bloom_filter", Kind::Bloom, (1, 1), Returns::Sketch),
+    d("ds_cpc", Kind::Cpc, (0, 1), Returns::Sketch),
+    d("approx_count_distinct_ds_cpc", Kind::Cpc, (0, 1), Returns::Long),
+    d("ds_frequent_items", Kind::Frequent, (0, 1), Returns::Sketch),
     d("var_pop", Kind::Variance { population: true, root: false }, (0, 0), Returns::Double),
     d("var_samp", Kind::Variance { population: false, root: false }, (0, 0), Returns::Double),
     d("variance", Kind::Variance { population: false, root: false }, (0, 0), Returns::Double),
@@ -216,6 +229,21 @@ impl Definition {
             Kind::Bloom => {
                 put("type", "bloom".into());
                 put("maxNumEntries", long(0)?.into());
+            }
+            Kind::Cpc => {
+                put("type", if sketch { "cpcSketchMerge" } else { "cpcSketchBuild" }.into());
+                if let lg_k @ 0.. = long(0)? {
+                    put("lgK", lg_k.into());
+                }
+                put("shouldFinalize", finalize.into());
+                put("round", true.into());
+            }
+            Kind::Frequent => {
+                put("type", "frequentItems".into());
+                if let map @ 0.. = long(0)? {
+                    put("maxMapSize", map.into());
+                }
+                put("shouldFinalize", false.into());
             }
             Kind::Variance { population, root } => {
                 put("type", if sketch { "varianceFold" } else { "variance" }.into());
@@ -376,14 +404,12 @@ impl AggregateUDFImpl for Sketch {
             .iter()
             .enumerate()
             .map(|(idx, given)| match (kind, idx) {
-                (Kind::Hll | Kind::HllUtf8 | Kind::Distinct | Kind::Theta | Kind::Bloom | Kind::Tuple, 0) => {
-                    match given {
-                        DataType::Null => DataType::Utf8,
-                        given if given.is_integer() => DataType::Int64,
-                        DataType::Float32 | DataType::Decimal128(..) => DataType::Float64,
-                        given => given.clone(),
-                    }
-                }
+                (kind, 0) if kind.tells_values_apart() => match given {
+                    DataType::Null => DataType::Utf8,
+                    given if given.is_integer() => DataType::Int64,
+                    DataType::Float32 | DataType::Decimal128(..) => DataType::Float64,
+                    given => given.clone(),
+                },
                 (Kind::Tuple, _) if given.is_integer() => DataType::Int64,
                 (_, 0) => number(given),
                 (Kind::Hll | Kind::HllUtf8, 2) | (Kind::FixedHistogram, 5) => DataType::Utf8,
@@ -484,6 +510,9 @@ impl Accumulator for Folding {
     }
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        if let Some(why) = self.state.complaint(&[0]) {
+            return exec_err!("{why}");
+        }
         let outside = |error: crate::error::Error| DataFusionError::External(Box::new(error));
         let array = convert::array(Block::Any { values: vec![self.value()?] }, &self.result).map_err(outside)?;
         ScalarValue::try_from_array(&array, 0)

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::fields::Fields;
 use super::{DataSource, VirtualColumn};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Rows of `left`, each with those of `right` that go with it.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Join {
     pub condition: Condition,
     /// Rows of the left side without a partner stay, with nulls.
     pub keeps_left: bool,
+    /// Rows of the right side without a partner stay, with nulls.
+    pub keeps_right: bool,
     pub left_filter: Option<Filter>,
 }
 
@@ -65,22 +67,20 @@ impl Join {
         if prefix.is_empty() || TIME.starts_with(&prefix) {
             return Err(fields.wrong("rightPrefix", "must not be empty nor a beginning of __time, like \"r.\""));
         }
-        let keeps_left = match fields.need_text("joinType")?.to_ascii_uppercase().as_str() {
-            "INNER" => false,
-            "LEFT" => true,
-            known @ ("RIGHT" | "FULL") => {
-                return Err(Error::Unsupported(format!(
-                    "{}: {known} is not supported; swap the sides and use LEFT, or use SQL",
-                    fields.at("joinType")
-                )));
+        let (keeps_left, keeps_right) = match fields.need_text("joinType")?.to_ascii_uppercase().as_str() {
+            "INNER" => (false, false),
+            "LEFT" => (true, false),
+            "RIGHT" => (false, true),
+            "FULL" => (true, true),
+            other => {
+                return Err(fields.wrong("joinType", format_args!("must be INNER, LEFT, RIGHT or FULL, not [{other}]")));
             }
-            other => return Err(fields.wrong("joinType", format_args!("must be INNER or LEFT, not [{other}]"))),
         };
         let left_filter = filter(fields, "leftFilter")?;
         let text = fields.need_text("condition")?;
         let expr = Expr::parse(text).map_err(|error| fields.wrong("condition", error))?;
         let condition = Condition::of(&expr, &prefix);
-        Ok(Join { left, right, prefix, condition, keeps_left, left_filter })
+        Ok(Join { left, right, prefix, condition, keeps_left, keeps_right, left_filter })
     }
 }
 

@@ -4,9 +4,10 @@
 use segment::block::Value;
 use segment::expr::Expr;
 use segment::schema::ValueType;
-use segment::sketch::{bytes_of, theta, tuple};
+use segment::sketch::{bytes_of, frequent, theta, tuple};
 use serde_json::Value as Json;
 
+use super::desugar::quote;
 use super::fields::Fields;
 use super::post_aggregate::{PostAggregate, PostKind, ascending, double, fraction};
 use crate::error::{Error, Result};
@@ -19,7 +20,8 @@ pub const KNOWN: &str = "thetaSketchEstimate, thetaSketchSetOp, thetaSketchConst
     arrayOfDoublesSketchToMetricsSumEstimate, arrayOfDoublesSketchToQuantilesSketch, arrayOfDoublesSketchToString, \
     arrayOfDoublesSketchToBase64String, arrayOfDoublesSketchSetOp, arrayOfDoublesSketchConstant, \
     quantileFromTDigestSketch, quantilesFromTDigestSketch, stddev, zscore2sample, equalBuckets, buckets, \
-    customBuckets, min, max, quantile, quantiles";
+    customBuckets, min, max, quantile, quantiles, cpcSketchToEstimate, cpcSketchToEstimateWithBounds, cpcSketchUnion, \
+    frequentItemsToItems, frequentItemsToEstimate, arrayOfDoublesSketchTTest, pvalue2tailedZtest";
 
 /// The post-aggregate, if the name is one of [`KNOWN`]. `depth` is that of its fields.
 pub fn parse(kind: &str, fields: &Fields, depth: usize) -> Result<Option<PostKind>> {
@@ -175,6 +177,31 @@ pub fn parse(kind: &str, fields: &Fields, depth: usize) -> Result<Option<PostKin
             let parts = parts.collect::<Result<Vec<_>>>()?;
             call(spelled("histogram_quantiles", &parts), vec![named(fields)?], ValueType::json())
         }
+        "cpcSketchToEstimate" => of_one("cpc_sketch_estimate", ValueType::Double),
+        "cpcSketchToEstimateWithBounds" => {
+            let deviations = count("numStdDev", 1, 3)?;
+            call(format!("cpc_sketch_estimate_with_error_bounds(f0, {deviations})"), vec![one()?], numbers())
+        }
+        "cpcSketchUnion" => {
+            let operands = operands(fields, depth)?;
+            call(spread("cpc_sketch_union", None, operands.len()), operands, complex("cpcSketch"))
+        }
+        "frequentItemsToItems" => {
+            let limit = count("limit", frequent::ITEMS_DEFAULT as u64, frequent::MAP_MAX as u64)?;
+            call(format!("frequent_items(f0, {limit})"), vec![one()?], ValueType::json())
+        }
+        "frequentItemsToEstimate" => {
+            let item = quote(fields.need_text("item")?, '\'');
+            call(format!("frequent_items_estimate(f0, {item})"), vec![one()?], ValueType::Long)
+        }
+        "arrayOfDoublesSketchTTest" => {
+            let operands = operands(fields, depth)?;
+            if operands.len() != 2 {
+                return Err(fields.wrong("fields", "give two"));
+            }
+            call("ds_tuple_doubles_t_test(f0, f1)".into(), operands, numbers())
+        }
+        "pvalue2tailedZtest" => call("z_test(f0)".into(), vec![field(fields, "zScore", depth)?], ValueType::Double),
         _ => Ok(None),
     }
 }

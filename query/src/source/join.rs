@@ -46,7 +46,13 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
     let mut more: Vec<&str> = rest_columns.iter().copied().filter(|name| is_left(name)).collect();
     more.extend(keys.iter().map(String::as_str).filter(|name| !computed.iter().any(|column| column.name == *name)));
     let mut of_left = ask.within(&is_left, &more);
+    if join.keeps_right {
+        // A row that the query will drop still is the partner of one, which must not come back with nulls in its place.
+        of_left.filters.clear();
+        of_left.intervals = vec![segment::Interval::ETERNITY];
+    }
     of_left.filters.extend(join.left_filter.clone());
+    let mut met = vec![false; if join.keeps_right { right.rows as usize } else { 0 }];
 
     let mut rows = Made::new(budget)?;
     let uncovered = from.scan(&join.left, of_left, computed.clone(), &mut |table| {
@@ -80,6 +86,9 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
                     continue;
                 }
                 alone = false;
+                if join.keeps_right {
+                    met[at as usize] = true;
+                }
                 left_rows.push(row);
                 right_rows.push(Some(at));
                 if left_rows.len() >= CHUNK_ROWS {
@@ -93,6 +102,12 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
         }
         flush(&mut left_rows, &mut right_rows)
     })?;
+    let alone = (0..right.rows).filter(|at| join.keeps_right && !met[*at as usize]).map(Some).collect::<Vec<_>>();
+    for some in alone.chunks(CHUNK_ROWS) {
+        budget.check()?;
+        // A left side without columns: they are null.
+        rows.add(&paired(&Table::default(), &right, &computed, &vec![0; some.len()], some))?;
+    }
     let mut missing = uncovered;
     missing.extend(right.uncovered);
     let (segment, taken) = rows.finish();

@@ -11,3 +11,15 @@ mod oracle;
 mod selection;
 mod sketches;
 mod sources;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use proptest::test_runner::{Config, RngSeed};
+
+/// Cases that begin at `HENGE_SEED`, or anywhere: a failure shows where.
+fn seeded(cases: u32) -> Config {
+    let given = std::env::var("HENGE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("HENGE_SEED={seed}");
+    Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() }
+}

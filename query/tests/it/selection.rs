@@ -251,8 +251,31 @@ fn between(mut cuts: Vec<i64>) -> Vec<Interval> {
     if intervals.is_empty() { vec![Interval::ETERNITY] } else { Interval::merge(&intervals) }
 }
 
+/// A filter on floats is searched for among all doubles, also those that no float is.
+#[test]
+fn bounds_that_are_no_numbers_hold_for_floats_too() {
+    let names = ["s", "t", "m", "l", "f", "d"];
+    let row = |time: i64, float: f64| {
+        (time, names.map(|name| (name, if name == "f" { Value::Double(float) } else { Value::Null })).to_vec())
+    };
+    let rows: Vec<Row> = [-4.0, f64::NEG_INFINITY, 7.0, -0.5].into_iter().zip(0..).map(|(f, t)| row(t, f)).collect();
+    let segment = Arc::new(Segment::from_rows(id(), &schema(), &rows));
+    for (lower, upper) in
+        [(Some("x%y"), Some("-3")), (Some("-3"), Some("x%y")), (None, Some("1e39")), (Some("?"), None)]
+    {
+        let filter = json!({"type": "bound", "dimension": "f", "lower": lower, "upper": upper, "ordering": "numeric"});
+        check(segment.clone(), &rows, &filter, &[Interval::ETERNITY]).expect("exact");
+    }
+}
+
+/// More of them with `HENGE_SELECTION_TIMES`.
+fn cases(least: u32) -> u32 {
+    let times = std::env::var("HENGE_SELECTION_TIMES").ok().and_then(|text| text.parse().ok());
+    least * times.unwrap_or(1)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::seeded(cases(500)))]
 
     #[test]
     fn selections_in_memory_are_exact(
@@ -270,7 +293,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::seeded(cases(40)))]
 
     /// Files have indexes, sorted dictionaries, and here several blocks.
     #[test]

@@ -181,3 +181,64 @@ fn wrong_settings_of_post_aggregates_are_named() {
         }
     }
 }
+
+#[test]
+fn cpc_and_frequent_items_are_kept_and_asked() {
+    check(
+        json!({
+            "queryType": "timeseries", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "aggregations": [
+                {"type": "cpcSketchBuild", "name": "cities", "fieldName": "city"},
+                {"type": "cpcSketchBuild", "name": "ages", "fieldName": "age", "lgK": 8},
+                {"type": "frequentItems", "name": "items", "fieldName": "city", "limit": 1},
+                {"type": "frequentItems", "name": "tags", "fieldName": "tags"}
+            ],
+            "postAggregations": [
+                {"type": "cpcSketchToEstimateWithBounds", "name": "bounds", "numStdDev": 2,
+                 "field": {"type": "cpcSketchUnion", "fields": [
+                    {"type": "fieldAccess", "fieldName": "cities"}, {"type": "fieldAccess", "fieldName": "ages"}]}},
+                {"type": "frequentItemsToItems", "name": "top", "limit": 1,
+                 "field": {"type": "fieldAccess", "fieldName": "tags"}},
+                {"type": "frequentItemsToEstimate", "name": "bonn", "item": "bonn",
+                 "field": {"type": "fieldAccess", "fieldName": "items"}}
+            ]
+        }),
+        expect![[""]],
+    );
+}
+
+#[test]
+fn tests_of_significance_look_into_samples() {
+    check(
+        json!({
+            "queryType": "timeseries", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "aggregations": [
+                {"type": "arrayOfDoublesSketch", "name": "a", "fieldName": "city", "metricColumns": ["price", "age"]},
+                {"type": "arrayOfDoublesSketch", "name": "b", "fieldName": "city", "metricColumns": ["age", "age"]}
+            ],
+            "postAggregations": [
+                {"type": "arrayOfDoublesSketchTTest", "name": "t", "fields": [
+                    {"type": "fieldAccess", "fieldName": "a"}, {"type": "fieldAccess", "fieldName": "b"}]},
+                {"type": "pvalue2tailedZtest", "name": "p", "zScore": {"type": "constant", "name": "z", "value": 1.0}}
+            ]
+        }),
+        expect![[""]],
+    );
+}
+
+#[test]
+fn first_and_last_times_are_texts() {
+    check(
+        json!({
+            "queryType": "timeseries", "dataSource": "t", "granularity": "all", "intervals": ["1969/1971"],
+            "aggregations": [
+                {"type": "timeMin", "name": "first", "fieldName": "__time"},
+                {"type": "timeMax", "name": "last", "fieldName": "__time"},
+                {"type": "timeMax", "name": "none", "fieldName": "city"},
+                {"type": "timeMin", "name": "years", "fieldName": "age", "timeFormat": "y"},
+                {"type": "Bitmap64ExactCountBuild", "name": "ages", "fieldName": "age"}
+            ]
+        }),
+        expect![[""]],
+    );
+}

@@ -175,7 +175,11 @@ pub fn inputs(aggregate: &Aggregate) -> Vec<(Input, Want)> {
         }
         AggregateKind::Sketch(sketch) => {
             let first = match sketch.kind {
-                SketchKind::Theta { .. } | SketchKind::Tuple { .. } | SketchKind::Bloom { .. } => Want::Value,
+                SketchKind::Theta { .. }
+                | SketchKind::Tuple { .. }
+                | SketchKind::Bloom { .. }
+                | SketchKind::Cpc { .. }
+                | SketchKind::Frequent { .. } => Want::Value,
                 _ => Want::Double,
             };
             let wants = std::iter::once(first).chain(std::iter::repeat(Want::Double));

@@ -89,6 +89,39 @@ impl Fold {
         })
     }
 
+    /// The first or last of times, in milliseconds or as text, which leaves as text.
+    pub(super) fn time(fields: &Fields, earlier: &str) -> Result<Fold> {
+        let expr = |text: &str| {
+            Expr::parse(text).map_err(|error| fields.wrong("timeFormat", &format!("cannot be used: {error}")))
+        };
+        let quoted = |name: &str| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+        let (column, name) = (fields.need_text("fieldName")?, fields.text("name")?.unwrap_or_default());
+        let time = match fields.text("timeFormat")?.as_deref() {
+            None | Some("auto" | "iso" | "millis") => format!("timestamp({})", quoted(&column)),
+            Some(format) => {
+                let format = format.replace('\\', "\\\\").replace('\'', "\\'");
+                format!("timestamp_parse({}, '{format}')", quoted(&column))
+            }
+        };
+        let chosen = |t: &str| format!("if(isnull({t}), __acc, if(isnull(__acc) || {t} {earlier} __acc, {t}, __acc))");
+        let combine = chosen(&quoted(&name));
+        Ok(Fold {
+            fields: vec![column],
+            accumulator: "__acc".to_string(),
+            initial: expr("null")?,
+            initial_combine: expr("null")?,
+            null_if_none: true,
+            takes_nulls: false,
+            combines_nulls: false,
+            step: expr(&chosen(&time))?,
+            combine: expr(&combine)?,
+            partial: name,
+            finish: Some(expr("timestamp_format(o)")?),
+            bytes_max: BYTES_DEFAULT as usize,
+            combine_text: Some(combine),
+        })
+    }
+
     pub fn to_json(&self, name: &str) -> Json {
         let mut json = json!({
             "type": "expression", "name": name, "fields": self.fields, "accumulatorIdentifier": self.accumulator,

@@ -12,7 +12,7 @@ use crate::sketch::hash::TextKey;
 use crate::sketch::{hll, quantiles};
 use crate::spelling;
 
-const TYPES: [&str; 36] = [
+const TYPES: [&str; 39] = [
     "count",
     "longSum",
     "doubleSum",
@@ -49,20 +49,14 @@ const TYPES: [&str; 36] = [
     "expression",
     "singleValue",
     "grouping",
+    "timeMin",
+    "timeMax",
+    "Bitmap64ExactCountBuild",
 ];
 
 /// Druid's, that we have no accumulator for.
-const UNSUPPORTED: [&str; 9] = [
-    "histogram",
-    "javascript",
-    "ddSketch",
-    "momentSketch",
-    "timeMin",
-    "timeMax",
-    "spectatorHistogram",
-    "Bitmap64ExactCountBuild",
-    "compressedBigDecimalSum",
-];
+const UNSUPPORTED: [&str; 6] =
+    ["histogram", "javascript", "ddSketch", "momentSketch", "spectatorHistogram", "compressedBigDecimalSum"];
 
 const MAX_BYTES_DEFAULT: i64 = 1024;
 
@@ -230,6 +224,11 @@ fn parse_kind(fields: &Fields, kind: &str) -> Result<AggregateKind> {
             quantiles_of(fields, kind, quantiles::Kind::KllFloats, fields.integer("k", 200, 8, 65_535)?)
         }
         "expression" => Fold::parse(fields).map(|fold| AggregateKind::Fold(Box::new(fold))),
+        "timeMin" => Fold::time(fields, "<").map(|fold| AggregateKind::Fold(Box::new(fold))),
+        "timeMax" => Fold::time(fields, ">").map(|fold| AggregateKind::Fold(Box::new(fold))),
+        "Bitmap64ExactCountBuild" => {
+            Ok(AggregateKind::Distinct { columns: vec![Input::Column(fields.need_text("fieldName")?)] })
+        }
         "singleValue" => {
             let text = fields.text("columnType")?.unwrap_or_else(|| "STRING".to_string());
             let value_type = ValueType::from_druid_name(&text)

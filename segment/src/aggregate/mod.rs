@@ -220,7 +220,11 @@ impl Aggregate {
         match &self.kind {
             AggregateKind::Hll(Hll { finalize, .. }) | AggregateKind::Quantiles { finalize, .. } => !finalize,
             AggregateKind::Sketch(sketch) => {
-                !sketch.finalize && matches!(sketch.kind, SketchKind::Theta { .. } | SketchKind::Tuple { .. })
+                let kept = |kind: &SketchKind| {
+                    use SketchKind::{Cpc, Frequent, Theta, Tuple};
+                    matches!(kind, Theta { .. } | Tuple { .. } | Cpc { .. } | Frequent { .. })
+                };
+                !sketch.finalize && kept(&sketch.kind)
             }
             AggregateKind::Filtered { inner, .. } => inner.leaves_as_state(),
             _ => false,

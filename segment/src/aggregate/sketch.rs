@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::fields::Fields;
 use crate::schema::ValueType;
 use crate::sketch::fixed_histogram::{BUCKETS_MAX, Outliers, Settings};
-use crate::sketch::{bloom, histogram, tdigest, theta, tuple};
+use crate::sketch::{bloom, cpc, frequent, histogram, tdigest, theta, tuple};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sketch {
@@ -49,9 +49,20 @@ pub enum SketchKind {
     Bloom {
         entries: i64,
     },
+    /// Estimate of distinct values.
+    Cpc {
+        lg_k: u8,
+        of_sketches: bool,
+        round: bool,
+    },
+    /// The values that come most often.
+    Frequent {
+        map: u32,
+        limit: usize,
+    },
 }
 
-pub const TYPES: [&str; 13] = [
+pub const TYPES: [&str; 16] = [
     "thetaSketch",
     "sketchBuild",
     "sketchMerge",
@@ -65,6 +76,9 @@ pub const TYPES: [&str; 13] = [
     "approxHistogramFold",
     "fixedBucketsHistogram",
     "bloom",
+    "cpcSketchBuild",
+    "cpcSketchMerge",
+    "frequentItems",
 ];
 
 impl Sketch {
@@ -78,6 +92,8 @@ impl Sketch {
             SketchKind::Histogram { .. } => "approximateHistogram",
             SketchKind::FixedHistogram { .. } => "fixedBucketsHistogram",
             SketchKind::Bloom { .. } => "bloom",
+            SketchKind::Cpc { .. } => "cpcSketch",
+            SketchKind::Frequent { .. } => "frequentItems",
         };
         ValueType::Complex(name.to_string())
     }
@@ -85,11 +101,19 @@ impl Sketch {
     /// Type of what it says.
     pub fn value_type(&self) -> ValueType {
         match self.kind {
-            SketchKind::Theta { deviations: Some(_), .. } | SketchKind::Histogram { .. } if !self.as_bytes() => {
+            SketchKind::Theta { deviations: Some(_), .. }
+            | SketchKind::Histogram { .. }
+            | SketchKind::Frequent { .. }
+                if !self.as_bytes() =>
+            {
                 ValueType::json()
             }
             SketchKind::FixedHistogram { .. } if !self.as_bytes() => ValueType::String,
-            SketchKind::Theta { .. } | SketchKind::Tuple { .. } | SketchKind::Variance { .. } => ValueType::Double,
+            SketchKind::Cpc { round: true, .. } => ValueType::Long,
+            SketchKind::Theta { .. }
+            | SketchKind::Tuple { .. }
+            | SketchKind::Variance { .. }
+            | SketchKind::Cpc { .. } => ValueType::Double,
             _ => self.state_type(),
         }
     }
@@ -102,7 +126,7 @@ impl Sketch {
     /// The aggregate over the column of the states of this one.
     pub fn combining(&self, column: String) -> Sketch {
         let mut kind = self.kind.clone();
-        if let SketchKind::Theta { of_sketches, .. } = &mut kind {
+        if let SketchKind::Theta { of_sketches, .. } | SketchKind::Cpc { of_sketches, .. } = &mut kind {
             *of_sketches = true;
         }
         Sketch { inputs: vec![Input::Column(column)], kind, finalize: self.finalize }
@@ -159,6 +183,18 @@ impl Sketch {
             SketchKind::Bloom { entries } => {
                 json["type"] = "bloom".into();
                 json["maxNumEntries"] = (*entries).into();
+            }
+            SketchKind::Cpc { lg_k, of_sketches, round } => {
+                json["type"] = if *of_sketches { "cpcSketchMerge" } else { "cpcSketchBuild" }.into();
+                json["lgK"] = (*lg_k).into();
+                json["round"] = (*round).into();
+                json["shouldFinalize"] = self.finalize.into();
+            }
+            SketchKind::Frequent { map, limit } => {
+                json["type"] = "frequentItems".into();
+                json["maxMapSize"] = (*map).into();
+                json["limit"] = (*limit).into();
+                json["shouldFinalize"] = self.finalize.into();
             }
         }
         match (&self.kind, self.inputs.first()) {
@@ -240,6 +276,20 @@ pub(super) fn parse(fields: &Fields, kind: &str) -> Result<Sketch> {
             let buckets = fields.integer("numBuckets", 10, 1, BUCKETS_MAX)? as u32;
             let kind = SketchKind::FixedHistogram { settings: Settings { low, high, buckets, outliers } };
             Sketch { inputs: one()?, kind, finalize: unless("finalizeAsBase64Binary")? }
+        }
+        "cpcSketchBuild" | "cpcSketchMerge" => {
+            let lg_k = fields.integer("lgK", cpc::LG_K_DEFAULT, cpc::LG_K_MIN, cpc::LG_K_MAX)? as u8;
+            let kind = SketchKind::Cpc { lg_k, of_sketches: kind == "cpcSketchMerge", round: fields.flag("round")? };
+            Sketch { inputs: one()?, kind, finalize: read::should_finalize(fields)? }
+        }
+        "frequentItems" => {
+            let map = fields.integer("maxMapSize", frequent::MAP_DEFAULT, frequent::MAP_MIN, frequent::MAP_MAX)? as u32;
+            if !map.is_power_of_two() {
+                return Err(fields.wrong("maxMapSize", "must be a power of two"));
+            }
+            let limit = fields.integer("limit", frequent::ITEMS_DEFAULT as i64, 1, frequent::MAP_MAX)? as usize;
+            let kind = SketchKind::Frequent { map, limit };
+            Sketch { inputs: one()?, kind, finalize: read::should_finalize(fields)? }
         }
         _ => {
             let entries = fields.integer("maxNumEntries", bloom::ENTRIES_DEFAULT, 1, bloom::ENTRIES_MAX)?;

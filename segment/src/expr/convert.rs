@@ -14,11 +14,11 @@ pub fn text_of_double(v: f64) -> String {
     out
 }
 
-/// Text of a float column's value, which is held as a double.
+/// Text of a float column's value, which is held as a double; of another double, of the nearest float.
 pub fn text_of_float(v: f64) -> String {
     let mut out = String::with_capacity(16);
-    let scientific = format!("{:e}", v as f32);
-    write_java(v, &scientific, &mut out);
+    let float = v as f32;
+    write_java(f64::from(float), &format!("{float:e}"), &mut out);
     out
 }
 

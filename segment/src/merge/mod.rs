@@ -49,6 +49,9 @@ pub fn merge(inputs: &[Arc<Segment>], schema: &Schema, id: &SegmentId, to: &Path
         joined.resize(1);
         let states: Vec<Value> = states.iter().map(|state| Value::Bytes(Arc::from(*state))).collect();
         joined.fold(states.len(), Groups::One(0), &[Values::Any(&states)]);
+        if let Some(why) = joined.complaint(&[0]) {
+            return Err(Error::corrupt(format!("metric {}: {why}", metric.name)));
+        }
         match joined.partial(&[0]).value(0) {
             Value::Bytes(bytes) => Ok(bytes.to_vec()),
             _ => Err(Error::corrupt(format!("metric {}: rows hold no states of its type", metric.name))),

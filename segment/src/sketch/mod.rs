@@ -12,12 +12,15 @@ use base64::prelude::BASE64_STANDARD;
 use crate::block::Value;
 
 pub mod bloom;
+pub mod cpc;
 pub mod doubles;
 pub mod fixed_histogram;
+pub mod frequent;
 pub mod hash;
 pub mod histogram;
 pub mod hll;
 pub mod quantiles;
+pub mod significance;
 pub mod tdigest;
 pub mod theta;
 pub mod tuple;

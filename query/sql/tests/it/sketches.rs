@@ -107,3 +107,19 @@ fn what_is_no_sketch_is_refused() {
         assert!(error.contains("Cannot apply"), "{text}: {error}");
     }
 }
+
+#[test]
+fn cpc_and_frequent_items() {
+    let f = Fixture::new();
+    f.check(
+        "SELECT APPROX_COUNT_DISTINCT_DS_CPC(\"user\"), APPROX_COUNT_DISTINCT_DS_CPC(added, 8), \
+         ROUND(CPC_SKETCH_ESTIMATE(CPC_SKETCH_UNION(DS_CPC(\"user\"), DS_CPC(country)))), \
+         FREQUENT_ITEMS_ESTIMATE(DS_FREQUENT_ITEMS(channel), 'none') FROM wiki",
+        json!([[4, 7, 7.0, 0]]),
+    );
+    f.check(
+        "SELECT channel, COUNT(*) = FREQUENT_ITEMS_ESTIMATE(DS_FREQUENT_ITEMS(channel, 64), channel) FROM wiki \
+         GROUP BY 1 ORDER BY 1 LIMIT 1",
+        json!([["#de", true]]),
+    );
+}

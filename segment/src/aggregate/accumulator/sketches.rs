@@ -9,7 +9,9 @@ use super::{Accumulator, Values};
 use crate::aggregate::sketch::{Sketch, SketchKind};
 use crate::block::Value;
 use crate::sketch::bloom::Bloom;
+use crate::sketch::cpc::{self, Cpc};
 use crate::sketch::fixed_histogram::{self, FixedHistogram};
+use crate::sketch::frequent::{self, Frequent};
 use crate::sketch::hash::Key;
 use crate::sketch::histogram::Histogram;
 use crate::sketch::theta::Theta;
@@ -34,6 +36,10 @@ pub fn new(sketch: &Sketch) -> Box<dyn Accumulator> {
             Box::new(States::<FixedHistogram>::new((*settings, sketch.as_bytes())))
         }
         SketchKind::Bloom { entries } => Box::new(States::<Bloom>::new(*entries)),
+        SketchKind::Cpc { lg_k, of_sketches, round } => {
+            Box::new(States::<Cpc>::new(CpcSettings { lg_k: *lg_k, of_sketches: *of_sketches, round: *round }))
+        }
+        SketchKind::Frequent { map, limit } => Box::new(States::<Frequent>::new((*map, *limit))),
     }
 }
 
@@ -375,5 +381,106 @@ impl State for Bloom {
 
     fn size(&self) -> usize {
         self.size_bytes()
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct CpcSettings {
+    lg_k: u8,
+    of_sketches: bool,
+    round: bool,
+}
+
+impl State for Cpc {
+    type Settings = CpcSettings;
+
+    fn new(settings: &CpcSettings) -> Cpc {
+        Cpc::new(settings.lg_k)
+    }
+
+    fn put(&mut self, settings: &CpcSettings, inputs: &[Values<'_>], row: usize) {
+        let key = match &inputs[0] {
+            Values::Longs { .. } => inputs[0].long(row).map(Key::Long),
+            Values::Doubles { .. } => inputs[0].double(row).map(Key::Double),
+            values => {
+                let value = values.value(row);
+                if settings.of_sketches {
+                    if let Some(sketch) = bytes_of(&value).and_then(|bytes| cpc::read(&bytes)) {
+                        Cpc::merge(self, &sketch);
+                    }
+                } else if let Some(key) = Key::of(&value) {
+                    self.update(key);
+                }
+                return;
+            }
+        };
+        if let Some(key) = key {
+            self.update(key);
+        }
+    }
+
+    fn merge(&mut self, _: &CpcSettings, other: &Cpc) -> Result<(), String> {
+        self.absorb(other);
+        Ok(())
+    }
+
+    fn read(settings: &CpcSettings, bytes: &[u8]) -> Result<Cpc, String> {
+        let mut state = Cpc::new(settings.lg_k);
+        Cpc::merge(&mut state, &cpc::read(bytes).ok_or_else(|| no("CPC sketch", bytes))?);
+        Ok(state)
+    }
+
+    fn write(&self, _: &CpcSettings) -> Vec<u8> {
+        self.result().serialize()
+    }
+
+    fn finish(&self, settings: &CpcSettings) -> Value {
+        let estimate = self.result().estimate();
+        if settings.round { Value::Long(estimate.round() as i64) } else { Value::Double(estimate) }
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl State for Frequent {
+    /// The size of its map, and how many items it tells.
+    type Settings = (u32, usize);
+
+    fn new((map, _): &(u32, usize)) -> Frequent {
+        frequent::new(*map)
+    }
+
+    fn put(&mut self, _: &(u32, usize), inputs: &[Values<'_>], row: usize) {
+        if let Some(text) = inputs[0].text(row) {
+            self.update_ref(&*text);
+        }
+    }
+
+    fn merge(&mut self, _: &(u32, usize), other: &Frequent) -> Result<(), String> {
+        // The library panics past it, and bytes may say anything.
+        if self.total_weight().checked_add(other.total_weight()).is_none() {
+            return Err("sketches of frequent items count more than 2^64 values together".to_string());
+        }
+        Frequent::merge(self, other);
+        Ok(())
+    }
+
+    fn read(_: &(u32, usize), bytes: &[u8]) -> Result<Frequent, String> {
+        frequent::read(bytes).ok_or_else(|| no("sketch of frequent items", bytes))
+    }
+
+    fn write(&self, _: &(u32, usize)) -> Vec<u8> {
+        self.serialize()
+    }
+
+    fn finish(&self, (_, limit): &(u32, usize)) -> Value {
+        Value::Json(frequent::items(self, *limit).to_string().into())
+    }
+
+    fn size(&self) -> usize {
+        // What the texts take is not told; most are short.
+        self.estimated_size() + self.num_active_items() * 32
     }
 }

@@ -12,9 +12,10 @@ use crate::sketch::fixed_histogram::FixedHistogram;
 use crate::sketch::hash::{TextKey, coupon};
 use crate::sketch::histogram::Histogram;
 use crate::sketch::quantiles::{Kind, Quantiles, View};
+use crate::sketch::significance::{self, Sample};
 use crate::sketch::theta::SetOp;
 use crate::sketch::variance::Variance;
-use crate::sketch::{bytes_of, hll, tdigest, theta, tuple, value_of};
+use crate::sketch::{bytes_of, cpc, frequent, hll, tdigest, theta, tuple, value_of};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     function("hll_sketch_estimate", 1, 2, Returns::Double, Body::Plain(hll_estimate)),
@@ -31,6 +32,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("theta_sketch_intersect", 1, MANY, Returns::Unknown, Body::Plain(|a| theta_op(SetOp::Intersect, a))),
     function("theta_sketch_not", 1, MANY, Returns::Unknown, Body::Plain(|a| theta_op(SetOp::Not, a))),
     function("theta_sketch_to_string", 1, 1, Returns::Text, Body::Plain(theta_describe)),
+    function("cpc_sketch_estimate", 1, 1, Returns::Double, Body::Plain(cpc_estimate)),
+    function("cpc_sketch_estimate_with_error_bounds", 1, 2, Returns::Unknown, Body::Plain(cpc_bounds)),
+    function("cpc_sketch_union", 1, MANY, Returns::Unknown, Body::Plain(cpc_union)),
+    function("frequent_items", 1, 2, Returns::Json, Body::Plain(frequent_items)),
+    function("frequent_items_estimate", 2, 2, Returns::Long, Body::Plain(frequent_estimate)),
+    function("z_test", 1, 1, Returns::Double, Body::Plain(z_test)),
     function("ds_get_quantile", 2, 2, Returns::Double, Body::Plain(quantile)),
     function(
         "ds_get_quantiles",
@@ -50,6 +57,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("ds_tuple_doubles_metrics_sum_estimate", 1, 1, Returns::Unknown, Body::Plain(|a| columns(a, tuple::sums))),
     function("ds_tuple_doubles_means", 1, 1, Returns::Unknown, Body::Plain(|a| columns(a, tuple::means))),
     function("ds_tuple_doubles_variances", 1, 1, Returns::Unknown, Body::Plain(|a| columns(a, tuple::variances))),
+    function("ds_tuple_doubles_t_test", 2, 2, Returns::Unknown, Body::Plain(tuple_t_test)),
     function("ds_tuple_doubles_to_quantiles", 3, 3, Returns::Unknown, Body::Plain(tuple_quantiles)),
     function("ds_tuple_doubles_union", 1, MANY, Returns::Unknown, Body::Plain(|a| tuple_op(SetOp::Union, a))),
     function("ds_tuple_doubles_intersect", 1, MANY, Returns::Unknown, Body::Plain(|a| tuple_op(SetOp::Intersect, a))),
@@ -399,6 +407,67 @@ fn decode(args: &[Value]) -> Value {
     }
 }
 
+fn cpc_estimate(args: &[Value]) -> Value {
+    if args[0].is_null() {
+        return Value::Double(0.0);
+    }
+    let sketch = bytes_of(&args[0]).and_then(|bytes| cpc::read(&bytes));
+    sketch.map_or(Value::Null, |sketch| Value::Double(sketch.estimate()))
+}
+
+fn cpc_bounds(args: &[Value]) -> Value {
+    let deviations = args.get(1).map_or(Some(1), to_long);
+    let sketch = bytes_of(&args[0]).and_then(|bytes| cpc::read(&bytes));
+    let bounds = sketch.zip(deviations).and_then(|(sketch, count)| cpc::with_bounds(&sketch, count));
+    bounds.map_or(Value::Null, list)
+}
+
+/// A null is an empty sketch.
+fn cpc_union(args: &[Value]) -> Value {
+    let there = args.iter().filter(|value| !value.is_null());
+    let sketches = there.map(|value| cpc::read(&bytes_of(value)?)).collect::<Option<Vec<_>>>();
+    let union = sketches.and_then(|sketches| cpc::union(&sketches));
+    union.map_or(Value::Null, |sketch| value_of(sketch.serialize()))
+}
+
+/// `(sketch[, how many])`
+fn frequent_items(args: &[Value]) -> Value {
+    let limit = args.get(1).map_or(Some(frequent::ITEMS_DEFAULT as i64), to_long);
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    match bytes_of(&args[0]).and_then(|bytes| frequent::read(&bytes)).zip(limit) {
+        Some((sketch, limit)) => json(frequent::items(&sketch, limit)),
+        None => Value::Null,
+    }
+}
+
+/// `(sketch, item)`
+fn frequent_estimate(args: &[Value]) -> Value {
+    match bytes_of(&args[0]).and_then(|bytes| frequent::read(&bytes)).zip(to_text(&args[1])) {
+        Some((sketch, item)) => Value::Long(sketch.estimate(&*item) as i64),
+        None => Value::Null,
+    }
+}
+
+fn z_test(args: &[Value]) -> Value {
+    to_double(&args[0]).map_or(Value::Null, |z| Value::Double(significance::z_test(z)))
+}
+
+/// Of each value that keys carry, how likely its means differ as much by chance.
+fn tuple_t_test(args: &[Value]) -> Value {
+    let read = |value: &Value| tuple::read(&bytes_of(value)?);
+    let Some(((a, of_a), (b, of_b))) = read(&args[0]).zip(read(&args[1])) else { return Value::Null };
+    if of_a != of_b {
+        return Value::Null;
+    }
+    let samples = |sketch: &tuple::Sketch| -> Vec<Sample> {
+        let (means, variances) = (tuple::means(sketch, of_a), tuple::variances(sketch, of_a));
+        let count = sketch.num_retained() as f64;
+        means.into_iter().zip(variances).map(|(mean, variance)| Sample { count, mean, variance }).collect()
+    };
+    let tests = samples(&a).into_iter().zip(samples(&b));
+    list(tests.map(|(a, b)| significance::t_test(a, b).unwrap_or(f64::NAN)))
+}
+
 /// What a sketch says, as text.
 fn finalize(args: &[Value]) -> Value {
     let Some(bytes) = bytes_of(&args[0]) else { return Value::Null };
@@ -409,6 +478,10 @@ fn finalize(args: &[Value]) -> Value {
             Some(sketch) => text(&(sketch.composite_estimate().round() as i64).to_string()),
             None => Value::Null,
         },
+        // CPC's preamble has no fixed length.
+        Some(16) => cpc::read(&bytes).map_or(Value::Null, |sketch| double(sketch.estimate())),
+        Some(10) => frequent::read(&bytes)
+            .map_or(Value::Null, |sketch| text(&frequent::items(&sketch, frequent::ITEMS_DEFAULT).to_string())),
         Some(3) => theta::read(&bytes).map_or(Value::Null, |sketch| double(sketch.estimate())),
         Some(9) => tuple::read(&bytes).map_or(Value::Null, |(sketch, _)| double(sketch.estimate())),
         Some(8 | 15) => Quantiles::read(&bytes, None).map_or(Value::Null, |sketch| text(&sketch.n().to_string())),
