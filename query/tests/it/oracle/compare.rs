@@ -1,0 +1,65 @@
+//! What of an answer is promised: the rest is made the same before two are compared.
+
+use serde_json::{Value as Json, json};
+
+use super::answer::iso;
+use super::ask::{Asked, Kind, Source};
+use super::events::Event;
+
+impl Asked {
+    /// The one bucket of a topN over all time begins where the segments that were looked at do, which depends on how
+    /// rows were put into segments: not before the interval and not after its first row.
+    pub(super) fn settle_top_n_start(&self, events: &[Event], answer: &Json, expected: &mut Json) {
+        let inside = events.iter().map(|event| event.time).filter(|t| (self.interval.0..self.interval.1).contains(t));
+        let (Kind::TopN { .. }, None, Some(first)) = (&self.kind, self.bucket, inside.min()) else { return };
+        let Some(start) = answer[0]["timestamp"].as_str() else { return };
+        // Of rows that are made for the query, those that no condition keeps may be missing.
+        let last = if self.source == Source::Table { first } else { self.interval.1 };
+        assert!((iso(self.interval.0)..=iso(last)).contains(&start.to_string()), "{start}");
+        if let Some(timestamp) = expected[0].get_mut("timestamp") {
+            *timestamp = start.into();
+        }
+    }
+
+    /// Leaves what an answer promises: of a scan, rows without their batches, ties of time in no order.
+    pub(super) fn settle(&self, answer: Json, events: &[Event]) -> Json {
+        let inside = |event: &Event| (self.interval.0..self.interval.1).contains(&event.time);
+        let (order, limit) = match &self.kind {
+            Kind::Scan { order, limit, .. } => (order, limit),
+            // A segment with rows before and after an interval of none gives a bucket of no values, so it is the split
+            // that tells whether there is one.
+            Kind::TopN { .. } if !events.iter().any(inside) => {
+                let empty = |bucket: &Json| bucket["result"] == json!([]);
+                return answer.as_array().is_some_and(|all| all.iter().all(empty)).into();
+            }
+            // Which buckets without rows are told depends on how rows were put into segments.
+            Kind::TopN { .. } if self.bucket.is_some() || self.source != Source::Table => {
+                let elements = answer.as_array().cloned().unwrap_or_default();
+                let times: Vec<&str> = elements.iter().filter_map(|element| element["timestamp"].as_str()).collect();
+                assert!(times.is_sorted(), "{times:?}");
+                return elements.into_iter().filter(|element| element["result"] != json!([])).collect();
+            }
+            _ => return answer,
+        };
+        let elements = answer.as_array().cloned().unwrap_or_default();
+        let mut rows: Vec<Json> = elements
+            .iter()
+            .flat_map(|element| element["events"].as_array().cloned().unwrap_or_default())
+            .map(|row| match row {
+                Json::Object(fields) => fields.into_iter().map(|(_, value)| value).collect(),
+                array => array,
+            })
+            .collect();
+        if order.is_some() {
+            let times: Vec<Json> = rows.iter().map(|row| row[0].clone()).collect();
+            if limit.is_some() {
+                // Which rows of the last time are in is open; their times are not.
+                return json!(times);
+            }
+            rows.sort_by_key(Json::to_string);
+            return json!([times, rows]);
+        }
+        rows.sort_by_key(Json::to_string);
+        json!(rows)
+    }
+}

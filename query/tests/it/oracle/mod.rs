@@ -1,0 +1,60 @@
+//! Random events, split into realtime, spilled and published segments, rolled up or not, and random native queries:
+//! every answer must equal that of a naive evaluator over the events, which shares no code with the engine.
+//!
+//! `HENGE_ORACLE_CASES` says how many cases are tried (500 if not set), `HENGE_ORACLE_SEED` where they begin. A failure
+//! names the seed of its case.
+
+use query::{Broker, Query, Settings};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::Value as Json;
+
+use crate::broker::{ask as send, settings};
+use ask::Asked;
+use events::World;
+
+mod answer;
+mod ask;
+mod compare;
+mod events;
+mod filter;
+mod fold;
+
+/// 2026-03-01.
+const BASE: i64 = 1_772_323_200_000;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const DAYS: i64 = 3;
+/// Queries asked of each set of events.
+const QUERIES: usize = 10;
+
+#[test]
+fn answers_equal_the_naive_evaluator() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let cases: u64 = number("HENGE_ORACLE_CASES", 500);
+    let first: u64 = number("HENGE_ORACLE_SEED", 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    for seed in first..first + cases.div_ceil(QUERIES as u64) {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let world = World::random(&mut rng);
+        let home = folder.path().join(seed.to_string());
+        std::fs::create_dir(&home).expect("a folder");
+        let settings = Settings { subquery_rows_max: 1_000_000, ..settings() };
+        let broker = Broker::new(world.serve(&mut rng, &home), settings);
+        for n in 0..QUERIES {
+            let asked = Asked::random(&mut rng, world.rollup);
+            let json = asked.json();
+            let body = runtime.block_on(send(&broker, &json)).unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
+            let answer: Json = serde_json::from_str(&body).expect("valid JSON");
+            let expected = asked.naive(&world.events);
+            let (answer, mut expected) = (asked.settle(answer, &world.events), asked.settle(expected, &world.events));
+            asked.settle_top_n_start(&world.events, &answer, &mut expected);
+            assert_eq!(answer, expected, "HENGE_ORACLE_SEED={seed} query {n}: {json}");
+            Query::from_json(&json).expect("it was just asked");
+        }
+        drop(broker);
+        std::fs::remove_dir_all(&home).expect("the folder goes");
+    }
+}
