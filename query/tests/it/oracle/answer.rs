@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::ask::{Asked, Kind};
+use super::bucket::Bucket;
 use super::events::Event;
 use super::filter::uses_virtual;
 use super::{DAY, HOUR, MINUTE};
@@ -16,6 +17,7 @@ pub(super) enum Key {
     Null,
     Long(i64),
     Text(String),
+    List(Vec<i64>),
 }
 
 impl Key {
@@ -24,13 +26,14 @@ impl Key {
             Key::Null => Json::Null,
             Key::Long(long) => json!(long),
             Key::Text(text) => json!(text),
+            Key::List(list) => json!(list),
         }
     }
 }
 
 impl Asked {
     pub(super) fn start(&self, time: i64) -> i64 {
-        self.bucket.map_or(self.interval.0, |bucket| time - time.rem_euclid(bucket))
+        self.bucket.start(time, self.interval.0)
     }
 
     /// The answer, row by row.
@@ -74,7 +77,7 @@ impl Asked {
 
     pub(super) fn naive_timeseries(&self, matching: &[&Event], descending: bool, limit: usize) -> Json {
         let mut buckets: BTreeMap<i64, Vec<&Event>> = BTreeMap::new();
-        if self.bucket.is_none() {
+        if self.bucket == Bucket::All {
             buckets.insert(self.interval.0, Vec::new());
         }
         for event in matching {
@@ -85,7 +88,7 @@ impl Asked {
             .map(|(start, events)| {
                 let values = self.values(events);
                 let result: Map<String, Json> = (0..values.len()).map(Asked::name).zip(values).collect();
-                json!({"timestamp": iso(*start), "result": result})
+                json!({"timestamp": self.bucket.shown(*start), "result": result})
             })
             .collect();
         if descending {
@@ -108,6 +111,11 @@ impl Asked {
                     "s" => vec![event.s.as_ref().map_or(Key::Null, text)],
                     "v" => vec![event.s.as_ref().map_or(Key::Null, |s| Key::Text(s.to_uppercase()))],
                     "l" => vec![event.l.map_or(Key::Null, Key::Long)],
+                    "dn" => vec![event.nested().0.map_or(Key::Null, Key::Long)],
+                    "dt" => vec![event.nested().1.map_or(Key::Null, |t| Key::Text(t.into()))],
+                    "list" => vec![event.list.clone().map_or(Key::Null, Key::List)],
+                    "k" if event.kept().is_empty() => vec![Key::Null],
+                    "k" => event.kept().into_iter().map(|text| Key::Text(text.into())).collect(),
                     _ if event.m.is_empty() => vec![Key::Null],
                     _ => event.m.iter().map(text).collect(),
                 };
@@ -136,7 +144,7 @@ impl Asked {
         for ((start, mut keys), events) in self.groups(matching, &[dimension]) {
             buckets.entry(start).or_default().push((keys.remove(0), self.values(&events)));
         }
-        if self.bucket.is_none() && touched {
+        if self.bucket == Bucket::All && touched {
             buckets.entry(self.interval.0).or_default();
         }
         let elements = buckets.into_iter().map(|(start, mut rows)| {
@@ -160,7 +168,7 @@ impl Asked {
                     Json::Object(row)
                 })
                 .collect();
-            json!({"timestamp": iso(start), "result": rows})
+            json!({"timestamp": self.bucket.shown(start), "result": rows})
         });
         elements.collect()
     }
@@ -183,7 +191,7 @@ impl Asked {
         }
         let mut rows: Vec<(i64, Vec<Key>, Vec<Json>)> =
             groups.into_iter().map(|((start, keys), events)| (start, keys, self.values(&events))).collect();
-        if rows.is_empty() && dimensions.is_empty() && self.bucket.is_none() && offset == 0 {
+        if rows.is_empty() && dimensions.is_empty() && self.bucket == Bucket::All && offset == 0 {
             rows.push((self.interval.0, Vec::new(), self.values(&[])));
         }
         rows.retain(|(.., values)| least.is_none_or(|least| values[0].as_i64().is_some_and(|count| count > least)));
@@ -204,7 +212,7 @@ impl Asked {
             let mut event: Map<String, Json> =
                 dimensions.iter().map(|name| name.to_string()).zip(keys.iter().map(Key::json)).collect();
             event.extend((0..values.len()).map(Asked::name).zip(values));
-            json!({"version": "v1", "timestamp": iso(start), "event": event})
+            json!({"version": "v1", "timestamp": self.bucket.shown(start), "event": event})
         })
         .collect()
     }
@@ -249,7 +257,7 @@ pub(super) fn naive_scan(matching: &[&Event], order: Option<bool>, limit: Option
                 many => json!(many),
             };
             let v = event.s.as_ref().map(|s| s.to_uppercase());
-            json!([event.time, event.s, m, event.l, v, event.x])
+            json!([event.time, event.s, m, event.l, v, event.x, event.list, event.nested().0, event.nested().1])
         })
         .collect();
     json!([{"events": rows}])

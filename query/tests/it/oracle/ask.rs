@@ -6,6 +6,8 @@ use rand::seq::IndexedRandom;
 use segment::time::Interval;
 use serde_json::{Value as Json, json};
 
+use super::bucket::Bucket;
+use super::events::KEPT;
 use super::filter::{Test, uses_virtual};
 use super::fold::Fold;
 use super::{BASE, DAY, DAYS, HOUR};
@@ -14,8 +16,7 @@ use super::{BASE, DAY, DAYS, HOUR};
 pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) interval: (i64, i64),
-    /// Length of a bucket; `None` is one bucket for all.
-    pub(super) bucket: Option<i64>,
+    pub(super) bucket: Bucket,
     pub(super) filter: Option<Test>,
     pub(super) folds: Vec<Fold>,
     pub(super) source: Source,
@@ -58,7 +59,7 @@ impl Asked {
     pub(super) fn random(rng: &mut SmallRng, rollup: bool) -> Asked {
         let mut folds = vec![Fold::Events];
         for _ in 0..rng.random_range(0..4) {
-            folds.push(match rng.random_range(0..if rollup { 11 } else { 13 }) {
+            folds.push(match rng.random_range(0..if rollup { 16 } else { 20 }) {
                 0 => Fold::Added,
                 1 => Fold::Highest,
                 2 => Fold::Sum,
@@ -70,22 +71,30 @@ impl Asked {
                 8 => Fold::Quantiles,
                 9 => Fold::Tuple,
                 10 => Fold::Expression,
-                11 => Fold::Rows,
+                11 => Fold::Texts,
+                12 => Fold::Longs,
+                13 => Fold::CpcOfLists,
+                14 => Fold::CpcOfRows,
+                15 => Fold::Frequent,
+                16 => Fold::Rows,
+                17 => Fold::Mean,
+                18 => Fold::Variance,
                 _ => Fold::Least,
             });
         }
+        let ordering: Vec<usize> = (0..folds.len()).filter(|at| folds[*at].orders()).collect();
         let some = |rng: &mut SmallRng| rng.random_bool(0.4).then(|| rng.random_range(1..20usize));
         let kind = match rng.random_range(0..if rollup { 7 } else { 10 }) {
             0 | 1 => Kind::Timeseries { descending: rng.random_bool(0.5), limit: some(rng).unwrap_or(0) },
             2 | 3 => Kind::TopN {
-                dimension: ["s", "m"].choose(rng).expect("there are columns"),
-                metric: rng.random_range(0..folds.len()),
+                dimension: ["s", "m", "k", "dt"].choose(rng).expect("there are columns"),
+                metric: *ordering.choose(rng).expect("events are counted"),
                 inverted: rng.random_bool(0.3),
                 threshold: rng.random_range(1..9),
             },
             4 | 5 => {
-                let all = ["s", "m", "l", "v"];
-                let dimensions: Vec<&str> = all.into_iter().filter(|_| rng.random_bool(0.4)).collect();
+                let all = ["s", "m", "l", "v", "k", "dn", "dt", "list"];
+                let dimensions: Vec<&str> = all.into_iter().filter(|_| rng.random_bool(0.25)).collect();
                 let limit = some(rng);
                 let sets = (!dimensions.is_empty() && rng.random_bool(0.3)).then(|| {
                     let set = |rng: &mut SmallRng| (0..dimensions.len()).filter(|_| rng.random_bool(0.5)).collect();
@@ -93,7 +102,9 @@ impl Asked {
                 });
                 Kind::GroupBy {
                     sets,
-                    order: rng.random_bool(0.5).then(|| (rng.random_range(0..folds.len()), rng.random_bool(0.5))),
+                    order: rng
+                        .random_bool(0.5)
+                        .then(|| (*ordering.choose(rng).expect("events are counted"), rng.random_bool(0.5))),
                     offset: if limit.is_some() { rng.random_range(0..4) } else { 0 },
                     limit,
                     least: rng.random_bool(0.3).then(|| rng.random_range(0..4)),
@@ -118,7 +129,7 @@ impl Asked {
         Asked {
             kind,
             interval,
-            bucket: *[None, None, Some(HOUR), Some(6 * HOUR), Some(DAY)].choose(rng).expect("there are some"),
+            bucket: Bucket::random(rng),
             filter: rng.random_bool(0.7).then(|| Test::random(rng, 3)),
             folds,
             source: Source::random(rng, 2),
@@ -131,24 +142,24 @@ impl Asked {
 
     pub(super) fn json(&self) -> Json {
         let interval = Interval { start: self.interval.0, end: self.interval.1 }.to_string();
-        let granularity = match self.bucket {
-            None => json!("all"),
-            Some(HOUR) => json!("hour"),
-            Some(DAY) => json!({"type": "period", "period": "P1D"}),
-            Some(millis) => json!({"type": "duration", "duration": millis}),
-        };
+        let granularity = self.bucket.json();
         let aggregations: Vec<Json> = self.folds.iter().enumerate().map(|(n, f)| f.json(&Asked::name(n))).collect();
         let mut json = json!({
             "dataSource": self.source.json(),
             "intervals": [interval],
-            "virtualColumns": [{"type": "expression", "name": "v", "expression": "upper(s)", "outputType": "STRING"}],
+            "virtualColumns": [
+                {"type": "expression", "name": "v", "expression": "upper(s)", "outputType": "STRING"},
+                {"type": "mv-filtered", "name": "k", "delegate": "m", "values": KEPT},
+                {"type": "nested-field", "columnName": "doc", "outputName": "dn", "expectedType": "LONG", "path": "$.n"},
+                {"type": "nested-field", "columnName": "doc", "outputName": "dt", "expectedType": "STRING", "path": "$.t"},
+            ],
             "filter": self.filter.as_ref().map(Test::json),
         });
         let own = match &self.kind {
             Kind::Timeseries { descending, limit } => json!({
                 "queryType": "timeseries", "granularity": granularity, "aggregations": aggregations,
                 "descending": descending, "limit": limit,
-                "context": {"skipEmptyBuckets": self.bucket.is_some()},
+                "context": {"skipEmptyBuckets": self.bucket != Bucket::All},
             }),
             Kind::TopN { dimension, metric, inverted, threshold } => {
                 let mut metric = json!({"type": "numeric", "metric": Asked::name(*metric)});
@@ -166,7 +177,11 @@ impl Asked {
                 let dimensions: Vec<Json> = dimensions
                     .iter()
                     .map(|name| match *name {
-                        "l" => json!({"type": "default", "dimension": "l", "outputName": "l", "outputType": "LONG"}),
+                        name @ ("l" | "dn") => {
+                            json!({"type": "default", "dimension": name, "outputName": name, "outputType": "LONG"})
+                        }
+                        "list" => json!({"type": "default", "dimension": "list", "outputName": "list",
+                            "outputType": "ARRAY<LONG>"}),
                         name => json!(name),
                     })
                     .collect();
@@ -185,7 +200,7 @@ impl Asked {
                 })
             }
             Kind::Scan { order, limit, offset, compact } => json!({
-                "queryType": "scan", "columns": ["__time", "s", "m", "l", "v", "x"], "batchSize": 7,
+                "queryType": "scan", "columns": ["__time", "s", "m", "l", "v", "x", "list", "dn", "dt"], "batchSize": 7,
                 "order": match order { None => "none", Some(true) => "descending", Some(false) => "ascending" },
                 "limit": limit, "offset": offset,
                 "resultFormat": if *compact { "compactedList" } else { "list" },

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::answer::iso;
 use super::ask::{Asked, Kind, Source};
+use super::bucket::Bucket;
 use super::events::Event;
 
 impl Asked {
@@ -11,7 +12,7 @@ impl Asked {
     /// rows were put into segments: not before the interval and not after its first row.
     pub(super) fn settle_top_n_start(&self, events: &[Event], answer: &Json, expected: &mut Json) {
         let inside = events.iter().map(|event| event.time).filter(|t| (self.interval.0..self.interval.1).contains(t));
-        let (Kind::TopN { .. }, None, Some(first)) = (&self.kind, self.bucket, inside.min()) else { return };
+        let (Kind::TopN { .. }, Bucket::All, Some(first)) = (&self.kind, self.bucket, inside.min()) else { return };
         let Some(start) = answer[0]["timestamp"].as_str() else { return };
         // Of rows that are made for the query, those that no condition keeps may be missing.
         let last = if self.source == Source::Table { first } else { self.interval.1 };
@@ -33,13 +34,13 @@ impl Asked {
                 return answer.as_array().is_some_and(|all| all.iter().all(empty)).into();
             }
             // Which buckets without rows are told depends on how rows were put into segments.
-            Kind::TopN { .. } if self.bucket.is_some() || self.source != Source::Table => {
+            Kind::TopN { .. } if self.bucket != Bucket::All || self.source != Source::Table => {
                 let elements = answer.as_array().cloned().unwrap_or_default();
                 let times: Vec<&str> = elements.iter().filter_map(|element| element["timestamp"].as_str()).collect();
                 assert!(times.is_sorted(), "{times:?}");
-                return elements.into_iter().filter(|element| element["result"] != json!([])).collect();
+                return elements.into_iter().filter(|element| element["result"] != json!([])).map(rounded).collect();
             }
-            _ => return answer,
+            _ => return rounded(answer),
         };
         let elements = answer.as_array().cloned().unwrap_or_default();
         let mut rows: Vec<Json> = elements
@@ -61,5 +62,18 @@ impl Asked {
         }
         rows.sort_by_key(Json::to_string);
         json!(rows)
+    }
+}
+
+/// Without the last digits of fractions, which depend on the order in which they were added up.
+fn rounded(json: Json) -> Json {
+    match json {
+        Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(double) => json!(format!("{double:.9e}").parse::<f64>().expect("it was a number")),
+            None => Json::Number(number),
+        },
+        Json::Array(all) => all.into_iter().map(rounded).collect(),
+        Json::Object(fields) => fields.into_iter().map(|(name, value)| (name, rounded(value))).collect(),
+        other => other,
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Event {
     pub(super) l: Option<i64>,
     pub(super) added: Option<i64>,
     pub(super) x: Option<f64>,
+    pub(super) list: Option<Vec<i64>>,
+    /// A document's `n` and `t`.
+    pub(super) doc: Option<(Option<i64>, Option<String>)>,
 }
 
 pub(super) struct World {
@@ -42,6 +45,21 @@ pub(super) fn word(rng: &mut SmallRng) -> String {
 pub(super) fn maybe<T>(rng: &mut SmallRng, value: impl FnOnce(&mut SmallRng) -> T) -> Option<T> {
     if rng.random_bool(0.15) { None } else { Some(value(rng)) }
 }
+
+impl Event {
+    /// The number and the text of its document.
+    pub(super) fn nested(&self) -> (Option<i64>, Option<&str>) {
+        self.doc.as_ref().map_or((None, None), |(n, t)| (*n, t.as_deref()))
+    }
+
+    /// Its list of texts without those that `k` leaves out.
+    pub(super) fn kept(&self) -> Vec<&str> {
+        self.m.iter().map(String::as_str).filter(|text| KEPT.contains(text)).collect()
+    }
+}
+
+/// The values that the virtual column `k` keeps of `m`.
+pub(super) const KEPT: [&str; 3] = ["a", "ab", "x y"];
 
 impl World {
     pub(super) fn random(rng: &mut SmallRng) -> World {
@@ -62,6 +80,8 @@ impl World {
                 l: maybe(rng, |rng| rng.random_range(-3..6)),
                 added: maybe(rng, |rng| rng.random_range(-100..1000)),
                 x: maybe(rng, |rng| f64::from(rng.random_range(-40..400)) * 0.25),
+                list: maybe(rng, |rng| (0..rng.random_range(0..3)).map(|_| rng.random_range(0..3)).collect()),
+                doc: maybe(rng, |rng| (maybe(rng, |rng| rng.random_range(-2..3)), maybe(rng, word))),
             }
         });
         World { rollup, events: events.collect() }
@@ -84,6 +104,8 @@ impl World {
             json!({"type": "thetaSketch", "name": "theta_s", "fieldName": "s"}),
             json!({"type": "HLLSketchBuild", "name": "hll_m", "fieldName": "m"}),
             json!({"type": "quantilesDoublesSketch", "name": "quantiles_x", "fieldName": "x"}),
+            json!({"type": "cpcSketchBuild", "name": "cpc_m", "fieldName": "m"}),
+            json!({"type": "frequentItems", "name": "frequent_m", "fieldName": "m"}),
             json!({"type": "arrayOfDoublesSketch", "name": "tuple_s", "fieldName": "s", "metricColumns": ["added"]}),
         ];
         Schema {
@@ -91,6 +113,8 @@ impl World {
                 dimension("s", ValueType::String),
                 dimension("m", ValueType::String),
                 dimension("l", ValueType::Long),
+                dimension("list", ValueType::array(ValueType::Long)),
+                dimension("doc", ValueType::json()),
             ],
             discovery: Discovery::None,
             exclusions: Vec::new(),
@@ -154,7 +178,7 @@ impl World {
 
 pub(super) fn append(index: &RealtimeIndex, events: &[&Event]) {
     let mut batch = RowBatch::new();
-    let fields = ["s", "m", "l", "added", "x"].map(|name| batch.field(name));
+    let fields = ["s", "m", "l", "added", "x", "list", "doc"].map(|name| batch.field(name));
     for event in events {
         use segment::row::Cell;
         if let Some(text) = &event.s {
@@ -172,6 +196,18 @@ pub(super) fn append(index: &RealtimeIndex, events: &[&Event]) {
         }
         if let Some(x) = event.x {
             batch.set(fields[4], Cell::Double(x));
+        }
+        if let Some(list) = &event.list {
+            let cells: Vec<Cell> = list.iter().map(|long| Cell::Long(*long)).collect();
+            let cell = batch.list(&cells);
+            batch.set(fields[5], cell);
+        }
+        if let Some((n, t)) = &event.doc {
+            let mut doc = serde_json::Map::new();
+            doc.extend(n.map(|n| ("n".to_string(), json!(n))));
+            doc.extend(t.as_ref().map(|t| ("t".to_string(), json!(t))));
+            let cell = batch.json(&serde_json::Value::Object(doc).to_string());
+            batch.set(fields[6], cell);
         }
         batch.finish_row(event.time);
     }

@@ -20,6 +20,20 @@ pub(super) enum Test {
     Above(i64, bool),
     Between(i64, i64),
     Expression(i64),
+    /// One of [`PATTERNS`].
+    Matches(&'static str, usize),
+    /// Whatever the case.
+    Contains(&'static str, String),
+    Long(i64),
+    Longs(Vec<Option<i64>>),
+    Element(i64),
+    List(Vec<i64>),
+    NestedAbove(i64),
+    NestedText(Option<String>),
+    Kept(String),
+    /// The text and the document's.
+    Same,
+    IsFalse(Box<Test>),
     Upper(String),
     Time(i64, i64),
     And(Vec<Test>),
@@ -28,19 +42,28 @@ pub(super) enum Test {
     IsTrue(Box<Test>),
 }
 
+/// Expressions, and what they mean.
+const PATTERNS: [(&str, fn(&str) -> bool); 4] = [
+    ("^a", |text| text.starts_with('a')),
+    ("b$", |text| text.ends_with('b')),
+    ("[a-b]", |text| text.contains(['a', 'b'])),
+    ("^$", |text| text.is_empty()),
+];
+
 impl Test {
     pub(super) fn random(rng: &mut SmallRng, depth: usize) -> Test {
         let text = |rng: &mut SmallRng| *["s", "m"].choose(rng).expect("there are columns");
         if depth > 0 && rng.random_bool(0.5) {
             let many = |rng: &mut SmallRng| (0..rng.random_range(1..4)).map(|_| Test::random(rng, depth - 1)).collect();
-            return match rng.random_range(0..4) {
+            return match rng.random_range(0..5) {
                 0 => Test::And(many(rng)),
                 1 => Test::Or(many(rng)),
                 2 => Test::Not(Box::new(Test::random(rng, depth - 1))),
+                3 => Test::IsFalse(Box::new(Test::random(rng, depth - 1))),
                 _ => Test::IsTrue(Box::new(Test::random(rng, depth - 1))),
             };
         }
-        match rng.random_range(0..10) {
+        match rng.random_range(0..20) {
             0 => Test::Is(text(rng), maybe(rng, word)),
             1 => Test::In(text(rng), (0..rng.random_range(1..5)).map(|_| word(rng)).collect()),
             2 => Test::Null(["s", "m", "l"].choose(rng).expect("there are columns")),
@@ -53,6 +76,16 @@ impl Test {
             }
             7 => Test::Expression(rng.random_range(-4..7)),
             8 => Test::Upper(word(rng).to_uppercase()),
+            9 => Test::Matches(text(rng), rng.random_range(0..PATTERNS.len())),
+            10 => Test::Contains(text(rng), (*["A", "b", "X Y", ""].choose(rng).expect("there are words")).into()),
+            11 => Test::Long(rng.random_range(-4..7)),
+            12 => Test::Longs((0..rng.random_range(1..4)).map(|_| maybe(rng, |rng| rng.random_range(-4..7))).collect()),
+            13 => Test::Element(rng.random_range(0..4)),
+            14 => Test::List((0..rng.random_range(1..3)).map(|_| rng.random_range(0..3)).collect()),
+            15 => Test::NestedAbove(rng.random_range(-3..4)),
+            16 => Test::NestedText(maybe(rng, word)),
+            17 => Test::Kept(word(rng)),
+            18 => Test::Same,
             _ => {
                 let from = BASE + rng.random_range(0..DAYS * 24) * HOUR;
                 Test::Time(from, from + rng.random_range(1..30) * HOUR)
@@ -79,6 +112,25 @@ impl Test {
                 json!({"type": "bound", "dimension": "l", "ordering": "numeric", "lower": from.to_string(), "upper": to.to_string()})
             }
             Test::Expression(than) => json!({"type": "expression", "expression": format!("l * 2 >= {than}")}),
+            Test::Matches(column, at) => json!({"type": "regex", "dimension": column, "pattern": PATTERNS[*at].0}),
+            Test::Contains(column, text) => json!({"type": "search", "dimension": column,
+                "query": {"type": "insensitive_contains", "value": text}}),
+            Test::Long(long) => {
+                json!({"type": "equals", "column": "l", "matchValueType": "LONG", "matchValue": long})
+            }
+            Test::Longs(longs) => json!({"type": "inType", "column": "l", "matchValueType": "LONG", "values": longs}),
+            Test::Element(long) => json!({"type": "arrayContainsElement", "column": "list",
+                "elementMatchValueType": "LONG", "elementMatchValue": long}),
+            Test::List(list) => {
+                json!({"type": "equals", "column": "list", "matchValueType": "ARRAY<LONG>", "matchValue": list})
+            }
+            Test::NestedAbove(than) => {
+                json!({"type": "range", "column": "dn", "matchValueType": "LONG", "lower": than, "lowerOpen": true})
+            }
+            Test::NestedText(text) => json!({"type": "selector", "dimension": "dt", "value": text}),
+            Test::Kept(text) => json!({"type": "selector", "dimension": "k", "value": text}),
+            Test::Same => json!({"type": "columnComparison", "dimensions": ["s", "dt"]}),
+            Test::IsFalse(test) => json!({"type": "isfalse", "field": test.json()}),
             Test::Upper(text) => {
                 json!({"type": "equals", "column": "v", "matchValueType": "STRING", "matchValue": text})
             }
@@ -126,6 +178,24 @@ impl Test {
             Test::Between(from, to) => event.l.map(|l| from <= &l && &l <= to),
             Test::Expression(than) => event.l.map(|l| l * 2 >= *than),
             Test::Upper(text) => event.s.as_ref().map(|s| s.to_uppercase() == *text),
+            Test::Matches(column, at) => any(column, &PATTERNS[*at].1),
+            Test::Contains(column, text) => {
+                any(column, &|value| value.to_lowercase().contains(&text.to_lowercase()))
+            }
+            Test::Long(long) => event.l.map(|l| l == *long),
+            Test::Longs(longs) if longs.contains(&None) => Some(longs.contains(&event.l)),
+            Test::Longs(longs) => event.l.map(|l| longs.contains(&Some(l))),
+            Test::Element(long) => event.list.as_ref().map(|list| list.contains(long)),
+            Test::List(list) => event.list.as_ref().map(|own| own == list),
+            Test::NestedAbove(than) => event.nested().0.map(|n| n > *than),
+            Test::NestedText(None) => Some(event.nested().1.is_none()),
+            Test::NestedText(Some(text)) => event.nested().1.map(|t| t == text),
+            Test::Kept(text) => match event.kept().as_slice() {
+                [] => None,
+                kept => Some(kept.contains(&text.as_str())),
+            },
+            Test::Same => Some(event.s.as_deref() == event.nested().1),
+            Test::IsFalse(test) => Some(test.holds(event) == Some(false)),
             Test::Time(from, to) => Some((*from..*to).contains(&event.time)),
             Test::And(tests) => {
                 let found: Vec<Option<bool>> = tests.iter().map(|t| t.holds(event)).collect();
@@ -151,9 +221,9 @@ impl Test {
 
 pub(super) fn uses_virtual(test: &Test) -> bool {
     match test {
-        Test::Upper(_) => true,
+        Test::Upper(_) | Test::NestedAbove(_) | Test::NestedText(_) | Test::Kept(_) | Test::Same => true,
         Test::And(tests) | Test::Or(tests) => tests.iter().any(uses_virtual),
-        Test::Not(test) | Test::IsTrue(test) => uses_virtual(test),
+        Test::Not(test) | Test::IsTrue(test) | Test::IsFalse(test) => uses_virtual(test),
         _ => false,
     }
 }

@@ -1,5 +1,7 @@
 //! Aggregates: what they say in JSON, and what they are of some events.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value as Json, json};
 
 use super::events::Event;
@@ -25,9 +27,22 @@ pub(super) enum Fold {
     /// Rows and the smallest value of a row: meaningful without rollup only.
     Rows,
     Least,
+    Mean,
+    Variance,
+    Texts,
+    Longs,
+    CpcOfLists,
+    CpcOfRows,
+    Frequent,
 }
 
 impl Fold {
+    /// Whether rows can be put in its order: a document has none, and a variance is not exact to the last digit.
+    pub(super) fn orders(&self) -> bool {
+        !matches!(self, Fold::Variance | Fold::Mean | Fold::Frequent)
+    }
+
+
     pub(super) fn json(&self, name: &str) -> Json {
         let simple = |kind: &str, field: &str| json!({"type": kind, "name": name, "fieldName": field});
         match self {
@@ -52,6 +67,15 @@ impl Fold {
             }),
             Fold::Rows => json!({"type": "count", "name": name}),
             Fold::Least => simple("longMin", "added"),
+            Fold::Mean => simple("doubleMean", "x"),
+            Fold::Variance => simple("variance", "x"),
+            Fold::Texts => simple("distinctCount", "s"),
+            Fold::Longs => simple("distinctCount", "l"),
+            Fold::CpcOfLists => {
+                json!({"type": "cpcSketchMerge", "name": name, "fieldName": "cpc_m", "round": true})
+            }
+            Fold::CpcOfRows => json!({"type": "cpcSketchBuild", "name": name, "fieldName": "s", "round": true}),
+            Fold::Frequent => simple("frequentItems", "frequent_m"),
         }
     }
 
@@ -69,6 +93,30 @@ impl Fold {
                 let with_values = events.iter().filter(|event| event.added.is_some());
                 json!(distinct(with_values.flat_map(|event| &event.s)) as f64)
             }
+            Fold::Mean => match doubles().count() {
+                0 => Json::Null,
+                count => json!(doubles().sum::<f64>() / count as f64),
+            },
+            Fold::Variance => match doubles().count() {
+                0 => Json::Null,
+                1 => json!(0.0),
+                count => {
+                    let mean = doubles().sum::<f64>() / count as f64;
+                    json!(doubles().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1) as f64)
+                }
+            },
+            Fold::Texts => json!(events.iter().flat_map(|event| &event.s).collect::<BTreeSet<_>>().len()),
+            Fold::Longs => json!(events.iter().flat_map(|event| event.l).collect::<BTreeSet<_>>().len()),
+            Fold::CpcOfLists => json!(distinct(events.iter().flat_map(|event| &event.m))),
+            Fold::CpcOfRows => json!(distinct(events.iter().flat_map(|event| &event.s))),
+            Fold::Frequent => {
+                let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+                events.iter().flat_map(|event| &event.m).for_each(|text| *counts.entry(text).or_default() += 1);
+                let mut items: Vec<(&str, u64)> = counts.into_iter().collect();
+                items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+                let item = |(text, count): (&str, u64)| json!({"item": text, "estimate": count, "lowerBound": count, "upperBound": count});
+                items.into_iter().map(item).collect()
+            }
             Fold::Highest => json!(longs().max()),
             Fold::Least => json!(longs().min()),
             Fold::Sum => json!(doubles().reduce(|a, b| a + b)),
@@ -82,5 +130,5 @@ impl Fold {
 }
 
 pub(super) fn distinct<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
-    texts.filter(|text| !text.is_empty()).collect::<std::collections::BTreeSet<_>>().len()
+    texts.filter(|text| !text.is_empty()).collect::<BTreeSet<_>>().len()
 }

@@ -15,13 +15,14 @@ use events::World;
 
 mod answer;
 mod ask;
+mod bucket;
 mod compare;
 mod events;
 mod filter;
 mod fold;
 
-/// 2026-03-01.
-const BASE: i64 = 1_772_323_200_000;
+/// 2026-03-28, the day before Berlin's clocks go forward.
+const BASE: i64 = 1_774_656_000_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;

@@ -1,0 +1,122 @@
+//! Granularities: of fixed length, from an origin, and by the calendars of zones, with a change of clocks among them.
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use serde_json::{Value as Json, json};
+
+use super::answer::iso;
+use super::{BASE, DAY, HOUR, MINUTE};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bucket {
+    All,
+    Hour,
+    Day,
+    /// Of this length from an instant, as a duration or as a period.
+    From { millis: i64, origin: i64, period: bool },
+    Zoned(Zone, Step),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Zone {
+    Kolkata,
+    Berlin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Step {
+    Hour,
+    Day,
+    Week,
+    Month,
+}
+
+/// 2026-03-29 01:00 UTC.
+const CLOCKS_FORWARD: i64 = BASE + DAY + HOUR;
+/// 2026-03-01.
+const MONTH_START: i64 = BASE - 27 * DAY;
+
+impl Zone {
+    fn offset(self, time: i64) -> i64 {
+        match self {
+            Zone::Kolkata => 5 * HOUR + 30 * MINUTE,
+            Zone::Berlin if time < CLOCKS_FORWARD => HOUR,
+            Zone::Berlin => 2 * HOUR,
+        }
+    }
+}
+
+impl Bucket {
+    pub(super) fn random(rng: &mut SmallRng) -> Bucket {
+        let zone = *[Zone::Kolkata, Zone::Berlin].choose(rng).expect("there are zones");
+        match rng.random_range(0..10) {
+            0..4 => Bucket::All,
+            4 => Bucket::Hour,
+            5 => Bucket::Day,
+            6 => Bucket::From { millis: 6 * HOUR, origin: 0, period: false },
+            7 => Bucket::From { millis: 7 * HOUR, origin: BASE + 2 * HOUR, period: rng.random_bool(0.5) },
+            _ => Bucket::Zoned(
+                zone,
+                *[Step::Hour, Step::Day, Step::Week, Step::Month].choose(rng).expect("there are steps"),
+            ),
+        }
+    }
+
+    pub(super) fn json(self) -> Json {
+        match self {
+            Bucket::All => json!("all"),
+            Bucket::Hour => json!("hour"),
+            Bucket::Day => json!({"type": "period", "period": "P1D"}),
+            Bucket::From { millis, origin, period: false } => {
+                json!({"type": "duration", "duration": millis, "origin": iso(origin)})
+            }
+            Bucket::From { millis, origin, .. } => {
+                json!({"type": "period", "period": format!("PT{}H", millis / HOUR), "origin": iso(origin)})
+            }
+            Bucket::Zoned(zone, step) => {
+                let zone = if zone == Zone::Berlin { "Europe/Berlin" } else { "Asia/Kolkata" };
+                let period = match step {
+                    Step::Hour => "PT1H",
+                    Step::Day => "P1D",
+                    Step::Week => "P1W",
+                    Step::Month => "P1M",
+                };
+                json!({"type": "period", "period": period, "timeZone": zone})
+            }
+        }
+    }
+
+    /// Where the bucket of a time starts; all of time does where `all` says.
+    pub(super) fn start(self, time: i64, all: i64) -> i64 {
+        match self {
+            Bucket::All => all,
+            Bucket::Hour => time - time.rem_euclid(HOUR),
+            Bucket::Day => time - time.rem_euclid(DAY),
+            Bucket::From { millis, origin, .. } => time - (time - origin).rem_euclid(millis),
+            Bucket::Zoned(zone, step) => {
+                let local = time + zone.offset(time);
+                let local = match step {
+                    Step::Hour => local - local.rem_euclid(HOUR),
+                    Step::Day => local - local.rem_euclid(DAY),
+                    // 1970 began on a Thursday, weeks begin on Mondays.
+                    Step::Week => local - (local + 3 * DAY).rem_euclid(7 * DAY),
+                    Step::Month => MONTH_START,
+                };
+                // The clocks may have gone forward since.
+                [time, time - 40 * DAY]
+                    .map(|at| local - zone.offset(at))
+                    .into_iter()
+                    .find(|start| start + zone.offset(*start) == local)
+                    .expect("no bucket starts in the hour that is left out")
+            }
+        }
+    }
+
+    pub(super) fn shown(self, time: i64) -> String {
+        let Bucket::Zoned(zone, _) = self else { return iso(time) };
+        let offset = zone.offset(time);
+        let (hours, minutes) = (offset / HOUR, offset % HOUR / MINUTE);
+        iso(time + offset).replace('Z', &format!("+{hours:02}:{minutes:02}"))
+    }
+}
