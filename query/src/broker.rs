@@ -30,6 +30,8 @@ use crate::outcome::Rows;
 use crate::pool::Pool;
 use crate::table::{Answer, Batch};
 
+mod by_segment;
+
 /// The only door to the rows.
 pub struct Broker {
     node: Arc<Node>,
@@ -78,6 +80,10 @@ impl Broker {
     /// A query in Druid's JSON, with the lookups that there are now.
     pub fn parse(&self, json: &Json) -> Result<Query> {
         self.lookups.scope(|| Query::from_json(json))
+    }
+
+    fn inventory(&self) -> &Inventory {
+        &self.node.inventory
     }
 
     pub fn pool(&self) -> &Arc<Pool> {

@@ -112,6 +112,16 @@ impl Budget {
         })
     }
 
+    /// The budget of another part of the same request: its id, its deadline, its limits, none of its memory.
+    pub fn again(&self) -> Budget {
+        Budget {
+            query_id: self.query_id.clone(),
+            memory_used: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            ..*self
+        }
+    }
+
     pub fn query_id(&self) -> &str {
         &self.query_id
     }

@@ -16,7 +16,7 @@ use segment::block::{Block, Value};
 use segment::filter::Filter;
 use segment::inventory::Inventory;
 use segment::schema::{TIME, ValueType};
-use segment::{Interval, Segment};
+use segment::{Interval, Segment, SegmentId};
 
 use crate::budget::{Budget, Taken};
 use crate::columns::Columns;
@@ -45,6 +45,8 @@ pub struct Ask {
     pub columns: Option<BTreeSet<String>>,
     /// Conditions that every row must meet which the query looks at. It tests them again: they may be left aside.
     pub filters: Vec<Filter>,
+    /// Only the rows of this one, of what is stored.
+    pub segment: Option<SegmentId>,
 }
 
 /// Where sources come from.
@@ -81,7 +83,8 @@ impl Ask {
         };
         let of_source =
             |filter: &Filter| !virtuals.iter().any(|column| filter.columns().contains(&column.name.as_str()));
-        Ask { intervals: scope.intervals.clone(), columns, filters: parts.into_iter().filter(of_source).collect() }
+        let filters = parts.into_iter().filter(of_source).collect();
+        Ask { intervals: scope.intervals.clone(), columns, filters, segment: scope.segment.clone() }
     }
 
     /// The same of a source whose columns are those that pass; `more` are read besides.
@@ -92,7 +95,12 @@ impl Ask {
             columns
         });
         let filters = self.filters.iter().filter(|filter| filter.columns().into_iter().all(own));
-        Ask { intervals: self.intervals.clone(), columns, filters: filters.cloned().collect() }
+        Ask {
+            intervals: self.intervals.clone(),
+            columns,
+            filters: filters.cloned().collect(),
+            segment: self.segment.clone(),
+        }
     }
 }
 
@@ -164,7 +172,10 @@ impl Origin<'_> {
     }
 
     fn stored(&self, tables: &[&str], ask: &Ask) -> Opened {
-        let picture = Picture::take(self.inventory, tables, &ask.intervals);
+        let mut picture = Picture::take(self.inventory, tables, &ask.intervals);
+        if let Some(only) = &ask.segment {
+            picture.pieces.retain(|piece| piece.id == *only);
+        }
         Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() }
     }
 
@@ -216,6 +227,7 @@ impl Origin<'_> {
                 intervals: ask.intervals,
                 filter: (!filters.is_empty()).then_some(Filter::And(filters)),
                 virtual_columns,
+                segment: None,
             },
             columns: names,
             format: ScanFormat::CompactedList,

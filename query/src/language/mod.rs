@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use segment::SegmentId;
 use segment::aggregate::Aggregate;
 use segment::filter::Filter;
 use segment::time::{Granularity, Interval};
@@ -63,6 +64,8 @@ pub struct Scope {
     pub intervals: Vec<Interval>,
     pub filter: Option<Filter>,
     pub virtual_columns: Arc<[VirtualColumn]>,
+    /// Only the rows of this one, if there is one.
+    pub segment: Option<SegmentId>,
 }
 
 #[derive(Debug, Clone)]
@@ -224,6 +227,7 @@ impl Scope {
             intervals: vec![Interval::ETERNITY],
             filter: None,
             virtual_columns: Arc::from([]),
+            segment: None,
         }
     }
 }

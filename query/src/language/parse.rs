@@ -40,7 +40,10 @@ impl Query {
         let fields = Fields::of(json, path)?;
         let context = Context::of(json)?;
         if context.flag("bySegment")?.unwrap_or(false) {
-            return Err(Error::Unsupported("context.bySegment: is not supported; leave it out".into()));
+            return Err(Error::Unsupported(
+                "context.bySegment: is not supported here; it is for native queries over tables, not within others"
+                    .into(),
+            ));
         }
         let finalize = context.flag("finalize")?.unwrap_or(depth == 0);
         let kind = fields.need_text("queryType")?;
@@ -98,7 +101,7 @@ fn scope(fields: &Fields, needs_intervals: bool, depth: usize) -> Result<Scope> 
     };
     let virtual_columns: Vec<VirtualColumn> = each(fields, "virtualColumns", VirtualColumn::from_json)?;
     check_virtual_columns(fields, &virtual_columns)?;
-    Ok(Scope { source, intervals, filter, virtual_columns: Arc::from(virtual_columns) })
+    Ok(Scope { source, intervals, filter, virtual_columns: Arc::from(virtual_columns), segment: None })
 }
 
 /// Names are unique and no column is made of itself.

@@ -96,6 +96,7 @@ fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
     let answer = |code: u32| match (documents.value(code), test) {
         (Value::List(_), Test::Null) => Some(false),
         (Value::List(values), Test::Equals { value: Value::List(wanted), .. }) => Some(values == *wanted),
+        (Value::List(values), Test::Equals { value, value_type: ValueType::Array(_) }) => Some(values.contains(value)),
         (Value::List(_), _) => Some(false),
         (value, _) => compiled.matches(&|_| value.clone()),
     };

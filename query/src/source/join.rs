@@ -181,7 +181,8 @@ impl Right {
             own
         });
         // The left side's time says nothing of the right one's.
-        let of_right = Ask { intervals: vec![segment::Interval::ETERNITY], columns, filters: Vec::new() };
+        let of_right =
+            Ask { intervals: vec![segment::Interval::ETERNITY], columns, filters: Vec::new(), segment: None };
         let mut right = Right {
             columns: Vec::new(),
             rows: 0,

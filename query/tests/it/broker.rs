@@ -464,3 +464,36 @@ fn virtual_columns_of_every_kind() {
         Error::Unsupported(_)
     ));
 }
+
+#[test]
+fn answers_are_told_apart_by_segment() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), settings());
+    let told = |json: &Json| {
+        let query = broker.parse(json).expect("a query");
+        let budget = Budget::from_context(&serde_json::Map::new(), broker.settings()).expect("a budget");
+        let who = Principal::new("test");
+        let asked = broker.answer_by_segment(&query, &who, budget, Format::default());
+        runtime.block_on(asked).map(|(body, _)| serde_json::from_slice::<Json>(&body).expect("valid JSON"))
+    };
+    let series = json!({"queryType": "timeseries", "dataSource": "wiki", "granularity": "all",
+        "intervals": ["2026-03-01/2026-03-03"], "aggregations": [{"type": "count", "name": "rows"}]});
+    let all = runtime.block_on(ask(&broker, &series)).expect("an answer");
+    let all: Json = serde_json::from_str(&all).expect("valid JSON");
+    let parts = told(&series).expect("an answer");
+    let parts = parts.as_array().expect("a list");
+    assert!(parts.len() > 1, "{parts:?}");
+    let mut rows = 0;
+    for part in parts {
+        let name = part["result"]["segment"].as_str().expect("a segment");
+        let start = part["timestamp"].as_str().expect("a time");
+        assert!(name.starts_with(&format!("wiki_{start}_")), "{name}");
+        assert!(part["result"]["interval"].as_str().expect("an interval").starts_with(start));
+        rows += part["result"]["results"][0]["result"]["rows"].as_i64().expect("a count");
+    }
+    assert_eq!(json!(rows), all[0]["result"]["rows"]);
+    let inline = json!({"type": "inline", "columnNames": ["a"], "rows": [[1]]});
+    let mut other = series;
+    other["dataSource"] = inline;
+    assert!(matches!(told(&other), Err(Error::Unsupported(_))));
+}

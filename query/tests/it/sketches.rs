@@ -203,7 +203,9 @@ fn cpc_and_frequent_items_are_kept_and_asked() {
                  "field": {"type": "fieldAccess", "fieldName": "items"}}
             ]
         }),
-        expect![[""]],
+        expect![[r#"
+            __time cities ages items tags bounds top bonn
+            0 3.0004884137073335 3.003916756207745 Json("[{\"item\":\"bonn\",\"estimate\":2,\"lowerBound\":2,\"upperBound\":2}]") Json("[{\"item\":\"x\",\"estimate\":3,\"lowerBound\":3,\"upperBound\":3},{\"item\":\"y\",\"estimate\":2,\"lowerBound\":2,\"upperBound\":2},{\"item\":\"z\",\"estimate\":1,\"lowerBound\":1,\"upperBound\":1}]") List([Double(6.019628000040326), Double(6.0), Double(7.0)]) Json("[{\"item\":\"x\",\"estimate\":3,\"lowerBound\":3,\"upperBound\":3}]") 2"#]],
     );
 }
 
@@ -222,7 +224,9 @@ fn tests_of_significance_look_into_samples() {
                 {"type": "pvalue2tailedZtest", "name": "p", "zScore": {"type": "constant", "name": "z", "value": 1.0}}
             ]
         }),
-        expect![[""]],
+        expect![[r#"
+            __time a b t p
+            0 3.0 3.0 List([Double(0.33164240361741687), Double(1.0)]) 0.3173105078629139"#]],
     );
 }
 
@@ -239,6 +243,8 @@ fn first_and_last_times_are_texts() {
                 {"type": "Bitmap64ExactCountBuild", "name": "ages", "fieldName": "age"}
             ]
         }),
-        expect![[""]],
+        expect![[r#"
+            __time first last none years ages
+            -31536000000 1970-01-01T00:00:00.000Z 1970-01-01T05:00:00.000Z null 0009-01-01T00:00:00.000Z 3"#]],
     );
 }

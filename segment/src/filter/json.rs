@@ -61,6 +61,10 @@ fn value_type(fields: &Fields, name: &str) -> Result<ValueType> {
 
 /// A literal of a type; `None` if it is not one of that type.
 fn literal(json: &Json, value_type: &ValueType) -> Option<Value> {
+    if let (Json::Array(items), ValueType::Array(of)) = (json, value_type) {
+        let item = |json: &Json| if json.is_null() { Some(Value::Null) } else { literal(json, of) };
+        return items.iter().map(item).collect::<Option<Vec<_>>>().map(Value::List);
+    }
     let value = match json {
         Json::String(text) => Value::text(text),
         Json::Bool(value) if value_type.is_numeric() => Value::Long(i64::from(*value)),
@@ -131,7 +135,7 @@ impl Filter {
                     None => column("column", Test::Null),
                     Some(json) => {
                         let value = typed(&fields, "elementMatchValue", json, &value_type)?;
-                        column("column", Test::Equals { value, value_type })
+                        column("column", Test::Equals { value, value_type: ValueType::array(value_type) })
                     }
                 }
             }
@@ -316,6 +320,8 @@ pub fn search_from_json(json: &Json, path: &str) -> Result<Search> {
 
 fn value_to_json(value: &Value) -> Json {
     match value {
+        Value::Null => Json::Null,
+        Value::List(values) => values.iter().map(value_to_json).collect(),
         Value::Long(v) => json!(v),
         Value::Double(v) => {
             serde_json::Number::from_f64(*v).map_or_else(|| json!(convert::text_of_double(*v)), Json::Number)
@@ -327,6 +333,10 @@ fn value_to_json(value: &Value) -> Json {
 fn test_to_json(column: &str, test: &Test) -> Json {
     match test {
         Test::Null => json!({"type": "null", "column": column}),
+        Test::Equals { value, value_type: ValueType::Array(of) } if !matches!(value, Value::List(_)) => json!({
+            "type": "arrayContainsElement", "column": column, "elementMatchValueType": of.druid_name(),
+            "elementMatchValue": value_to_json(value),
+        }),
         Test::Equals { value, value_type } => json!({
             "type": "equals", "column": column, "matchValueType": value_type.druid_name(), "matchValue": value_to_json(value),
         }),

@@ -246,13 +246,9 @@ fn compare_parts(a: &(u8, Part), b: &(u8, Part)) -> Order {
 fn compare_to_nothing(part: &(u8, Part)) -> Order {
     match &part.1 {
         Part::Word(word) => qualifier(word).map_or(Order::Greater, |rank| rank.cmp(&RELEASE)),
-        Part::Digits(digits) => {
-            if digits.is_empty() {
-                Order::Equal
-            } else {
-                Order::Greater
-            }
-        }
+        // Zeros at the end are cut already. One before something counts, or there would be no order: an unknown word is
+        // more than nothing and less than a zero.
+        Part::Digits(_) => Order::Greater,
     }
 }
 
@@ -291,6 +287,7 @@ mod tests {
             ],
         );
         assert_eq!(Ordering::Version.compare("1", "1.0.0"), Order::Equal);
+        sorted(Ordering::Version, &["a", "", "aa", "0.a", "1"]);
         assert_eq!(Ordering::Numeric.compare("1", "1.0"), Order::Equal);
         for zeros in [["0", "-0"], ["0", "-0.0"], ["-0", "-0.0"], ["0.0", "-0."]] {
             assert_eq!(Ordering::Numeric.compare(zeros[0], zeros[1]), Order::Equal, "{zeros:?}");

@@ -17,7 +17,8 @@ use crate::time::Interval;
 #[derive(Debug, Clone)]
 pub enum Test {
     Null,
-    /// `value` is of type `value_type`, not null.
+    /// `value` is of type `value_type`, not null. A value that is no list with the type of an array is one that the array
+    /// holds.
     Equals {
         value: Value,
         value_type: ValueType,
@@ -506,6 +507,10 @@ impl CompiledTest {
     pub(super) fn value(&self, value: &Value) -> Option<bool> {
         match value {
             Value::Null => self.test.null(),
+            // An array is one value.
+            Value::List(values) if let Test::Equals { value: Value::List(wanted), .. } = &self.test => {
+                Some(values == wanted)
+            }
             Value::Text(text) => self.text.get_or_init(|| self.test.text())(Some(text)),
             Value::Long(v) => self.long.get_or_init(|| self.test.long())(Some(*v)),
             Value::Double(v) => self.double.get_or_init(|| self.test.double())(Some(*v)),

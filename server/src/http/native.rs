@@ -76,16 +76,44 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
     };
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
-    let query = app.broker.parse(&json)?;
+    let by_segment = flag(context, "bySegment");
+    let query = match by_segment {
+        false => app.broker.parse(&json)?,
+        true => app.broker.parse(&without(&json, "bySegment"))?,
+    };
     asked.kind = query.type_name();
-    let time_as_long = matches!(context.get("serializeDateTimeAsLong"), Some(Value::Bool(true)))
-        || context.get("serializeDateTimeAsLong").and_then(Value::as_str) == Some("true");
+    let time_as_long = flag(context, "serializeDateTimeAsLong");
+    let format = Format { pretty, time_as_long };
+    if by_segment {
+        let who = Principal::new(super::ANYONE);
+        let (body, response_context) = app.broker.answer_by_segment(&query, &who, budget, format).await?;
+        let mut response = json_response(Body::from(body));
+        put_context(&mut response, &response_context);
+        return Ok(response);
+    }
     let answer = app.broker.answer(query.clone(), &Principal::new(super::ANYONE), budget).await?;
     let response_context = answer.context.clone();
-    let rows = respond(&query, answer, Format { pretty, time_as_long });
+    let rows = respond(&query, answer, format);
     let mut response = stream(rows).await?;
     put_context(&mut response, &response_context);
     Ok(response)
+}
+
+fn flag(context: &Map<String, Value>, key: &str) -> bool {
+    match context.get(key) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => text == "true",
+        _ => false,
+    }
+}
+
+/// The query without a key of its context, which is not the query's own affair.
+fn without(query: &Value, key: &str) -> Value {
+    let mut query = query.clone();
+    if let Some(context) = query.get_mut("context").and_then(Value::as_object_mut) {
+        context.remove(key);
+    }
+    query
 }
 
 /// A streamed body. The first chunk is awaited, so that a query that fails before its first row gets a status; a later

@@ -101,7 +101,11 @@ impl Asked {
     }
 
     /// The events of each group, exploded by the values of the columns.
-    pub(super) fn groups<'a>(&self, matching: &[&'a Event], columns: &[&str]) -> BTreeMap<(i64, Vec<Key>), Vec<&'a Event>> {
+    pub(super) fn groups<'a>(
+        &self,
+        matching: &[&'a Event],
+        columns: &[&str],
+    ) -> BTreeMap<(i64, Vec<Key>), Vec<&'a Event>> {
         let mut groups: BTreeMap<(i64, Vec<Key>), Vec<&Event>> = BTreeMap::new();
         for event in matching {
             let mut keys: Vec<Vec<Key>> = vec![Vec::new()];

@@ -14,7 +14,11 @@ pub(super) enum Bucket {
     Hour,
     Day,
     /// Of this length from an instant, as a duration or as a period.
-    From { millis: i64, origin: i64, period: bool },
+    From {
+        millis: i64,
+        origin: i64,
+        period: bool,
+    },
     Zoned(Zone, Step),
 }
 

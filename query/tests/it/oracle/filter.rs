@@ -179,9 +179,7 @@ impl Test {
             Test::Expression(than) => event.l.map(|l| l * 2 >= *than),
             Test::Upper(text) => event.s.as_ref().map(|s| s.to_uppercase() == *text),
             Test::Matches(column, at) => any(column, &PATTERNS[*at].1),
-            Test::Contains(column, text) => {
-                any(column, &|value| value.to_lowercase().contains(&text.to_lowercase()))
-            }
+            Test::Contains(column, text) => any(column, &|value| value.to_lowercase().contains(&text.to_lowercase())),
             Test::Long(long) => event.l.map(|l| l == *long),
             Test::Longs(longs) if longs.contains(&None) => Some(longs.contains(&event.l)),
             Test::Longs(longs) => event.l.map(|l| longs.contains(&Some(l))),

@@ -42,7 +42,6 @@ impl Fold {
         !matches!(self, Fold::Variance | Fold::Mean | Fold::Frequent)
     }
 
-
     pub(super) fn json(&self, name: &str) -> Json {
         let simple = |kind: &str, field: &str| json!({"type": kind, "name": name, "fieldName": field});
         match self {

@@ -47,7 +47,8 @@ fn answers_equal_the_naive_evaluator() {
         for n in 0..QUERIES {
             let asked = Asked::random(&mut rng, world.rollup);
             let json = asked.json();
-            let body = runtime.block_on(send(&broker, &json)).unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
+            let body =
+                runtime.block_on(send(&broker, &json)).unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
             let answer: Json = serde_json::from_str(&body).expect("valid JSON");
             let expected = asked.naive(&world.events);
             let (answer, mut expected) = (asked.settle(answer, &world.events), asked.settle(expected, &world.events));

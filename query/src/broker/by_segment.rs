@@ -1,0 +1,70 @@
+//! Answers told apart by the segments that they come from (context `bySegment`): each is what the query says of that
+//! segment alone.
+//!
+//! The body is made in memory, which counts in the query's budget: it is for looking into segments, not for large answers.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use segment::SegmentId;
+use segment::time::format_timestamp;
+use serde_json::json;
+
+use crate::admission::Principal;
+use crate::broker::Broker;
+use crate::budget::{Budget, Taken};
+use crate::error::{Error, Result};
+use crate::language::Query;
+use crate::language::response::{Format, respond};
+use crate::table::ResponseContext;
+use crate::view::Picture;
+
+impl Broker {
+    /// The body of the answer, in Druid's shape.
+    pub async fn answer_by_segment(
+        &self,
+        query: &Query,
+        who: &Principal,
+        budget: Budget,
+        format: Format,
+    ) -> Result<(Vec<u8>, ResponseContext)> {
+        let source = &query.scope().source;
+        if !source.is_stored() {
+            return Err(Error::Unsupported(
+                "context.bySegment: only rows of tables are of a segment; leave it out or ask a table".into(),
+            ));
+        }
+        let budget = Arc::new(budget);
+        let mut taken = Taken::new(&budget, 0)?;
+        let picture = Picture::take(self.inventory(), &source.tables(), &query.scope().intervals);
+        let mut ids: Vec<(SegmentId, String)> =
+            picture.pieces.iter().map(|piece| (piece.id.clone(), piece.intervals[0].to_string())).collect();
+        // A realtime segment is several pieces.
+        ids.dedup_by(|a, b| a.0 == b.0);
+        let mut context = ResponseContext::default();
+        let mut body = vec![b'['];
+        for (id, interval) in ids {
+            let mut one = query.clone();
+            one.scope_mut().segment = Some(id.clone());
+            let answer = self.answer(one.clone(), who, budget.again()).await?;
+            context = answer.context.clone();
+            if body.len() > 1 {
+                body.push(b',');
+            }
+            let time = match format.time_as_long {
+                true => json!(id.interval.start),
+                false => json!(format_timestamp(id.interval.start)),
+            };
+            body.extend(format!("{{\"timestamp\":{time},\"result\":{{\"results\":").bytes());
+            let mut rows = respond(&one, answer, Format { pretty: false, ..format });
+            while let Some(chunk) = rows.next().await {
+                let chunk = chunk?;
+                taken.grow(chunk.len())?;
+                body.extend_from_slice(&chunk);
+            }
+            body.extend(format!(",\"segment\":{},\"interval\":{}}}}}", json!(id.to_string()), json!(interval)).bytes());
+        }
+        body.push(b']');
+        Ok((body, context))
+    }
+}
