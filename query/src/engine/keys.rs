@@ -118,7 +118,8 @@ impl Buckets {
     /// The bucket that holds a time of the ranges.
     fn of_time(&self, t: i64) -> usize {
         match self.step {
-            Some(step) => ((t - self.starts[0]) / step) as usize,
+            // The last one may be longer than those before it: a day after the clocks went forward.
+            Some(step) => (((t - self.starts[0]) / step) as usize).min(self.starts.len() - 1),
             None => self.starts.partition_point(|start| *start <= t) - 1,
         }
     }
@@ -1147,4 +1148,22 @@ fn read_buckets(
         }
         out.ids.push(bucket as u32);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_found_where_days_differ_in_length() {
+        const HOUR: i64 = 3_600_000;
+        // 2026-03-29 in Berlin has 23 hours, the day after it 24.
+        let first = 1_774_738_800_000;
+        let days = Granularity::period("P1D", "Europe/Berlin", None).unwrap();
+        let buckets = Buckets::of(&days, &[(first, first + 46 * HOUR)]).unwrap();
+        assert_eq!(buckets.starts, [first, first + 23 * HOUR]);
+        for hour in 0..47 {
+            assert_eq!(buckets.of_time(first + hour * HOUR), usize::from(hour >= 23), "{hour}");
+        }
+    }
 }

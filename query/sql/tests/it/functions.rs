@@ -191,11 +191,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
         "SELECT FREQUENT_ITEMS(DS_FREQUENT_ITEMS(CASE WHEN added > 1 THEN 'a' ELSE 'b' END), 1) FROM wiki WHERE added = 50",
         r#"[{"item":"a","estimate":1,"lowerBound":1,"upperBound":1}]"#,
     ),
-    (
-        "FREQUENT_ITEMS_ESTIMATE",
-        "SELECT FREQUENT_ITEMS_ESTIMATE(DS_FREQUENT_ITEMS(channel), 'none') FROM wiki",
-        "0",
-    ),
+    ("FREQUENT_ITEMS_ESTIMATE", "SELECT FREQUENT_ITEMS_ESTIMATE(DS_FREQUENT_ITEMS(channel), 'none') FROM wiki", "0"),
     ("APPROX_COUNT_DISTINCT_DS_HLL_UTF8", "SELECT APPROX_COUNT_DISTINCT_DS_HLL_UTF8(channel) FROM wiki", "3"),
     ("APPROX_COUNT_DISTINCT_DS_THETA", "SELECT APPROX_COUNT_DISTINCT_DS_THETA(channel) FROM wiki", "3"),
     ("APPROX_QUANTILE", "SELECT ROUND(APPROX_QUANTILE(added, 0.5), 1) BETWEEN 10 AND 30 FROM wiki", "true"),
