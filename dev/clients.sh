@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real clients against a real server: pydruid, SQLAlchemy, phoenixdb and pyarrow from PyPI, the Avatica JDBC driver from
+# Real clients against a real server: pydruid, SQLAlchemy, phoenixdb, pyarrow and ADBC from PyPI, the Avatica JDBC driver from
 # Maven Central; and, where a folder of client tests stands beside the checkout (../shared/clients), those too.
 # What cannot be had here is said loudly and not run.
 set -euo pipefail
@@ -24,14 +24,16 @@ done
 
 absent() { echo "===== NOT RUN: $*" >&2; }
 python=$cache/clients/bin/python
-if [ ! -e "$cache/clients/.complete" ]; then
+# Named by what is in it: a folder that an earlier version of this script filled lacks something.
+complete=$cache/clients/.complete-adbc
+if [ ! -e "$complete" ]; then
   rm -rf "$cache/clients"
-  if python3 -m venv "$cache/clients" && "$python" -m pip install -q 'pydruid==0.6.9' 'sqlalchemy<2' requests pyarrow protobuf &&
+  if python3 -m venv "$cache/clients" && "$python" -m pip install -q 'pydruid==0.6.9' 'sqlalchemy<2' requests pyarrow protobuf adbc-driver-flightsql &&
     "$python" -m pip install -q --no-deps 'phoenixdb==1.2.2'; then
-    touch "$cache/clients/.complete"
+    touch "$complete"
   fi
 fi
-if [ -e "$cache/clients/.complete" ]; then
+if [ -e "$complete" ]; then
   "$python" -W ignore dev/clients/clients.py "$base"
   jars=$cache/clients/jars
   if command -v mvn >/dev/null && command -v javac >/dev/null &&
@@ -42,7 +44,7 @@ if [ -e "$cache/clients/.complete" ]; then
     absent "the JDBC driver (needs a JDK, Maven and Maven Central)"
   fi
 else
-  absent "pydruid, phoenixdb, pyarrow and the JDBC driver (need python3-venv and PyPI)"
+  absent "pydruid, phoenixdb, pyarrow, ADBC and the JDBC driver (need python3-venv and PyPI)"
 fi
 if [ -d ../shared/clients ]; then
   # Two of its Grafana cases ask for what Druid itself does not answer: its verdict is told, not taken.

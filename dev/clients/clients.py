@@ -1,4 +1,4 @@
-"""Python clients against a running server: pydruid (DB-API and SQLAlchemy), phoenixdb (Avatica protobuf), pyarrow.
+"""Python clients against a running server: pydruid (DB-API and SQLAlchemy), phoenixdb (Avatica protobuf), pyarrow, ADBC.
 
     clients.py http://127.0.0.1:8888
 
@@ -12,6 +12,8 @@ import types
 import urllib.request
 from datetime import datetime, timezone
 
+import adbc_driver_flightsql.dbapi
+import adbc_driver_manager
 import pyarrow
 import requests
 from pydruid.db import connect
@@ -110,7 +112,40 @@ def statement():
     assert table.column("n").to_pylist() == list(range(ROWS))
 
 
+def flight():
+    """Arrow Flight SQL through ADBC: what pandas and Polars read by."""
+    uri = base.replace("http://", "grpc://")
+    login = {"username": "anybody", "password": "anything"}
+    with adbc_driver_flightsql.dbapi.connect(uri, db_kwargs=login, autocommit=True) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT __time, k, n, d FROM clients ORDER BY __time")
+            table = cursor.fetch_arrow_table()
+            types = [str(field.type) for field in table.schema]
+            assert types == ["timestamp[ms, tz=UTC]", "string", "int64", "double"], types
+            assert table.column("n").to_pylist() == list(range(ROWS))
+            for k in ("k1", "k2", "it's"):
+                cursor.execute("SELECT COUNT(*) FROM clients WHERE k = ? AND n >= ?", parameters=(k, 7))
+                expected = sum(1 for n in range(7, ROWS) if f"k{n % 5}" == k)
+                assert cursor.fetchone() == (expected,), k
+            # 3.6 million rows, a batch at a time.
+            cursor.execute("SELECT a.n FROM clients a CROSS JOIN (SELECT n FROM clients LIMIT 300) b")
+            rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+            assert rows == ROWS * 300, rows
+            try:
+                cursor.execute("SELECT nope FROM clients")
+                raise AssertionError("a column that is not there")
+            except adbc_driver_manager.Error as error:
+                assert error.status_code == adbc_driver_manager.AdbcStatusCode.INVALID_ARGUMENT, error
+                assert "nope" in str(error), error
+        assert connection.adbc_get_table_schema("clients", db_schema_filter="druid").names == ["__time", "k", "n", "d"]
+        objects = connection.adbc_get_objects(depth="all", db_schema_filter="druid").read_all().to_pylist()
+        tables = objects[0]["catalog_db_schemas"][0]["db_schema_tables"]
+        columns = [c["column_name"] for t in tables if t["table_name"] == "clients" for c in t["table_columns"]]
+        assert columns == ["__time", "k", "n", "d"], columns
+        assert connection.adbc_get_info()["vendor_name"] == "Henge"
+
+
 load()
-for client in (pydruid, avatica, arrow, statement):
+for client in (pydruid, avatica, arrow, statement, flight):
     client()
     print(f"{client.__name__}: ok")

@@ -40,6 +40,12 @@ pub const KEYS: &[Key] = &[
     key("sql.jdbc_connections_max", "25", "JDBC connections that are open at once"),
     key("sql.jdbc_statements_max", "4", "statements that a JDBC connection may have open"),
     key("sql.jdbc_idle_ms", "300000", "time after which a JDBC connection that nobody uses is closed"),
+    key("sql.flight_statements_max", "1000", "prepared statements of Flight SQL that are kept at once"),
+    key(
+        "sql.flight_idle_ms",
+        "600000",
+        "time after which a prepared statement of Flight SQL that nobody uses is closed",
+    ),
     key("sql.statement_ttl_ms", "86400000", "time that results of asynchronous statements are kept"),
     key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
@@ -65,6 +71,7 @@ pub struct Config {
     pub query_timeout_max_ms: u64,
     pub query_body_max_bytes: usize,
     pub jdbc: JdbcLimits,
+    pub flight: FlightLimits,
     pub statement_ttl: Duration,
     pub statement_bytes_max: u64,
     pub tasks_max: usize,
@@ -78,6 +85,12 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct JdbcLimits {
     pub connections_max: usize,
+    pub statements_max: usize,
+    pub idle: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct FlightLimits {
     pub statements_max: usize,
     pub idle: Duration,
 }
@@ -251,6 +264,10 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
             connections_max: number("sql.jdbc_connections_max", 1, 100_000)? as usize,
             statements_max: number("sql.jdbc_statements_max", 1, 10_000)? as usize,
             idle: Duration::from_millis(number("sql.jdbc_idle_ms", 1, 1 << 40)?),
+        },
+        flight: FlightLimits {
+            statements_max: number("sql.flight_statements_max", 1, 100_000)? as usize,
+            idle: Duration::from_millis(number("sql.flight_idle_ms", 1, 1 << 40)?),
         },
         statement_ttl: Duration::from_millis(number("sql.statement_ttl_ms", 1, 1 << 40)?),
         statement_bytes_max: number("sql.statement_bytes_max", 1 << 20, 1 << 50)?,

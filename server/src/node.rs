@@ -137,6 +137,7 @@ impl Node {
             Arc::downgrade(&jdbc),
             (config.jdbc.idle / 2).clamp(JDBC_LOOK_MIN, JDBC_LOOK_MAX),
         ));
+        let flight = crate::http::flight::Handles::new(config.flight.clone());
         let statements = Statements::new(statement_objects, config.statement_ttl, config.statement_bytes_max);
         let app = Arc::new(App {
             config,
@@ -149,6 +150,7 @@ impl Node {
             historical,
             lookups,
             jdbc,
+            flight,
             statements,
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),

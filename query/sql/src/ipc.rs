@@ -119,6 +119,21 @@ pub struct Page {
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
 impl SqlAnswer {
+    /// The answer as readers of Arrow see it: every batch is of the schema.
+    pub fn arrow(self) -> (SchemaRef, Batches) {
+        let schema = outer(&self.columns, &self.schema, &self.zone);
+        let shape = schema.clone();
+        let batches = self.batches.map(move |batch| fit(&show(&batch?)?, &shape)).boxed();
+        (schema, batches)
+    }
+
+    /// What a page without rows would be.
+    pub fn no_rows(&self) -> Result<Vec<u8>> {
+        let mut encoder = Encoder::new(self.schema.clone())?;
+        encoder.finish()?;
+        Ok(encoder.take())
+    }
+
     /// The answer in pages of so many rows; less where rows are large. None if there is no row.
     pub fn pages(self, rows_max: usize) -> BoxStream<'static, Result<Page>> {
         struct State {

@@ -46,6 +46,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result as DfResult, TableReference};
 use datafusion::error::DataFusionError;
@@ -103,6 +104,8 @@ pub struct SqlColumn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub columns: Vec<SqlColumn>,
+    /// The columns as readers of Arrow see them.
+    pub schema: SchemaRef,
     /// SQL types of the `?`, in their order.
     pub parameters: Vec<String>,
 }
@@ -175,6 +178,27 @@ struct Prepared {
     tables: Vec<(String, Columns)>,
 }
 
+impl Prepared {
+    /// The one row of `EXPLAIN PLAN FOR`.
+    fn explained(&self) -> Result<RecordBatch> {
+        let names: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        explain::explain(&self.plan, &names)
+    }
+
+    /// The columns that are answered, and these as readers of Arrow see them.
+    fn shown(&self) -> Result<(Vec<SqlColumn>, SchemaRef)> {
+        let (columns, inner) = match self.explain {
+            false => (self.columns.clone(), self.schema.clone()),
+            true => {
+                let inner = self.explained()?.schema();
+                (columns_of(&inner), inner)
+            }
+        };
+        let schema = ipc::outer(&columns, &inner, &self.zone);
+        Ok((columns, schema))
+    }
+}
+
 impl Sql {
     /// `cluster` tells what the tables of the `sys` schema hold.
     pub fn new(broker: Arc<Broker>, cluster: Arc<dyn Cluster>, settings: Settings) -> Arc<Sql> {
@@ -218,8 +242,7 @@ impl Sql {
                 stringify_arrays,
             };
         if prepared.explain {
-            let names: Vec<String> = prepared.columns.iter().map(|column| column.name.clone()).collect();
-            let row = explain::explain(&prepared.plan, &names)?;
+            let row = prepared.explained()?;
             let (columns, schema) = (columns_of(row.schema_ref()), row.schema());
             let batches = futures::stream::iter([Ok(row)]).boxed();
             return Ok(answer(columns, schema, ResponseContext::default(), batches));
@@ -304,8 +327,14 @@ impl Sql {
             }
         }
         let samples = parameters.iter().map(|sql_type| Parameter::sample(sql_type)).collect();
-        let columns = self.columns(&Statement { parameters: samples, ..statement.clone() }, who)?;
-        Ok(Description { columns, parameters })
+        let prepared = self.prepared(&Statement { parameters: samples, ..statement.clone() }, who)?;
+        let (columns, schema) = prepared.shown()?;
+        Ok(Description { columns, schema, parameters })
+    }
+
+    /// The columns a statement would answer as readers of Arrow see them, without running it.
+    pub fn schema(&self, statement: &Statement, who: &Principal) -> Result<SchemaRef> {
+        Ok(self.prepared(statement, who)?.shown()?.1)
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {

@@ -2,6 +2,7 @@
 
 pub mod avatica;
 pub mod error;
+pub mod flight;
 pub mod manage;
 pub mod native;
 pub mod sql;
@@ -48,6 +49,7 @@ pub struct App {
     pub historical: Arc<Historical>,
     pub lookups: manage::lookups::Store,
     pub jdbc: Arc<avatica::Connections>,
+    pub flight: flight::Handles,
     pub statements: statements::Statements,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
@@ -107,7 +109,8 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(unknown)
         .layer(tower_http::compression::CompressionLayer::new())
         .merge(jdbc)
-        .with_state(app)
+        .with_state(app.clone())
+        .route_service(flight::PATH, flight::service(app))
 }
 
 /// A node that has not loaded what was published would give answers that lack rows.

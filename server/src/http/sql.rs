@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use query::Principal;
 use query::language::failure::{Category, Failure, Legacy};
-use query_sql::{Format, Parameter, ResultFormat, Statement};
+use query_sql::{Format, Parameter, ResultFormat, SqlAnswer, Statement};
 use serde_json::{Map, Value, json};
 
 use super::error::{failed_query, status};
@@ -60,12 +60,13 @@ where
     outcome
 }
 
+/// Where statements that came over the wire begin to run, whatever the protocol.
+pub async fn begin(app: &App, request: &Request, query_id: &str) -> query_sql::Result<SqlAnswer> {
+    app.sql.run(&request.statement(query_id), &Principal::new(ANYONE)).await
+}
+
 async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Result<Response> {
-    let mut context = request.context.clone();
-    context.insert("sqlQueryId".into(), json!(query_id));
-    let (text, parameters) = (request.text.clone(), request.parameters.clone());
-    let statement = Statement { text, parameters, context, now: now() };
-    let answer = app.sql.run(&statement, &Principal::new(ANYONE)).await?;
+    let answer = begin(app, request, query_id).await?;
     let response_context = answer.context.clone();
     let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));
     let mut response = stream(rows.boxed()).await?;
@@ -121,6 +122,7 @@ pub fn error_body(app: &App, error: &query_sql::Error) -> (Category, Value) {
 }
 
 /// The body as sent, in any of its three media types.
+#[derive(Debug, Clone)]
 pub struct Request {
     pub text: String,
     pub format: Format,
@@ -155,7 +157,7 @@ impl Request {
         Ok(request)
     }
 
-    fn of_json(json: &Value) -> Result<Request, Refused> {
+    pub fn of_json(json: &Value) -> Result<Request, Refused> {
         let bad =
             |message: String| (StatusCode::BAD_REQUEST, format!("Malformed SQL query wrapped in JSON: {message}"));
         let flag = |name: &str| match &json[name] {
@@ -199,7 +201,13 @@ impl Request {
         Ok(Request { text: text.into(), format, context, parameters })
     }
 
-    fn query_id(&self) -> String {
+    pub fn statement(&self, query_id: &str) -> Statement {
+        let mut context = self.context.clone();
+        context.insert("sqlQueryId".into(), json!(query_id));
+        Statement { text: self.text.clone(), parameters: self.parameters.clone(), context, now: now() }
+    }
+
+    pub fn query_id(&self) -> String {
         match self.context.get("sqlQueryId").and_then(Value::as_str) {
             Some(id) if !id.is_empty() => id.to_string(),
             _ => uuid::Uuid::new_v4().to_string(),

@@ -8,6 +8,7 @@ mod batch;
 mod crash;
 mod damage;
 mod documents;
+mod flight;
 mod jdbc;
 mod ledger;
 mod memory;

@@ -1,0 +1,146 @@
+//! Prepared statements by their handles. How many there are, what they hold and how long they stay unused is bounded.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use prost::bytes::Bytes;
+use query_sql::Parameter;
+use serde_json::json;
+use tonic::Status;
+
+use super::super::sql::Request as Asked;
+use crate::config::FlightLimits;
+
+/// Bytes of all texts and parameters that are kept.
+const HELD_BYTES_MAX: usize = 64 << 20;
+
+pub struct Handles {
+    limits: FlightLimits,
+    held: Mutex<HashMap<Bytes, Handle>>,
+}
+
+#[derive(Clone)]
+pub struct Handle {
+    /// The statement, with the parameters that were bound last.
+    pub asked: Asked,
+    used: Instant,
+}
+
+impl Handle {
+    fn bytes(&self) -> usize {
+        let values: usize = self.asked.parameters.iter().map(|of| of.value.as_str().map_or(32, str::len)).sum();
+        let context: usize = self.asked.context.values().map(|value| value.as_str().map_or(32, str::len)).sum();
+        self.asked.text.len() + context + values
+    }
+}
+
+impl Handles {
+    pub fn new(limits: FlightLimits) -> Handles {
+        Handles { limits, held: Mutex::default() }
+    }
+
+    /// Forgets what nobody used for a while; what is left has this many bytes.
+    fn sweep(&self, held: &mut HashMap<Bytes, Handle>) -> usize {
+        held.retain(|_, handle| handle.used.elapsed() < self.limits.idle);
+        held.values().map(Handle::bytes).sum()
+    }
+
+    pub fn keep(&self, asked: Asked) -> Result<Bytes, Status> {
+        let mut held = self.held.lock();
+        let bytes = self.sweep(&mut held);
+        let handle = Handle { asked, used: Instant::now() };
+        let most = self.limits.statements_max;
+        if held.len() >= most {
+            return Err(Status::resource_exhausted(format!(
+                "too many prepared statements: {most} are open (setting sql.flight_statements_max); close one"
+            )));
+        }
+        full(bytes + handle.bytes())?;
+        let name = Bytes::from(uuid::Uuid::new_v4().to_string());
+        held.insert(name.clone(), handle);
+        Ok(name)
+    }
+
+    /// The statement as it stands, to be run under an id of its own. Its time starts anew.
+    pub fn get(&self, name: &[u8]) -> Result<Handle, Status> {
+        let mut held = self.held.lock();
+        self.sweep(&mut held);
+        let handle = held.get_mut(name).ok_or_else(missing)?;
+        handle.used = Instant::now();
+        let mut handle = handle.clone();
+        handle.asked.context.insert("sqlQueryId".into(), json!(uuid::Uuid::new_v4().to_string()));
+        Ok(handle)
+    }
+
+    pub fn bind(&self, name: &[u8], parameters: Vec<Parameter>) -> Result<(), Status> {
+        let mut held = self.held.lock();
+        let bytes = self.sweep(&mut held);
+        let handle = held.get_mut(name).ok_or_else(missing)?;
+        let before = handle.bytes();
+        let earlier = std::mem::replace(&mut handle.asked.parameters, parameters);
+        handle.used = Instant::now();
+        if let Err(refused) = full(bytes - before + handle.bytes()) {
+            handle.asked.parameters = earlier;
+            return Err(refused);
+        }
+        Ok(())
+    }
+
+    pub fn close(&self, name: &[u8]) {
+        self.held.lock().remove(name);
+    }
+}
+
+fn missing() -> Status {
+    Status::not_found(
+        "there is no such prepared statement: closed, or unused for too long (setting sql.flight_idle_ms); prepare it \
+         again",
+    )
+}
+
+fn full(bytes: usize) -> Result<(), Status> {
+    match bytes > HELD_BYTES_MAX {
+        true => Err(Status::resource_exhausted(format!(
+            "prepared statements and their parameters would hold {bytes} bytes, {HELD_BYTES_MAX} at most; close some"
+        ))),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tonic::Code;
+
+    use super::*;
+
+    fn asked(text: &str) -> Asked {
+        super::super::statement::asked(text.into(), Default::default())
+    }
+
+    #[test]
+    fn handles_are_bounded_in_number_bytes_and_time() {
+        let handles = Handles::new(FlightLimits { statements_max: 2, idle: Duration::from_secs(60) });
+        let first = handles.keep(asked("SELECT 1")).unwrap();
+        handles.keep(asked("SELECT 2")).unwrap();
+        assert_eq!(handles.keep(asked("SELECT 3")).unwrap_err().code(), Code::ResourceExhausted);
+        let large = |bytes: usize| vec![Parameter { sql_type: "VARCHAR".into(), value: json!("x".repeat(bytes)) }];
+        handles.bind(&first, large(8)).unwrap();
+        assert_eq!(handles.bind(&first, large(HELD_BYTES_MAX)).unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(
+            handles.get(&first).map(|handle| handle.asked.parameters[0].value.clone()).unwrap(),
+            json!("xxxxxxxx")
+        );
+        handles.close(&first);
+        handles.close(&first);
+        assert_eq!(handles.get(&first).err().unwrap().code(), Code::NotFound);
+        handles.keep(asked("SELECT 3")).unwrap();
+
+        let short = Handles::new(FlightLimits { statements_max: 1, idle: Duration::ZERO });
+        let name = short.keep(asked("SELECT 1")).unwrap();
+        assert_eq!(short.get(&name).err().unwrap().code(), Code::NotFound);
+        short.keep(asked("SELECT 1")).unwrap();
+    }
+}
