@@ -353,7 +353,8 @@ async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize)
         )
         .into());
     }
-    let columns = answer.columns.clone();
+    let (columns, zone) = (answer.columns.clone(), app.sql.zone(statement)?);
+    let none = answer.no_rows()?;
     let mut pages = answer.pages(rows_per_page);
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
@@ -369,7 +370,8 @@ async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize)
             )));
         }
         if written.is_empty() {
-            sample = first_rows(&columns, page.bytes.clone()).await?;
+            let stringify_arrays = query_sql::stringify_arrays(&statement.context);
+            sample = first_rows(&columns, page.bytes.clone(), zone.clone(), stringify_arrays).await?;
         }
         let size = page.bytes.len() as u64;
         let name = format!("{id}/page-{}", written.len());
@@ -377,15 +379,25 @@ async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize)
         kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
         written.push((page.rows as u64, size));
     }
+    // It counts as no page, and has the types that readers of Arrow want.
+    if written.is_empty() {
+        let kept = app.statements.objects.put(&format!("{id}/page-0"), none.into()).await;
+        kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
+    }
     if app.statements.is_cancelled(id) {
         return Err(query_sql::Error::Cancelled);
     }
     Ok((written, sample))
 }
 
-async fn first_rows(columns: &[SqlColumn], page: Vec<u8>) -> query_sql::Result<Value> {
+async fn first_rows(
+    columns: &[SqlColumn],
+    page: Vec<u8>,
+    zone: Zone,
+    stringify_arrays: bool,
+) -> query_sql::Result<Value> {
     let none = futures::stream::empty().boxed();
-    let answer = SqlAnswer::of_pages(columns.to_vec(), page, none, Zone::Utc, true)?.limited(SAMPLE_ROWS);
+    let answer = SqlAnswer::of_pages(columns.to_vec(), page, none, zone, stringify_arrays)?.limited(SAMPLE_ROWS);
     let format = Format { result_format: ResultFormat::Array, ..Format::default() };
     let chunks: Vec<_> = answer.body(&format).collect().await;
     let text = chunks.into_iter().collect::<query_sql::Result<Vec<_>>>()?.concat();
@@ -491,6 +503,7 @@ pub async fn results(State(app): State<Arc<App>>, Path(id): Path<String>, uri: U
         Ok(result_format) => result_format,
         Err(error) => return invalid(&app, error.to_string()),
     };
+    let pages = if pages.is_empty() && result_format == ResultFormat::Arrow { 0..1 } else { pages };
     let mut response = if pages.is_empty() {
         StatusCode::OK.into_response()
     } else {

@@ -88,6 +88,32 @@ fn frames_come_in_order_and_once() {
     assert_eq!(ok(&server, fetch(seen))["missingStatement"], true);
 }
 
+/// Instants within arrays are those of the connection's clock too, and no limit is said in two ways.
+#[test]
+fn arrays_have_the_connections_time_and_zero_is_no_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    numbered(&server, 3);
+    ok(&server, json!({"request": "openConnection", "connectionId": "c", "info": {"sqlTimeZone": "Asia/Kolkata"}}));
+    let statement = ok(&server, json!({"request": "createStatement", "connectionId": "c"}))["statementId"].clone();
+    let run = |sql: &str, most: i64| {
+        let run = ok(
+            &server,
+            json!({"request": "prepareAndExecute", "connectionId": "c", "statementId": statement, "sql": sql,
+                "maxRowsInFirstFrame": -1, "maxRowsTotal": most}),
+        );
+        run["results"][0]["firstFrame"]["rows"].clone()
+    };
+    let shifted = |n: i64| json!(n * 1000 + 19_800_000);
+    assert_eq!(
+        run("SELECT ARRAY_AGG(__time) FROM numbers", -1)[0][0].as_array().map(|all| all.contains(&shifted(2))),
+        Some(true)
+    );
+    let all = json!([[0], [1], [2]]);
+    let sql = "SELECT n FROM numbers ORDER BY __time";
+    assert_eq!((run(sql, 0), run(sql, -1), run(sql, 2)), (all.clone(), all, json!([[0], [1]])));
+}
+
 #[test]
 fn parameters_have_the_types_of_their_places() {
     let dir = tempfile::tempdir().unwrap();

@@ -107,3 +107,30 @@ fn delete(server: &Server, id: &str) -> u16 {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     agent.delete(url).call().unwrap().status().as_u16()
 }
+
+/// What a status shows is in the statement's zone, as its results are; and no rows still have columns.
+#[test]
+fn samples_have_the_statements_zone_and_no_rows_have_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    numbered(&server, 3);
+    let sql = "SELECT __time, MV_TO_ARRAY(k) AS a FROM numbers WHERE n = 1";
+    let context = json!({"sqlTimeZone": "Asia/Kolkata", "sqlStringifyArrays": false});
+    let id = post(&server, sql, context)["queryId"].as_str().unwrap().to_string();
+    let row = json!(["1970-01-01T05:30:01.000+05:30", ["k1"]]);
+    assert_eq!(wait(&server, &id)["result"]["sampleRecords"], json!([row]));
+    assert_eq!(server.get(&format!("{PATH}/{id}/results")).body[1], row);
+
+    let id = post(&server, "SELECT __time, n, k FROM numbers WHERE n < 0", json!({}))["queryId"].clone();
+    let id = id.as_str().unwrap();
+    let done = wait(&server, id);
+    assert_eq!((&done["result"]["numTotalRows"], &done["result"]["pages"]), (&json!(0), &json!([])), "{done}");
+    for page in ["", "&page=0"] {
+        let url = format!("{}{PATH}/{id}/results?resultFormat=arrow{page}", server.base);
+        let bytes = ureq::get(&url).call().unwrap().body_mut().read_to_vec().unwrap();
+        let mut reader = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(bytes), None).unwrap();
+        let names: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["__time", "n", "k"]);
+        assert!(reader.next().is_none());
+    }
+}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use query_sql::rows::{Cell, Rows};
+use segment::time::Zone;
 use serde_json::{Map, Value};
 
 use super::message::{Frame, MISSING_CONNECTION, Props, Refused};
@@ -202,11 +203,16 @@ impl Results {
         if done {
             self.rows = None;
         }
-        read.iter_mut().flatten().for_each(|cell| {
-            if let Cell::Time(t) = cell {
-                *t = zone.to_local(*t);
-            }
-        });
+        read.iter_mut().flatten().for_each(|cell| localize(cell, &zone));
         Ok(Frame { offset, done, rows: read })
+    }
+}
+
+/// Instants become those of a clock in the zone, also within arrays.
+fn localize(cell: &mut Cell, zone: &Zone) {
+    match cell {
+        Cell::Time(t) => *t = zone.to_local(*t),
+        Cell::List(items) => items.iter_mut().for_each(|item| localize(item, zone)),
+        _ => {}
     }
 }

@@ -5,7 +5,7 @@ use query_sql::{Parameter, SqlColumn};
 use serde_json::{Map, Value, json};
 
 use super::message::{
-    Fetched, Frame, Metadata, Props, Refused, Request, Response, ResultSet, Signature, element_type, jdbc_type,
+    self, Fetched, Frame, Metadata, Props, Refused, Request, Response, ResultSet, Signature, element_type, jdbc_type,
     parameter_type, rep,
 };
 
@@ -19,7 +19,7 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
     // Older drivers bound the rows by another field.
     let rows_max = || {
         let rows = number(&json, "maxRowsTotal").or_else(|| number(&json, "maxRowCount")).unwrap_or(-1);
-        u64::try_from(rows).ok()
+        message::rows_max(rows)
     };
     let metadata = |what| Request::Metadata { connection: connection.clone(), what };
     Ok(match name.as_str() {

@@ -170,6 +170,11 @@ impl From<query_sql::Error> for Refused {
     }
 }
 
+/// Rows that a client wants at most. JDBC's 0 is every row, and so is Avatica's -1.
+pub fn rows_max(said: i64) -> Option<u64> {
+    u64::try_from(said).ok().filter(|rows| *rows > 0)
+}
+
 /// `java.sql.Types` of a SQL type.
 pub fn jdbc_type(sql_type: &str) -> i32 {
     match sql_type {

@@ -3,8 +3,8 @@
 
 mod connection;
 mod json;
-mod message;
-mod metadata;
+pub mod message;
+pub mod metadata;
 mod protobuf;
 
 use std::sync::{Arc, Weak};

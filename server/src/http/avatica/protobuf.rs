@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::json::{class, nullable};
 use super::message::{
-    Fetched, Frame, Metadata, Props, Refused, Request, Response, ResultSet, Signature, element_type, jdbc_type,
+    self, Fetched, Frame, Metadata, Props, Refused, Request, Response, ResultSet, Signature, element_type, jdbc_type,
     parameter_type, rep,
 };
 
@@ -495,20 +495,19 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
         }
         "PrepareAndExecuteRequest" => {
             let request: asked::PrepareAndExecute = decode(&name, bytes)?;
-            // Zero is what a client that says nothing sends.
-            let total = u64::try_from(request.max_rows_total).unwrap_or(0);
-            let rows_max = [total, request.max_row_count].into_iter().find(|rows| *rows > 0);
+            let older = i64::try_from(request.max_row_count).unwrap_or(i64::MAX);
+            let said = if request.max_rows_total == 0 { older } else { request.max_rows_total };
             Request::PrepareAndExecute {
                 connection: request.connection_id,
                 statement: request.statement_id,
                 sql: request.sql,
-                rows_max: rows_max.filter(|_| request.max_rows_total >= 0),
+                rows_max: message::rows_max(said),
                 frame: frame_size(request.first_frame_max_size),
             }
         }
         "PrepareRequest" => {
             let request: asked::Prepare = decode(&name, bytes)?;
-            let rows_max = u64::try_from(request.max_rows_total).ok().filter(|rows| *rows > 0);
+            let rows_max = message::rows_max(request.max_rows_total);
             Request::Prepare { connection: request.connection_id, sql: request.sql, rows_max }
         }
         "ExecuteRequest" => {
