@@ -788,7 +788,12 @@ pub fn time_bucket(expr: &Expr) -> Option<Json> {
         return None;
     }
     let mut args = function.args.iter();
-    match args.next()? {
+    // Superset casts the time to what it is.
+    let time = match args.next()? {
+        Expr::Cast(cast) if *cast.field.data_type() == TIMESTAMP => cast.expr.as_ref(),
+        plain => plain,
+    };
+    match time {
         Expr::Column(column) if column.name == TIME => {}
         _ => return None,
     }
