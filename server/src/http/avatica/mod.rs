@@ -5,6 +5,7 @@ mod connection;
 mod json;
 pub mod message;
 pub mod metadata;
+mod proto;
 mod protobuf;
 
 use std::sync::{Arc, Weak};
