@@ -11,6 +11,7 @@
 //! DataFusion is seen nowhere else. The clock comes in with the statement.
 
 mod aggregates;
+mod beneath;
 mod checks;
 pub mod cluster;
 mod convert;
@@ -40,6 +41,7 @@ mod system;
 mod unnest;
 mod windows;
 mod words;
+mod wrappers;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -606,7 +606,7 @@ impl<'a> Lower<'a> {
     }
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

@@ -5,7 +5,7 @@
 //!
 //! 1. `Sort(Projection* (Aggregate (base)))` whose keys are columns of the aggregate by a leaf with order and limit;
 //! 2. `Limit(Projection* (Aggregate (base)))` by a leaf with the limit, kept for what it skips;
-//! 3. `Aggregate(base)` by a group leaf;
+//! 3. `Aggregate(base)` by a group leaf; one over an outer join by one over a group leaf below it ([`crate::beneath`]);
 //! 4. `Sort(Projection* (table))` by `__time` by a scan leaf in time order;
 //! 5. `x IN (SELECT …)` over a table by a scan leaf that takes the values first;
 //! 6. every table that is left by a scan leaf,
@@ -16,20 +16,21 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, JoinType, Result as DfResult};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    Aggregate, Expr, FetchType, GroupingSet, Join, Limit, LogicalPlan, Projection, SkipType, Sort, SortExpr,
-    SubqueryAlias, TableScan,
+    Aggregate, Expr, FetchType, GroupingSet, Join, Limit, LogicalPlan, SkipType, Sort, SortExpr, TableScan,
 };
 use segment::Interval;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Value as Json, json};
 
+use crate::beneath::beneath;
 use crate::leaves::{Leaf, Output, Parts, Shape, Table, node};
 use crate::lower::{self, Lower, value_type};
 use crate::semi::{self, Choice, Semi};
+use crate::wrappers::{below, peel, wrap};
 
 /// Puts the leaves into an optimised plan. With `push_down` off tables become bare scans and DataFusion does all else.
 pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
@@ -37,7 +38,10 @@ pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
         let new = match &plan {
             LogicalPlan::Sort(sort) if push_down => ordered(sort)?,
             LogicalPlan::Limit(limit) if push_down => limited(limit)?,
-            LogicalPlan::Aggregate(aggregate) if push_down => group(aggregate)?.map(node),
+            LogicalPlan::Aggregate(aggregate) if push_down => match group(aggregate)? {
+                Some(leaf) => Some(node(leaf)),
+                None => beneath(aggregate, group)?,
+            },
             LogicalPlan::Join(join) if push_down => among(join)?.map(node),
             LogicalPlan::TableScan(table) if table_of(table).is_some() => match scan(table, None, None)? {
                 Some(leaf) => Some(node(leaf)),
@@ -55,76 +59,6 @@ pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
 
 fn table_of(scan: &TableScan) -> Option<&Table> {
     scan.source.downcast_ref::<Table>()
-}
-
-/// The nodes between a sort or limit and what it is about.
-fn peel(plan: &LogicalPlan) -> (Vec<&LogicalPlan>, &LogicalPlan) {
-    let mut wrappers = Vec::new();
-    let mut at = plan;
-    loop {
-        match at {
-            LogicalPlan::Projection(projection) => {
-                wrappers.push(at);
-                at = &projection.input;
-            }
-            LogicalPlan::SubqueryAlias(alias) => {
-                wrappers.push(at);
-                at = &alias.input;
-            }
-            _ => return (wrappers, at),
-        }
-    }
-}
-
-fn wrap(wrappers: &[&LogicalPlan], inner: LogicalPlan) -> DfResult<LogicalPlan> {
-    let mut plan = inner;
-    for wrapper in wrappers.iter().rev() {
-        plan = match wrapper {
-            LogicalPlan::Projection(projection) => LogicalPlan::Projection(Projection::try_new_with_schema(
-                projection.expr.clone(),
-                Arc::new(plan),
-                projection.schema.clone(),
-            )?),
-            LogicalPlan::SubqueryAlias(alias) => {
-                LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias.alias.clone())?)
-            }
-            _ => return Err(DataFusionError::Internal("only projections and aliases are peeled".into())),
-        };
-    }
-    Ok(plan)
-}
-
-/// An expression over the schema of `plan`, said over the schema of what stands below its wrappers.
-fn below(expr: Expr, wrappers: &[&LogicalPlan]) -> DfResult<Expr> {
-    let mut expr = expr;
-    for wrapper in wrappers {
-        expr = expr
-            .transform_down(|part| {
-                let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
-                Ok(match wrapper {
-                    LogicalPlan::Projection(projection) => {
-                        // A column of what rows are chosen by is none of the table's, and translates to nothing.
-                        let Some(idx) = projection.schema.maybe_index_of_column(column) else {
-                            return Ok(Transformed::no(part));
-                        };
-                        Transformed::new(
-                            projection.expr[idx].clone().unalias_nested().data,
-                            true,
-                            TreeNodeRecursion::Jump,
-                        )
-                    }
-                    LogicalPlan::SubqueryAlias(alias) => {
-                        let Some(idx) = alias.schema.maybe_index_of_column(column) else {
-                            return Ok(Transformed::no(part));
-                        };
-                        Transformed::yes(Expr::from(alias.input.schema().qualified_field(idx)))
-                    }
-                    _ => Transformed::no(part),
-                })
-            })?
-            .data;
-    }
-    Ok(expr)
 }
 
 fn ordered(sort: &Sort) -> DfResult<Option<LogicalPlan>> {

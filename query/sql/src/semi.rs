@@ -127,7 +127,7 @@ pub fn choices(join: &Join) -> DfResult<Vec<Choice<'_>>> {
 }
 
 /// Whether a column holds no value twice: it is the only key of an aggregate, or of one that has no key and so one row.
-fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
+pub fn has_each_once(plan: &LogicalPlan, field: usize) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => match projection.expr[field].clone().unalias_nested().data {
             Expr::Column(column) => projection
