@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real clients against a real server: pydruid, SQLAlchemy, phoenixdb, pyarrow and ADBC from PyPI, the Avatica JDBC driver from
-# Maven Central; and, where a folder of client tests stands beside the checkout (../shared/clients), those too.
+# Real clients against a real server: pydruid, SQLAlchemy, phoenixdb, pyarrow and ADBC from PyPI, the JDBC drivers of Avatica and
+# of Arrow Flight SQL from Maven Central; and, where a folder of client tests stands beside the checkout (../shared/clients), those too.
 # What cannot be had here is said loudly and not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,14 +37,16 @@ if [ -e "$complete" ]; then
   "$python" -W ignore dev/clients/clients.py "$base"
   jars=$cache/clients/jars
   if command -v mvn >/dev/null && command -v javac >/dev/null &&
-    { [ -e "$jars/.complete" ] || mvn -q -B -f dev/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >&2; }; then
-    touch "$jars/.complete"
+    { [ -e "$jars/.complete-flight" ] || mvn -q -B -f dev/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >&2; }; then
+    touch "$jars/.complete-flight"
     java -cp "$jars/*" dev/clients/Jdbc.java "$base"
+    java --add-opens=java.base/java.nio=ALL-UNNAMED \
+      -cp "$jars/*" dev/clients/FlightJdbc.java "${base#http://}" 2>"$run/java" || { cat "$run/java" >&2; exit 1; }
   else
-    absent "the JDBC driver (needs a JDK, Maven and Maven Central)"
+    absent "the JDBC drivers (need a JDK, Maven and Maven Central)"
   fi
 else
-  absent "pydruid, phoenixdb, pyarrow, ADBC and the JDBC driver (need python3-venv and PyPI)"
+  absent "pydruid, phoenixdb, pyarrow, ADBC and the JDBC drivers (need python3-venv and PyPI)"
 fi
 if [ -d ../shared/clients ]; then
   # Two of its Grafana cases ask for what Druid itself does not answer: its verdict is told, not taken.
