@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use segment::SegmentId;
-use segment::time::format_timestamp;
+use segment::time::{Interval, format_timestamp};
 use serde_json::json;
 
 use crate::admission::Principal;
@@ -42,12 +42,20 @@ impl Broker {
         // A realtime segment is several pieces.
         ids.dedup_by(|a, b| a.0 == b.0);
         let mut context = ResponseContext::default();
+        let mut uncovered = Vec::new();
         let mut body = vec![b'['];
         for (id, interval) in ids {
             let mut one = query.clone();
             one.scope_mut().segment = Some(id.clone());
+            budget.check()?;
             let answer = self.answer(one.clone(), who, budget.again()).await?;
-            context = answer.context.clone();
+            if !answer.touched {
+                return Err(Error::Unavailable(format!(
+                    "segment [{id}] was replaced while the segments were asked one by one; ask again"
+                )));
+            }
+            uncovered.extend(&answer.context.uncovered);
+            context.overflowed |= answer.context.overflowed;
             if body.len() > 1 {
                 body.push(b',');
             }
@@ -65,6 +73,7 @@ impl Broker {
             body.extend(format!(",\"segment\":{},\"interval\":{}}}}}", json!(id.to_string()), json!(interval)).bytes());
         }
         body.push(b']');
+        context.uncovered = Interval::merge(&uncovered);
         Ok((body, context))
     }
 }

@@ -95,12 +95,29 @@ fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
     let compiled = Filter::Column { column: String::new(), test: test.clone() }.compile();
     let answer = |code: u32| match (documents.value(code), test) {
         (Value::List(_), Test::Null) => Some(false),
-        (Value::List(values), Test::Equals { value: Value::List(wanted), .. }) => Some(values == *wanted),
-        (Value::List(values), Test::Equals { value, value_type: ValueType::Array(_) }) => Some(values.contains(value)),
+        (Value::List(values), Test::Equals { value: Value::List(wanted), .. }) => {
+            Some(alike(&Value::List(values), &Value::List(wanted.clone())))
+        }
+        (Value::List(values), Test::Equals { value, value_type: ValueType::Array(_) }) => {
+            Some(values.iter().any(|one| alike(one, value)))
+        }
         (Value::List(_), _) => Some(false),
         (value, _) => compiled.matches(&|_| value.clone()),
     };
     Answers { by_code: (0..documents.texts().cardinality()).map(answer).collect(), null: None }
+}
+
+/// Whether two values are the same, a long and a double by what they are worth.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Long(long), Value::Double(double)) | (Value::Double(double), Value::Long(long)) => {
+            *long as f64 == *double
+        }
+        (Value::List(one), Value::List(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (one, other) => one == other,
+    }
 }
 
 /// Testing so few values costs less than looking for the right ones.

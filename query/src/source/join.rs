@@ -48,8 +48,8 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
     let mut of_left = ask.within(&is_left, &more);
     if join.keeps_right {
         // A row that the query will drop still is the partner of one, which must not come back with nulls in its place.
+        // The query's intervals are of the left side alone.
         of_left.filters.clear();
-        of_left.intervals = vec![segment::Interval::ETERNITY];
     }
     of_left.filters.extend(join.left_filter.clone());
     let mut met = vec![false; if join.keeps_right { right.rows as usize } else { 0 }];
@@ -103,15 +103,25 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
         flush(&mut left_rows, &mut right_rows)
     })?;
     let alone = (0..right.rows).filter(|at| join.keeps_right && !met[*at as usize]).map(Some).collect::<Vec<_>>();
+    // A left side without columns, which are null, but for a time that no interval of the query drops.
+    let columns = vec![(TIME.to_string(), ValueType::Long, Block::Long { values: vec![time_alone(ask)], nulls: None })];
+    let left = Table { columns, rows: 1 };
     for some in alone.chunks(CHUNK_ROWS) {
         budget.check()?;
-        // A left side without columns: they are null.
-        rows.add(&paired(&Table::default(), &right, &computed, &vec![0; some.len()], some))?;
+        rows.add(&paired(&left, &right, &computed, &vec![0; some.len()], some))?;
     }
     let mut missing = uncovered;
     missing.extend(right.uncovered);
     let (segment, taken) = rows.finish();
     Ok((segment, vec![taken], segment::Interval::merge(&missing)))
+}
+
+/// The time of right rows without a partner: 1970, or the start of the query's first interval where that is outside.
+fn time_alone(ask: &Ask) -> i64 {
+    match ask.intervals.first() {
+        Some(first) if !ask.intervals.iter().any(|interval| interval.contains(0)) => first.start,
+        _ => 0,
+    }
 }
 
 /// Rows of both sides next to each other.

@@ -97,6 +97,13 @@ fn a_join_puts_rows_next_to_each_other() {
     // No row of the left side: its columns are null.
     let few = json!({"type": "filter", "base": left(), "filter": {"type": "selector", "dimension": "a", "value": "z"}});
     f.check(join(few, inline(&["k"], json!([[1]])), "RIGHT", "a == \"r.k\""), &["a", "r.k"], json!([[null, 1]]));
+    // The query's interval is of the left side, whose rows are of 1970 here; no row of the right side is outside of it.
+    let counted = json!({"queryType": "timeseries", "dataSource": join(left(), right(), "FULL", "a == \"r.k\""),
+        "intervals": ["2026-01-01/2027-01-01"], "granularity": "all",
+        "aggregations": [{"type": "count", "name": "c"}, {"type": "longSum", "name": "v", "fieldName": "r.v"},
+            {"type": "longSum", "name": "n", "fieldName": "n"}]});
+    let result = &f.ask(&counted).expect("an answer")[0]["result"];
+    assert_eq!(*result, json!({"c": 4, "v": 81, "n": null}));
     // Null equals null only where it is asked to.
     f.check(
         join(left(), right(), "INNER", "notdistinctfrom(a, \"r.k\")"),

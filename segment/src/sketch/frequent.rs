@@ -9,6 +9,8 @@ pub type Frequent = FrequentItemsSketch<String>;
 pub const MAP_DEFAULT: i64 = 1024;
 pub const MAP_MIN: i64 = 8;
 pub const MAP_MAX: i64 = 1 << 22;
+/// The byte that holds the logarithm of the map's slots.
+const LG_SLOTS: usize = 4;
 /// Items told unless asked for another number.
 pub const ITEMS_DEFAULT: usize = 10;
 
@@ -17,8 +19,22 @@ pub fn new(map: u32) -> Frequent {
     FrequentItemsSketch::new(map as usize).expect("the size is within limits")
 }
 
+/// `None` for bytes that are no such sketch, or that would take far more memory than they are.
 pub fn read(bytes: &[u8]) -> Option<Frequent> {
-    FrequentItemsSketch::deserialize(bytes).ok()
+    // The library makes a map as large as the bytes say before it reads what is in it.
+    let slots = 1usize.checked_shl(u32::from(*bytes.get(LG_SLOTS)?))?;
+    if slots > (bytes.len() * 16).max(1 << 15) {
+        return None;
+    }
+    // An error beyond all that was counted is no error of that sketch, and sums of such overflow.
+    FrequentItemsSketch::deserialize(bytes)
+        .ok()
+        .filter(|sketch: &Frequent| sketch.maximum_error() <= sketch.total_weight())
+}
+
+/// What the texts of the items take.
+pub fn text_bytes(sketch: &Frequent) -> usize {
+    sketch.frequent_items(ErrorType::NoFalseNegatives).iter().map(|row| row.item().len()).sum()
 }
 
 /// Items that may be among the most frequent, most frequent first, of equal ones by their text.
@@ -63,5 +79,15 @@ mod tests {
         let named: Vec<&str> = top.as_array().unwrap().iter().map(|row| row["item"].as_str().unwrap()).collect();
         assert_eq!(named, ["item 0", "item 1", "item 2"]);
         assert!(read(&[7; 40]).is_none() && items(&new(8), 5) == json!([]));
+        // One item in a map of 2^30 slots; a sum of errors that cannot be.
+        let mut one = new(8);
+        one.update("a".to_string());
+        let mut bytes = one.serialize();
+        assert!(read(&bytes).is_some());
+        (bytes[LG_SLOTS - 1], bytes[LG_SLOTS]) = (30, 30);
+        assert!(read(&bytes).is_none());
+        let mut bytes = one.serialize();
+        bytes[24..32].fill(0xff);
+        assert!(read(&bytes).is_none());
     }
 }

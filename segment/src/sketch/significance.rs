@@ -34,6 +34,9 @@ pub fn z_test(z: f64) -> f64 {
     let x = z * z / 2.0;
     if z.is_nan() {
         f64::NAN
+    } else if x > 745.0 {
+        // Below the smallest double; its terms would be infinite.
+        0.0
     } else if x < 1.5 {
         // By its series.
         let (mut term, mut sum) = (2.0, 2.0);

@@ -39,7 +39,7 @@ pub fn new(sketch: &Sketch) -> Box<dyn Accumulator> {
         SketchKind::Cpc { lg_k, of_sketches, round } => {
             Box::new(States::<Cpc>::new(CpcSettings { lg_k: *lg_k, of_sketches: *of_sketches, round: *round }))
         }
-        SketchKind::Frequent { map, limit } => Box::new(States::<Frequent>::new((*map, *limit))),
+        SketchKind::Frequent { map, limit } => Box::new(States::<Items>::new((*map, *limit))),
     }
 }
 
@@ -444,43 +444,61 @@ impl State for Cpc {
     }
 }
 
-impl State for Frequent {
+/// Frequent items and what their texts take, which the library does not tell.
+struct Items {
+    sketch: Frequent,
+    text_bytes: usize,
+}
+
+impl Items {
+    fn of(sketch: Frequent) -> Items {
+        Items { text_bytes: frequent::text_bytes(&sketch), sketch }
+    }
+}
+
+impl State for Items {
     /// The size of its map, and how many items it tells.
     type Settings = (u32, usize);
 
-    fn new((map, _): &(u32, usize)) -> Frequent {
-        frequent::new(*map)
+    fn new((map, _): &(u32, usize)) -> Items {
+        Items { sketch: frequent::new(*map), text_bytes: 0 }
     }
 
     fn put(&mut self, _: &(u32, usize), inputs: &[Values<'_>], row: usize) {
-        if let Some(text) = inputs[0].text(row) {
-            self.update_ref(&*text);
+        let Some(text) = inputs[0].text(row) else { return };
+        let before = self.sketch.num_active_items();
+        self.sketch.update_ref(&*text);
+        match self.sketch.num_active_items() {
+            after if after > before => self.text_bytes += text.len(),
+            // The rarest went to make room.
+            after if after < before => self.text_bytes = frequent::text_bytes(&self.sketch),
+            _ => {}
         }
     }
 
-    fn merge(&mut self, _: &(u32, usize), other: &Frequent) -> Result<(), String> {
+    fn merge(&mut self, _: &(u32, usize), other: &Items) -> Result<(), String> {
         // The library panics past it, and bytes may say anything.
-        if self.total_weight().checked_add(other.total_weight()).is_none() {
+        if self.sketch.total_weight().checked_add(other.sketch.total_weight()).is_none() {
             return Err("sketches of frequent items count more than 2^64 values together".to_string());
         }
-        Frequent::merge(self, other);
+        self.sketch.merge(&other.sketch);
+        self.text_bytes = frequent::text_bytes(&self.sketch);
         Ok(())
     }
 
-    fn read(_: &(u32, usize), bytes: &[u8]) -> Result<Frequent, String> {
-        frequent::read(bytes).ok_or_else(|| no("sketch of frequent items", bytes))
+    fn read(_: &(u32, usize), bytes: &[u8]) -> Result<Items, String> {
+        frequent::read(bytes).map(Items::of).ok_or_else(|| no("sketch of frequent items", bytes))
     }
 
     fn write(&self, _: &(u32, usize)) -> Vec<u8> {
-        self.serialize()
+        self.sketch.serialize()
     }
 
     fn finish(&self, (_, limit): &(u32, usize)) -> Value {
-        Value::Json(frequent::items(self, *limit).to_string().into())
+        Value::Json(frequent::items(&self.sketch, *limit).to_string().into())
     }
 
     fn size(&self) -> usize {
-        // What the texts take is not told; most are short.
-        self.estimated_size() + self.num_active_items() * 32
+        self.sketch.estimated_size() + self.text_bytes
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
@@ -39,16 +40,36 @@ pub fn schema(sql_types: &[String]) -> SchemaRef {
     Arc::new(Schema::new(sql_types.iter().enumerate().map(field).collect::<Vec<Field>>()))
 }
 
+/// What the messages of a row may come to.
+const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// How long a client may take to send a row.
+const SENDING: Duration = Duration::from_secs(60);
+
 /// All messages of a call that binds.
 pub async fn gather(first: FlightData, mut sent: Streaming<FlightData>) -> Result<Vec<FlightData>, Status> {
+    let size = |message: &FlightData| message.data_header.len() + message.data_body.len();
+    let mut bytes = size(&first);
     let mut data = vec![first];
-    while let Some(message) = sent.message().await? {
-        if data.len() == MESSAGES_MAX {
-            return Err(several());
+    let all = async {
+        while let Some(message) = sent.message().await? {
+            bytes += size(&message);
+            if data.len() == MESSAGES_MAX {
+                return Err(several());
+            }
+            if bytes > ROW_BYTES_MAX {
+                return Err(Status::resource_exhausted(format!(
+                    "parameters: a row may have {ROW_BYTES_MAX} bytes; send less"
+                )));
+            }
+            data.push(message);
         }
-        data.push(message);
+        Ok(())
+    };
+    match tokio::time::timeout(SENDING, all).await {
+        Ok(done) => done.map(|()| data),
+        Err(_) => Err(Status::deadline_exceeded("parameters: the row did not come within a minute")),
     }
-    Ok(data)
 }
 
 fn several() -> Status {
@@ -73,7 +94,7 @@ pub fn read(data: &[FlightData]) -> Result<Vec<Parameter>, Status> {
             MessageHeader::RecordBatch => {
                 let header = said.header_as_record_batch().ok_or_else(|| unreadable("a batch is missing"))?;
                 let schema = schema.clone().ok_or_else(|| unreadable("the first message must be the schema"))?;
-                check(&header, message.data_body.len())?;
+                check(&header, &schema, message.data_body.len())?;
                 if header.length() == 0 {
                     continue;
                 }
@@ -148,8 +169,8 @@ fn columns(schema: &ipc::Schema<'_>) -> Result<SchemaRef, Status> {
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<Field>, Status>>()?)))
 }
 
-/// A batch of one row at most whose buffers lie within its body.
-fn check(batch: &ipc::RecordBatch<'_>, body_bytes: usize) -> Result<(), Status> {
+/// A batch of one row at most whose buffers lie within its body and hold whole values; the library panics at others.
+fn check(batch: &ipc::RecordBatch<'_>, schema: &Schema, body_bytes: usize) -> Result<(), Status> {
     if batch.compression().is_some() {
         return Err(unreadable("send them uncompressed"));
     }
@@ -158,11 +179,30 @@ fn check(batch: &ipc::RecordBatch<'_>, body_bytes: usize) -> Result<(), Status> 
         return Err(several());
     }
     let count = |number: i64| (0..=rows).contains(&number);
-    let nodes = batch.nodes().into_iter().flatten();
-    if rows < 0 || nodes.into_iter().any(|node| node.length() != rows || !count(node.null_count())) {
+    let nodes: Vec<&ipc::FieldNode> = batch.nodes().into_iter().flatten().collect();
+    if rows < 0
+        || nodes.len() != schema.fields().len()
+        || nodes.iter().any(|node| node.length() != rows || !count(node.null_count()))
+    {
         return Err(unreadable("the lengths of the columns differ"));
     }
+    // Of each buffer the bytes of a value, and how many values it must have: the nulls, and what the type has.
+    let shapes = schema.fields().iter().zip(nodes).flat_map(|(field, node)| {
+        let nulls = (1, node.null_count());
+        match field.data_type() {
+            DataType::Null => vec![],
+            DataType::Boolean => vec![nulls, (1, rows)],
+            DataType::Utf8 => vec![nulls, (size_of::<i32>(), rows * 2), (1, 0)],
+            DataType::LargeUtf8 => vec![nulls, (size_of::<i64>(), rows * 2), (1, 0)],
+            data_type => vec![nulls, (data_type.primitive_width().unwrap_or(1), rows)],
+        }
+    });
+    let mut shapes = shapes.collect::<Vec<(usize, i64)>>().into_iter();
     for buffer in batch.buffers().into_iter().flatten() {
+        let (width, least) = shapes.next().map_or((1, 0), |(width, least)| (width as i64, least));
+        if buffer.length() % width != 0 || buffer.length() / width < least {
+            return Err(unreadable("a column ends within a value"));
+        }
         let start = usize::try_from(buffer.offset()).ok();
         let end =
             usize::try_from(buffer.length()).ok().zip(start).and_then(|(length, start)| start.checked_add(length));
@@ -181,7 +221,8 @@ fn parameter(idx: usize, column: &ArrayRef) -> Result<Parameter, Status> {
             .map_err(|error| invalid(format!("parameter {}: {error}", idx + 1)))
     };
     let instant = DataType::Timestamp(TimeUnit::Millisecond, None);
-    let null = column.len() != 1 || column.is_null(0);
+    // An array of type null says of none of its values that it is null.
+    let null = column.len() != 1 || column.is_null(0) || *column.data_type() == DataType::Null;
     match column.data_type() {
         DataType::Boolean if null => of("BOOLEAN", Value::Null),
         DataType::Boolean => of("BOOLEAN", json!(column.as_boolean().value(0))),
@@ -209,7 +250,7 @@ fn parameter(idx: usize, column: &ArrayRef) -> Result<Parameter, Status> {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        BooleanArray, Date32Array, Int32Array, LargeStringArray, StringArray, TimestampMicrosecondArray,
+        BooleanArray, Date32Array, Int32Array, LargeStringArray, NullArray, StringArray, TimestampMicrosecondArray,
     };
     use arrow_flight::utils::batches_to_flight_data;
     use rand::{Rng, SeedableRng};
@@ -225,6 +266,7 @@ mod tests {
             ("d", Arc::new(BooleanArray::from(vec![None])) as _),
             ("e", Arc::new(Date32Array::from(vec![2])) as _),
             ("f", Arc::new(LargeStringArray::from(vec!["long"])) as _),
+            ("g", Arc::new(NullArray::new(1)) as _),
         ])
         .unwrap()
     }
@@ -242,6 +284,7 @@ mod tests {
             ("BOOLEAN", Value::Null),
             ("TIMESTAMP", json!(2 * 86_400_000)),
             ("VARCHAR", json!("long")),
+            ("VARCHAR", Value::Null),
         ];
         assert_eq!(read, expected.map(|(sql_type, value)| (sql_type.to_string(), value)));
         let twice = arrow::compute::concat_batches(&batch.schema(), [&batch, &batch]).unwrap();
