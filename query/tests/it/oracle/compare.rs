@@ -38,9 +38,9 @@ impl Asked {
                 let elements = answer.as_array().cloned().unwrap_or_default();
                 let times: Vec<&str> = elements.iter().filter_map(|element| element["timestamp"].as_str()).collect();
                 assert!(times.is_sorted(), "{times:?}");
-                return elements.into_iter().filter(|element| element["result"] != json!([])).map(rounded).collect();
+                return elements.into_iter().filter(|element| element["result"] != json!([])).collect();
             }
-            _ => return rounded(answer),
+            _ => return answer,
         };
         let elements = answer.as_array().cloned().unwrap_or_default();
         let mut rows: Vec<Json> = elements
@@ -65,15 +65,22 @@ impl Asked {
     }
 }
 
-/// Without the last digits of fractions, which depend on the order in which they were added up.
-fn rounded(json: Json) -> Json {
-    match json {
-        Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-            Some(double) => json!(format!("{double:.9e}").parse::<f64>().expect("it was a number")),
-            None => Json::Number(number),
-        },
-        Json::Array(all) => all.into_iter().map(rounded).collect(),
-        Json::Object(fields) => fields.into_iter().map(|(name, value)| (name, rounded(value))).collect(),
-        other => other,
+/// Whether two answers are the same but for the last digits of fractions, which depend on the order of adding up.
+pub(super) fn alike(one: &Json, other: &Json) -> bool {
+    match (one, other) {
+        (Json::Number(one), Json::Number(other)) if one.is_f64() && other.is_f64() => {
+            match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * one.abs().max(other.abs()),
+                _ => false,
+            }
+        }
+        (Json::Array(one), Json::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Json::Object(one), Json::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| alike(value, other)))
+        }
+        (one, other) => one == other,
     }
 }

@@ -53,7 +53,9 @@ fn answers_equal_the_naive_evaluator() {
             let expected = asked.naive(&world.events);
             let (answer, mut expected) = (asked.settle(answer, &world.events), asked.settle(expected, &world.events));
             asked.settle_top_n_start(&world.events, &answer, &mut expected);
-            assert_eq!(answer, expected, "HENGE_ORACLE_SEED={seed} query {n}: {json}");
+            if !compare::alike(&answer, &expected) {
+                assert_eq!(answer, expected, "HENGE_ORACLE_SEED={seed} query {n}: {json}");
+            }
             Query::from_json(&json).expect("it was just asked");
         }
         drop(broker);
