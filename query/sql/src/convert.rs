@@ -22,7 +22,7 @@ pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None)
 pub const DOCUMENT: DataType = DataType::LargeUtf8;
 
 /// The mark of a text that stands for several values of a multi-value string, in the JSON array that follows it (as in
-/// RFC 7464). A text of one value that begins with it is written as an array of one.
+/// RFC 7464). A text of one value that would be read as several is written as an array of one.
 pub const SEVERAL: char = '\u{1e}';
 
 pub fn list_type(of: DataType) -> DataType {
@@ -135,7 +135,7 @@ fn text(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::Long(long) => Some(long.to_string()),
         Value::Double(double) => Some(format!("{double:?}")),
-        Value::Text(text) if text.starts_with(SEVERAL) => several(std::slice::from_ref(value)),
+        Value::Text(text) if list_of(text).is_some() => several(std::slice::from_ref(value)),
         Value::Text(text) => Some(text.to_string()),
         Value::List(values) => match values.as_slice() {
             [] => None,
@@ -148,14 +148,28 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn several(values: &[Value]) -> Option<String> {
-    let texts: Vec<Option<String>> = values.iter().map(text).collect();
+    // Within the list a text that could be a list is a text like any other.
+    let plain = |value: &Value| match value {
+        Value::Text(text) => Some(text.to_string()),
+        value => text(value),
+    };
+    let texts: Vec<Option<String>> = values.iter().map(plain).collect();
     Some(format!("{SEVERAL}{}", serde_json::Value::from(texts)))
+}
+
+/// The JSON array of a text that stands for several values.
+pub fn list_of(text: &str) -> Option<&str> {
+    let list = text.strip_prefix(SEVERAL)?;
+    (list.starts_with('[') && serde_json::from_str::<&serde_json::value::RawValue>(list).is_ok()).then_some(list)
 }
 
 /// What a text of a plan stands for: itself, or several values.
 pub fn value_of(text: &str) -> Value {
     match text.strip_prefix(SEVERAL).map(serde_json::from_str) {
-        Some(Ok(serde_json::Value::Array(values))) => Value::List(values.iter().map(document::of_json).collect()),
+        Some(Ok(serde_json::Value::Array(values))) => match values.as_slice() {
+            [one @ serde_json::Value::String(_)] => document::of_json(one),
+            many => Value::List(many.iter().map(document::of_json).collect()),
+        },
         _ => Value::text(text),
     }
 }

@@ -479,6 +479,7 @@ pub fn literal(value: &ScalarValue) -> Option<String> {
                 });
                 format!("array({})", texts.collect::<Vec<_>>().join(", "))
             }
+            Value::Text(text) => quote(&text, '\''),
             _ => return None,
         },
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => quote(text, '\''),

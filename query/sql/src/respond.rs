@@ -1,5 +1,6 @@
 //! The answer as bytes, in the five result formats of Druid's SQL endpoint, and in Arrow's.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use arrow::array::{
@@ -11,9 +12,10 @@ use arrow::datatypes::{DataType, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{BoxStream, StreamExt};
+use segment::block::Value;
 use segment::time::{Zone, write_timestamp_in};
 
-use crate::convert::SEVERAL;
+use crate::convert::{list_of, value_of};
 use crate::error::{Error, Result};
 use crate::ipc;
 use crate::{Batches, SqlAnswer, SqlColumn};
@@ -342,7 +344,7 @@ impl Text {
                 write_timestamp_in(values.value(row), &self.zone, out);
                 out.push(b'"');
             }
-            Cells::Text(values) => json_text(shown(values.value(row)), out),
+            Cells::Text(values) => json_text(&shown(values.value(row)), out),
             Cells::LargeText(values) if !self.stringify_arrays => out.extend_from_slice(values.value(row).as_bytes()),
             Cells::LargeText(values) => json_text(values.value(row), out),
             Cells::TextView(values) => json_text(values.value(row), out),
@@ -378,7 +380,7 @@ impl Text {
         }
         match cells {
             Cells::Null => {}
-            Cells::Text(values) => csv_text(shown(values.value(row)), out),
+            Cells::Text(values) => csv_text(&shown(values.value(row)), out),
             Cells::LargeText(values) => csv_text(values.value(row), out),
             Cells::TextView(values) => csv_text(values.value(row), out),
             Cells::Time(values) => write_timestamp_in(values.value(row), &self.zone, out),
@@ -471,9 +473,17 @@ impl Cells {
     }
 }
 
-/// Several values of a multi-value string are shown as their JSON array.
-pub fn shown(text: &str) -> &str {
-    text.strip_prefix(SEVERAL).unwrap_or(text)
+/// Several values of a multi-value string are shown as their JSON array, one value as it is.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    match list_of(text) {
+        // Only a list that begins so can be of the one text that needs it.
+        Some(list) if list.starts_with("[\"\\u001e") => match value_of(text) {
+            Value::Text(one) => Cow::Owned(one.to_string()),
+            _ => Cow::Borrowed(list),
+        },
+        Some(list) => Cow::Borrowed(list),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// A complex value as text: its bytes as a JSON string of base64.

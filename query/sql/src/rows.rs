@@ -101,7 +101,7 @@ fn cell(cells: &Cells, row: usize) -> Cell {
         Cells::Float(values) => Cell::Double(f64::from(values.value(row))),
         Cells::Bool(values) => Cell::Bool(values.value(row)),
         Cells::Time(values) => Cell::Time(values.value(row)),
-        Cells::Text(values) => Cell::Text(shown(values.value(row)).to_string()),
+        Cells::Text(values) => Cell::Text(shown(values.value(row)).into_owned()),
         Cells::LargeText(values) => Cell::Text(values.value(row).to_string()),
         Cells::TextView(values) => Cell::Text(values.value(row).to_string()),
         Cells::Complex(values) => Cell::Text(quoted(values.value(row))),

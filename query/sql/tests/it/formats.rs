@@ -1,8 +1,15 @@
 //! The bytes of the five formats.
 
-use henge_query_sql::{Format, ResultFormat};
+use std::sync::Arc;
 
-use crate::{Fixture, statement};
+use henge_query_sql::{Format, ResultFormat};
+use segment::block::Value;
+use segment::inventory::Inventory;
+use segment::schema::ValueType;
+use segment::time::parse_timestamp;
+use serde_json::json;
+
+use crate::{Fixture, statement, tables};
 
 fn check(text: &str, result_format: &str, headers: u8, expected: &str) {
     let f = Fixture::new();
@@ -83,4 +90,40 @@ fn values() {
         "[{\"channel\":\"#en\",\"channel0\":\"#en\"}]\n",
     );
     check("SELECT ARRAY_AGG(channel) FROM wiki WHERE \"user\" = 'bob'", "array", 0, "[[\"[\\\"#en\\\"]\"]]\n");
+}
+
+/// U+001E begins what stands for several values inside of plans; a text of the user that begins so is just a text.
+#[test]
+fn texts_that_begin_with_a_separator() {
+    let inventory = Arc::new(Inventory::new());
+    let schema = tables::schema(&[("mark", ValueType::String), ("tags", ValueType::String)]);
+    let start = parse_timestamp("2026-02-01").unwrap();
+    let (alone, list, plain) = (Value::text("\u{1e}"), Value::text("\u{1e}[\"a\",\"b\"]"), Value::text("a"));
+    let rows = [
+        (start, vec![("mark", alone.clone()), ("tags", Value::List(vec![alone.clone(), plain.clone()]))]),
+        (start + 1, vec![("mark", list.clone()), ("tags", Value::List(vec![list.clone(), plain.clone()]))]),
+        (start + 2, vec![("mark", plain), ("tags", Value::Null)]),
+    ];
+    tables::serve(&inventory, "marks", "2026-02-01/2026-02-02", &schema, &rows);
+    let f = Fixture::over(tables::broker_of(inventory));
+    let marks = json!([["\u{1e}"], ["\u{1e}[\"a\",\"b\"]"], ["a"]]);
+    f.check("SELECT mark FROM marks ORDER BY __time", marks.clone());
+    f.check("SELECT CONCAT(mark, '') FROM marks ORDER BY __time", marks.clone());
+    f.check("SELECT a.mark FROM marks a JOIN marks b ON a.mark = b.mark ORDER BY a.__time", marks.clone());
+    f.check_unordered("SELECT mark FROM marks GROUP BY mark", marks);
+    f.check("SELECT CONCAT('\u{1e}', mark), LENGTH(mark) FROM marks WHERE mark = 'a'", json!([["\u{1e}a", 1]]));
+    f.check("SELECT COUNT(*) FROM marks WHERE mark = '\u{1e}'", json!([[1]]));
+    f.check("SELECT LENGTH(mark) FROM marks WHERE mark LIKE '\u{1e}%' ORDER BY __time", json!([[1], [10]]));
+    f.check("SELECT '\u{1e}', CONCAT('\u{1e}', 'b')", json!([["\u{1e}", "\u{1e}b"]]));
+    f.check(
+        "SELECT tags FROM marks ORDER BY __time",
+        json!([["[\"\\u001e\",\"a\"]"], ["[\"\\u001e[\\\"a\\\",\\\"b\\\"]\",\"a\"]"], [null]]),
+    );
+    for (result_format, expected) in
+        [("csv", "\u{1e}\n"), ("objectLines", "{\"mark\":\"\\u001e\"}\n"), ("arrayLines", "[\"\\u001e\"]\n")]
+    {
+        let format = Format { result_format: result_format.parse::<ResultFormat>().unwrap(), ..Format::default() };
+        let body = f.body(&f.native, &statement("SELECT mark FROM marks ORDER BY __time LIMIT 1"), &format).unwrap();
+        assert_eq!(body.trim_end_matches('\n'), expected.trim_end_matches('\n'), "as {result_format}");
+    }
 }
