@@ -53,6 +53,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{Result as DfResult, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::TableSource;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
 use query::{Broker, Principal, ResponseContext};
@@ -154,11 +155,25 @@ pub struct Sql {
     broker: Arc<Broker>,
     cluster: Arc<dyn Cluster>,
     settings: Settings,
-    planners: Planners,
-    plans: Mutex<HashMap<String, Kept>>,
+    plans: Arc<Hidden<Plans>>,
     clock: AtomicU64,
     running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
     workers: Workers,
+}
+
+/// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
+/// through all of them, to prove that it may be shared and to drop it, wherever it is held.
+type Hidden<T> = dyn AsRef<T> + Send + Sync;
+
+struct Plans {
+    planners: Planners,
+    kept: Mutex<HashMap<String, Kept>>,
+}
+
+impl AsRef<Plans> for Plans {
+    fn as_ref(&self) -> &Plans {
+        self
+    }
 }
 
 struct Kept {
@@ -210,16 +225,23 @@ impl Sql {
             broker,
             cluster,
             settings,
-            planners,
-            plans: Mutex::default(),
+            plans: Arc::new(Plans { planners, kept: Mutex::default() }),
             clock: AtomicU64::new(0),
             running: Arc::default(),
             workers,
         })
     }
 
+    fn plans(&self) -> &Plans {
+        (*self.plans).as_ref()
+    }
+
     /// Runs a statement. What is missing of its tables is known when this returns, before the first row.
-    pub async fn run(&self, statement: &Statement, who: &Principal) -> Result<SqlAnswer> {
+    pub fn run<'a>(&'a self, statement: &'a Statement, who: &'a Principal) -> BoxFuture<'a, Result<SqlAnswer>> {
+        self.answer(statement, who).boxed()
+    }
+
+    async fn answer(&self, statement: &Statement, who: &Principal) -> Result<SqlAnswer> {
         let prepared = self.prepared(statement, who)?;
         let mut context = statement.context.clone();
         context.extend(prepared.overrides.clone());
@@ -231,7 +253,7 @@ impl Sql {
         context.insert("queryId".to_string(), query_id.clone().into());
         let stringify_arrays = stringify_arrays(&context);
         let registered = self.register(&query_id);
-        let planner = self.planners.of(&prepared.zone);
+        let planner = self.plans().planners.of(&prepared.zone);
         let run = Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone(), planner)?);
         let answer =
             |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
@@ -319,7 +341,7 @@ impl Sql {
             let moment = rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None, listed_max: None };
             rewrite::rewrite(&mut parsed, &moment)?;
             let seen = Seen::new(self, who);
-            let planner = self.planners.of(&Zone::Utc);
+            let planner = self.plans().planners.of(&Zone::Utc);
             // Where a place leaves its type open, planning may refuse; a text is taken anywhere.
             let types = self.broker.lookups().scope(|| planner.placeholders(parsed.query, &seen)).unwrap_or_default();
             for (nth, data_type) in types {
@@ -342,7 +364,7 @@ impl Sql {
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
         let key = format!("{}\0{}", key_of(statement), self.broker.lookups().generation());
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        let kept = lock(&self.plans).get_mut(&key).map(|kept| {
+        let kept = lock(&self.plans().kept).get_mut(&key).map(|kept| {
             kept.used = now;
             kept.prepared.clone()
         });
@@ -356,7 +378,7 @@ impl Sql {
         let (prepared, keep) = self.prepare(statement, who)?;
         let prepared = Arc::new(prepared);
         if keep && self.settings.plans_max > 0 && key.len() <= KEPT_TEXT_MAX {
-            let mut plans = lock(&self.plans);
+            let mut plans = lock(&self.plans().kept);
             if plans.len() >= self.settings.plans_max
                 && !plans.contains_key(&key)
                 && let Some(oldest) = plans.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone())
@@ -398,7 +420,7 @@ impl Sql {
         let moment = rewrite::Moment { now, zone: &zone, parameters: Some(&statement.parameters), listed_max };
         let momentary = rewrite::rewrite(&mut parsed, &moment)?;
         let timed = get("requireTimeCondition").is_some_and(|json| json.as_bool() == Some(true) || *json == "true");
-        let planner = self.planners.of(&zone);
+        let planner = self.plans().planners.of(&zone);
         let seen = Seen::new(self, who);
         let outer = planner::Outer {
             limit: outer_limit,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, ScalarValue};
@@ -24,7 +23,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use futures::future::{BoxFuture, FutureExt, try_join_all};
+use futures::future::{BoxFuture, FutureExt, ready, try_join_all};
 use futures::stream::{BoxStream, StreamExt};
 use query::{Answer, Batch, Broker, Budget, Principal};
 use segment::Interval;
@@ -387,18 +386,30 @@ struct LeafPlanner {
     run: Arc<Run>,
 }
 
-#[async_trait]
+// Written as `async_trait` would write it, without a future that holds the arguments: to prove that one of expressions
+// and plans may be sent takes the compiler seconds, each time anew.
 impl ExtensionPlanner for LeafPlanner {
-    async fn plan_extension(
-        &self,
-        _planner: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _logical_inputs: &[&LogicalPlan],
-        _physical_inputs: &[Arc<dyn ExecutionPlan>],
-        _session: &dyn Session,
-        _planning: &PhysicalPlanningContext,
-    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(Node(leaf)) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
+    fn plan_extension<'own, 'planner, 'node, 'plans, 'plan, 'inputs, 'session, 'planning, 'future>(
+        &'own self,
+        _planner: &'planner dyn PhysicalPlanner,
+        node: &'node dyn UserDefinedLogicalNode,
+        _logical_inputs: &'plans [&'plan LogicalPlan],
+        _physical_inputs: &'inputs [Arc<dyn ExecutionPlan>],
+        _session: &'session dyn Session,
+        _planning: &'planning PhysicalPlanningContext,
+    ) -> BoxFuture<'future, DfResult<Option<Arc<dyn ExecutionPlan>>>>
+    where
+        Self: 'future,
+        'own: 'future,
+        'planner: 'future,
+        'node: 'future,
+        'plans: 'future,
+        'plan: 'future,
+        'inputs: 'future,
+        'session: 'future,
+        'planning: 'future,
+    {
+        let Some(Node(leaf)) = node.as_any().downcast_ref::<Node>() else { return ready(Ok(None)).boxed() };
         let schema = leaf.schema.inner().clone();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -406,7 +417,9 @@ impl ExtensionPlanner for LeafPlanner {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Some(Arc::new(LeafExec { run: self.run.clone(), leaf: leaf.clone(), properties: Arc::new(properties) })))
+        let exec = LeafExec { run: self.run.clone(), leaf: leaf.clone(), properties: Arc::new(properties) };
+        let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
+        ready(Ok(Some(exec))).boxed()
     }
 }
 

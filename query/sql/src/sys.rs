@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
-use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 use query::Principal;
 use segment::time::format_timestamp;
 use serde_json::json;
@@ -154,7 +155,6 @@ impl fmt::Debug for Facts {
     }
 }
 
-#[async_trait]
 impl TableProvider for Facts {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
@@ -164,16 +164,28 @@ impl TableProvider for Facts {
         TableType::View
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let rows = self.rows().await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let batch = batch(&self.schema, rows)?;
-        MemTable::try_new(self.schema.clone(), vec![vec![batch]])?.scan(session, projection, filters, limit).await
+    // As `async_trait` would write it, without a future that holds the expressions: see the planner of leaves.
+    fn scan<'own, 'session, 'columns, 'filters, 'future>(
+        &'own self,
+        _session: &'session dyn Session,
+        projection: Option<&'columns Vec<usize>>,
+        _filters: &'filters [Expr],
+        _limit: Option<usize>,
+    ) -> BoxFuture<'future, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        Self: 'future,
+        'own: 'future,
+        'session: 'future,
+        'columns: 'future,
+        'filters: 'future,
+    {
+        let (rows, schema, projection) = (self.rows(), self.schema.clone(), projection.cloned());
+        Box::pin(async move {
+            let rows = rows.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let rows = batch(&schema, rows)?;
+            let scan: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(&[vec![rows]], schema, projection)?;
+            Ok(scan)
+        })
     }
 }
 
