@@ -6,13 +6,22 @@ use std::collections::BinaryHeap;
 
 use super::Reader;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Histogram {
     size: usize,
     /// Ascending by position.
     bins: Vec<Bin>,
+    /// The bits of the widths between the bins, in their order, while values come and no bin is free; else nothing. Of
+    /// widths, which are not below zero, the bits are in the same order, and the least of them is found many at a time.
+    gaps: Vec<i32>,
     min: f32,
     max: f32,
+}
+
+impl PartialEq for Histogram {
+    fn eq(&self, other: &Histogram) -> bool {
+        self.size == other.size && self.bins == other.bins && self.min == other.min && self.max == other.max
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,7 +75,7 @@ const JOINED: i64 = i64::MIN;
 
 impl Histogram {
     pub fn new(size: usize) -> Histogram {
-        Histogram { size: size.max(2), bins: Vec::new(), min: f32::INFINITY, max: f32::NEG_INFINITY }
+        Histogram { size: size.max(2), bins: Vec::new(), gaps: Vec::new(), min: f32::INFINITY, max: f32::NEG_INFINITY }
     }
 
     pub fn add(&mut self, value: f32) {
@@ -75,8 +84,60 @@ impl Histogram {
         }
         self.min = self.min.min(value);
         self.max = self.max.max(value);
-        self.put(Bin { at: value, count: 1, joined: false });
-        self.shrink();
+        match self.bins.binary_search_by(|other| other.at.total_cmp(&value)) {
+            Ok(found) => self.bins[found].count += 1,
+            Err(place) => {
+                let bin = Bin { at: value, count: 1, joined: false };
+                match self.bins.len() < self.size {
+                    true => self.bins.insert(place, bin),
+                    false => self.squeeze(place, bin),
+                }
+            }
+        }
+    }
+
+    /// Puts a bin where it belongs and joins the closest two: those are found as if it stood there, and the bins between
+    /// the two places move by one.
+    fn squeeze(&mut self, place: usize, new: Bin) {
+        let bits = |left: Bin, right: Bin| (right.at - left.at).to_bits() as i32;
+        let (bins, gaps) = (&mut self.bins, &mut self.gaps);
+        if gaps.is_empty() {
+            *gaps = bins.windows(2).map(|pair| bits(pair[0], pair[1])).collect();
+        }
+        if place > 0 && place < bins.len() {
+            gaps[place - 1] = bits(bins[place - 1], new);
+        } else if place > 0 {
+            gaps.push(bits(bins[place - 1], new));
+        }
+        if place < bins.len() {
+            gaps.insert(place, bits(new, bins[place]));
+        }
+        let Some(least) = gaps.iter().copied().min() else { return };
+        let closest = gaps.iter().position(|gap| *gap == least).unwrap_or_default();
+        let joined = if closest + 1 < place {
+            bins[closest] = bins[closest].with(bins[closest + 1]);
+            bins.copy_within(closest + 2..place, closest + 1);
+            bins[place - 1] = new;
+            closest
+        } else if closest < place {
+            bins[closest] = bins[closest].with(new);
+            closest
+        } else if closest == place {
+            bins[place] = new.with(bins[place]);
+            place
+        } else {
+            bins[closest] = bins[closest - 1].with(bins[closest]);
+            bins.copy_within(place..closest - 1, place + 1);
+            bins[place] = new;
+            closest
+        };
+        gaps.remove(closest);
+        if joined > 0 {
+            gaps[joined - 1] = bits(bins[joined - 1], bins[joined]);
+        }
+        if joined + 1 < bins.len() {
+            gaps[joined] = bits(bins[joined], bins[joined + 1]);
+        }
     }
 
     fn put(&mut self, bin: Bin) {
@@ -89,18 +150,9 @@ impl Histogram {
         }
     }
 
-    /// One bin too many, as after a new value: the closest two are looked for once.
+    /// Joins the closest two until there are no bins too many: the gaps wait in a heap, and each join makes at most two new
+    /// ones.
     fn shrink(&mut self) {
-        while self.bins.len() > self.size {
-            let gap = |i: &usize| self.bins[i + 1].at - self.bins[*i].at;
-            let Some(closest) = (0..self.bins.len() - 1).min_by(|a, b| gap(a).total_cmp(&gap(b))) else { return };
-            let right = self.bins.remove(closest + 1);
-            self.bins[closest] = self.bins[closest].with(right);
-        }
-    }
-
-    /// As [`Histogram::shrink`] with many bins too many: the gaps wait in a heap, and each join makes at most two new ones.
-    fn shrink_many(&mut self) {
         let len = self.bins.len();
         let mut next: Vec<usize> = (1..=len).collect();
         let mut before: Vec<Option<usize>> = (0..len).map(|i| i.checked_sub(1)).collect();
@@ -151,7 +203,8 @@ impl Histogram {
             });
         }
         self.bins = all;
-        self.shrink_many();
+        self.gaps.clear();
+        self.shrink();
     }
 
     /// Values seen.
@@ -254,7 +307,7 @@ impl Histogram {
     }
 
     pub fn size_bytes(&self) -> usize {
-        size_of::<Histogram>() + self.bins.capacity() * size_of::<Bin>()
+        size_of::<Histogram>() + self.bins.capacity() * size_of::<Bin>() + self.gaps.capacity() * size_of::<i32>()
     }
 
     /// Sizes, positions, counts (the highest bit set for joined bins), smallest and largest.
@@ -307,6 +360,7 @@ impl Histogram {
             histogram.min = reader.f32()?;
             histogram.max = reader.f32()?;
             count = reader.u8()? as i8;
+            histogram.shrink();
         }
         for _ in 0..count {
             histogram.add(reader.f32()?);
@@ -335,15 +389,59 @@ mod tests {
         assert!(Histogram::new(50).quantile(0.5).is_nan());
     }
 
-    #[test]
-    fn many_bins_are_joined_as_one_by_one() {
-        let mut random = 7u64;
-        let mut next = |below: u64| {
+    /// Joins the closest two, looked for anew each time, until there are no bins too many.
+    fn shrink(histogram: &mut Histogram) {
+        let bins = &mut histogram.bins;
+        while bins.len() > histogram.size {
+            let gap = |i: &usize| bins[i + 1].at - bins[*i].at;
+            let Some(closest) = (0..bins.len() - 1).min_by(|a, b| gap(a).total_cmp(&gap(b))) else { return };
+            let right = bins.remove(closest + 1);
+            bins[closest] = bins[closest].with(right);
+        }
+    }
+
+    fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+        let mut random = seed;
+        move |below| {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
             random % below
-        };
+        }
+    }
+
+    #[test]
+    fn values_are_squeezed_in_as_if_bins_were_looked_for_each_time() {
+        let mut next = numbers(11);
+        for round in 0..300 {
+            let (size, range) = (2 + next(40) as usize, 1 + next(if round % 2 == 0 { 60 } else { 100_000 }));
+            let (mut fast, mut slow) = (Histogram::new(size), Histogram::new(size));
+            for nth in 0..next(400) {
+                let value = match next(50) {
+                    0 => -0.0,
+                    1 if round % 5 == 0 => f32::INFINITY,
+                    2 if round % 5 == 0 => f32::NEG_INFINITY,
+                    3 => f32::MAX,
+                    _ => next(range) as f32 / 4.0 - 10.0,
+                };
+                if nth == 100 {
+                    fast = Histogram::read(&fast.write()).unwrap_or(fast);
+                }
+                fast.add(value);
+                (slow.min, slow.max) = (slow.min.min(value), slow.max.max(value));
+                slow.put(Bin { at: value, count: 1, joined: false });
+                shrink(&mut slow);
+                let same =
+                    |a: &Bin, b: &Bin| a.at.total_cmp(&b.at).is_eq() && (a.count, a.joined) == (b.count, b.joined);
+                let bins = fast.bins.iter().zip(&slow.bins).all(|(a, b)| same(a, b));
+                assert!(bins && fast.bins.len() == slow.bins.len(), "after {value}: {fast:?}, not {slow:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_bins_are_joined_as_one_by_one() {
+        let mut next = numbers(7);
         for round in 0..200 {
             // Of a narrow range gaps are often equal.
             let (size, range) = (2 + next(40) as usize, 1 + next(if round % 2 == 0 { 60 } else { 100_000 }));
@@ -357,7 +455,7 @@ mod tests {
             slow.min = slow.min.min(other.min);
             slow.max = slow.max.max(other.max);
             other.bins.iter().for_each(|bin| slow.put(*bin));
-            slow.shrink();
+            shrink(&mut slow);
             let mut fast = one;
             fast.merge(&other);
             assert_eq!(fast, slow);

@@ -78,6 +78,13 @@ fn arrays_documents_and_sketches_are_ingested() {
     let scan = json!({"queryType": "scan", "dataSource": "docs", "intervals": ["2024/2025"], "columns": ["any", "doc"],
         "limit": 1, "resultFormat": "compactedList"});
     assert_eq!(server.post_ok("/druid/v2", &scan)[0]["events"], json!([[[1.0, 2.5], {"a": [{"b": 1}]}]]));
+    let count = json!({"queryType": "timeseries", "dataSource": "docs", "intervals": ["2024/2025"], "granularity": "all",
+        "aggregations": [{"type": "count", "name": "n"}], "context": {"bySegment": true}});
+    let told = &server.post_ok("/druid/v2", &count)[0];
+    assert_eq!(told["timestamp"], json!("2024-01-01T00:00:00.000Z"));
+    assert_eq!(told["result"]["results"][0]["result"], json!({"n": 3}));
+    let id = told["result"]["segment"].as_str().unwrap();
+    assert!(id.starts_with("docs_2024-01-01T00:00:00.000Z_2024-01-02T00:00:00.000Z_"), "{id}");
 }
 
 #[test]
