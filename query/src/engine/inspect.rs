@@ -1,7 +1,6 @@
 //! What is known about segments without folding rows: time boundaries and column analyses.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use segment::block::{BLOCK_ROWS, Block};
 use segment::column::Column;
@@ -84,7 +83,7 @@ fn bounds(
     if found.is_some_and(|(f, l)| f <= first && last <= l) {
         return Ok(None);
     }
-    let columns = Columns::new(piece.segment.clone(), Arc::from([]));
+    let columns = Columns::new(piece.segment.clone(), query.scope.virtual_columns.clone());
     let selector = Selector::new(&columns, query.scope.filter.as_ref(), &piece.intervals)?;
     let time = piece.segment.time()?;
     let mut scratch = Scratch::default();

@@ -651,21 +651,10 @@ impl<'a> From<Option<&'a Dimension>> for TextOf<'a> {
 }
 
 impl TextOf<'_> {
-    fn keeps(&self, value: Option<&str>) -> bool {
-        match self {
-            TextOf::Dimension(dimension) => dimension.keeps(value),
-            _ => true,
-        }
-    }
-
     fn apply(&self, value: Option<&str>) -> Option<Arc<str>> {
         match self {
             TextOf::Plain => value.map(Arc::from),
-            TextOf::Dimension(d) if !d.keeps(value) => None,
-            TextOf::Dimension(d) => match &d.extraction {
-                Some(extraction) => extraction.apply(value).map(Arc::from),
-                None => value.map(Arc::from),
-            },
+            TextOf::Dimension(dimension) => dimension.apply(value).flatten().map(Arc::from),
             TextOf::Computed(computed) => as_text(&computed.value(value)),
         }
     }
@@ -886,7 +875,8 @@ impl Reader<'_> {
         column.lists(rows.start, rows.len, &mut offsets, &mut codes);
         each_row(rows.len, rows.list, |place, row| {
             let before = parents.len();
-            for code in &codes[offsets[row] as usize..offsets[row + 1] as usize] {
+            let codes = &codes[offsets[row] as usize..offsets[row + 1] as usize];
+            for code in codes {
                 match self {
                     Reader::Numbers { numbers, .. } => push_bits(key, numbers[*code as usize], out),
                     Reader::Dict { text, lut, .. } => {
@@ -905,7 +895,8 @@ impl Reader<'_> {
             }
             if parents.len() == before {
                 match self {
-                    Reader::Dict { text, .. } => match text.apply(None) {
+                    // A row without values counts as what a null becomes, one that is left with none as null.
+                    Reader::Dict { text, .. } if codes.is_empty() => match text.apply(None) {
                         Some(null_becomes) => key.push(Some(&Value::Text(null_becomes)), out),
                         None => out.push_null(&key.space),
                     },
@@ -941,27 +932,36 @@ fn explode_block(
     parents: &mut Vec<u32>,
     out: &mut Ids,
 ) {
+    // Whether the value counts.
     let push = |value: &Value, out: &mut Ids| match dimension {
-        None => key.push(Some(value), out),
+        None => {
+            key.push(Some(value), out);
+            true
+        }
         Some(dimension) => {
-            let text = TextOf::Dimension(dimension).apply(as_text(value).as_deref());
-            key.push(text.map(Value::Text).as_ref(), out);
+            let text = as_text(value);
+            let made = dimension.apply(text.as_deref());
+            if let Some(made) = &made {
+                key.push(made.as_deref().map(Value::text).as_ref(), out);
+            }
+            made.is_some()
         }
     };
-    let keeps = |value: &Value| dimension.is_none_or(|dimension| dimension.keeps(as_text(value).as_deref()));
     each_row(rows.len, rows.list, |place, row| {
         let before = parents.len();
         let value = block.value(row);
         let values = match &value {
+            Value::List(values) if values.is_empty() => &[Value::Null],
             Value::List(values) => values.as_slice(),
             one => std::slice::from_ref(one),
         };
-        for value in values.iter().filter(|value| keeps(value)) {
-            push(value, out);
-            parents.push(place as u32);
+        for value in values {
+            if push(value, out) {
+                parents.push(place as u32);
+            }
         }
         if parents.len() == before {
-            push(&Value::Null, out);
+            key.push(None, out);
             parents.push(place as u32);
         }
     });
@@ -998,8 +998,8 @@ fn global(key: &Key, column: &DictColumn, text: &TextOf<'_>, lut: &[AtomicU32], 
 fn learn(key: &Key, column: &DictColumn, text: &TextOf<'_>, lut: &[AtomicU32], code: u32) -> u32 {
     let value = column.value(code);
     let id = match text {
-        _ if !text.keeps(value) => DROPPED,
         TextOf::Plain => key.intern(value),
+        TextOf::Dimension(dimension) => dimension.apply(value).map_or(DROPPED, |made| key.intern(made.as_deref())),
         text => key.intern(text.apply(value).as_deref()),
     };
     lut[code as usize].store(id, Ordering::Relaxed);

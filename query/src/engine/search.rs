@@ -180,12 +180,6 @@ fn lists(dict: &DictColumn, start: usize, len: usize) -> (Vec<u32>, Vec<u32>) {
 
 /// The text of a value that counts, as the dimension turns it out, if it matches.
 fn hit(query: &Search, dimension: &Dimension, value: Option<&str>) -> Option<Arc<str>> {
-    if !dimension.keeps(value) {
-        return None;
-    }
-    let text = match &dimension.extraction {
-        Some(extraction) => extraction.apply(value)?,
-        None => value?.into(),
-    };
+    let text = dimension.apply(value)??;
     finds(&query.query, &text).then(|| Arc::from(&*text))
 }

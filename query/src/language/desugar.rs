@@ -80,6 +80,9 @@ impl Columns<'_> {
 
     fn dimension(&mut self, dimension: &mut Json) -> Result<()> {
         let Some(fields) = dimension.as_object_mut() else { return Ok(()) };
+        if let Some(delegate) = fields.get_mut("delegate") {
+            return self.dimension(delegate);
+        }
         if fields.get("type").and_then(Json::as_str) != Some("extraction") {
             return Ok(());
         }
@@ -98,12 +101,17 @@ impl Columns<'_> {
 
     fn column(&mut self, column: &str, function: &Json) -> Result<String> {
         let quoted = quote(column, '"');
-        let text = match column == TIME && !starts_with_time(function) {
-            true => format!("timestamp_format({quoted})"),
-            false => quoted,
-        };
         let path = format!("{}extractionFn", if self.path.is_empty() { "" } else { "…" });
-        let text = expression(function, &path, &text)?;
+        let text = match column == TIME {
+            true if starts_with_time(function) => expression(function, &path, &quoted)?,
+            true => expression(function, &path, &format!("timestamp_format({quoted})"))?,
+            false if is_of_each(function) => expression(function, &path, &quoted)?,
+            // What chooses does so for a list as a whole, and the function is one of each value.
+            false => {
+                let (each, null) = (expression(function, &path, "x")?, expression(function, &path, "null")?);
+                format!("if(array_length({quoted}) > 0, map((x) -> {each}, {quoted}), {null})")
+            }
+        };
         let name = format!("extraction:{}:{column}", self.made.len());
         self.made.push(json!({"type": "expression", "name": name, "expression": text, "outputType": "STRING"}));
         Ok(name)
@@ -129,6 +137,11 @@ fn is_about_format(function: &Json) -> bool {
     }
 }
 
+/// Whether its expression gives a list for a list, value by value.
+fn is_of_each(function: &Json) -> bool {
+    matches!(kind(function), "identity" | "upper" | "lower" | "strlen" | "substring" | "stringFormat")
+}
+
 /// Whether it reads milliseconds.
 fn starts_with_time(function: &Json) -> bool {
     match kind(function) {
@@ -152,7 +165,7 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
         "identity" => input.to_string(),
         "upper" => format!("upper({input})"),
         "lower" => format!("lower({input})"),
-        "strlen" => format!("cast(nvl(strlen({input}), 0), 'STRING')"),
+        "strlen" => format!("cast(strlen({input}), 'STRING')"),
         "substring" => {
             let index = fields.count("index")?.unwrap_or(0);
             let length = fields.count("length")?.map_or(-1, |length| length as i64);

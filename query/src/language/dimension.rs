@@ -1,5 +1,8 @@
 //! What rows are grouped by: a column, which of its values count, what they are turned into, under which name and type.
 
+use std::borrow::Cow;
+
+use segment::filter::java_regex;
 use segment::schema::ValueType;
 use serde_json::Value as Json;
 
@@ -12,11 +15,10 @@ pub struct Dimension {
     pub column: String,
     pub output: String,
     pub output_type: ValueType,
-    /// Which values of a row count, tested before `extraction`, outermost last. A row that is left with none counts as
-    /// null.
-    pub keep: Vec<Keep>,
     /// What each value is turned into; a function of the value as text.
     pub extraction: Option<Extraction>,
+    /// Which values of a row count, once they are extracted, outermost last. A row that is left with none counts as null.
+    pub keep: Vec<Keep>,
 }
 
 /// A test of single values.
@@ -41,9 +43,13 @@ impl Dimension {
         self.keep.is_empty() && self.extraction.is_none()
     }
 
-    /// Whether a value of a row counts.
-    pub fn keeps(&self, value: Option<&str>) -> bool {
-        self.keep.iter().all(|keep| keep.keeps(value))
+    /// What a value of a row counts as; `None` if it does not count.
+    pub fn apply<'a>(&self, value: Option<&'a str>) -> Option<Option<Cow<'a, str>>> {
+        let made = match &self.extraction {
+            Some(extraction) => extraction.apply(value),
+            None => value.map(Cow::Borrowed),
+        };
+        self.keep.iter().all(|keep| keep.keeps(made.as_deref())).then_some(made)
     }
 
     pub fn from_json(json: &Json, path: &str) -> Result<Dimension> {
@@ -68,7 +74,8 @@ impl Dimension {
             }
             "regexFiltered" => {
                 let pattern = fields.need_text("pattern")?;
-                let regex = regex::Regex::new(pattern)
+                // A whole value must match, unlike in a filter.
+                let regex = java_regex(&format!("^(?:{pattern})$"))
                     .map_err(|error| fields.wrong("pattern", format_args!("not a valid pattern: {error}")))?;
                 Dimension::kept(&fields, Keep::Regex(regex))
             }

@@ -53,7 +53,7 @@ impl Extraction {
     pub fn from_json(json: &Json, path: &str) -> Result<Extraction> {
         let fields = Fields::of(json, path)?;
         let regex = || {
-            Regex::new(fields.need_text("expr")?)
+            filter::java_regex(fields.need_text("expr")?)
                 .map_err(|error| fields.wrong("expr", format_args!("not a valid pattern: {error}")))
         };
         match fields.need_text("type")? {
@@ -132,10 +132,7 @@ impl Extraction {
             Extraction::Partial(pattern) => value.filter(|text| pattern.is_match(text)).map(Cow::Borrowed),
             Extraction::SearchQuery(search) => value.filter(|text| finds(search, text)).map(Cow::Borrowed),
             Extraction::Substring { index, length } => value.and_then(|text| substring(text, *index, *length)),
-            Extraction::Strlen => {
-                let length = value.map_or(0, |text| text.encode_utf16().count());
-                Some(Cow::Owned(length.to_string()))
-            }
+            Extraction::Strlen => value.map(|text| Cow::Owned(text.encode_utf16().count().to_string())),
             Extraction::Upper => value.map(|text| Cow::Owned(text.to_uppercase())),
             Extraction::Lower => value.map(|text| Cow::Owned(text.to_lowercase())),
             Extraction::Map { map, missing } => {

@@ -50,7 +50,9 @@ impl VirtualColumn {
                 (kept(&fields, &test)?, "values")
             }
             "mv-regex-filtered" => {
-                let test = format!("regexp_like(x, {})", quote(fields.need_text("pattern")?, '\''));
+                // A whole value must match.
+                let pattern = format!("^(?:{})$", fields.need_text("pattern")?);
+                let test = format!("regexp_like(x, {})", quote(&pattern, '\''));
                 (kept(&fields, &test)?, "pattern")
             }
             "mv-prefix-filtered" => {
