@@ -7,29 +7,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::ask::{Asked, Kind};
 use super::bucket::Bucket;
+use super::dimension::{Dimension, Key};
 use super::events::Event;
-use super::filter::uses_virtual;
 use super::{DAY, HOUR, MINUTE};
-
-/// A key of a group: nulls before numbers before texts, each in its own order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    Null,
-    Long(i64),
-    Text(String),
-    List(Vec<i64>),
-}
-
-impl Key {
-    pub(super) fn json(&self) -> Json {
-        match self {
-            Key::Null => Json::Null,
-            Key::Long(long) => json!(long),
-            Key::Text(text) => json!(text),
-            Key::List(list) => json!(list),
-        }
-    }
-}
 
 impl Asked {
     pub(super) fn start(&self, time: i64) -> i64 {
@@ -38,14 +18,10 @@ impl Asked {
 
     /// The answer, row by row.
     pub(super) fn naive(&self, events: &[Event]) -> Json {
-        let filter = match (&self.kind, &self.filter) {
-            (Kind::Boundary, Some(test)) if uses_virtual(test) => None,
-            (_, filter) => filter.as_ref(),
-        };
         let matching: Vec<&Event> = events
             .iter()
             .filter(|event| (self.interval.0..self.interval.1).contains(&event.time))
-            .filter(|event| filter.is_none_or(|test| test.holds(event) == Some(true)))
+            .filter(|event| self.filter.as_ref().is_none_or(|test| test.holds(event) == Some(true)))
             .collect();
         match &self.kind {
             Kind::Timeseries { descending, limit } => self.naive_timeseries(&matching, *descending, *limit),
@@ -67,12 +43,14 @@ impl Asked {
                 }
                 _ => json!([]),
             },
-            Kind::Search { text } => self.naive_search(&matching, text),
+            Kind::Search { text, dimensions } => self.naive_search(&matching, text, dimensions),
         }
     }
 
+    /// What the aggregates say, then what the post-aggregates do: as [`Asked::names`] names them.
     pub(super) fn values(&self, events: &[&Event]) -> Vec<Json> {
-        self.folds.iter().map(|fold| fold.of(events)).collect()
+        let folds = self.folds.iter().map(|fold| fold.of(events));
+        folds.chain(self.folds.iter().filter_map(|fold| fold.answer(events))).collect()
     }
 
     pub(super) fn naive_timeseries(&self, matching: &[&Event], descending: bool, limit: usize) -> Json {
@@ -87,7 +65,7 @@ impl Asked {
             .iter()
             .map(|(start, events)| {
                 let values = self.values(events);
-                let result: Map<String, Json> = (0..values.len()).map(Asked::name).zip(values).collect();
+                let result: Map<String, Json> = self.names().into_iter().zip(values).collect();
                 json!({"timestamp": self.bucket.shown(*start), "result": result})
             })
             .collect();
@@ -104,25 +82,13 @@ impl Asked {
     pub(super) fn groups<'a>(
         &self,
         matching: &[&'a Event],
-        columns: &[&str],
+        columns: &[Dimension],
     ) -> BTreeMap<(i64, Vec<Key>), Vec<&'a Event>> {
         let mut groups: BTreeMap<(i64, Vec<Key>), Vec<&Event>> = BTreeMap::new();
         for event in matching {
             let mut keys: Vec<Vec<Key>> = vec![Vec::new()];
             for column in columns {
-                let text = |text: &String| Key::Text(text.clone());
-                let values: Vec<Key> = match *column {
-                    "s" => vec![event.s.as_ref().map_or(Key::Null, text)],
-                    "v" => vec![event.s.as_ref().map_or(Key::Null, |s| Key::Text(s.to_uppercase()))],
-                    "l" => vec![event.l.map_or(Key::Null, Key::Long)],
-                    "dn" => vec![event.nested().0.map_or(Key::Null, Key::Long)],
-                    "dt" => vec![event.nested().1.map_or(Key::Null, |t| Key::Text(t.into()))],
-                    "list" => vec![event.list.clone().map_or(Key::Null, Key::List)],
-                    "k" if event.kept().is_empty() => vec![Key::Null],
-                    "k" => event.kept().into_iter().map(|text| Key::Text(text.into())).collect(),
-                    _ if event.m.is_empty() => vec![Key::Null],
-                    _ => event.m.iter().map(text).collect(),
-                };
+                let values = column.keys(event);
                 keys = keys
                     .iter()
                     .flat_map(|key| values.iter().map(|value| [key.as_slice(), std::slice::from_ref(value)].concat()))
@@ -138,14 +104,14 @@ impl Asked {
     pub(super) fn naive_top_n(
         &self,
         matching: &[&Event],
-        dimension: &str,
+        dimension: &Dimension,
         metric: usize,
         inverted: bool,
         threshold: usize,
         touched: bool,
     ) -> Json {
         let mut buckets: BTreeMap<i64, Vec<(Key, Vec<Json>)>> = BTreeMap::new();
-        for ((start, mut keys), events) in self.groups(matching, &[dimension]) {
+        for ((start, mut keys), events) in self.groups(matching, std::slice::from_ref(dimension)) {
             buckets.entry(start).or_default().push((keys.remove(0), self.values(&events)));
         }
         if self.bucket == Bucket::All && touched {
@@ -167,8 +133,8 @@ impl Asked {
             let rows: Vec<Json> = rows
                 .into_iter()
                 .map(|(key, values)| {
-                    let mut row = Map::from_iter([(dimension.to_string(), key.json())]);
-                    row.extend((0..values.len()).map(Asked::name).zip(values));
+                    let mut row = Map::from_iter([(dimension.output().to_string(), key.json())]);
+                    row.extend(self.names().into_iter().zip(values));
                     Json::Object(row)
                 })
                 .collect();
@@ -180,7 +146,7 @@ impl Asked {
     pub(super) fn naive_group_by(
         &self,
         matching: &[&Event],
-        dimensions: &[&str],
+        dimensions: &[Dimension],
         set: &[usize],
         order: Option<(usize, bool)>,
         limit: Option<usize>,
@@ -214,21 +180,22 @@ impl Asked {
         let rows = rows.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX));
         rows.map(|(start, keys, values)| {
             let mut event: Map<String, Json> =
-                dimensions.iter().map(|name| name.to_string()).zip(keys.iter().map(Key::json)).collect();
-            event.extend((0..values.len()).map(Asked::name).zip(values));
+                dimensions.iter().map(|one| one.output().to_string()).zip(keys.iter().map(Key::json)).collect();
+            event.extend(self.names().into_iter().zip(values));
             json!({"version": "v1", "timestamp": self.bucket.shown(start), "event": event})
         })
         .collect()
     }
 
-    pub(super) fn naive_search(&self, matching: &[&Event], text: &str) -> Json {
+    pub(super) fn naive_search(&self, matching: &[&Event], text: &str, dimensions: &[Dimension]) -> Json {
         let mut hits: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        for event in matching {
-            for s in event.s.iter().filter(|s| s.contains(text)) {
-                *hits.entry((s.clone(), "s")).or_default() += 1;
-            }
-            for m in event.m.iter().filter(|m| m.contains(text)) {
-                *hits.entry((m.clone(), "m")).or_default() += 1;
+        for (event, dimension) in matching.iter().flat_map(|event| dimensions.iter().map(move |one| (event, one))) {
+            for value in dimension.keys(event) {
+                if let Key::Text(value) = value
+                    && value.contains(text)
+                {
+                    *hits.entry((value, dimension.output())).or_default() += 1;
+                }
             }
         }
         if hits.is_empty() {

@@ -7,9 +7,12 @@ use segment::time::Interval;
 use serde_json::{Value as Json, json};
 
 use super::bucket::Bucket;
-use super::events::KEPT;
-use super::filter::{Test, uses_virtual};
+use super::dimension::Dimension;
+use super::events::{KEPT, KEPT_MATCH, KEPT_PREFIX};
+use super::filter::{FULL, Test};
 use super::fold::Fold;
+use super::pick::Picked;
+use super::quantile::Quantile;
 use super::{BASE, DAY, DAYS, HOUR};
 
 #[derive(Debug, Clone)]
@@ -29,13 +32,13 @@ pub(super) enum Kind {
         limit: usize,
     },
     TopN {
-        dimension: &'static str,
+        dimension: Dimension,
         metric: usize,
         inverted: bool,
         threshold: usize,
     },
     GroupBy {
-        dimensions: Vec<&'static str>,
+        dimensions: Vec<Dimension>,
         /// Grouping sets, as places of dimensions.
         sets: Option<Vec<Vec<usize>>>,
         order: Option<(usize, bool)>,
@@ -52,6 +55,7 @@ pub(super) enum Kind {
     Boundary,
     Search {
         text: String,
+        dimensions: Vec<Dimension>,
     },
 }
 
@@ -59,7 +63,7 @@ impl Asked {
     pub(super) fn random(rng: &mut SmallRng, rollup: bool) -> Asked {
         let mut folds = vec![Fold::Events];
         for _ in 0..rng.random_range(0..4) {
-            folds.push(match rng.random_range(0..if rollup { 16 } else { 20 }) {
+            folds.push(match rng.random_range(0..if rollup { 22 } else { 26 }) {
                 0 => Fold::Added,
                 1 => Fold::Highest,
                 2 => Fold::Sum,
@@ -68,7 +72,7 @@ impl Asked {
                 5 => Fold::Theta,
                 6 => Fold::ThetaOfRows,
                 7 => Fold::HllOfLists,
-                8 => Fold::Quantiles,
+                8 => Fold::Quantile(Quantile::random(rng, rollup)),
                 9 => Fold::Tuple,
                 10 => Fold::Expression,
                 11 => Fold::Texts,
@@ -76,9 +80,13 @@ impl Asked {
                 13 => Fold::CpcOfLists,
                 14 => Fold::CpcOfRows,
                 15 => Fold::Frequent,
-                16 => Fold::Rows,
-                17 => Fold::Mean,
-                18 => Fold::Variance,
+                16..18 => Fold::Picked(Picked::random(rng, rollup)),
+                18 | 19 => Fold::Quantile(Quantile::random(rng, rollup)),
+                20 => Fold::MostLong,
+                21 => Fold::LeastFloat,
+                22 => Fold::Rows,
+                23 => Fold::Mean,
+                24 => Fold::Variance,
                 _ => Fold::Least,
             });
         }
@@ -87,14 +95,24 @@ impl Asked {
         let kind = match rng.random_range(0..if rollup { 7 } else { 10 }) {
             0 | 1 => Kind::Timeseries { descending: rng.random_bool(0.5), limit: some(rng).unwrap_or(0) },
             2 | 3 => Kind::TopN {
-                dimension: ["s", "m", "k", "dt"].choose(rng).expect("there are columns"),
+                dimension: match rng.random_bool(0.5) {
+                    true => Dimension::Plain(["s", "m", "k", "kr", "kp", "dt"].choose(rng).expect("there are columns")),
+                    false => Dimension::of_texts(rng, "d".into()),
+                },
                 metric: *ordering.choose(rng).expect("events are counted"),
                 inverted: rng.random_bool(0.3),
                 threshold: rng.random_range(1..9),
             },
             4 | 5 => {
-                let all = ["s", "m", "l", "v", "k", "dn", "dt", "list"];
-                let dimensions: Vec<&str> = all.into_iter().filter(|_| rng.random_bool(0.25)).collect();
+                let all = ["s", "m", "l", "v", "k", "kr", "kp", "dn", "dt", "list"];
+                let plain = all.into_iter().filter(|_| rng.random_bool(0.2)).map(Dimension::Plain);
+                let mut dimensions: Vec<Dimension> = plain.collect();
+                for n in 0..rng.random_range(0..3) {
+                    let made = Dimension::random(rng, format!("d{n}"));
+                    if dimensions.iter().all(|other| other.output() != made.output()) {
+                        dimensions.insert(rng.random_range(0..=dimensions.len()), made);
+                    }
+                }
                 let limit = some(rng);
                 let sets = (!dimensions.is_empty() && rng.random_bool(0.3)).then(|| {
                     let set = |rng: &mut SmallRng| (0..dimensions.len()).filter(|_| rng.random_bool(0.5)).collect();
@@ -112,7 +130,13 @@ impl Asked {
                 }
             }
             6 => Kind::Boundary,
-            7 => Kind::Search { text: ["a", "Z", "x y", "b"].choose(rng).expect("there are words").to_string() },
+            7 => Kind::Search {
+                text: ["a", "Z", "x y", "b"].choose(rng).expect("there are words").to_string(),
+                dimensions: match rng.random_bool(0.5) {
+                    true => vec![Dimension::Plain("s"), Dimension::Plain("m")],
+                    false => vec![Dimension::of_texts(rng, "d".into()), Dimension::Plain("m")],
+                },
+            },
             _ => {
                 let order = rng.random_bool(0.6).then(|| rng.random_bool(0.5));
                 let limit = if order.is_some() { some(rng) } else { None };
@@ -140,16 +164,30 @@ impl Asked {
         format!("a{n}")
     }
 
+    /// Of what each group has: the aggregates, then the post-aggregates.
+    pub(super) fn names(&self) -> Vec<String> {
+        let posts = self.posts().into_iter().filter_map(|post| post["name"].as_str().map(str::to_string));
+        (0..self.folds.len()).map(Asked::name).chain(posts).collect()
+    }
+
+    fn posts(&self) -> Vec<Json> {
+        let posts = self.folds.iter().enumerate().filter_map(|(n, f)| f.post(&format!("p{n}"), &Asked::name(n)));
+        posts.collect()
+    }
+
     pub(super) fn json(&self) -> Json {
         let interval = Interval { start: self.interval.0, end: self.interval.1 }.to_string();
         let granularity = self.bucket.json();
         let aggregations: Vec<Json> = self.folds.iter().enumerate().map(|(n, f)| f.json(&Asked::name(n))).collect();
+        let posts = self.posts();
         let mut json = json!({
             "dataSource": self.source.json(),
             "intervals": [interval],
             "virtualColumns": [
                 {"type": "expression", "name": "v", "expression": "upper(s)", "outputType": "STRING"},
                 {"type": "mv-filtered", "name": "k", "delegate": "m", "values": KEPT},
+                {"type": "mv-regex-filtered", "name": "kr", "delegate": "m", "pattern": FULL[KEPT_MATCH].0},
+                {"type": "mv-prefix-filtered", "name": "kp", "delegate": "m", "prefix": KEPT_PREFIX},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dn", "expectedType": "LONG", "path": "$.n"},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dt", "expectedType": "STRING", "path": "$.t"},
             ],
@@ -157,7 +195,7 @@ impl Asked {
         });
         let own = match &self.kind {
             Kind::Timeseries { descending, limit } => json!({
-                "queryType": "timeseries", "granularity": granularity, "aggregations": aggregations,
+                "queryType": "timeseries", "granularity": granularity, "aggregations": aggregations, "postAggregations": posts,
                 "descending": descending, "limit": limit,
                 "context": {"skipEmptyBuckets": self.bucket != Bucket::All},
             }),
@@ -167,24 +205,14 @@ impl Asked {
                     metric = json!({"type": "inverted", "metric": metric});
                 }
                 json!({
-                    "queryType": "topN", "granularity": granularity, "aggregations": aggregations,
-                    "dimension": dimension, "metric": metric, "threshold": threshold,
+                    "queryType": "topN", "granularity": granularity, "aggregations": aggregations, "postAggregations": posts,
+                    "dimension": dimension.json(), "metric": metric, "threshold": threshold,
                 })
             }
             Kind::GroupBy { dimensions, sets, order, limit, offset, least } => {
-                let names = |set: &Vec<usize>| set.iter().map(|at| dimensions[*at]).collect::<Vec<_>>();
+                let names = |set: &Vec<usize>| set.iter().map(|at| dimensions[*at].output()).collect::<Vec<_>>();
                 let sets = sets.as_ref().map(|sets| sets.iter().map(names).collect::<Vec<_>>());
-                let dimensions: Vec<Json> = dimensions
-                    .iter()
-                    .map(|name| match *name {
-                        name @ ("l" | "dn") => {
-                            json!({"type": "default", "dimension": name, "outputName": name, "outputType": "LONG"})
-                        }
-                        "list" => json!({"type": "default", "dimension": "list", "outputName": "list",
-                            "outputType": "ARRAY<LONG>"}),
-                        name => json!(name),
-                    })
-                    .collect();
+                let dimensions: Vec<Json> = dimensions.iter().map(Dimension::json).collect();
                 let columns: Vec<Json> = order
                     .iter()
                     .map(|(n, down)| {
@@ -193,7 +221,7 @@ impl Asked {
                     })
                     .collect();
                 json!({
-                    "queryType": "groupBy", "granularity": granularity, "aggregations": aggregations,
+                    "queryType": "groupBy", "granularity": granularity, "aggregations": aggregations, "postAggregations": posts,
                     "dimensions": dimensions, "subtotalsSpec": sets,
                     "limitSpec": {"type": "default", "limit": limit, "offset": offset, "columns": columns},
                     "having": least.map(|least| json!({"type": "greaterThan", "aggregation": "a0", "value": least})),
@@ -206,20 +234,13 @@ impl Asked {
                 "resultFormat": if *compact { "compactedList" } else { "list" },
             }),
             Kind::Boundary => json!({"queryType": "timeBoundary"}),
-            Kind::Search { text } => json!({
-                "queryType": "search", "searchDimensions": ["s", "m"],
+            Kind::Search { text, dimensions } => json!({
+                "queryType": "search", "searchDimensions": dimensions.iter().map(Dimension::json).collect::<Vec<_>>(),
                 "query": {"type": "contains", "value": text, "caseSensitive": true},
             }),
         };
         let fields = json.as_object_mut().expect("an object");
         fields.extend(own.as_object().expect("an object").clone());
-        if let Kind::Boundary = self.kind {
-            // Virtual columns are not for this query, so a filter must not name one.
-            fields.remove("virtualColumns");
-            if self.filter.as_ref().is_some_and(uses_virtual) {
-                fields.remove("filter");
-            }
-        }
         json
     }
 }

@@ -11,6 +11,8 @@ use super::{BASE, DAY, HOUR, MINUTE};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bucket {
     All,
+    None,
+    Minute,
     Hour,
     Day,
     /// Of this length from an instant, as a duration or as a period.
@@ -42,6 +44,18 @@ const CLOCKS_FORWARD: i64 = BASE + DAY + HOUR;
 const MONTH_START: i64 = BASE - 27 * DAY;
 
 impl Zone {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Zone::Kolkata => "Asia/Kolkata",
+            Zone::Berlin => "Europe/Berlin",
+        }
+    }
+
+    /// Of the day.
+    pub(super) fn hour(self, time: i64) -> i64 {
+        (time + self.offset(time)).rem_euclid(DAY) / HOUR
+    }
+
     fn offset(self, time: i64) -> i64 {
         match self {
             Zone::Kolkata => 5 * HOUR + 30 * MINUTE,
@@ -54,8 +68,10 @@ impl Zone {
 impl Bucket {
     pub(super) fn random(rng: &mut SmallRng) -> Bucket {
         let zone = *[Zone::Kolkata, Zone::Berlin].choose(rng).expect("there are zones");
-        match rng.random_range(0..10) {
+        match rng.random_range(0..12) {
             0..4 => Bucket::All,
+            10 => Bucket::None,
+            11 => Bucket::Minute,
             4 => Bucket::Hour,
             5 => Bucket::Day,
             6 => Bucket::From { millis: 6 * HOUR, origin: 0, period: false },
@@ -70,6 +86,8 @@ impl Bucket {
     pub(super) fn json(self) -> Json {
         match self {
             Bucket::All => json!("all"),
+            Bucket::None => json!("none"),
+            Bucket::Minute => json!("minute"),
             Bucket::Hour => json!("hour"),
             Bucket::Day => json!({"type": "period", "period": "P1D"}),
             Bucket::From { millis, origin, period: false } => {
@@ -79,14 +97,13 @@ impl Bucket {
                 json!({"type": "period", "period": format!("PT{}H", millis / HOUR), "origin": iso(origin)})
             }
             Bucket::Zoned(zone, step) => {
-                let zone = if zone == Zone::Berlin { "Europe/Berlin" } else { "Asia/Kolkata" };
                 let period = match step {
                     Step::Hour => "PT1H",
                     Step::Day => "P1D",
                     Step::Week => "P1W",
                     Step::Month => "P1M",
                 };
-                json!({"type": "period", "period": period, "timeZone": zone})
+                json!({"type": "period", "period": period, "timeZone": zone.name()})
             }
         }
     }
@@ -95,6 +112,8 @@ impl Bucket {
     pub(super) fn start(self, time: i64, all: i64) -> i64 {
         match self {
             Bucket::All => all,
+            Bucket::None => time,
+            Bucket::Minute => time - time.rem_euclid(MINUTE),
             Bucket::Hour => time - time.rem_euclid(HOUR),
             Bucket::Day => time - time.rem_euclid(DAY),
             Bucket::From { millis, origin, .. } => time - (time - origin).rem_euclid(millis),

@@ -65,9 +65,43 @@ impl Asked {
     }
 }
 
-/// Whether two answers are the same but for the last digits of fractions, which depend on the order of adding up.
+const ONE_OF: &str = "one of";
+const WITHIN: &str = "from, to";
+const TEXT: &str = "some text";
+
+/// What is expected where each of these is right.
+pub(super) fn one_of(values: Vec<Json>) -> Json {
+    match values.as_slice() {
+        [only] => only.clone(),
+        _ => json!({ONE_OF: values}),
+    }
+}
+
+/// What is expected where every number from one to the other is right.
+pub(super) fn within(from: f64, to: f64) -> Json {
+    json!({WITHIN: [from, to]})
+}
+
+/// What is expected where a sketch is shown as its bytes, which its kind does not promise.
+pub(super) fn some_text() -> Json {
+    json!({TEXT: true})
+}
+
+/// Whether an answer is one of those that are expected: but for the last digits of fractions, which depend on the order of
+/// adding up, and where several are right.
 pub(super) fn alike(one: &Json, other: &Json) -> bool {
     match (one, other) {
+        (answer, Json::Object(choice)) if choice.contains_key(ONE_OF) => {
+            choice[ONE_OF].as_array().is_some_and(|right| right.iter().any(|right| alike(answer, right)))
+        }
+        (answer, Json::Object(choice)) if choice.contains_key(WITHIN) => {
+            let bounds = [&choice[WITHIN][0], &choice[WITHIN][1]].map(Json::as_f64);
+            let ([Some(from), Some(to)], Some(answer)) = (bounds, answer.as_f64()) else { return false };
+            // Some are answered as floats.
+            let slack = 1e-6 * from.abs().max(to.abs());
+            (from - slack..=to + slack).contains(&answer)
+        }
+        (answer, Json::Object(choice)) if choice.contains_key(TEXT) => answer.as_str().is_some_and(|t| !t.is_empty()),
         (Json::Number(one), Json::Number(other)) if one.is_f64() && other.is_f64() => {
             match (one.as_f64(), other.as_f64()) {
                 (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * one.abs().max(other.abs()),

@@ -15,6 +15,7 @@ use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType}
 use segment::time::{Granularity, Interval};
 use serde_json::json;
 
+use super::quantile::Quantile;
 use super::{BASE, DAY, DAYS, HOUR, MINUTE};
 
 #[derive(Debug, Clone)]
@@ -61,6 +62,10 @@ impl Event {
 /// The values that the virtual column `k` keeps of `m`.
 pub(super) const KEPT: [&str; 3] = ["a", "ab", "x y"];
 
+/// Of `kr` those that this expression of `FULL` matches, of `kp` those that begin so.
+pub(super) const KEPT_MATCH: usize = 2;
+pub(super) const KEPT_PREFIX: &str = "a";
+
 impl World {
     pub(super) fn random(rng: &mut SmallRng) -> World {
         let rollup = rng.random_bool(0.5);
@@ -95,7 +100,7 @@ impl World {
             indexed: true,
             auto: false,
         };
-        let metrics = [
+        let own = [
             json!({"type": "count", "name": "cnt"}),
             json!({"type": "longSum", "name": "added", "fieldName": "added"}),
             json!({"type": "longMax", "name": "hi", "fieldName": "added"}),
@@ -103,11 +108,13 @@ impl World {
             json!({"type": "doubleMin", "name": "lo", "fieldName": "x"}),
             json!({"type": "thetaSketch", "name": "theta_s", "fieldName": "s"}),
             json!({"type": "HLLSketchBuild", "name": "hll_m", "fieldName": "m"}),
-            json!({"type": "quantilesDoublesSketch", "name": "quantiles_x", "fieldName": "x"}),
             json!({"type": "cpcSketchBuild", "name": "cpc_m", "fieldName": "m"}),
             json!({"type": "frequentItems", "name": "frequent_m", "fieldName": "m"}),
             json!({"type": "arrayOfDoublesSketch", "name": "tuple_s", "fieldName": "s", "metricColumns": ["added"]}),
+            json!({"type": "stringFirst", "name": "first_s", "fieldName": "s"}),
+            json!({"type": "longLast", "name": "last_added", "fieldName": "added"}),
         ];
+        let metrics: Vec<_> = own.into_iter().chain(Quantile::metrics()).collect();
         Schema {
             dimensions: vec![
                 dimension("s", ValueType::String),

@@ -7,6 +7,7 @@ use segment::time::Interval;
 use serde_json::{Value as Json, json};
 
 use super::events::{Event, maybe, word};
+use super::extracted::Extracted;
 use super::{BASE, DAYS, HOUR};
 
 /// A filter and what it means.
@@ -36,18 +37,29 @@ pub(super) enum Test {
     IsFalse(Box<Test>),
     Upper(String),
     Time(i64, i64),
+    Extracted(Extracted),
+    Always(bool),
     And(Vec<Test>),
     Or(Vec<Test>),
     Not(Box<Test>),
     IsTrue(Box<Test>),
 }
 
-/// Expressions, and what they mean.
-const PATTERNS: [(&str, fn(&str) -> bool); 4] = [
+/// Expressions that are found in a text, and what they mean.
+pub(super) const PATTERNS: [(&str, fn(&str) -> bool); 4] = [
     ("^a", |text| text.starts_with('a')),
     ("b$", |text| text.ends_with('b')),
     ("[a-b]", |text| text.contains(['a', 'b'])),
     ("^$", |text| text.is_empty()),
+];
+
+/// Expressions that are a whole text, and what they mean.
+pub(super) const FULL: [(&str, fn(&str) -> bool); 5] = [
+    ("a.*", |text| text.starts_with('a')),
+    ("b", |text| text == "b"),
+    ("a|ab", |text| text == "a" || text == "ab"),
+    ("[a-b]*", |text| text.chars().all(|c| c == 'a' || c == 'b')),
+    ("\\w+", |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())),
 ];
 
 impl Test {
@@ -63,7 +75,7 @@ impl Test {
                 _ => Test::IsTrue(Box::new(Test::random(rng, depth - 1))),
             };
         }
-        match rng.random_range(0..20) {
+        match rng.random_range(0..26) {
             0 => Test::Is(text(rng), maybe(rng, word)),
             1 => Test::In(text(rng), (0..rng.random_range(1..5)).map(|_| word(rng)).collect()),
             2 => Test::Null(["s", "m", "l"].choose(rng).expect("there are columns")),
@@ -86,6 +98,8 @@ impl Test {
             16 => Test::NestedText(maybe(rng, word)),
             17 => Test::Kept(word(rng)),
             18 => Test::Same,
+            19 => Test::Always(rng.random_bool(0.5)),
+            20..25 => Test::Extracted(Extracted::random(rng)),
             _ => {
                 let from = BASE + rng.random_range(0..DAYS * 24) * HOUR;
                 Test::Time(from, from + rng.random_range(1..30) * HOUR)
@@ -138,6 +152,8 @@ impl Test {
                 let interval = Interval { start: *from, end: *to }.to_string();
                 json!({"type": "interval", "dimension": "__time", "intervals": [interval]})
             }
+            Test::Extracted(extracted) => extracted.json(),
+            Test::Always(holds) => json!({"type": holds.to_string()}),
             Test::And(tests) => json!({"type": "and", "fields": many(tests)}),
             Test::Or(tests) => json!({"type": "or", "fields": many(tests)}),
             Test::Not(test) => json!({"type": "not", "field": test.json()}),
@@ -195,6 +211,8 @@ impl Test {
             Test::Same => Some(event.s.as_deref() == event.nested().1),
             Test::IsFalse(test) => Some(test.holds(event) == Some(false)),
             Test::Time(from, to) => Some((*from..*to).contains(&event.time)),
+            Test::Extracted(extracted) => extracted.holds(event),
+            Test::Always(holds) => Some(*holds),
             Test::And(tests) => {
                 let found: Vec<Option<bool>> = tests.iter().map(|t| t.holds(event)).collect();
                 if found.contains(&Some(false)) {
@@ -214,14 +232,5 @@ impl Test {
             Test::Not(test) => test.holds(event).map(|holds| !holds),
             Test::IsTrue(test) => Some(test.holds(event) == Some(true)),
         }
-    }
-}
-
-pub(super) fn uses_virtual(test: &Test) -> bool {
-    match test {
-        Test::Upper(_) | Test::NestedAbove(_) | Test::NestedText(_) | Test::Kept(_) | Test::Same => true,
-        Test::And(tests) | Test::Or(tests) => tests.iter().any(uses_virtual),
-        Test::Not(test) | Test::IsTrue(test) | Test::IsFalse(test) => uses_virtual(test),
-        _ => false,
     }
 }

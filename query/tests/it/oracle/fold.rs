@@ -6,6 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::events::Event;
 use super::filter::Test;
+use super::pick::Picked;
+use super::quantile::Quantile;
 
 /// An aggregate of events; its name says which.
 #[derive(Debug, Clone)]
@@ -16,11 +18,10 @@ pub(super) enum Fold {
     Sum,
     Lowest,
     Filtered(Test),
-    /// Sketches of so few values are exact: distinct texts but the empty one, kept and of the rows themselves, and numbers.
+    /// Sketches of so few values are exact: distinct texts but the empty one, kept and of the rows themselves.
     Theta,
     ThetaOfRows,
     HllOfLists,
-    Quantiles,
     Tuple,
     /// A sum by expressions.
     Expression,
@@ -31,15 +32,36 @@ pub(super) enum Fold {
     Variance,
     Texts,
     Longs,
+    MostLong,
+    LeastFloat,
     CpcOfLists,
     CpcOfRows,
     Frequent,
+    Picked(Picked),
+    Quantile(Quantile),
 }
 
 impl Fold {
-    /// Whether rows can be put in its order: a document has none, and a variance is not exact to the last digit.
+    /// Whether rows can be put in its order: a document has none, a variance is not exact to the last digit, and of some
+    /// several values are right.
     pub(super) fn orders(&self) -> bool {
-        !matches!(self, Fold::Variance | Fold::Mean | Fold::Frequent)
+        !matches!(self, Fold::Variance | Fold::Mean | Fold::Frequent | Fold::Picked(_) | Fold::Quantile(_))
+    }
+
+    /// A question asked of it, as a post-aggregate.
+    pub(super) fn post(&self, name: &str, aggregate: &str) -> Option<Json> {
+        match self {
+            Fold::Quantile(quantile) => Some(quantile.post(name, aggregate)),
+            _ => None,
+        }
+    }
+
+    /// What answers the question.
+    pub(super) fn answer(&self, events: &[&Event]) -> Option<Json> {
+        match self {
+            Fold::Quantile(quantile) => Some(quantile.answer(events)),
+            _ => None,
+        }
     }
 
     pub(super) fn json(&self, name: &str) -> Json {
@@ -58,7 +80,6 @@ impl Fold {
             Fold::HllOfLists => {
                 json!({"type": "HLLSketchMerge", "name": name, "fieldName": "hll_m", "round": true})
             }
-            Fold::Quantiles => simple("quantilesDoublesSketch", "quantiles_x"),
             Fold::Tuple => simple("arrayOfDoublesSketch", "tuple_s"),
             Fold::Expression => json!({
                 "type": "expression", "name": name, "fields": ["added"], "initialValue": "0", "fold": "__acc + added",
@@ -70,11 +91,15 @@ impl Fold {
             Fold::Variance => simple("variance", "x"),
             Fold::Texts => simple("distinctCount", "s"),
             Fold::Longs => simple("distinctCount", "l"),
+            Fold::MostLong => simple("doubleMax", "l"),
+            Fold::LeastFloat => simple("floatMin", "l"),
             Fold::CpcOfLists => {
                 json!({"type": "cpcSketchMerge", "name": name, "fieldName": "cpc_m", "round": true})
             }
             Fold::CpcOfRows => json!({"type": "cpcSketchBuild", "name": name, "fieldName": "s", "round": true}),
             Fold::Frequent => simple("frequentItems", "frequent_m"),
+            Fold::Picked(picked) => picked.json(name),
+            Fold::Quantile(quantile) => quantile.json(name),
         }
     }
 
@@ -87,7 +112,6 @@ impl Fold {
             Fold::Added | Fold::Expression => json!(longs().reduce(|a, b| a + b)),
             Fold::Theta | Fold::ThetaOfRows => json!(distinct(events.iter().flat_map(|event| &event.s)) as f64),
             Fold::HllOfLists => json!(distinct(events.iter().flat_map(|event| &event.m))),
-            Fold::Quantiles => json!(doubles().count()),
             Fold::Tuple => {
                 let with_values = events.iter().filter(|event| event.added.is_some());
                 json!(distinct(with_values.flat_map(|event| &event.s)) as f64)
@@ -106,6 +130,8 @@ impl Fold {
             },
             Fold::Texts => json!(events.iter().flat_map(|event| &event.s).collect::<BTreeSet<_>>().len()),
             Fold::Longs => json!(events.iter().flat_map(|event| event.l).collect::<BTreeSet<_>>().len()),
+            Fold::MostLong => json!(events.iter().filter_map(|event| event.l).max().map(|l| l as f64)),
+            Fold::LeastFloat => json!(events.iter().filter_map(|event| event.l).min().map(|l| l as f64)),
             Fold::CpcOfLists => json!(distinct(events.iter().flat_map(|event| &event.m))),
             Fold::CpcOfRows => json!(distinct(events.iter().flat_map(|event| &event.s))),
             Fold::Frequent => {
@@ -116,6 +142,8 @@ impl Fold {
                 let item = |(text, count): (&str, u64)| json!({"item": text, "estimate": count, "lowerBound": count, "upperBound": count});
                 items.into_iter().map(item).collect()
             }
+            Fold::Picked(picked) => picked.of(events),
+            Fold::Quantile(quantile) => quantile.of(events),
             Fold::Highest => json!(longs().max()),
             Fold::Least => json!(longs().min()),
             Fold::Sum => json!(doubles().reduce(|a, b| a + b)),

@@ -17,9 +17,14 @@ mod answer;
 mod ask;
 mod bucket;
 mod compare;
+mod dimension;
 mod events;
+mod extract;
+mod extracted;
 mod filter;
 mod fold;
+mod pick;
+mod quantile;
 
 /// 2026-03-28, the day before Berlin's clocks go forward.
 const BASE: i64 = 1_774_656_000_000;
