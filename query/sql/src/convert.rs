@@ -1,5 +1,6 @@
 //! Between the engine's blocks and Arrow arrays.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -135,7 +136,7 @@ fn text(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::Long(long) => Some(long.to_string()),
         Value::Double(double) => Some(format!("{double:?}")),
-        Value::Text(text) if list_of(text).is_some() => several(std::slice::from_ref(value)),
+        Value::Text(text) if values_of(text).is_some() => several(std::slice::from_ref(value)),
         Value::Text(text) => Some(text.to_string()),
         Value::List(values) => match values.as_slice() {
             [] => None,
@@ -157,20 +158,27 @@ fn several(values: &[Value]) -> Option<String> {
     Some(format!("{SEVERAL}{}", serde_json::Value::from(texts)))
 }
 
-/// The JSON array of a text that stands for several values.
-pub fn list_of(text: &str) -> Option<&str> {
-    let list = text.strip_prefix(SEVERAL)?;
-    (list.starts_with('[') && serde_json::from_str::<&serde_json::value::RawValue>(list).is_ok()).then_some(list)
+/// The values of a text that stands for several; `None` for any other text.
+pub fn values_of(text: &str) -> Option<Vec<Option<String>>> {
+    let list = text.strip_prefix(SEVERAL).filter(|list| list.starts_with('['))?;
+    serde_json::from_str(list).ok()
 }
 
 /// What a text of a plan stands for: itself, or several values.
 pub fn value_of(text: &str) -> Value {
-    match text.strip_prefix(SEVERAL).map(serde_json::from_str) {
-        Some(Ok(serde_json::Value::Array(values))) => match values.as_slice() {
-            [one @ serde_json::Value::String(_)] => document::of_json(one),
-            many => Value::List(many.iter().map(document::of_json).collect()),
-        },
-        _ => Value::text(text),
+    let value = |text: Option<String>| text.map_or(Value::Null, |text| Value::text(&text));
+    match values_of(text) {
+        Some(mut values) if values.len() == 1 => value(values.remove(0)),
+        Some(values) => Value::List(values.into_iter().map(value).collect()),
+        None => Value::text(text),
+    }
+}
+
+/// The one text that a text of a plan stands for; several values stay as they are.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    match values_of(text).as_deref() {
+        Some([Some(one)]) => Cow::Owned(one.clone()),
+        _ => Cow::Borrowed(text),
     }
 }
 

@@ -14,7 +14,7 @@ use segment::time::Granularity;
 use serde_json::{Map, Value as Json, json};
 
 use crate::aggregates::pair_of;
-use crate::convert::{DOCUMENT, TIMESTAMP};
+use crate::convert::{DOCUMENT, TIMESTAMP, plain};
 use crate::functions::{Definition, NativeFunction, literal, quote};
 use crate::sketches;
 
@@ -369,7 +369,7 @@ impl<'a> Lower<'a> {
             return None;
         }
         let (value, match_type) = match (&from, right) {
-            (DataType::Utf8, ScalarValue::Utf8(Some(text))) => (Json::from(text.as_str()), "STRING"),
+            (DataType::Utf8, ScalarValue::Utf8(Some(text))) => (Json::from(plain(text)), "STRING"),
             (DataType::Int64, ScalarValue::Int64(Some(long))) => (Json::from(*long), "LONG"),
             (from, ScalarValue::TimestampMillisecond(Some(millis), None)) if *from == TIMESTAMP => {
                 (Json::from(*millis), "LONG")
@@ -403,7 +403,7 @@ impl<'a> Lower<'a> {
         let mut values = Vec::with_capacity(list.list.len());
         for item in &list.list {
             values.push(match (item, &data_type) {
-                (Expr::Literal(ScalarValue::Utf8(Some(text)), _), DataType::Utf8) => Json::from(text.as_str()),
+                (Expr::Literal(ScalarValue::Utf8(Some(text)), _), DataType::Utf8) => Json::from(plain(text)),
                 (Expr::Literal(ScalarValue::Int64(Some(long)), _), DataType::Int64) => Json::from(*long),
                 (Expr::Literal(ScalarValue::TimestampMillisecond(Some(millis), None), _), t) if *t == TIMESTAMP => {
                     Json::from(*millis)

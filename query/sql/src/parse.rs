@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use serde_json::{Map, Number, Value};
 
+use crate::convert::values_of;
 use crate::dialect::Druid;
 use crate::error::{Error, Place, Result};
 use crate::words;
@@ -13,6 +14,13 @@ use crate::words;
 /// Nesting that the parser follows before it gives up: deep enough for generated statements, shallow enough for the
 /// stack of a worker thread.
 const DEPTH_MAX: usize = 200;
+
+/// The same where a statement is no query. It is read to say what it is, and its frames are far larger: of `EXPLAIN
+/// EXPLAIN …` two hundred do not fit.
+const OTHERS_DEPTH_MAX: usize = 20;
+
+/// The words that a query begins with.
+const QUERIES: [&str; 3] = ["SELECT", "WITH", "VALUES"];
 
 /// Longest statement taken. Generated statements with tens of thousands of listed values stay below it.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
@@ -66,6 +74,16 @@ pub fn parse(text: &str) -> Result<Parsed> {
         let message = format!("unknown operator [{}] (line [{}], column [{}])", place.token, place.line, place.column);
         return Err(Error::Syntax { message, place });
     }
+    if let Some(token) = rest.iter().find(|token| is_several(&token.token)) {
+        let place = place_of(token.span.start);
+        return Err(Error::invalid(format!(
+            "the text at line {}, column {} begins with U+001E and goes on as a list, which stands for several values \
+             here; leave the U+001E out",
+            place.line, place.column
+        )));
+    }
+    let is_query = first.token == Token::LParen || QUERIES.iter().any(|word| is_word(first, word));
+    let depth_max = if is_query { DEPTH_MAX } else { OTHERS_DEPTH_MAX };
     let mut placeholders = 0;
     let numbered: Vec<TokenWithSpan> = words::plain(rest)
         .into_iter()
@@ -78,7 +96,7 @@ pub fn parse(text: &str) -> Result<Parsed> {
         })
         .collect();
     let dialect = Druid::new(numbered.len());
-    let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(numbered);
+    let mut parser = Parser::new(&dialect).with_recursion_limit(depth_max).with_tokens_with_locations(numbered);
     let tree = parser.parse_statement().map_err(|error| syntax(error, rest))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {
@@ -115,6 +133,17 @@ pub fn placed(error: Error, text: &str) -> Error {
     let (what, hint) = rest.split_once(", ").map_or((rest, String::new()), |(what, hint)| (what, format!(", {hint}")));
     let message = format!("Column '{name}'{what} (line [{}], column [{}]){hint}", place.line, place.column);
     Error::Syntax { message, place }
+}
+
+/// Whether a text would be taken for several values of a multi-value string.
+fn is_several(token: &Token) -> bool {
+    match token {
+        Token::SingleQuotedString(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::UnicodeStringLiteral(text)
+        | Token::NationalStringLiteral(text) => values_of(text).is_some(),
+        _ => false,
+    }
 }
 
 fn is_word(token: &TokenWithSpan, text: &str) -> bool {

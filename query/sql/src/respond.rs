@@ -12,10 +12,9 @@ use arrow::datatypes::{DataType, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{BoxStream, StreamExt};
-use segment::block::Value;
 use segment::time::{Zone, write_timestamp_in};
 
-use crate::convert::{list_of, value_of};
+use crate::convert::{SEVERAL, plain, values_of};
 use crate::error::{Error, Result};
 use crate::ipc;
 use crate::{Batches, SqlAnswer, SqlColumn};
@@ -475,13 +474,9 @@ impl Cells {
 
 /// Several values of a multi-value string are shown as their JSON array, one value as it is.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    match list_of(text) {
-        // Only a list that begins so can be of the one text that needs it.
-        Some(list) if list.starts_with("[\"\\u001e") => match value_of(text) {
-            Value::Text(one) => Cow::Owned(one.to_string()),
-            _ => Cow::Borrowed(list),
-        },
-        Some(list) => Cow::Borrowed(list),
+    match values_of(text).as_deref() {
+        Some([Some(_)]) => plain(text),
+        Some(_) => Cow::Borrowed(text.trim_start_matches(SEVERAL)),
         None => Cow::Borrowed(text),
     }
 }

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use segment::time::Zone;
 
+use crate::convert::values_of;
 use crate::error::{Error, Result};
 use crate::idioms;
 use crate::parse::Parsed;
@@ -621,6 +622,12 @@ impl Rewriter<'_> {
         };
         Ok(match parameter.sql_type.to_ascii_uppercase().as_str() {
             "VARCHAR" | "CHAR" => match &parameter.value {
+                Json::String(text) if values_of(text).is_some() => {
+                    return Err(Error::invalid(format!(
+                        "parameter {nth} begins with U+001E and goes on as a list, which stands for several values here; \
+                         leave the U+001E out"
+                    )));
+                }
                 Json::String(text) => text_literal(text),
                 Json::Number(number) => text_literal(&number.to_string()),
                 Json::Bool(flag) => text_literal(&flag.to_string()),

@@ -157,7 +157,7 @@ impl Run {
             let values: Vec<Json> = values
                 .into_iter()
                 .filter_map(|value| match value {
-                    ScalarValue::Utf8(Some(text)) => Some(Json::from(text)),
+                    ScalarValue::Utf8(Some(text)) => Some(Json::from(convert::plain(&text))),
                     ScalarValue::Int64(Some(long)) | ScalarValue::TimestampMillisecond(Some(long), _) => {
                         Some(Json::from(long))
                     }

@@ -139,7 +139,7 @@ impl Definition {
     /// The call over columns, `sketch` tells whether the first holds sketches; `None` for constants that do not fit.
     pub fn native(&self, columns: &[String], sketch: bool, constants: &[ScalarValue]) -> Option<Native> {
         let column = columns.first()?;
-        let long = |at: usize| constants.get(at).map(|value| long_of(value)).unwrap_or(Some(-1));
+        let long = |at: usize| constants.get(at).map_or(Some(-1), long_of);
         let finalize = self.result != Returns::Sketch;
         let mut aggregate = json!({"fieldName": column});
         let mut post = None;

@@ -53,7 +53,7 @@ fn segments(folder: &std::path::Path) -> [Arc<Segment>; 2] {
         .collect();
     let memory = Arc::new(Segment::from_rows(id.clone(), &schema, &rows));
     let path = folder.join("segment");
-    segment::merge::merge(&[memory.clone()], &schema, &id, &path).unwrap();
+    segment::merge::merge(std::slice::from_ref(&memory), &schema, &id, &path).unwrap();
     [memory, Arc::new(segment::file::open(&path, id).unwrap())]
 }
 
@@ -102,7 +102,8 @@ fn naive(value: impl Fn(Option<&str>) -> Option<f64>, kept: impl Fn(usize) -> bo
 fn expressions_over_a_dictionary_are_those_of_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let length = |text: Option<&str>| text.map_or(0.0, |text| text.len() as f64);
-    let cases: [(&str, &dyn Fn(Option<&str>) -> Option<f64>); 4] = [
+    type Wanted<'a> = dyn Fn(Option<&str>) -> Option<f64> + 'a;
+    let cases: [(&str, &Wanted<'_>); 4] = [
         ("strlen(s)", &|text| text.map(|text| text.len() as f64)),
         ("if(strlen(s) > 4, 1.5, 2.5)", &|text| Some(if length(text) > 4.0 { 1.5 } else { 2.5 })),
         // Longs and doubles in one stretch.

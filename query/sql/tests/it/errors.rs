@@ -63,6 +63,13 @@ fn deep_and_long_statements_end_in_errors_or_answers() {
     let f = Fixture::new();
     let deep = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
     assert_eq!(error(&f, &deep).kind(), Kind::Invalid);
+    assert_eq!(error(&f, &"EXPLAIN ".repeat(400)).kind(), Kind::Invalid);
+    assert_eq!(error(&f, &format!("{}SELECT 1", "EXPLAIN ANALYZE ".repeat(400))).kind(), Kind::Invalid);
+    let chain: String = (1..200).map(|n| format!(", c{n} AS (SELECT added FROM c{} LIMIT 5)", n - 1)).collect();
+    let chain = format!("WITH c0 AS (SELECT added FROM wiki){chain} SELECT COUNT(*) FROM c199");
+    f.check(&chain, json!([[5]]));
+    let joins: String = (1..12).map(|n| format!(" JOIN wiki w{n} ON w{n}.added = w0.added")).collect();
+    f.check(&format!("SELECT COUNT(*) FROM wiki w0{joins}"), json!([[7]]));
     let long = format!(
         "SELECT COUNT(*) FROM wiki WHERE added IN ({})",
         (0..5000).map(|n| n.to_string()).collect::<Vec<_>>().join(",")

@@ -9,7 +9,7 @@ use segment::schema::ValueType;
 use segment::time::parse_timestamp;
 use serde_json::json;
 
-use crate::{Fixture, statement, tables};
+use crate::{Fixture, statement, tables, with_parameters};
 
 fn check(text: &str, result_format: &str, headers: u8, expected: &str) {
     let f = Fixture::new();
@@ -115,6 +115,14 @@ fn texts_that_begin_with_a_separator() {
     f.check("SELECT COUNT(*) FROM marks WHERE mark = '\u{1e}'", json!([[1]]));
     f.check("SELECT LENGTH(mark) FROM marks WHERE mark LIKE '\u{1e}%' ORDER BY __time", json!([[1], [10]]));
     f.check("SELECT '\u{1e}', CONCAT('\u{1e}', 'b')", json!([["\u{1e}", "\u{1e}b"]]));
+    f.check("SELECT COUNT(*) FROM marks WHERE mark IN (SELECT mark FROM marks GROUP BY mark)", json!([[3]]));
+    f.check("SELECT COUNT(*) FROM marks WHERE mark = CONCAT('\u{1e}', '[\"a\",\"b\"]')", json!([[1]]));
+    f.check("SELECT CONCAT('\u{1e} [\"a\"]', ''), '\u{1e}[1e999]'", json!([["\u{1e} [\"a\"]", "\u{1e}[1e999]"]]));
+    let list = "\u{1e}[\"a\",null]";
+    for refused in [statement(&format!("SELECT '{list}'")), with_parameters("SELECT ?", &[("VARCHAR", json!(list))])] {
+        let error = f.body(&f.native, &refused, &Format::default()).unwrap_err();
+        assert!(error.to_string().contains("U+001E"), "{error}");
+    }
     f.check(
         "SELECT tags FROM marks ORDER BY __time",
         json!([["[\"\\u001e\",\"a\"]"], ["[\"\\u001e[\\\"a\\\",\\\"b\\\"]\",\"a\"]"], [null]]),

@@ -104,7 +104,7 @@ fn tables(seed: u64) -> Arc<query::Broker> {
                         (
                             "s",
                             maybe(&mut random, |r| {
-                                Value::text(*["", "a", "b", "ab", "B", "ü", "a%"].choose(r).unwrap())
+                                Value::text(["", "a", "b", "ab", "B", "ü", "a%"].choose(r).unwrap())
                             }),
                         ),
                         ("t", maybe(&mut random, |r| Value::text(&format!("t{}", r.random_range(0..30))))),

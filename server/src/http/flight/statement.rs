@@ -34,7 +34,7 @@ const ERROR_BYTES_MAX: usize = 3 << 10;
 
 /// A statement with an id of its own, unless the context gives one.
 pub fn asked(text: String, mut context: Map<String, Value>) -> Asked {
-    if !context.get("sqlQueryId").and_then(Value::as_str).is_some_and(|id| !id.is_empty()) {
+    if context.get("sqlQueryId").and_then(Value::as_str).is_none_or(str::is_empty) {
         context.insert("sqlQueryId".into(), json!(uuid::Uuid::new_v4().to_string()));
     }
     Asked { text, format: Format::default(), context, parameters: Vec::new() }
