@@ -317,27 +317,24 @@ async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
     };
     // What is left is to tell of it.
     drop(permit);
-    let ended = now();
-    statements.change(&id, |record| {
-        record.ended = Some(ended);
-        match &outcome {
-            Ok((pages, sample)) => {
-                record.progress = Progress::Success;
-                record.pages = pages.clone();
-                record.sample = sample.clone();
-            }
-            Err(error) => {
-                record.progress = Progress::Failed;
-                record.error = Some(error_body(&app, error).1);
-            }
+    let Some(mut record) = statements.running.lock().get(&id).cloned() else { return };
+    record.ended = Some(now());
+    match outcome {
+        Ok((pages, sample)) => {
+            record.progress = Progress::Success;
+            record.pages = pages;
+            record.sample = sample;
+            record.error = None;
         }
-    });
-    let record = statements.running.lock().get(&id).cloned();
-    if let Some(record) = record {
-        while let Err(error) = statements.write(&record).await {
-            tracing::warn!(%error, %id, "the status of a statement cannot be written; trying again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        Err(error) => {
+            record.progress = Progress::Failed;
+            record.error = Some(error_body(&app, &error).1);
         }
+    }
+    // It is told once it is kept: an end that was told outlives a crash.
+    while let Err(error) = statements.write(&record).await {
+        tracing::warn!(%error, %id, "the status of a statement cannot be written; trying again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     statements.running.lock().remove(&id);
 }
