@@ -157,7 +157,7 @@ pub static FUNCTIONS: &[Definition] = &[
     f("mv_to_string", "MS", 'S', Call("array_to_string")),
     f("mv_filter_only", "SV", 'S', Form(|a| kept(&format!("array_contains({}, x)", a[1]), &a[0]))),
     f("mv_filter_none", "SV", 'S', Form(|a| kept(&format!("!array_contains({}, x)", a[1]), &a[0]))),
-    f("mv_filter_regex", "SS", 'S', Form(|a| kept(&format!("regexp_like(x, {})", whole(&a[1])), &a[0]))),
+    f("mv_filter_regex", "SS", 'S', Form(|a| kept(&format!("regexp_like(x, {})", a[1]), &a[0]))),
     f("mv_filter_prefix", "SS", 'S', Form(|a| kept(&format!("strpos(x, {}) == 0", a[1]), &a[0]))),
     f("json_value", "AS", 'S', Call("json_value")),
     f("json_value_long", "AS", 'L', Form(|a| format!("json_value({}, {}, 'LONG')", a[0], a[1]))),
@@ -215,14 +215,6 @@ pub static FUNCTIONS: &[Definition] = &[
 fn mv_overlap(args: &[String]) -> String {
     let (values, array) = (&args[0], &args[1]);
     format!("if(isnull({values}), if(array_contains({array}, null), 1, null), array_overlap({values}, {array}))")
-}
-
-/// A literal pattern as one of whole values.
-fn whole(pattern: &str) -> String {
-    match pattern.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
-        Some(inner) => format!("'^(?:{inner})$'"),
-        None => pattern.to_string(),
-    }
 }
 
 /// The values of a multi-value string that pass a test; null if none does.
