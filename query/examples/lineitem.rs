@@ -77,11 +77,8 @@ fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
         subquery_rows_max: 1000,
     };
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).expect("an empty context is valid"));
-    let piece = |segment: &Arc<Segment>| Piece {
-        id: segment.id().clone(),
-        segment: segment.clone(),
-        intervals: query.scope().intervals.clone(),
-    };
+    let piece =
+        |segment: &Arc<Segment>| Piece::whole(segment.id().clone(), segment.clone(), query.scope().intervals.clone());
     let partial = group::run(query, segments.iter().map(piece).collect(), pool, &budget).expect("the query runs");
     finish(query, partial, &budget).expect("the query finishes").rows
 }

@@ -1,21 +1,28 @@
 //! The one gate between a question and the rows: it decides what of them the asker may see. Nothing below runs anything
-//! but a [`Leaf`], and only this file makes one.
+//! but a [`Leaf`], and only this file makes one; no segment is read but through the leaf's [`Sight`] of its table.
+//!
+//! 1. [`Authorizer::admit`] works out the restriction of every table that a query reads, wherever in it, and refuses the
+//!    query if one of them may not be read.
+//! 2. [`Authorizer::recheck`] does so again where the rows are, and refuses a leaf whose restrictions differ.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use segment::lookup::Lookups;
+
+use crate::error::{Error, Result};
 use crate::language::Query;
+use crate::policy::{Action, Kind, Restriction, Rules};
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Principal {
     pub name: String,
-}
-
-/// Which rows and columns of a table a principal sees.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Restriction {
-    /// All of them: said, never assumed.
-    Unrestricted,
+    /// Those that it has itself; rules say what they include.
+    pub roles: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    pub attributes: BTreeMap<String, Vec<String>>,
 }
 
 /// A query that was let in, with what it may see.
@@ -23,17 +30,107 @@ pub enum Restriction {
 pub struct Leaf {
     query: Arc<Query>,
     who: Arc<Principal>,
-    restriction: Restriction,
+    sight: Arc<Sight>,
 }
 
-/// Lets a query in. Every table is open to every principal: there are no policies yet.
-pub(crate) fn admit(query: Arc<Query>, who: &Principal) -> Leaf {
-    Leaf { query, who: Arc::new(who.clone()), restriction: Restriction::Unrestricted }
+/// What is seen of the tables of one query. A table that is not in it is not seen.
+#[derive(Debug, PartialEq)]
+pub struct Sight {
+    tables: BTreeMap<String, Restriction>,
+}
+
+/// Lets queries in by the rules there are now.
+#[derive(Debug)]
+pub struct Authorizer {
+    rules: ArcSwap<Rules>,
 }
 
 impl Principal {
+    /// Someone without a role of their own.
     pub fn new(name: impl Into<String>) -> Principal {
-        Principal { name: name.into() }
+        Principal { name: name.into(), ..Principal::default() }
+    }
+}
+
+impl Authorizer {
+    pub fn new(rules: Rules) -> Arc<Authorizer> {
+        Arc::new(Authorizer { rules: ArcSwap::from_pointee(rules) })
+    }
+
+    /// Everyone may do everything.
+    pub fn open() -> Arc<Authorizer> {
+        Authorizer::new(Rules::open())
+    }
+
+    pub fn current(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// In force from the next query on.
+    pub fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// What a principal sees of a table.
+    pub fn restriction(&self, who: &Principal, table: &str) -> Result<Restriction> {
+        self.rules.load().restriction(who, table)
+    }
+
+    /// Whether a principal may read a table at all.
+    pub fn may_read(&self, who: &Principal, table: &str) -> bool {
+        self.rules.load().may(who, Kind::Datasource, table, Action::Read)
+    }
+
+    /// Runs a parser to which the lookups that a principal may read are those that are there.
+    pub fn scope<T>(&self, lookups: &Lookups, who: &Principal, parse: impl FnOnce() -> T) -> T {
+        let rules = self.rules.load_full();
+        lookups.scope_of(|name| rules.may(who, Kind::Lookup, name, Action::Read), parse)
+    }
+
+    /// Lets a query in.
+    pub(crate) fn admit(&self, query: Arc<Query>, who: &Principal) -> Result<Leaf> {
+        let sight = Arc::new(self.sight(&query.scope().source.tables(), who)?);
+        Ok(Leaf { query, who: Arc::new(who.clone()), sight })
+    }
+
+    /// What is seen of some tables; an error if one of them may not be read.
+    pub(crate) fn sight(&self, tables: &[&str], who: &Principal) -> Result<Sight> {
+        let rules = self.rules.load_full();
+        let mut sight = Sight { tables: BTreeMap::new() };
+        for table in tables {
+            if !sight.tables.contains_key(*table) {
+                sight.tables.insert(table.to_string(), rules.restriction(who, table)?);
+            }
+        }
+        Ok(sight)
+    }
+
+    /// Refuses a leaf that would not be let in as it is by the rules here and now.
+    pub(crate) fn recheck(&self, leaf: &Leaf) -> Result<()> {
+        self.still(&leaf.who, &leaf.sight)
+    }
+
+    /// Refuses if a principal may see something else now than it could.
+    pub(crate) fn still(&self, who: &Principal, sight: &Sight) -> Result<()> {
+        let tables: Vec<&str> = sight.tables.keys().map(String::as_str).collect();
+        match self.sight(&tables, who) {
+            Ok(now) if now == *sight => Ok(()),
+            _ => Err(Error::Denied("what you may see has changed while the query was on its way; ask again".into())),
+        }
+    }
+}
+
+impl Sight {
+    /// What is seen of a table.
+    pub fn of(&self, table: &str) -> Result<&Restriction> {
+        self.tables
+            .get(table)
+            .ok_or_else(|| Error::Bug(format!("the query was let in without a look at its table [{table}]")))
+    }
+
+    /// Whether less than all is seen of one of the tables.
+    pub fn is_restricted(&self) -> bool {
+        self.tables.values().any(|restriction| *restriction != Restriction::Unrestricted)
     }
 }
 
@@ -46,7 +143,7 @@ impl Leaf {
         &self.who
     }
 
-    pub fn restriction(&self) -> &Restriction {
-        &self.restriction
+    pub fn sight(&self) -> &Arc<Sight> {
+        &self.sight
     }
 }

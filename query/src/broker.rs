@@ -12,21 +12,22 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
 use segment::Interval;
-use segment::column::Column;
-use segment::inventory::{Inventory, Served};
+use segment::inventory::Inventory;
 use segment::lookup::Lookups;
-use segment::schema::ValueType;
+use segment::schema::{TIME, ValueType};
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
-use crate::admission::{self, Principal};
+use crate::admission::{Authorizer, Principal, Sight};
 use crate::budget::{Budget, Settings};
 use crate::deadline;
+use crate::engine::Piece;
 use crate::engine::rows::Cursor;
 use crate::error::{Error, Result};
 use crate::language::Query;
 use crate::node::Node;
 use crate::outcome::Rows;
+use crate::policy::{Action, Kind, Restriction};
 use crate::pool::Pool;
 use crate::table::{Answer, Batch};
 
@@ -37,9 +38,12 @@ pub struct Broker {
     node: Arc<Node>,
     settings: Settings,
     running: Arc<Mutex<Running>>,
-    columns: Mutex<HashMap<String, (u64, TableColumns)>>,
+    columns: Mutex<HashMap<(String, String), (u64, TableColumns)>>,
     lookups: Arc<Lookups>,
 }
+
+/// Tables and callers' views of them whose columns are kept.
+const COLUMNS_KEPT_MAX: usize = 4096;
 
 /// Name, type and whether multi-value.
 pub type TableColumns = Arc<Vec<(String, ValueType, bool)>>;
@@ -47,7 +51,14 @@ pub type TableColumns = Arc<Vec<(String, ValueType, bool)>>;
 #[derive(Default)]
 struct Running {
     next: u64,
-    queries: HashMap<u64, Arc<Budget>>,
+    queries: HashMap<u64, AtWork>,
+}
+
+/// A query that runs, and what it was let in for.
+struct AtWork {
+    budget: Arc<Budget>,
+    who: Principal,
+    sight: Arc<Sight>,
 }
 
 /// A query's place in the register; leaving it ends the query.
@@ -57,10 +68,11 @@ struct Registered {
 }
 
 impl Broker {
-    pub fn new(inventory: Arc<Inventory>, settings: Settings) -> Arc<Broker> {
+    /// Queries are let in by the authorizer's rules.
+    pub fn new(inventory: Arc<Inventory>, settings: Settings, authorizer: Arc<Authorizer>) -> Arc<Broker> {
         let pool = Arc::new(Pool::new(settings.threads));
         Arc::new(Broker {
-            node: Arc::new(Node { inventory, pool }),
+            node: Arc::new(Node { inventory, pool, authorizer }),
             settings,
             running: Arc::default(),
             columns: Mutex::default(),
@@ -77,9 +89,13 @@ impl Broker {
         &self.lookups
     }
 
-    /// A query in Druid's JSON, with the lookups that there are now.
-    pub fn parse(&self, json: &Json) -> Result<Query> {
-        self.lookups.scope(|| Query::from_json(json))
+    /// A query in Druid's JSON, with the lookups that there are now for the caller.
+    pub fn parse(&self, json: &Json, who: &Principal) -> Result<Query> {
+        self.authorizer().scope(&self.lookups, who, || Query::from_json(json))
+    }
+
+    pub fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.node.authorizer
     }
 
     fn inventory(&self) -> &Inventory {
@@ -99,8 +115,8 @@ impl Broker {
     /// budget's query id ends it; dropping the answer ends it too.
     pub async fn answer(&self, query: Query, who: &Principal, budget: Budget) -> Result<Answer> {
         let budget = Arc::new(budget);
-        let registered = self.register(&budget)?;
-        let leaf = admission::admit(Arc::new(query), who);
+        let leaf = self.authorizer().admit(Arc::new(query), who)?;
+        let registered = self.register(&budget, who, leaf.sight())?;
         let (node, own) = (self.node.clone(), budget.clone());
         let mut outcome = self.compute(&budget, move || node.run(&leaf, &own)).await?;
         outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
@@ -121,82 +137,109 @@ impl Broker {
     pub fn cancel(&self, query_id: &str) -> bool {
         let running = self.running.lock();
         let mut any = false;
-        for budget in running.queries.values().filter(|budget| budget.query_id() == query_id) {
-            budget.cancel();
+        for query in running.queries.values().filter(|query| query.budget.query_id() == query_id) {
+            query.budget.cancel();
             any = true;
         }
         any
     }
 
-    /// The tables that the caller may see, by name.
-    pub fn datasources(&self, _who: &Principal) -> Vec<String> {
-        self.node.inventory.datasources()
+    /// Whose queries run under that id.
+    pub fn owners(&self, query_id: &str) -> Vec<String> {
+        let running = self.running.lock();
+        let of_id = running.queries.values().filter(|query| query.budget.query_id() == query_id);
+        of_id.map(|query| query.who.name.clone()).collect()
     }
 
-    /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
-    /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. `None` if there is no such table for the caller.
-    pub fn columns(&self, datasource: &str, _who: &Principal) -> Option<TableColumns> {
-        let generation = self.node.inventory.generation();
-        if let Some((of, columns)) = self.columns.lock().get(datasource)
-            && *of == generation
-        {
-            return Some(columns.clone());
+    /// Ends the queries of callers who would see something else now than what they were let in for.
+    pub fn policies_changed(&self) {
+        for query in self.running.lock().queries.values() {
+            if self.authorizer().still(&query.who, &query.sight).is_err() {
+                query.budget.revoke();
+            }
         }
-        let view = self.node.inventory.view(datasource, &[Interval::ETERNITY])?;
-        let mut growing = false;
-        let mut segments = Vec::new();
-        let mut slices = view.slices;
-        slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
-        for slice in &slices {
-            growing |= matches!(slice.item, Served::Realtime(_));
-            // Of one realtime index, what came last is newest.
-            segments.extend(slice.item.open().into_iter().rev());
+    }
+
+    /// Ends the queries of a principal, who may not go on asking.
+    pub fn end_queries_of(&self, name: &str) {
+        for query in self.running.lock().queries.values().filter(|query| query.who.name == name) {
+            query.budget.revoke();
         }
-        if segments.is_empty() {
-            return None;
-        }
-        let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
-        let mut known: HashMap<String, usize> = HashMap::new();
-        // The segments that a column is text in, as long as it is text in all.
-        let mut texts: Vec<Vec<Arc<segment::Segment>>> = Vec::new();
-        for segment in segments {
-            for (name, value_type) in segment.columns() {
-                let multi = value_type == ValueType::String && segment.is_multi(&name);
-                match known.get(&name) {
-                    Some(&at) => {
-                        let (_, of, several) = &mut columns[at];
-                        *several |= multi;
-                        if *of == value_type {
-                            if *of == ValueType::String {
-                                texts[at].push(segment.clone());
-                            }
-                        } else if value_type == ValueType::String && has_only_nulls(&segment, &name) {
-                            continue;
-                        } else if *of == ValueType::String && texts[at].iter().all(|s| has_only_nulls(s, &name)) {
-                            *of = value_type;
-                        } else {
-                            *of = widened(of, &value_type);
-                        }
-                        *several &= *of == ValueType::String;
-                    }
-                    None => {
-                        known.insert(name.clone(), columns.len());
-                        let text = value_type == ValueType::String;
-                        texts.push(text.then(|| segment.clone()).into_iter().collect());
-                        columns.push((name, value_type, multi));
+    }
+
+    /// The tables that the caller may see, by name.
+    pub fn datasources(&self, who: &Principal) -> Vec<String> {
+        let rules = self.authorizer().current();
+        let mut names = self.node.inventory.datasources();
+        names.retain(|name| rules.may(who, Kind::Datasource, name, Action::Read));
+        names
+    }
+
+    /// What `/druid/v2/datasources/{name}` tells of a table: dimensions and metrics of the columns that the caller sees.
+    pub fn columns_by_role(&self, datasource: &str, who: &Principal) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut dimensions, mut metrics) = (Vec::new(), Vec::new());
+        let Some((_, pieces)) = self.newest_first(datasource, who)? else { return Ok((dimensions, metrics)) };
+        for piece in pieces.iter().rev() {
+            for (names, found) in [(piece.dimensions()?, &mut dimensions), (piece.metrics()?, &mut metrics)] {
+                for name in names {
+                    if !found.contains(&name) {
+                        found.push(name);
                     }
                 }
             }
         }
-        let columns = Arc::new(columns);
+        Ok((dimensions, metrics))
+    }
+
+    /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
+    /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. Who has a
+    /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller.
+    pub fn columns(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
+        let restriction = self.authorizer().restriction(who, datasource).ok()?;
+        let key = match &restriction {
+            Restriction::Unrestricted => String::new(),
+            Restriction::Restricted(restricted) => restricted.key.clone(),
+        };
+        let key = (datasource.to_string(), key);
+        let generation = self.node.inventory.generation();
+        if let Some((of, columns)) = self.columns.lock().get(&key)
+            && *of == generation
+        {
+            return Some(columns.clone());
+        }
+        let (generation, pieces) = self.newest_first(datasource, who).ok()??;
+        let growing = self.node.inventory.realtime().iter().any(|(id, _)| id.datasource == datasource);
+        let columns = Arc::new(merged(&pieces).ok()?);
         // Realtime rows may bring new columns at any time, so what they have is not kept.
         if !growing {
-            self.columns.lock().insert(datasource.to_string(), (view.generation, columns.clone()));
+            let mut kept = self.columns.lock();
+            if kept.len() >= COLUMNS_KEPT_MAX {
+                kept.clear();
+            }
+            kept.insert(key, (generation, columns.clone()));
         }
         Some(columns)
     }
 
-    fn register(&self, budget: &Arc<Budget>) -> Result<Registered> {
+    /// All segments of a table, what came last first, and the generation that they are of. `None` if there is none.
+    fn newest_first(&self, datasource: &str, who: &Principal) -> Result<Option<(u64, Vec<Piece>)>> {
+        let restriction = self.authorizer().restriction(who, datasource)?;
+        let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
+        let mut slices = view.slices;
+        slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
+        let mut pieces = Vec::new();
+        let mut any = false;
+        for slice in slices {
+            // Of one realtime index, what came last is newest.
+            for segment in slice.item.open().into_iter().rev() {
+                any = true;
+                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], &restriction)?);
+            }
+        }
+        Ok(any.then_some((view.generation, pieces)))
+    }
+
+    fn register(&self, budget: &Arc<Budget>, who: &Principal, sight: &Arc<Sight>) -> Result<Registered> {
         let mut running = self.running.lock();
         if running.queries.len() >= self.settings.queries_max {
             return Err(Error::Capacity(format!(
@@ -206,7 +249,8 @@ impl Broker {
         }
         let number = running.next;
         running.next += 1;
-        running.queries.insert(number, budget.clone());
+        let query = AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() };
+        running.queries.insert(number, query);
         Ok(Registered { running: self.running.clone(), number })
     }
 
@@ -220,12 +264,54 @@ impl Broker {
     }
 }
 
-/// Whether a text column has no value: that is how a column of nothing but nulls is kept.
-fn has_only_nulls(segment: &segment::Segment, name: &str) -> bool {
-    match segment.column(name) {
-        Ok(Some(Column::Dict(dict))) => dict.cardinality() == u32::from(dict.null_code().is_some()),
-        _ => false,
+/// The columns of all pieces as those of one table; `__time` if there is none.
+fn merged(pieces: &[Piece]) -> Result<Vec<(String, ValueType, bool)>> {
+    let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    // The pieces whose type a column has, as long as they may have nothing but nulls in it.
+    let mut open: Vec<Vec<&Piece>> = Vec::new();
+    let no_value = |pieces: &[&Piece], name: &str| -> Result<bool> {
+        for piece in pieces {
+            if !piece.has_only_nulls(name)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    for piece in pieces {
+        for (name, value_type) in piece.named_columns()? {
+            let multi = value_type == ValueType::String && piece.is_multi(&name)?;
+            // Of a column without a value, a text or one whose values are not seen, the type says nothing.
+            let may_say_nothing = value_type == ValueType::String || piece.is_restricted();
+            let Some(&at) = known.get(&name) else {
+                known.insert(name.clone(), columns.len());
+                open.push(may_say_nothing.then_some(piece).into_iter().collect());
+                columns.push((name, value_type, multi));
+                continue;
+            };
+            let (_, of, several) = &mut columns[at];
+            *several |= multi;
+            if *of == value_type {
+                match may_say_nothing {
+                    true if !open[at].is_empty() => open[at].push(piece),
+                    _ => open[at].clear(),
+                }
+            } else if may_say_nothing && no_value(&[piece], &name)? {
+                continue;
+            } else if !open[at].is_empty() && no_value(&open[at], &name)? {
+                *of = value_type;
+                open[at] = may_say_nothing.then_some(piece).into_iter().collect();
+            } else {
+                *of = widened(of, &value_type);
+                open[at].clear();
+            }
+            *several &= *of == ValueType::String;
+        }
     }
+    if columns.is_empty() {
+        columns.push((TIME.to_string(), ValueType::Long, false));
+    }
+    Ok(columns)
 }
 
 /// The narrowest type that holds the values of both.
@@ -246,8 +332,8 @@ fn widened(a: &ValueType, b: &ValueType) -> ValueType {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        if let Some(budget) = self.running.lock().queries.remove(&self.number) {
-            budget.cancel();
+        if let Some(query) = self.running.lock().queries.remove(&self.number) {
+            query.budget.cancel();
         }
     }
 }

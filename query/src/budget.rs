@@ -35,6 +35,8 @@ pub struct Budget {
     memory_limit: u64,
     memory_used: AtomicU64,
     cancelled: AtomicBool,
+    /// Cancelled because the asker may no longer see what it was let in for.
+    revoked: AtomicBool,
     priority: i64,
     partial: Partial,
     subquery_rows_max: u64,
@@ -95,6 +97,7 @@ impl Budget {
             memory_limit: memory.map_or(settings.memory_bytes, |bytes| bytes.min(settings.memory_bytes)),
             memory_used: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
             priority: context.long("priority")?.unwrap_or(0),
             partial: match context.flag("returnPartialResults")? {
                 Some(false) => Partial::Refused,
@@ -118,6 +121,7 @@ impl Budget {
             query_id: self.query_id.clone(),
             memory_used: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
             ..*self
         }
     }
@@ -159,10 +163,19 @@ impl Budget {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Cancels it because the asker may no longer see what it was let in for.
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+        self.cancel();
+    }
+
     /// Whether the query may go on. Call it once a block.
     pub fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled("Query cancelled".into()));
+            return Err(match self.revoked.load(Ordering::Relaxed) {
+                true => Error::Denied("what you may see has changed while the query ran; ask again".into()),
+                false => Error::Cancelled("Query cancelled".into()),
+            });
         }
         if self.started.elapsed() > self.timeout {
             return Err(self.timed_out());

@@ -8,13 +8,16 @@ use segment::column::{Column, DictColumn, NumberColumn};
 use segment::expr::Inputs;
 use segment::schema::{TIME, ValueType};
 
+use crate::engine::piece::Seen;
 use crate::error::Result;
 use crate::language::VirtualColumn;
 
-/// A segment and the query's virtual columns, which may shadow its own.
+/// A segment and the query's virtual columns, which may shadow its own. Columns that the asker may not see are missing,
+/// and masks stand in place of those that are masked. A [`Piece`](crate::engine::Piece) makes them.
 #[derive(Clone)]
 pub struct Columns {
     segment: Arc<Segment>,
+    seen: Option<Arc<Seen>>,
     virtual_columns: Arc<[VirtualColumn]>,
 }
 
@@ -27,8 +30,17 @@ pub enum Resolved<'a> {
 }
 
 impl Columns {
-    pub fn new(segment: Arc<Segment>, virtual_columns: Arc<[VirtualColumn]>) -> Columns {
-        Columns { segment, virtual_columns }
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        seen: Option<Arc<Seen>>,
+        virtual_columns: Arc<[VirtualColumn]>,
+    ) -> Columns {
+        Columns { segment, seen, virtual_columns }
+    }
+
+    /// What limits the rows and columns that are seen.
+    pub(crate) fn seen(&self) -> Option<&Arc<Seen>> {
+        self.seen.as_ref()
     }
 
     pub fn segment(&self) -> &Arc<Segment> {
@@ -50,8 +62,31 @@ impl Columns {
         }
     }
 
-    /// The segment's own column, whatever shadows it.
+    /// The segment's own column, whatever of the query shadows it; its mask, if it is masked.
     pub fn physical(&self, name: &str) -> Result<Resolved<'_>> {
+        match &self.seen {
+            Some(seen) if seen.restricted.is_denied(name) => Ok(Resolved::Missing),
+            Some(seen) => match seen.masks.iter().find(|mask| mask.name == name) {
+                Some(mask) => Ok(Resolved::Virtual(mask)),
+                None => self.kept(name),
+            },
+            None => self.kept(name),
+        }
+    }
+
+    /// What a virtual column that reads its own name means by it: a mask the column that is kept, others what the asker
+    /// sees of it.
+    fn beneath(&self, column: &VirtualColumn) -> Result<Resolved<'_>> {
+        let is_mask = self.seen.iter().any(|seen| seen.masks.iter().any(|mask| std::ptr::eq(mask, column)));
+        if is_mask { self.kept(&column.name) } else { self.physical(&column.name) }
+    }
+
+    /// What a virtual column means by a name.
+    pub fn read_by(&self, reader: &VirtualColumn, name: &str) -> Result<Resolved<'_>> {
+        if reader.name == name { self.beneath(reader) } else { self.resolve(name) }
+    }
+
+    fn kept(&self, name: &str) -> Result<Resolved<'_>> {
         if name == TIME {
             return Ok(Resolved::Time(self.segment.time()?));
         }
@@ -74,7 +109,7 @@ impl Columns {
         };
         match self.resolve(name)? {
             Resolved::Virtual(column) => match column.expr.columns().as_slice() {
-                [read] if *read == name => Ok(dictionary(name, self.physical(name)?)),
+                [read] if *read == name => Ok(dictionary(name, self.beneath(column)?)),
                 [read] => self.dictionary_of(read),
                 _ => Ok(None),
             },
@@ -84,7 +119,7 @@ impl Columns {
 
     /// The values of a column for given values of the one column that decides them, see [`Columns::dictionary_of`].
     pub fn over_values(&self, name: &str, values: Block) -> Result<Block> {
-        let Some(column) = self.virtual_column(name) else {
+        let Resolved::Virtual(column) = self.resolve(name)? else {
             return Ok(values);
         };
         let read = column.expr.columns();
@@ -115,6 +150,7 @@ impl Columns {
         match self.physical(name) {
             Ok(Resolved::Physical(Column::Dict(dict))) => dict.is_multi(),
             Ok(Resolved::Physical(Column::Document(_))) => true,
+            Ok(Resolved::Virtual(mask)) => mask.expr.may_be_list(&|read| self.segment.is_multi(read)),
             _ => false,
         }
     }
@@ -134,11 +170,12 @@ impl Columns {
     }
 
     fn physical_type(&self, name: &str) -> Option<ValueType> {
-        if name == TIME {
-            return Some(ValueType::Long);
+        match self.physical(name).ok()? {
+            Resolved::Missing => None,
+            Resolved::Time(_) => Some(ValueType::Long),
+            Resolved::Physical(column) => Some(column.value_type()),
+            Resolved::Virtual(mask) => mask.output_type.clone(),
         }
-        let column = self.segment.column(name).ok()??;
-        Some(column.value_type())
     }
 
     /// Values of `len` rows from `start` of any column.
@@ -154,8 +191,7 @@ impl Columns {
         let names = column.expr.columns();
         let mut blocks = Vec::with_capacity(names.len());
         for name in names {
-            let resolved = if name == column.name { self.physical(name)? } else { self.resolve(name)? };
-            let block = match resolved {
+            let block = match self.read_by(column, name)? {
                 Resolved::Missing => None,
                 Resolved::Virtual(inner) => Some(self.virtual_block(inner, start, len)?),
                 other => Some(other.block(start, len)),

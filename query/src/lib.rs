@@ -10,6 +10,7 @@ pub mod admission;
 pub mod budget;
 pub mod error;
 pub mod language;
+pub mod policy;
 pub mod table;
 
 pub mod columns;
@@ -26,7 +27,7 @@ pub mod outcome;
 mod source;
 pub mod view;
 
-pub use admission::Principal;
+pub use admission::{Authorizer, Principal};
 pub use broker::Broker;
 pub use budget::{Budget, Settings};
 pub use error::{Error, Result};

@@ -1,15 +1,16 @@
 //! Conductor of a data node: one query over the segments at hand, from view to rows. Runs on a thread of the pool.
 //!
-//! 1. What the query is about is opened as segments ([`source`]); a query within is answered first. What is known to be
+//! 1. What the asker may see is worked out again: only a leaf whose sight is the same runs.
+//! 2. What the query is about is opened as segments ([`source`]); a query within is answered first. What is known to be
 //!    missing is told, or the query is refused.
-//! 2. The engine folds, or a cursor is opened over the rows; groups are finished.
+//! 3. The engine folds, or a cursor is opened over the rows; groups are finished.
 
 use std::sync::Arc;
 
 use segment::Interval;
 use segment::inventory::Inventory;
 
-use crate::admission::{Leaf, Restriction};
+use crate::admission::{Authorizer, Leaf, Sight};
 use crate::budget::{Budget, Partial};
 use crate::engine::inspect;
 use crate::engine::rows::Cursor;
@@ -26,22 +27,22 @@ use crate::table::ResponseContext;
 pub struct Node {
     pub inventory: Arc<Inventory>,
     pub pool: Arc<Pool>,
+    pub authorizer: Arc<Authorizer>,
 }
 
 impl Node {
     pub fn run(&self, leaf: &Leaf, budget: &Arc<Budget>) -> Result<Outcome> {
-        match leaf.restriction() {
-            Restriction::Unrestricted => self.query(leaf.query(), budget),
-        }
+        self.authorizer.recheck(leaf)?;
+        self.query(leaf.query(), leaf.sight(), budget)
     }
 
     /// Runs a query, or one that stands in another.
-    fn query(&self, query: &Arc<Query>, budget: &Arc<Budget>) -> Result<Outcome> {
+    fn query(&self, query: &Arc<Query>, sight: &Sight, budget: &Arc<Budget>) -> Result<Outcome> {
         budget.check()?;
         let query = &source::unfiltered(query);
         let scope = query.scope();
-        let inner = |query: &Arc<Query>| self.query(query, budget);
-        let origin = Origin { inventory: &self.inventory, budget, inner: &inner };
+        let inner = |query: &Arc<Query>| self.query(query, sight, budget);
+        let origin = Origin { inventory: &self.inventory, sight, budget, inner: &inner };
         let opened = origin.open(&scope.source, &Ask::of(query))?;
         let context = ResponseContext { uncovered: opened.uncovered, ..ResponseContext::default() };
         let pieces = opened.pieces;

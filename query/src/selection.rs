@@ -56,9 +56,11 @@ pub enum Selected {
 }
 
 /// A set of rows.
-enum Node {
+pub(crate) enum Node {
     None,
     All,
+    /// One that others select by as well.
+    Shared(Arc<Node>),
     /// Settled for the whole segment.
     Words(Vec<u64>),
     Numbers(NumbersNode),
@@ -72,14 +74,15 @@ enum Node {
 
 /// The rows a node is asked about.
 #[derive(Clone, Copy)]
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     segment: &'a Segment,
     start: usize,
     len: usize,
 }
 
 impl Selector {
-    /// Compiles a filter: dictionary values are tested here, once each. `intervals` are sorted and do not overlap.
+    /// Compiles a filter: dictionary values are tested here, once each. `intervals` are sorted and do not overlap. Rows that
+    /// the columns do not show are never selected.
     pub fn new(columns: &Columns, filter: Option<&Filter>, intervals: &[Interval]) -> Result<Selector> {
         let segment = columns.segment().clone();
         let (mut range, within) = time::narrow(&segment, intervals)?;
@@ -90,11 +93,58 @@ impl Selector {
             }
             node = compile::and(vec![node, within], segment.rows());
             range = time::tighten(&segment, &mut node, range)?;
+            if let Some(seen) = columns.seen() {
+                range = range.start.max(seen.range.start)..range.end.min(seen.range.end);
+                let shown = match &*seen.node {
+                    Node::All => Node::All,
+                    Node::None => Node::None,
+                    _ => Node::Shared(seen.node.clone()),
+                };
+                node = compile::and(vec![node, shown], segment.rows());
+            }
         }
-        if matches!(node, Node::None) {
+        if range.is_empty() || matches!(node, Node::None) {
             range = 0..0;
         }
         Ok(Selector { segment, node, range })
+    }
+
+    /// Only the rows that meet a filter, whether they are shown or not: for a further look at rows that a selector of
+    /// [`Selector::new`] let through.
+    pub fn of_filter(columns: &Columns, filter: &Filter) -> Result<Selector> {
+        let segment = columns.segment().clone();
+        let node = compile::Compiler { columns }.node(filter, true)?;
+        let range = 0..segment.rows();
+        Ok(Selector { segment, node, range })
+    }
+
+    /// Of rows that are settled.
+    pub(crate) fn of_node(segment: Arc<Segment>, node: Arc<Node>, range: Range<usize>) -> Selector {
+        Selector { segment, node: Node::Shared(node), range }
+    }
+
+    pub(crate) fn into_parts(self) -> (Node, Range<usize>) {
+        (self.node, self.range)
+    }
+
+    /// The blocks that hold the range, as starts and lengths.
+    pub fn blocks(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
+        let (range, rows) = (self.range(), self.rows());
+        let blocks = if range.is_empty() { 0..0 } else { range.start / BLOCK_ROWS..range.end.div_ceil(BLOCK_ROWS) };
+        blocks.map(move |block| {
+            let start = block * BLOCK_ROWS;
+            (start, BLOCK_ROWS.min(rows - start))
+        })
+    }
+
+    /// The selected rows among `len` from `start`, counted from `start`.
+    pub fn rows_of(&self, start: usize, len: usize, scratch: &mut Scratch) -> Result<Vec<usize>> {
+        let mut words = [0; BLOCK_ROWS / 64];
+        Ok(match self.select(start, len, scratch, &mut words)? {
+            Selected::None => Vec::new(),
+            Selected::All => (0..len).collect(),
+            Selected::Some => (0..len).filter(|row| words[row / 64] >> (row % 64) & 1 == 1).collect(),
+        })
     }
 
     /// Rows outside are never selected. Empty if the segment has nothing to give.
@@ -141,6 +191,7 @@ impl Node {
         match self {
             Node::None => Ok(Selected::None),
             Node::All => Ok(Selected::All),
+            Node::Shared(node) => node.select(part, scratch, words),
             Node::Words(all) => {
                 let from = part.start / 64;
                 words.copy_from_slice(&all[from..from + words.len()]);

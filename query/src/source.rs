@@ -16,8 +16,10 @@ use segment::block::{Block, Value};
 use segment::filter::Filter;
 use segment::inventory::Inventory;
 use segment::schema::{TIME, ValueType};
+use segment::time::Granularity;
 use segment::{Interval, Segment, SegmentId};
 
+use crate::admission::Sight;
 use crate::budget::{Budget, Taken};
 use crate::columns::Columns;
 use crate::engine::Piece;
@@ -25,6 +27,8 @@ use crate::engine::rows::Cursor;
 use crate::error::{Error, Result};
 use crate::language::{DataSource, Filtered, Inline, Query, Scan, ScanFormat, ScanOrder, Scope, VirtualColumn};
 use crate::outcome::{Outcome, Rows};
+use crate::policy::Restriction;
+use crate::selection::{Scratch, Selector};
 use crate::table::Table;
 use crate::view::Picture;
 
@@ -52,6 +56,8 @@ pub struct Ask {
 /// Where sources come from.
 pub struct Origin<'a> {
     pub inventory: &'a Inventory,
+    /// What is seen of the tables.
+    pub sight: &'a Sight,
     pub budget: &'a Arc<Budget>,
     /// Answers a query that stands in another.
     pub inner: &'a dyn Fn(&Arc<Query>) -> Result<Outcome>,
@@ -118,10 +124,10 @@ impl Origin<'_> {
             held,
         };
         Ok(match source {
-            DataSource::Table(name) => self.stored(&[name], ask),
+            DataSource::Table(name) => self.stored(&[name], ask)?,
             DataSource::Union(members) if source.is_stored() => {
                 let names: Vec<&str> = members.iter().flat_map(DataSource::tables).collect();
-                self.stored(&names, ask)
+                self.stored(&names, ask)?
             }
             DataSource::Union(members) => {
                 let mut all = Opened { pieces: Vec::new(), uncovered: Vec::new(), held: Vec::new() };
@@ -171,12 +177,82 @@ impl Origin<'_> {
         })
     }
 
-    fn stored(&self, tables: &[&str], ask: &Ask) -> Opened {
-        let mut picture = Picture::take(self.inventory, tables, &ask.intervals);
+    fn stored(&self, tables: &[&str], ask: &Ask) -> Result<Opened> {
+        let mut opened = Opened { pieces: Vec::new(), uncovered: Vec::new(), held: Vec::new() };
+        let mut plain = Vec::new();
+        for table in tables {
+            let rounding = match self.sight.of(table)? {
+                Restriction::Unrestricted => None,
+                Restriction::Restricted(restricted) => restricted.rounding()?,
+            };
+            match rounding {
+                None => plain.push(*table),
+                Some(rounding) => {
+                    let (segment, held, uncovered) = self.rounded(table, &rounding, ask)?;
+                    opened.pieces.extend(pieces_of(segment, &ask.intervals));
+                    opened.held.extend(held);
+                    opened.uncovered.extend(uncovered);
+                }
+            }
+        }
+        let of_plain = self.kept(&plain, ask)?;
+        opened.pieces.extend(of_plain.pieces);
+        opened.uncovered.extend(of_plain.uncovered);
+        opened.uncovered = Interval::merge(&opened.uncovered);
+        Ok(opened)
+    }
+
+    /// The rows of a table whose times the asker sees rounded, made with these times: so that nothing which is computed,
+    /// chosen or told by time knows any other.
+    fn rounded(&self, table: &str, rounding: &Granularity, ask: &Ask) -> Result<MadeOf> {
+        // A rounded time is in an interval if the time is between the first two bucket starts that are not before its ends.
+        let up = |time: i64| {
+            let start = rounding.floor(time);
+            if start == time { time } else { rounding.next(start) }
+        };
+        let exact = ask.intervals.iter().map(|i| Interval { start: up(i.start), end: up(i.end) });
+        let exact: Vec<Interval> = exact.filter(|interval| !interval.is_empty()).collect();
+        let of_kept = Ask { intervals: Interval::merge(&exact), filters: Vec::new(), ..ask.clone() };
+        let opened = self.kept(&[table], &of_kept)?;
+        let mut made = Made::new(self.budget)?;
+        for piece in &opened.pieces {
+            let columns = piece.columns(Arc::from([]));
+            let mut names: Vec<(String, ValueType)> = piece.named_columns()?;
+            names.retain(|(name, _)| name == TIME || ask.columns.as_ref().is_none_or(|asked| asked.contains(name)));
+            let selector = Selector::new(&columns, None, &piece.intervals)?;
+            let mut scratch = Scratch::default();
+            for (start, len) in selector.blocks() {
+                self.budget.check()?;
+                let rows = selector.rows_of(start, len, &mut scratch)?;
+                if rows.is_empty() {
+                    continue;
+                }
+                let mut table = Table { rows: rows.len(), columns: Vec::new() };
+                for (name, value_type) in &names {
+                    let block = columns.block(name, start, len)?;
+                    let block = match (&block, name == TIME) {
+                        (Block::Long { values, .. }, true) => {
+                            let times = rows.iter().map(|row| rounding.floor(values[*row]));
+                            Block::Long { values: times.collect(), nulls: None }
+                        }
+                        _ => Block::Any { values: rows.iter().map(|row| block.value(*row)).collect() },
+                    };
+                    table.columns.push((name.clone(), value_type.clone(), block));
+                }
+                made.add(&table)?;
+                count(made.rows() as u64, made.bytes(), self.budget)?;
+            }
+        }
+        let (segment, taken) = made.finish();
+        Ok((segment, vec![taken], opened.uncovered))
+    }
+
+    fn kept(&self, tables: &[&str], ask: &Ask) -> Result<Opened> {
+        let mut picture = Picture::take(self.inventory, self.sight, tables, &ask.intervals)?;
         if let Some(only) = &ask.segment {
             picture.pieces.retain(|piece| piece.id == *only);
         }
-        Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() }
+        Ok(Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() })
     }
 
     fn filter(&self, filtered: &Filtered, ask: &Ask) -> Result<MadeOf> {
@@ -218,8 +294,7 @@ impl Origin<'_> {
             }
             None => Vec::new(),
         };
-        let seen: Vec<Columns> =
-            opened.pieces.iter().map(|piece| Columns::new(piece.segment.clone(), virtual_columns.clone())).collect();
+        let seen: Vec<Columns> = opened.pieces.iter().map(|piece| piece.columns(virtual_columns.clone())).collect();
         let mut types: HashMap<String, Option<ValueType>> = HashMap::new();
         let query = Query::Scan(Scan {
             scope: Scope {
@@ -280,7 +355,7 @@ fn pieces_of(segment: Segment, intervals: &[Interval]) -> Vec<Piece> {
     if segment.rows() == 0 {
         return Vec::new();
     }
-    vec![Piece { id: segment.id().clone(), segment: Arc::new(segment), intervals: intervals.to_vec() }]
+    vec![Piece::whole(segment.id().clone(), Arc::new(segment), intervals.to_vec())]
 }
 
 /// Refuses more rows, or more bytes, than an inner source may have.

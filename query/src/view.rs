@@ -1,15 +1,18 @@
-//! Which segments a query concerns, as of one moment.
+//! Which segments a query concerns, as of one moment, and what of them the asker sees. Rows of tables are read through
+//! here and nowhere else.
 
 use std::collections::HashMap;
 
 use segment::inventory::Inventory;
 use segment::{Interval, SegmentId};
 
+use crate::admission::Sight;
 use crate::engine::Piece;
+use crate::error::Result;
 
 /// The segments of some tables within some intervals.
 pub struct Picture {
-    /// By interval, then id. Those without a row in the intervals are left out.
+    /// By interval, then id. Those without a row in the intervals, of the rows that are seen, are left out.
     pub pieces: Vec<Piece>,
     /// Parts of the intervals whose rows are not all here.
     pub incomplete: Vec<Interval>,
@@ -17,10 +20,11 @@ pub struct Picture {
 
 impl Picture {
     /// `intervals` are sorted and do not overlap. Tables that are not served have no segments.
-    pub fn take(inventory: &Inventory, tables: &[&str], intervals: &[Interval]) -> Picture {
+    pub fn take(inventory: &Inventory, sight: &Sight, tables: &[&str], intervals: &[Interval]) -> Result<Picture> {
         let mut pieces = Vec::new();
         let mut incomplete = Vec::new();
         for table in tables {
+            let restriction = sight.of(table)?;
             let Some(view) = inventory.view(table, intervals) else {
                 continue;
             };
@@ -38,16 +42,17 @@ impl Picture {
             for (id, segments, intervals) in opened {
                 let intervals = Interval::merge(&intervals);
                 for segment in segments {
-                    let Some((first, last)) = segment.time_range() else {
-                        continue;
+                    let within = |times: Option<(i64, i64)>| {
+                        times.is_some_and(|(first, last)| intervals.iter().any(|i| i.start <= last && first < i.end))
                     };
-                    if intervals.iter().any(|i| i.start <= last && first < i.end) {
-                        pieces.push(Piece { id: id.clone(), segment, intervals: intervals.clone() });
+                    if within(segment.time_range()) {
+                        let piece = Piece::of(id.clone(), segment, intervals.clone(), restriction)?;
+                        pieces.extend(within(piece.time_range()).then_some(piece));
                     }
                 }
             }
         }
         pieces.sort_by(|a, b| (a.id.interval, &a.id).cmp(&(b.id.interval, &b.id)));
-        Picture { pieces, incomplete: Interval::merge(&incomplete) }
+        Ok(Picture { pieces, incomplete: Interval::merge(&incomplete) })
     }
 }

@@ -84,10 +84,26 @@ impl Lookups {
 
     /// Runs a parser to which these lookups are the ones that are there.
     pub fn scope<T>(&self, parse: impl FnOnce() -> T) -> T {
-        SCOPE.with_borrow_mut(|scope| scope.push(self.all()));
-        let _leave = Leave;
-        parse()
+        enter(self.all(), parse)
     }
+
+    /// The same with those whose names pass, and no others.
+    pub fn scope_of<T>(&self, passes: impl Fn(&str) -> bool, parse: impl FnOnce() -> T) -> T {
+        let all = self.all();
+        let some = match all.keys().all(|name| passes(name)) {
+            true => all,
+            false => {
+                Arc::new(all.iter().filter(|(name, _)| passes(name)).map(|(n, l)| (n.clone(), l.clone())).collect())
+            }
+        };
+        enter(some, parse)
+    }
+}
+
+fn enter<T>(map: Map, parse: impl FnOnce() -> T) -> T {
+    SCOPE.with_borrow_mut(|scope| scope.push(map));
+    let _leave = Leave;
+    parse()
 }
 
 /// The lookup of that name in the scope at hand; the error names those that there are.

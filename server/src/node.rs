@@ -16,7 +16,7 @@ use axum::serve::ListenerExt;
 use coordinator::{Command, Coordinator, Report, Served, TaskFilter, TaskState};
 use ingest::Worker;
 use ingest::fail::FailPoints;
-use query::Broker;
+use query::{Authorizer, Broker};
 use query_sql::Sql;
 use segment::Interval;
 use segment::inventory::{Change, Inventory};
@@ -102,6 +102,7 @@ impl Node {
                 fail_points,
             },
         );
+        let authorizer = Authorizer::open();
         let broker = Broker::new(
             inventory.clone(),
             query::Settings {
@@ -112,6 +113,7 @@ impl Node {
                 memory_bytes: config.query_memory_max_bytes as u64,
                 subquery_rows_max: SUBQUERY_ROWS_MAX,
             },
+            authorizer.clone(),
         );
         let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
             .await
@@ -120,6 +122,7 @@ impl Node {
         let cluster = LocalCluster {
             coordinator: coordinator.clone(),
             inventory: inventory.clone(),
+            authorizer,
             address: address.clone(),
             started: now(),
             properties: crate::http::status::settings(&config, &address),

@@ -24,6 +24,37 @@ const OF_SCALARS: [&str; 9] = [
     "approx_quantile_ds",
 ];
 
+/// Refuses calls of `LOOKUP` that name a lookup which does not pass: what DataFusion computes knows no caller.
+pub fn lookups(plan: &LogicalPlan, passes: &dyn Fn(&str) -> bool) -> DfResult<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::ScalarFunction(call) = part
+                    && call.name().eq_ignore_ascii_case("lookup")
+                {
+                    let name = call.args.get(1).and_then(literal);
+                    if !name.as_deref().is_some_and(passes) {
+                        let name = name.unwrap_or_default();
+                        return Err(DataFusionError::Plan(format!("lookup [{name}] is not found")));
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+/// The text of a literal, cast or not.
+fn literal(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_string),
+        Expr::Cast(cast) => literal(&cast.expr),
+        Expr::Alias(alias) => literal(&alias.expr),
+        _ => None,
+    }
+}
+
 pub fn check(plan: &LogicalPlan) -> DfResult<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Join(join) = node {

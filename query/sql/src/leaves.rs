@@ -144,6 +144,11 @@ pub enum Shape {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Leaf {
+    /// What it was made of.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// `None` if the engine does not take the query.
     pub fn new(datasources: &[String], parts: Parts, schema: DFSchemaRef, mut outputs: Vec<Output>) -> Option<Leaf> {
         let mut query = Map::new();

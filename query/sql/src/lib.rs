@@ -28,6 +28,7 @@ mod parse;
 mod place;
 mod plan;
 mod planner;
+mod policy;
 mod remainder;
 mod respond;
 mod rewrite;
@@ -56,6 +57,7 @@ use datafusion::logical_expr::TableSource;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
+use query::policy::{Action, Kind};
 use query::{Broker, Principal, ResponseContext};
 use segment::schema::ValueType;
 use segment::time::Zone;
@@ -343,7 +345,9 @@ impl Sql {
             let seen = Seen::new(self, who);
             let planner = self.plans().planners.of(&Zone::Utc);
             // Where a place leaves its type open, planning may refuse; a text is taken anywhere.
-            let types = self.broker.lookups().scope(|| planner.placeholders(parsed.query, &seen)).unwrap_or_default();
+            let lookups = self.broker.lookups();
+            let types = self.broker.authorizer().scope(lookups, who, || planner.placeholders(parsed.query, &seen));
+            let types = types.unwrap_or_default();
             for (nth, data_type) in types {
                 if let Some(parameter) = nth.checked_sub(1).and_then(|idx| parameters.get_mut(idx)) {
                     *parameter = types_of(&data_type, None).1;
@@ -362,7 +366,9 @@ impl Sql {
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
-        let key = format!("{}\0{}", key_of(statement), self.broker.lookups().generation());
+        // Plans hold what the caller's rules say of lookups and names, so they are kept for that caller under those rules.
+        let rules = self.broker.authorizer().current().version();
+        let key = format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation());
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let kept = lock(&self.plans().kept).get_mut(&key).map(|kept| {
             kept.used = now;
@@ -426,7 +432,8 @@ impl Sql {
             limit: outer_limit,
             finish_sketches: get("sqlFinalizeOuterSketches").is_some_and(is_true),
         };
-        let logical = self.broker.lookups().scope(|| planner.plan(parsed.query, &seen, outer));
+        let lookups = self.broker.lookups();
+        let logical = self.broker.authorizer().scope(lookups, who, || planner.plan(parsed.query, &seen, outer));
         let logical = logical.map_err(|error| parse::placed(error, &statement.text))?;
         let schema = logical.schema().inner().clone();
         if let Some(field) = schema.fields().iter().find(|field| !respond::can_show(field.data_type())) {
@@ -610,6 +617,13 @@ impl Tables for Seen<'_> {
         }
         if reference.schema() == Some(sys::SCHEMA) {
             self.system.store(true, Ordering::Relaxed);
+            let rules = self.sql.broker.authorizer().current();
+            if !rules.may(self.who, Kind::SystemTable, reference.table(), Action::Read) {
+                return Err(DataFusionError::External(Box::new(Error::Query(query::Error::Denied(format!(
+                    "you may not read sys.{}; ask an administrator for SYSTEM_TABLE READ",
+                    reference.table()
+                ))))));
+            }
             return match sys::table(reference.table(), &self.sql.cluster, self.who) {
                 Some(table) => Ok(table),
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
@@ -617,7 +631,7 @@ impl Tables for Seen<'_> {
         }
         if reference.schema() == Some(system::LOOKUPS) {
             self.system.store(true, Ordering::Relaxed);
-            return match system::lookup(reference.table(), &self.sql.broker) {
+            return match system::lookup(reference.table(), &self.sql.broker, self.who) {
                 Some(table) => table,
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
             };
@@ -637,6 +651,10 @@ impl Tables for Seen<'_> {
         let table = Arc::new(Table::new(vec![name.to_string()], &columns, self.sql.settings.push_down));
         lock(&self.tables).push((name.to_string(), table.clone()));
         Ok(table)
+    }
+
+    fn may_lookup(&self, name: &str) -> bool {
+        self.sql.broker.authorizer().current().may(self.who, Kind::Lookup, name, Action::Read)
     }
 }
 

@@ -25,6 +25,22 @@ const QUERIES: [&str; 3] = ["SELECT", "WITH", "VALUES"];
 /// Longest statement taken. Generated statements with tens of thousands of listed values stay below it.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
+/// Refuses a text that is not one expression.
+pub fn expression(text: &str) -> Result<()> {
+    let tokens = Tokenizer::new(&Druid::new(0), text).tokenize_with_location().map_err(|error| {
+        let place = Place { token: String::new(), ..place_of(error.location) };
+        Error::Syntax { message: format!("{} at line {}, column {}", error.message, place.line, place.column), place }
+    })?;
+    let dialect = Druid::new(tokens.len());
+    let mut parser =
+        Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(words::plain(&tokens));
+    parser.parse_expr().map_err(|error| syntax(error, &tokens))?;
+    match parser.peek_token().token {
+        Token::EOF => Ok(()),
+        left => Err(Error::invalid(format!("a condition is one expression; [{left}] is too much"))),
+    }
+}
+
 #[derive(Debug)]
 pub struct Parsed {
     /// What the `SET` statements said, which goes before the request's context.

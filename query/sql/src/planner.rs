@@ -46,6 +46,9 @@ pub struct Planner {
 pub trait Tables {
     /// Errors say that the caller sees no such table.
     fn table(&self, name: &TableReference) -> DfResult<Arc<dyn TableSource>>;
+
+    /// Whether the caller may read the lookup of that name.
+    fn may_lookup(&self, name: &str) -> bool;
 }
 
 /// Nothing in DataFusion parallelises what is left above the leaves: the leaves use all threads already, and one
@@ -94,6 +97,7 @@ impl Planner {
         let plan = self.read(query, tables)?;
         expansion::check(&plan)?;
         checks::check(&plan).map_err(invalid)?;
+        checks::lookups(&plan, &|name| tables.may_lookup(name)).map_err(invalid)?;
         let plan = unnest::flatten(plan).map_err(invalid)?;
         let plan = semi::each_once(plan).map_err(invalid)?;
         let plan = self.sketches_finished(plan, outer.finish_sketches).map_err(invalid)?;

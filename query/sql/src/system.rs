@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::TableSource;
+use query::policy::{Action, Kind};
 use query::{Broker, Principal};
 use segment::schema::{TIME, ValueType};
 
@@ -93,7 +94,7 @@ pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Ar
                 .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
                 .collect();
             rows.extend(
-                broker.lookups().all().keys().map(|name| {
+                lookups(broker, who).iter().map(|name| {
                     vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
                 }),
             );
@@ -117,8 +118,18 @@ fn routine_rows() -> Vec<Vec<Cell>> {
     routines::all().map(row).collect()
 }
 
-/// A lookup as a table; `None` if there is none of that name.
-pub fn lookup(name: &str, broker: &Broker) -> Option<DfResult<Arc<dyn TableSource>>> {
+/// The names of the lookups that the caller may read.
+fn lookups(broker: &Broker, who: &Principal) -> Vec<String> {
+    let rules = broker.authorizer().current();
+    let all = broker.lookups().all();
+    all.keys().filter(|name| rules.may(who, Kind::Lookup, name, Action::Read)).cloned().collect()
+}
+
+/// A lookup as a table; `None` if there is none of that name for the caller.
+pub fn lookup(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Arc<dyn TableSource>>> {
+    if !broker.authorizer().current().may(who, Kind::Lookup, name, Action::Read) {
+        return None;
+    }
     let lookup = broker.lookups().all().get(name)?.clone();
     let rows = lookup.entries().into_iter().map(|(key, value)| vec![text(key), text(value)]).collect();
     Some(mem_table(&["k", "v"], rows))
@@ -133,7 +144,7 @@ fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
             rows.push(column_row("druid", &datasource, column, position, &data_type, jdbc));
         }
     }
-    for lookup in broker.lookups().all().keys() {
+    for lookup in &lookups(broker, who) {
         for (position, column) in ["k", "v"].iter().enumerate() {
             rows.push(column_row(LOOKUPS, lookup, column, position, "VARCHAR", 12));
         }

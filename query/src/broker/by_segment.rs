@@ -36,7 +36,13 @@ impl Broker {
         }
         let budget = Arc::new(budget);
         let mut taken = Taken::new(&budget, 0)?;
-        let picture = Picture::take(self.inventory(), &source.tables(), &query.scope().intervals);
+        let sight = self.authorizer().sight(&source.tables(), who)?;
+        if sight.is_restricted() {
+            return Err(Error::Denied(
+                "context.bySegment tells of segments, which hold rows that you may not see; leave it out".into(),
+            ));
+        }
+        let picture = Picture::take(self.inventory(), &sight, &source.tables(), &query.scope().intervals)?;
         let mut ids: Vec<(SegmentId, String)> =
             picture.pieces.iter().map(|piece| (piece.id.clone(), piece.intervals[0].to_string())).collect();
         // A realtime segment is several pieces.

@@ -138,7 +138,7 @@ pub fn buckets(query: &TopN, pieces: &[Piece]) -> Vec<i64> {
 
 /// The times of a piece's rows within its intervals, inclusive.
 fn spans(piece: &Piece) -> Vec<(i64, i64)> {
-    let Some((min, max)) = piece.segment.time_range() else { return Vec::new() };
+    let Some((min, max)) = piece.time_range() else { return Vec::new() };
     let rows = Interval { start: min, end: max.saturating_add(1) };
     let within = piece.intervals.iter().map(|interval| interval.intersect(&rows));
     within.filter(|span| !span.is_empty()).map(|span| (span.start, span.end - 1)).collect()
@@ -154,8 +154,7 @@ fn plan(
     pool: &Pool,
     budget: &Arc<Budget>,
 ) -> Result<Plan> {
-    let columns: Vec<Columns> =
-        pieces.iter().map(|piece| Columns::new(piece.segment.clone(), scope.virtual_columns.clone())).collect();
+    let columns: Vec<Columns> = pieces.iter().map(|piece| piece.columns(scope.virtual_columns.clone())).collect();
     // With all rows looked at, most values of the dictionaries will be met.
     let whole = scope.filter.is_none() && pieces.iter().all(is_whole);
     let key = |of: Of| -> Result<Key> {
@@ -222,10 +221,10 @@ fn plan(
     Ok(Plan { layout: Layout::choose(&sizes, rows_all), keys, folds, sources, pieces, units, single: false })
 }
 
-/// Whether the intervals hold all rows of the piece.
+/// Whether the intervals hold all rows of the piece, and all of them are seen.
 fn is_whole(piece: &Piece) -> bool {
     let holds = |(min, max)| piece.intervals.iter().any(|interval| interval.start <= min && max < interval.end);
-    piece.segment.time_range().is_none_or(holds)
+    !piece.is_restricted() && piece.time_range().is_none_or(holds)
 }
 
 fn id_keys(input: &[Input], key: &dyn Fn(Of) -> Result<Key>) -> Result<Vec<Key>> {
@@ -281,9 +280,8 @@ fn compile(
             } {
                 let compiled = budget.check().and_then(|()| {
                     let selector = Selector::new(columns, (*filter).as_ref(), intervals)?;
-                    let of_fold = |filter: &Option<Filter>| {
-                        filter.as_ref().map(|f| Selector::new(columns, Some(f), &[Interval::ETERNITY])).transpose()
-                    };
+                    let of_fold =
+                        |filter: &Option<Filter>| filter.as_ref().map(|f| Selector::of_filter(columns, f)).transpose();
                     Ok((selector, filters.iter().map(of_fold).collect::<Result<Vec<_>>>()?))
                 });
                 if let Some(last) = done.last_mut() {

@@ -1,19 +1,20 @@
 //! What is known about segments without folding rows: time boundaries and column analyses.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use segment::block::{BLOCK_ROWS, Block};
+use segment::block::{BLOCK_ROWS, Block, Value};
 use segment::column::Column;
 use segment::schema::{TIME, ValueType};
 use segment::time::Granularity;
 use segment::{Interval, Segment};
 
 use super::Piece;
-use crate::budget::Budget;
-use crate::columns::Columns;
+use crate::budget::{Budget, Taken};
 use crate::error::Result;
 use crate::language::{self, AnalysisType, Bound, MergeStrategy, SegmentMetadata, TimeBoundary};
 use crate::selection::{Scratch, Selected, Selector};
+use crate::source::Made;
 use crate::table::Table;
 
 /// The analysis of a segment, or of several folded into one.
@@ -73,7 +74,7 @@ fn bounds(
     found: Option<(i64, i64)>,
     budget: &Budget,
 ) -> Result<Option<(i64, i64)>> {
-    let Some((first, last)) = piece.segment.time_range() else {
+    let Some((first, last)) = piece.time_range() else {
         return Ok(None);
     };
     let inside = piece.intervals.iter().any(|i| i.contains(first) && i.contains(last));
@@ -83,14 +84,14 @@ fn bounds(
     if found.is_some_and(|(f, l)| f <= first && last <= l) {
         return Ok(None);
     }
-    let columns = Columns::new(piece.segment.clone(), query.scope.virtual_columns.clone());
+    let columns = piece.columns(query.scope.virtual_columns.clone());
     let selector = Selector::new(&columns, query.scope.filter.as_ref(), &piece.intervals)?;
-    let time = piece.segment.time()?;
+    let time = columns.segment().time()?;
     let mut scratch = Scratch::default();
     let mut words = [0; BLOCK_ROWS / 64];
     let mut times = vec![0; BLOCK_ROWS];
     let mut result: Option<(i64, i64)> = None;
-    for (start, len) in blocks(&selector) {
+    for (start, len) in selector.blocks() {
         budget.check()?;
         let selected = selector.select(start, len, &mut scratch, &mut words)?;
         if selected == Selected::None {
@@ -107,19 +108,9 @@ fn bounds(
     Ok(result)
 }
 
-/// The blocks that hold a selector's range, as starts and lengths.
-pub(crate) fn blocks(selector: &Selector) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
-    let (range, rows) = (selector.range(), selector.rows());
-    let blocks = if range.is_empty() { 0..0 } else { range.start / BLOCK_ROWS..range.end.div_ceil(BLOCK_ROWS) };
-    blocks.map(move |block| {
-        let start = block * BLOCK_ROWS;
-        (start, BLOCK_ROWS.min(rows - start))
-    })
-}
-
 /// One row of `maxIngestedEventTime`, or none.
 pub fn datasource_metadata(pieces: &[Piece]) -> Table {
-    let last = pieces.iter().filter_map(|piece| Some(piece.segment.time_range()?.1)).max();
+    let last = pieces.iter().filter_map(|piece| Some(piece.time_range()?.1)).max();
     let mut table = Table::default();
     if let Some(last) = last {
         let block = Block::Long { values: vec![last], nulls: None };
@@ -133,7 +124,7 @@ pub fn datasource_metadata(pieces: &[Piece]) -> Table {
 const DEFAULT_HISTORY_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 
 /// One analysis a segment id, or one for all.
-pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Budget) -> Result<Vec<Analysis>> {
+pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Arc<Budget>) -> Result<Vec<Analysis>> {
     let since = match pieces.iter().map(|piece| piece.id.interval.end).max() {
         Some(end) if query.default_interval => end.saturating_sub(DEFAULT_HISTORY_MILLIS),
         _ => i64::MIN,
@@ -141,8 +132,10 @@ pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Budget) -> Re
     let mut by_id: BTreeMap<(Interval, String), Analysis> = BTreeMap::new();
     for piece in pieces.iter().filter(|piece| piece.id.interval.end > since) {
         budget.check()?;
-        let analysis = analyse_segment(query, piece)?;
-        let key = (piece.id.interval, analysis.id.clone());
+        let analysis = analyse_segment(query, piece, budget)?;
+        // Where less than all is seen, what all segments show is told as one.
+        let interval = if piece.is_restricted() { Interval::ETERNITY } else { piece.id.interval };
+        let key = (interval, analysis.id.clone());
         match by_id.remove(&key) {
             // Several segments of one id are spills and memory of one realtime index.
             Some(other) => by_id.insert(key, fold(query, other, analysis)),
@@ -171,11 +164,20 @@ pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Budget) -> Re
     Ok(vec![merged])
 }
 
-fn analyse_segment(query: &SegmentMetadata, piece: &Piece) -> Result<Analysis> {
-    let segment = &piece.segment;
-    let provenance = segment.provenance();
+fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>) -> Result<Analysis> {
+    let made;
+    let _held;
+    let segment = match piece.unrestricted() {
+        Some(segment) => segment,
+        None => {
+            (made, _held) = shown(piece, budget)?;
+            &made
+        }
+    };
+    let provenance = piece.provenance();
+    let named = piece.named_columns()?;
     let mut columns = Vec::new();
-    for (name, value_type) in segment.columns() {
+    for (name, value_type) in named.clone() {
         let included = match &query.columns {
             language::Columns::All => true,
             language::Columns::None => false,
@@ -188,14 +190,14 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece) -> Result<Analysis> {
     }
     let sized = query.wants(AnalysisType::Size);
     let aggregators = || {
-        let named = provenance.aggregates.iter().map(|json| {
+        let aggregates = provenance.aggregates.iter().map(|json| {
             let name = json.get("name").and_then(|n| n.as_str()).unwrap_or_default();
             (name.to_string(), json.clone())
         });
-        named.collect()
+        aggregates.filter(|(name, _)| named.iter().any(|(n, _)| n == name)).collect()
     };
     Ok(Analysis {
-        id: piece.id.to_string(),
+        id: piece.shown_id(),
         intervals: query.wants(AnalysisType::Interval).then(|| vec![piece.id.interval]),
         size: if sized { columns.iter().map(|(_, c)| c.size).sum() } else { 0 },
         columns,
@@ -204,6 +206,38 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece) -> Result<Analysis> {
         rollup: query.wants(AnalysisType::Rollup).then_some(provenance.rollup),
         aggregators: query.wants(AnalysisType::Aggregators).then(aggregators),
     })
+}
+
+/// The rows and columns of a piece that are seen, as a segment of their own.
+fn shown(piece: &Piece, budget: &Arc<Budget>) -> Result<(Arc<Segment>, Taken)> {
+    let columns = piece.columns(Arc::from([]));
+    let selector = Selector::new(&columns, None, &[Interval::ETERNITY])?;
+    let named = piece.named_columns()?;
+    let mut made = Made::new(budget)?;
+    let mut scratch = Scratch::default();
+    for (start, len) in selector.blocks() {
+        budget.check()?;
+        let rows = selector.rows_of(start, len, &mut scratch)?;
+        let mut table = Table { rows: rows.len(), columns: Vec::new() };
+        for (name, value_type) in &named {
+            let block = columns.block(name, start, len)?;
+            let block = match name == TIME {
+                true => Block::Long { values: rows.iter().map(|row| time_of(&block, *row)).collect(), nulls: None },
+                false => Block::Any { values: rows.iter().map(|row| block.value(*row)).collect() },
+            };
+            table.columns.push((name.clone(), value_type.clone(), block));
+        }
+        made.add(&table)?;
+    }
+    let (segment, taken) = made.finish();
+    Ok((Arc::new(segment), taken))
+}
+
+fn time_of(block: &Block, row: usize) -> i64 {
+    match block.value(row) {
+        Value::Long(time) => time,
+        _ => 0,
+    }
 }
 
 /// Bytes of a number as text, by Druid's estimate.

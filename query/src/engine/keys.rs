@@ -392,8 +392,8 @@ impl Key {
         let number = match resolved {
             Resolved::Missing => return self.missing(dimension),
             Resolved::Virtual(column) => {
-                let own = Some(column.name.as_str());
-                let computed = Computed { expr: &column.expr, output_type: column.output_type.as_ref(), own };
+                let computed =
+                    Computed { expr: &column.expr, output_type: column.output_type.as_ref(), own: Some(column) };
                 return self.computed(computed, dimension, columns, shared);
             }
             Resolved::Physical(Column::Dict(column)) => {
@@ -442,7 +442,7 @@ impl Key {
         shared: &'a Shared,
     ) -> Result<Reader<'a>> {
         if let [one] = computed.expr.columns()[..]
-            && computed.own != Some(one)
+            && computed.own.is_none_or(|own| own.name != one)
             && let Resolved::Physical(Column::Dict(column)) = columns.resolve(one)?
             && !column.is_multi()
             && dimension.is_none()

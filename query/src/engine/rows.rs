@@ -9,13 +9,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use segment::Segment;
 use segment::block::{BLOCK_ROWS, Block, Value};
 use segment::column::{Column, DictColumn};
 use segment::schema::ValueType;
 
 use super::Piece;
-use super::inspect::blocks;
 use crate::budget::{Budget, Taken};
 use crate::columns::{Columns, Resolved};
 use crate::error::Result;
@@ -130,7 +128,7 @@ impl Cursor {
             return Ok(None);
         }
         self.left -= places.len() as u64;
-        let names = if scan.columns.is_empty() { merge.all_columns(scan) } else { scan.columns.clone() };
+        let names = if scan.columns.is_empty() { merge.all_columns(scan)? } else { scan.columns.clone() };
         let mut used: Vec<usize> = places.iter().map(|place| place.piece as usize).collect();
         used.sort_unstable();
         used.dedup();
@@ -148,27 +146,27 @@ impl Cursor {
 }
 
 /// All columns of a segment, then the virtual ones that do not shadow them.
-fn all_columns(scan: &Scan, segment: &Segment) -> Vec<String> {
-    let mut names: Vec<String> = segment.columns().into_iter().map(|(name, _)| name).collect();
+fn all_columns(scan: &Scan, piece: &Piece) -> Result<Vec<String>> {
+    let mut names: Vec<String> = piece.named_columns()?.into_iter().map(|(name, _)| name).collect();
     for column in scan.scope.virtual_columns.iter() {
         if !names.contains(&column.name) {
             names.push(column.name.clone());
         }
     }
-    names
+    Ok(names)
 }
 
 impl Open {
     fn new(scan: &Scan, piece: Piece) -> Result<Open> {
-        let columns = Columns::new(piece.segment.clone(), scan.scope.virtual_columns.clone());
+        let columns = piece.columns(scan.scope.virtual_columns.clone());
         let selector = Selector::new(&columns, scan.scope.filter.as_ref(), &piece.intervals)?;
         let range = selector.range();
         let names = match scan.columns.as_slice() {
-            [] => all_columns(scan, &piece.segment),
+            [] => all_columns(scan, &piece)?,
             names => names.to_vec(),
         };
         Ok(Open {
-            id: piece.id.to_string(),
+            id: piece.shown_id(),
             columns,
             names,
             scratch: Scratch::default(),
@@ -257,7 +255,7 @@ impl Merge {
     fn new(pieces: Vec<Piece>, descending: bool) -> Merge {
         let mut heap = BinaryHeap::new();
         for (i, piece) in pieces.iter().enumerate() {
-            if let Some((first, last)) = piece.segment.time_range() {
+            if let Some((first, last)) = piece.time_range() {
                 heap.push(Reverse((if descending { !last } else { first }, i as u32, None)));
             }
         }
@@ -289,21 +287,21 @@ impl Merge {
 
     fn open(&mut self, scan: &Scan, at: usize, budget: &Arc<Budget>) -> Result<Run> {
         let piece = &self.pieces[at];
-        let columns = Columns::new(piece.segment.clone(), scan.scope.virtual_columns.clone());
+        let columns = piece.columns(scan.scope.virtual_columns.clone());
         let selector = Selector::new(&columns, scan.scope.filter.as_ref(), &piece.intervals)?;
-        self.columns[at] = Some(columns);
+        self.columns[at] = Some(columns.clone());
         let range = selector.range();
         let span = if range.is_empty() { 0..0 } else { range.start / BLOCK_ROWS..range.end.div_ceil(BLOCK_ROWS) };
         let mut scratch = Scratch::default();
-        if piece.segment.is_time_sorted() {
+        if piece.is_time_sorted() {
             return Ok(Run::Sorted { selector, scratch, blocks: span, rows: Vec::new() });
         }
         let mut rows = Vec::new();
         let mut taken = Taken::new(budget, 0)?;
-        for (start, _) in blocks(&selector) {
+        for (start, _) in selector.blocks() {
             budget.check()?;
             let before = rows.len();
-            timed_rows(&piece.segment, &selector, start / BLOCK_ROWS, &mut scratch, &mut rows)?;
+            timed_rows(&columns, &selector, start / BLOCK_ROWS, &mut scratch, &mut rows)?;
             taken.grow((rows.len() - before) * size_of::<(i64, u32)>())?;
         }
         rows.sort_unstable_by(|a, b| if self.descending { a.cmp(b) } else { b.cmp(a) });
@@ -325,7 +323,8 @@ impl Merge {
                     break None;
                 };
                 budget.check()?;
-                timed_rows(&self.pieces[at].segment, selector, block, scratch, rows)?;
+                let columns = self.columns[at].as_ref().expect("its run is open, so the segment was opened");
+                timed_rows(columns, selector, block, scratch, rows)?;
                 if !descending {
                     rows.reverse();
                 }
@@ -356,21 +355,21 @@ impl Merge {
     }
 
     /// The columns of all segments: the batches of a merged scan share them.
-    fn all_columns(&self, scan: &Scan) -> Vec<String> {
+    fn all_columns(&self, scan: &Scan) -> Result<Vec<String>> {
         let mut names: Vec<String> = Vec::new();
         for piece in &self.pieces {
-            for name in all_columns(scan, &piece.segment) {
+            for name in all_columns(scan, piece)? {
                 if !names.contains(&name) {
                     names.push(name);
                 }
             }
         }
-        names
+        Ok(names)
     }
 }
 
 fn timed_rows(
-    segment: &Segment,
+    columns: &Columns,
     selector: &Selector,
     block: usize,
     scratch: &mut Scratch,
@@ -382,6 +381,7 @@ fn timed_rows(
         return Ok(());
     }
     let start = block * BLOCK_ROWS;
+    let segment = columns.segment();
     let mut times = vec![0; BLOCK_ROWS.min(segment.rows() - start)];
     segment.time()?.longs(start, &mut times);
     out.extend(rows.into_iter().map(|row| (times[row as usize - start], row)));

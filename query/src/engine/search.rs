@@ -9,7 +9,6 @@ use segment::schema::ValueType;
 use segment::time::Granularity;
 
 use super::Piece;
-use super::inspect::blocks;
 use crate::budget::Budget;
 use crate::columns::{Columns, Resolved, as_text};
 use crate::error::Result;
@@ -63,26 +62,26 @@ pub fn search(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Table
 }
 
 fn search_piece(query: &Search, piece: &Piece, budget: &Budget, hits: &mut Hits) -> Result<()> {
-    let columns = Columns::new(piece.segment.clone(), query.scope.virtual_columns.clone());
+    let columns = piece.columns(query.scope.virtual_columns.clone());
     let selector = Selector::new(&columns, query.scope.filter.as_ref(), &piece.intervals)?;
     let all: Vec<Dimension>;
     let dimensions = match query.dimensions.as_slice() {
         [] => {
-            let names = piece.segment.dimensions().iter().cloned();
-            all = names.map(|name| Dimension::plain(name, ValueType::String)).collect();
+            let names = piece.dimensions()?;
+            all = names.into_iter().map(|name| Dimension::plain(name, ValueType::String)).collect();
             &all
         }
         some => some,
     };
     let mut scratch = Scratch::default();
     let mut words = [0; BLOCK_ROWS / 64];
-    let time = piece.segment.time()?;
+    let time = columns.segment().time()?;
     let origin = query.scope.intervals.first().map_or(0, |interval| interval.start);
     let mut times = vec![0; BLOCK_ROWS];
     let mut buckets = vec![origin; BLOCK_ROWS];
     for dimension in dimensions {
         let mut matched = Matched::of(query, dimension, &columns)?;
-        for (start, len) in blocks(&selector) {
+        for (start, len) in selector.blocks() {
             budget.check()?;
             let selected = selector.select(start, len, &mut scratch, &mut words)?;
             if selected == Selected::None {

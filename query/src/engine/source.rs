@@ -16,6 +16,7 @@ use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
 use crate::budget::Taken;
 use crate::columns::{Columns, Decoded, Resolved, cast};
 use crate::error::Result;
+use crate::language::VirtualColumn;
 
 /// Codes whose coupons or numbers are made at once.
 const COUPONS: usize = 512;
@@ -29,7 +30,7 @@ pub struct Computed<'a> {
     pub expr: &'a Expr,
     pub output_type: Option<&'a ValueType>,
     /// The virtual column it defines: inside, the name means what it shadows.
-    pub own: Option<&'a str>,
+    pub own: Option<&'a VirtualColumn>,
 }
 
 impl Computed<'_> {
@@ -53,8 +54,8 @@ pub fn evaluate(
 ) -> Result<(Block, Option<Vec<u32>>)> {
     let names = computed.expr.columns();
     let resolve = |name: &str| match computed.own {
-        Some(own) if own == name => columns.physical(name),
-        _ => columns.resolve(name),
+        Some(own) => columns.read_by(own, name),
+        None => columns.resolve(name),
     };
     let finish = |block: Block| match computed.output_type {
         Some(output_type) => cast(block, output_type),
@@ -198,7 +199,7 @@ impl Source {
             Resolved::Physical(column @ (Column::Complex(_) | Column::Document(_))) => SourceReader::Values(column),
             Resolved::Virtual(column) => {
                 let (expr, output_type) = (&column.expr, column.output_type.as_ref());
-                self.computed(columns, shared, taken, Computed { expr, output_type, own: Some(&column.name) })?
+                self.computed(columns, shared, taken, Computed { expr, output_type, own: Some(column) })?
             }
             Resolved::Physical(column @ Column::Dict(dict)) => {
                 let codes = 0..dict.cardinality();
@@ -238,7 +239,7 @@ impl Source {
             && let [one] = computed.expr.columns()[..]
         {
             let dictionary = match computed.own {
-                Some(own) => columns.dictionary_of(own)?,
+                Some(own) => columns.dictionary_of(&own.name)?,
                 None => columns.dictionary_of(one)?,
             };
             if let Some((_, column)) = dictionary
@@ -571,7 +572,7 @@ fn numbers_of<'a>(
     });
     let values = Block::Text { values };
     let block = match (computed.own, &computed.expr.columns()[..]) {
-        (Some(own), _) => columns.over_values(own, values)?,
+        (Some(own), _) => columns.over_values(&own.name, values)?,
         (None, [one, ..]) => {
             let input = columns.over_values(one, values)?;
             computed.expr.block(&Decoded { blocks: &[(*one, Some(input))], len })

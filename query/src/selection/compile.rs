@@ -134,6 +134,7 @@ impl Node {
         match self {
             Node::None | Node::All => 0,
             Node::Words(_) => 1,
+            Node::Shared(node) => node.cost(),
             Node::Numbers(node) => node.cost(),
             Node::Codes(_) => 3,
             Node::Lists(_) => 6,

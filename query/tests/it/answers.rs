@@ -73,7 +73,7 @@ fn answer(json: serde_json::Value) -> Result<Table, query::Error> {
     let query = Query::from_json(&json)?;
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings)?);
     let segment = segment();
-    let piece = Piece { id: segment.id().clone(), segment, intervals: query.scope().intervals.clone() };
+    let piece = Piece::whole(segment.id().clone(), segment, query.scope().intervals.clone());
     let query = Arc::new(query);
     let partial = group::run(&query, vec![piece], &Pool::new(2), &budget)?;
     finish(&query, partial, &budget)
@@ -405,7 +405,7 @@ fn a_query_that_needs_more_memory_than_it_may_is_stopped() {
     let query = Arc::new(Query::from_json(&query).unwrap());
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).unwrap());
     let segment = segment();
-    let piece = Piece { id: segment.id().clone(), segment, intervals: query.scope().intervals.clone() };
+    let piece = Piece::whole(segment.id().clone(), segment, query.scope().intervals.clone());
     let pool = Pool::new(2);
     let result = group::run(&query, vec![piece.clone()], &pool, &budget);
     assert!(matches!(result, Err(query::Error::ResourceLimit(_))), "{:?}", result.err());

@@ -92,12 +92,16 @@ pub fn inventory() -> Arc<Inventory> {
 }
 
 pub async fn ask(broker: &Broker, json: &Json) -> Result<String> {
+    ask_as(broker, &Principal::new("test"), json).await
+}
+
+pub async fn ask_as(broker: &Broker, who: &Principal, json: &Json) -> Result<String> {
     let empty = serde_json::Map::new();
     let context = json["context"].as_object().unwrap_or(&empty);
     let query = Query::from_json(json)?;
     let budget = Budget::from_context(context, broker.settings())?;
     let format = Format::from_context(context, false)?;
-    let answer = broker.answer(query.clone(), &Principal::new("test"), budget).await?;
+    let answer = broker.answer(query.clone(), who, budget).await?;
     let mut body = Vec::new();
     let mut chunks = respond(&query, answer, format);
     while let Some(chunk) = chunks.next().await {
@@ -109,7 +113,7 @@ pub async fn ask(broker: &Broker, json: &Json) -> Result<String> {
 #[track_caller]
 fn check(json: Json, expected: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let broker = Broker::new(inventory(), settings());
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     let body = runtime.block_on(ask(&broker, &json)).expect("an answer");
     assert_eq!(body, expected);
     serde_json::from_str::<Json>(&body).expect("valid JSON");
@@ -118,7 +122,7 @@ fn check(json: Json, expected: &str) {
 #[track_caller]
 fn refused(json: Json) -> Error {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let broker = Broker::new(inventory(), settings());
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     runtime.block_on(ask(&broker, &json)).expect_err("a refusal")
 }
 
@@ -360,7 +364,7 @@ fn incomplete_rows_are_told_or_refused() {
         owner: "s".into(),
         intervals: vec![missing],
     }]);
-    let broker = Broker::new(inventory, settings());
+    let broker = Broker::new(inventory, settings(), query::Authorizer::open());
     let told = query("timeseries", json!({"granularity": "all", "aggregations": sums()}));
     let answer = |json: Json| {
         let context = json["context"].as_object().cloned().unwrap_or_default();
@@ -384,7 +388,7 @@ fn incomplete_rows_are_told_or_refused() {
 #[test]
 fn queries_end_when_told_and_make_room() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let broker = Broker::new(inventory(), Settings { queries_max: 1, ..settings() });
+    let broker = Broker::new(inventory(), Settings { queries_max: 1, ..settings() }, query::Authorizer::open());
     let json = query("scan", json!({"batchSize": 1, "context": {"queryId": "slow"}}));
     let start = || {
         let context = json["context"].as_object().cloned().unwrap_or_default();
@@ -413,7 +417,7 @@ fn queries_end_when_told_and_make_room() {
 
 #[test]
 fn columns_are_merged_over_segments() {
-    let broker = Broker::new(inventory(), settings());
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     let who = Principal::new("test");
     let columns = broker.columns("wiki", &who).expect("the table");
     let names: Vec<(&str, bool)> = columns.iter().map(|(name, _, multi)| (name.as_str(), *multi)).collect();
@@ -431,7 +435,9 @@ fn virtual_columns_of_every_kind() {
         let query =
             query("scan", json!({"virtualColumns": [column], "columns": ["v"], "resultFormat": "compactedList"}));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let body = runtime.block_on(ask(&Broker::new(inventory(), settings()), &query)).expect("an answer");
+        let body = runtime
+            .block_on(ask(&Broker::new(inventory(), settings(), query::Authorizer::open()), &query))
+            .expect("an answer");
         let batches: Vec<Json> = serde_json::from_str(&body).expect("valid JSON");
         batches.iter().flat_map(|batch| batch["events"].as_array().unwrap().clone()).map(|row| row[0].clone()).collect()
     };
@@ -468,9 +474,9 @@ fn virtual_columns_of_every_kind() {
 #[test]
 fn answers_are_told_apart_by_segment() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let broker = Broker::new(inventory(), settings());
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     let told = |json: &Json| {
-        let query = broker.parse(json).expect("a query");
+        let query = broker.parse(json, &Principal::new("test")).expect("a query");
         let budget = Budget::from_context(&serde_json::Map::new(), broker.settings()).expect("a budget");
         let who = Principal::new("test");
         let asked = broker.answer_by_segment(&query, &who, budget, Format::default());

@@ -74,8 +74,7 @@ fn ask(segment: &Arc<Segment>, expression: &str, filter: &Json, memory_bytes: u6
         subquery_rows_max: 1000,
     };
     let budget = Arc::new(Budget::from_context(&Map::new(), &settings).unwrap());
-    let piece =
-        Piece { id: segment.id().clone(), segment: segment.clone(), intervals: query.scope().intervals.clone() };
+    let piece = Piece::whole(segment.id().clone(), segment.clone(), query.scope().intervals.clone());
     let query = Arc::new(query);
     let partial = group::run(&query, vec![piece], &Pool::new(2), &budget).unwrap();
     let table = finish(&query, partial, &budget).unwrap();

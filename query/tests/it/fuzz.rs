@@ -176,7 +176,7 @@ fn odd_queries_end_in_answers_or_errors() {
         before(info);
     }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let broker = Broker::new(inventory(), settings());
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     let mut random = SmallRng::seed_from_u64(seed);
     let corpus = corpus();
     for query in &corpus {

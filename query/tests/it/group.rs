@@ -248,7 +248,7 @@ fn pieces(case: &Case) -> Vec<Piece> {
                 rows.sort_by_key(|row| row.time);
             }
             let segment = segment(number as u32, &rows);
-            Piece { id: segment.id().clone(), segment, intervals: vec![interval] }
+            Piece::whole(segment.id().clone(), segment, vec![interval])
         })
         .collect()
 }
@@ -417,7 +417,7 @@ fn values_of_large_dictionaries_are_numbered_alike() {
         let path = folder.path().join(number.to_string());
         segment::merge::merge(&[memory], &schema, &id, &path).unwrap();
         let segment = Arc::new(segment::file::open(&path, id.clone()).unwrap());
-        pieces.push(Piece { id, segment, intervals: vec![Interval { start: 0, end: 3 * DAY }] });
+        pieces.push(Piece::whole(id, segment, vec![Interval { start: 0, end: 3 * DAY }]));
     }
     let ask = |filter: serde_json::Value| {
         let json = serde_json::json!({"queryType": "groupBy", "dataSource": "t", "granularity": "all",

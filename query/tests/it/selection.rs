@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use query::columns::Columns;
+use query::engine::Piece;
 use query::language::VirtualColumn;
 use query::selection::{Scratch, Selected, Selector};
 use segment::block::{BLOCK_ROWS, Value};
@@ -219,13 +220,18 @@ fn expected(rows: &[Row], filter: &Filter, intervals: &[Interval]) -> Vec<usize>
     found
 }
 
+/// Columns of which everything is seen.
+fn whole(segment: Arc<Segment>, virtual_columns: Arc<[VirtualColumn]>) -> Columns {
+    Piece::whole(segment.id().clone(), segment, vec![Interval::ETERNITY]).columns(virtual_columns)
+}
+
 /// The rows as a file, and as they stand in it.
 fn file(rows: &[Row], folder: &std::path::Path) -> (Arc<Segment>, Vec<Row>) {
     let path = folder.join("segment");
     let memory = Arc::new(Segment::from_rows(id(), &schema(), rows));
     segment::merge::merge(&[memory], &schema(), &id(), &path).expect("a segment can be written");
     let file = Arc::new(segment::file::open(&path, id()).expect("a written file can be opened"));
-    let columns = Columns::new(file.clone(), Arc::from([]));
+    let columns = whole(file.clone(), Arc::from([]));
     let block = |name: &str| columns.block(name, 0, file.rows()).expect("a column can be read");
     let blocks = ["s", "t", "m", "l", "f", "d"].map(|name| (name, block(name)));
     let times = block("__time");
@@ -239,7 +245,7 @@ fn file(rows: &[Row], folder: &std::path::Path) -> (Arc<Segment>, Vec<Row>) {
 
 fn check(segment: Arc<Segment>, rows: &[Row], json: &Json, intervals: &[Interval]) -> Result<(), TestCaseError> {
     let filter = Filter::from_json(json, "filter").expect("a valid filter");
-    let columns = Columns::new(segment, virtual_columns());
+    let columns = whole(segment, virtual_columns());
     prop_assert_eq!(selected(&columns, &filter, intervals), expected(rows, &filter, intervals), "{}", json);
     Ok(())
 }

@@ -19,7 +19,7 @@ pub struct Fixture {
 impl Fixture {
     pub fn new() -> Fixture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let broker = Broker::new(inventory(), settings());
+        let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
         let names = [("Ada".to_string(), "Lovelace".to_string()), ("Grace".to_string(), "Hopper".to_string())];
         let lookup = Arc::new(Lookup::new("v1".into(), names));
         broker.lookups().replace(BTreeMap::from([("names".to_string(), lookup)]));
@@ -32,7 +32,7 @@ impl Fixture {
         self.runtime.block_on(async {
             let empty = serde_json::Map::new();
             let context = json["context"].as_object().unwrap_or(&empty);
-            let query = self.broker.parse(json)?;
+            let query = self.broker.parse(json, &Principal::new("test"))?;
             let budget = Budget::from_context(context, self.broker.settings())?;
             let answer = self.broker.answer(query.clone(), &Principal::new("test"), budget).await?;
             let mut body = Vec::new();

@@ -77,21 +77,21 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
     let by_segment = flag(context, "bySegment");
+    let who = Principal::new(super::ANYONE);
     let query = match by_segment {
-        false => app.broker.parse(&json)?,
-        true => app.broker.parse(&without(&json, "bySegment"))?,
+        false => app.broker.parse(&json, &who)?,
+        true => app.broker.parse(&without(&json, "bySegment"), &who)?,
     };
     asked.kind = query.type_name();
     let time_as_long = flag(context, "serializeDateTimeAsLong");
     let format = Format { pretty, time_as_long };
     if by_segment {
-        let who = Principal::new(super::ANYONE);
         let (body, response_context) = app.broker.answer_by_segment(&query, &who, budget, format).await?;
         let mut response = json_response(Body::from(body));
         put_context(&mut response, &response_context);
         return Ok(response);
     }
-    let answer = app.broker.answer(query.clone(), &Principal::new(super::ANYONE), budget).await?;
+    let answer = app.broker.answer(query.clone(), &who, budget).await?;
     let response_context = answer.context.clone();
     let rows = respond(&query, answer, format);
     let mut response = stream(rows).await?;

@@ -1,12 +1,16 @@
 //! The SQL crate's port to what a process knows of its cluster, plugged onto the catalog and the inventory. One process
 //! does all there is, so it stands under the name of each role.
+//!
+//! Each answer holds what the caller may see. Segments are told of where the caller sees every row of the datasource:
+//! how many there are, how large, and of which times hangs on rows that others may not see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use coordinator::{Coordinator, TaskFilter, TaskState};
-use query::Principal;
+use query::policy::{Action, Kind, Restriction};
+use query::{Authorizer, Principal};
 use query_sql::cluster::{Cluster, Property, Segment, Server, Supervisor, Task};
 use segment::SegmentId;
 use segment::inventory::Inventory;
@@ -31,6 +35,7 @@ const TASKS_MAX: usize = 10_000;
 pub struct LocalCluster {
     pub coordinator: Arc<Coordinator>,
     pub inventory: Arc<Inventory>,
+    pub authorizer: Arc<Authorizer>,
     /// `host:port` as others reach it.
     pub address: String,
     pub started: i64,
@@ -38,9 +43,20 @@ pub struct LocalCluster {
     pub properties: Value,
 }
 
+impl LocalCluster {
+    /// Whether the caller sees all of a datasource.
+    fn sees_all(&self, who: &Principal, datasource: &str) -> bool {
+        matches!(self.authorizer.restriction(who, datasource), Ok(Restriction::Unrestricted))
+    }
+
+    fn may_read(&self, who: &Principal, kind: Kind, name: &str) -> bool {
+        self.authorizer.current().may(who, kind, name, Action::Read)
+    }
+}
+
 #[async_trait]
 impl Cluster for LocalCluster {
-    async fn segments(&self, _who: &Principal) -> query_sql::Result<Vec<Segment>> {
+    async fn segments(&self, who: &Principal) -> query_sql::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut known: BTreeMap<SegmentId, usize> = BTreeMap::new();
         for datasource in self.coordinator.datasources(false).await.map_err(error)? {
@@ -68,11 +84,16 @@ impl Cluster for LocalCluster {
             segments[at].realtime = true;
             segments[at].replicas = 1;
         }
+        segments.retain(|segment| self.sees_all(who, &segment.datasource));
         Ok(segments)
     }
 
-    async fn servers(&self, _who: &Principal) -> query_sql::Result<Vec<Server>> {
-        let size: u64 = self.inventory.published().iter().map(|segment| segment.size_bytes()).sum();
+    async fn servers(&self, who: &Principal) -> query_sql::Result<Vec<Server>> {
+        let published = self.inventory.published();
+        let seen = published.iter().filter(|segment| self.sees_all(who, &segment.id().datasource));
+        let size: u64 = seen.map(|segment| segment.size_bytes()).sum();
+        // What the process holds in memory tells of rows, too.
+        let state = self.may_read(who, Kind::State, "STATE");
         let server = |(role, led): &(&str, bool)| {
             let holds = *role == "historical";
             Server {
@@ -85,23 +106,25 @@ impl Cluster for LocalCluster {
                 started: self.started,
                 version: DRUID_VERSION.to_string(),
                 processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
-                memory_bytes: resident_bytes(),
+                memory_bytes: if state { resident_bytes() } else { 0 },
             }
         };
         Ok(ROLES.iter().map(server).collect())
     }
 
-    async fn server_segments(&self, _who: &Principal) -> query_sql::Result<Vec<(String, String)>> {
+    async fn server_segments(&self, who: &Principal) -> query_sql::Result<Vec<(String, String)>> {
         let mut served: BTreeSet<SegmentId> = self.inventory.published_ids().into_iter().collect();
         served.extend(self.inventory.realtime().into_iter().map(|(id, _)| id));
+        served.retain(|id| self.sees_all(who, &id.datasource));
         Ok(served.into_iter().map(|id| (self.address.clone(), id.to_string())).collect())
     }
 
-    async fn tasks(&self, _who: &Principal) -> query_sql::Result<Vec<Task>> {
+    async fn tasks(&self, who: &Principal) -> query_sql::Result<Vec<Task>> {
         let filter = TaskFilter { max: Some(TASKS_MAX), ..TaskFilter::default() };
         let tasks = self.coordinator.tasks(filter).await.map_err(error)?;
         Ok(tasks
             .into_iter()
+            .filter(|task| self.may_read(who, Kind::Task, &task.record.datasource))
             .map(|task| {
                 let (status, runner_status) = match task.state {
                     TaskState::Pending => ("RUNNING", "PENDING"),
@@ -125,8 +148,10 @@ impl Cluster for LocalCluster {
             .collect())
     }
 
-    async fn supervisors(&self, _who: &Principal) -> query_sql::Result<Vec<Supervisor>> {
-        let shown = self.coordinator.supervisors().into_iter().map(|supervisor| Supervisor {
+    async fn supervisors(&self, who: &Principal) -> query_sql::Result<Vec<Supervisor>> {
+        let supervisors = self.coordinator.supervisors().into_iter();
+        let may_read = |s: &coordinator::Supervisor| self.may_read(who, Kind::Supervisor, &s.spec.datasource);
+        let shown = supervisors.filter(may_read).map(|supervisor| Supervisor {
             state: supervisor.state.basic().to_string(),
             detailed_state: supervisor.state.detailed().to_string(),
             healthy: supervisor.state.is_healthy(),
@@ -140,7 +165,10 @@ impl Cluster for LocalCluster {
         Ok(shown.collect())
     }
 
-    async fn properties(&self, _who: &Principal) -> query_sql::Result<Vec<Property>> {
+    async fn properties(&self, who: &Principal) -> query_sql::Result<Vec<Property>> {
+        if !self.may_read(who, Kind::Config, "CONFIG") {
+            return Ok(Vec::new());
+        }
         let roles: Vec<&str> = ROLES.iter().map(|(role, _)| *role).collect();
         let property = |(name, value): (&String, &Value)| Property {
             address: self.address.clone(),

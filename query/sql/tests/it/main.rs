@@ -9,6 +9,7 @@ mod functions;
 mod fuzz;
 mod idioms;
 mod plans;
+mod policies;
 mod pushdown;
 mod random;
 mod sketches;

@@ -77,7 +77,7 @@ fn leaves_answer_what_datafusion_answers() {
 }
 
 /// A row for sorting: doubles that differ in their last digits are one.
-fn rounded(row: &Json) -> String {
+pub fn rounded(row: &Json) -> String {
     match row {
         Json::Array(cells) => cells.iter().map(rounded).collect::<Vec<_>>().join("\u{1}"),
         Json::Number(number) if !number.is_i64() => format!("{:.6e}", number.as_f64().unwrap_or_default()),
@@ -86,7 +86,7 @@ fn rounded(row: &Json) -> String {
 }
 
 /// `r` with a column of each kind over three days, and `q`, smaller, to join with.
-fn tables(seed: u64) -> Arc<query::Broker> {
+pub fn tables(seed: u64) -> Arc<query::Broker> {
     let mut random = SmallRng::seed_from_u64(seed ^ 0x7ab1e);
     let inventory = Arc::new(Inventory::new());
     let schema = tables::schema(&[
@@ -135,8 +135,8 @@ enum Kind {
     Time,
 }
 
-struct Generator {
-    random: SmallRng,
+pub struct Generator {
+    pub random: SmallRng,
 }
 
 impl Generator {
@@ -149,7 +149,7 @@ impl Generator {
     }
 
     /// A statement, and whether its order is settled.
-    fn statement(&mut self) -> (String, bool) {
+    pub fn statement(&mut self) -> (String, bool) {
         match self.random.random_range(0..20) {
             0..=9 => self.grouped("r"),
             10..=12 => self.rows("r"),
@@ -305,7 +305,7 @@ impl Generator {
         if self.chance(0.25) { format!("{text} FILTER (WHERE {})", self.condition("", 1)) } else { text }
     }
 
-    fn condition(&mut self, of: &str, depth: usize) -> String {
+    pub fn condition(&mut self, of: &str, depth: usize) -> String {
         if depth > 0 && self.chance(0.6) {
             let (left, right) = (self.condition(of, depth - 1), self.condition(of, depth - 1));
             return match self.random.random_range(0..5) {

@@ -60,7 +60,7 @@ pub fn broker_of(inventory: Arc<Inventory>) -> Arc<Broker> {
         memory_bytes: 64 << 20,
         subquery_rows_max: 100_000,
     };
-    Broker::new(inventory, settings)
+    Broker::new(inventory, settings, query::Authorizer::open())
 }
 
 fn text(text: &str) -> Value {

@@ -45,8 +45,33 @@ pub(super) static FUNCTIONS: &[Function] = &[
         Returns::Text,
         Body::Scalar(|a| human(a, 1000.0, &DECIMAL_BYTES)),
     ),
+    function("mask_hash", 2, 2, Returns::Text, Body::Scalar(mask_hash)),
+    function("mask_keep_last", 2, 2, Returns::Text, Body::Scalar(mask_keep_last)),
     function("human_readable_decimal_format", 1, 2, Returns::Text, Body::Scalar(|a| human(a, 1000.0, &DECIMAL))),
 ];
+
+/// The first half of HMAC-SHA-256 under a key, in hexadecimal: equal for equal values, and not to be turned back by whoever
+/// lacks the key, also where there are few values.
+fn mask_hash(args: &[Value]) -> Value {
+    use hmac::{Hmac, Mac};
+    let key = convert::to_text(&args[1]).unwrap_or_default();
+    let hash = |text: &str| {
+        let mut mac = <Hmac<sha2::Sha256> as Mac>::new_from_slice(key.as_bytes()).expect("a key of any length is one");
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()
+    };
+    of_text(args, |text| owned(hash(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// `***` and the last characters; `***` alone where these would be all.
+fn mask_keep_last(args: &[Value]) -> Value {
+    let keep = convert::to_long(&args[1]).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    of_text(args, |text| {
+        let count = text.chars().count();
+        let last = if count > keep { text.chars().skip(count - keep).collect() } else { String::new() };
+        owned(format!("***{last}"))
+    })
+}
 
 fn owned(text: String) -> Value {
     Value::Text(Arc::from(text))

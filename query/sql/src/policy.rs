@@ -1,0 +1,247 @@
+//! Conditions of row policies: SQL to a native filter in which identities stand for values.
+//!
+//! 1. The condition is parsed as an expression alone. `CURRENT_USER`, `USER_ATTRIBUTE('name')` and `USER_GROUPS()` become
+//!    texts that no one else writes, each its own; `USER_IN_GROUP('name')` an equality of a column that no table has.
+//! 2. It is planned as the `WHERE` of a scan of the table, which must leave nothing to do but the engine's filter.
+//! 3. In the filter, each of these texts must stand as a whole value: it becomes the identity. One that went anywhere else
+//!    (a constant that was folded, a part of a text) is refused, for there the identity would be lost.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::Result as DfResult;
+use datafusion::common::TableReference;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
+    VisitMut, VisitorMut,
+};
+use query::policy::MEMBER_COLUMN;
+use segment::Interval;
+use segment::schema::ValueType;
+use segment::time::Zone;
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::leaves::{Shape, Table};
+use crate::plan::Plan;
+use crate::planner::{Outer, Tables, datasource};
+use crate::rewrite::Moment;
+use crate::{Sql, parse, rewrite};
+
+/// What texts that stand for an identity begin with.
+const MARK: char = '\u{2}';
+
+/// Identities that a condition may name.
+const IDENTITIES_MAX: usize = 64;
+
+impl Sql {
+    /// The native filter of a policy's condition over a table of these columns. Columns that are not there are refused.
+    pub fn condition(&self, columns: &[(String, ValueType, bool)], text: &str) -> Result<Json> {
+        if text.contains(MARK) {
+            return Err(Error::invalid("a condition may not contain U+0002"));
+        }
+        // An expression and nothing else: what it is put into cannot be left by it.
+        parse::expression(text)?;
+        let mut parsed = parse::parse(&format!("SELECT 1 FROM \"policed\" WHERE ({text}\n)"))?;
+        let mut marks = Marks { found: Vec::new() };
+        if let ControlFlow::Break(error) = parsed.query.visit(&mut marks) {
+            return Err(error);
+        }
+        let zone = Zone::Utc;
+        let moment = Moment { now: 0, zone: &zone, parameters: None, listed_max: None };
+        if parsed.placeholders > 0 || rewrite::rewrite(&mut parsed, &moment)? {
+            return Err(Error::invalid("a condition may use neither parameters nor the current time"));
+        }
+        let mut columns = columns.to_vec();
+        columns.push((MEMBER_COLUMN.to_string(), ValueType::String, false));
+        let table = Arc::new(Table::new(vec!["policed".to_string()], &columns, true));
+        let planner = self.plans().planners.of(&zone);
+        let outer = Outer { limit: None, finish_sketches: false };
+        let logical = planner.plan(parsed.query, &Alone(table), outer)?;
+        let refuse = || {
+            Error::invalid(
+                "the condition is more than a filter of the engine can say; compare columns with constants and \
+                 identities by =, <>, IN, LIKE, IS NULL, <, >, BETWEEN, AND, OR and NOT, or give a native filter",
+            )
+        };
+        let lost = |nth: usize| {
+            Error::invalid(format!(
+                "{} must be compared with a column by = or IN; here its value would be lost",
+                marks.found[nth].1
+            ))
+        };
+        if is_empty(&logical) {
+            // What is never true reads no table.
+            return if marks.found.is_empty() { Ok(json!({"type": "false"})) } else { Err(lost(0)) };
+        }
+        let leaf = match Plan::new(logical, &planner)? {
+            Plan::Direct { leaf: Some(leaf), ref steps, .. }
+                if !steps.iter().any(|step| matches!(step, crate::plan::Step::Filter(_))) =>
+            {
+                leaf
+            }
+            _ => return Err(refuse()),
+        };
+        let parts = leaf.parts();
+        if !matches!(parts.kind, Shape::Scan { .. }) || !parts.virtual_columns.is_empty() || !parts.semis.is_empty() {
+            return Err(refuse());
+        }
+        let mut used = vec![false; marks.found.len()];
+        let mut filters: Vec<Json> = Vec::new();
+        if let Some(filter) = &parts.filter {
+            filters.push(marks.placed(filter, &mut used)?);
+        }
+        if parts.intervals != [Interval::ETERNITY] {
+            let texts: Vec<String> = parts.intervals.iter().map(Interval::to_string).collect();
+            filters.push(json!({"type": "interval", "dimension": "__time", "intervals": texts}));
+        }
+        if let Some(nth) = used.iter().position(|used| !used) {
+            return Err(lost(nth));
+        }
+        Ok(match filters.len() {
+            0 => json!({"type": "true"}),
+            1 => filters.remove(0),
+            _ => json!({"type": "and", "fields": filters}),
+        })
+    }
+}
+
+/// Whether a plan is known to have no row.
+fn is_empty(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::EmptyRelation(empty) => !empty.produce_one_row,
+        LogicalPlan::Projection(projection) => is_empty(&projection.input),
+        LogicalPlan::Filter(filter) => is_empty(&filter.input),
+        _ => false,
+    }
+}
+
+/// The one table of a condition.
+struct Alone(Arc<Table>);
+
+impl Tables for Alone {
+    fn table(&self, reference: &TableReference) -> DfResult<Arc<dyn TableSource>> {
+        match datasource(reference) {
+            Some("policed") => Ok(self.0.clone()),
+            _ => Err(DataFusionError::Plan(
+                "a condition is about the columns of its own table; it cannot ask others".into(),
+            )),
+        }
+    }
+
+    fn may_lookup(&self, _name: &str) -> bool {
+        false
+    }
+}
+
+/// The identities of a condition, in the order in which they stand, with how they were written.
+struct Marks {
+    found: Vec<(Json, String)>,
+}
+
+impl Marks {
+    fn mark(&mut self, identity: Json, written: String) -> Result<Expr> {
+        if self.found.len() >= IDENTITIES_MAX {
+            return Err(Error::invalid(format!("a condition may name at most {IDENTITIES_MAX} identities")));
+        }
+        let text = format!("{MARK}{}", self.found.len());
+        self.found.push((identity, written));
+        Ok(Expr::value(Value::SingleQuotedString(text)))
+    }
+
+    fn of(&mut self, expr: &Expr) -> Result<Option<Expr>> {
+        let (name, argument) = match expr {
+            Expr::Identifier(ident) if ident.quote_style.is_none() => (ident.value.to_ascii_uppercase(), None),
+            Expr::Function(function) => match (named(function), argument(function)) {
+                (Some(name), Ok(argument)) => (name, argument),
+                // An argument that is no text is as good as none.
+                (Some(name), Err(())) if name.starts_with("USER_") => (name, None),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        Ok(match (name.as_str(), argument) {
+            ("CURRENT_USER" | "SESSION_USER", None) => {
+                Some(self.mark(json!({"identity": "user"}), "CURRENT_USER".into())?)
+            }
+            ("USER_GROUPS", None) => Some(self.mark(json!({"identity": "groups"}), "USER_GROUPS()".into())?),
+            ("USER_ATTRIBUTE", Some(attribute)) => {
+                let identity = json!({"identity": "attribute", "name": attribute});
+                Some(self.mark(identity, format!("USER_ATTRIBUTE('{attribute}')"))?)
+            }
+            ("USER_IN_GROUP", Some(group)) => Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Identifier(Ident::with_quote('"', MEMBER_COLUMN))),
+                op: BinaryOperator::Eq,
+                right: Box::new(Expr::value(Value::SingleQuotedString(group))),
+            }))),
+            ("USER_ATTRIBUTE" | "USER_IN_GROUP", None) => {
+                return Err(Error::invalid(format!("{name} takes one name, as a text in quotes")));
+            }
+            _ => None,
+        })
+    }
+
+    /// A filter with identities where their texts stand.
+    fn placed(&self, json: &Json, used: &mut [bool]) -> Result<Json> {
+        Ok(match json {
+            Json::String(text) if text.contains(MARK) && text != MEMBER_COLUMN => {
+                let nth = text.strip_prefix(MARK).and_then(|nth| nth.parse::<usize>().ok());
+                match nth.filter(|nth| *nth < self.found.len()) {
+                    Some(nth) => {
+                        used[nth] = true;
+                        self.found[nth].0.clone()
+                    }
+                    None => {
+                        return Err(Error::invalid(
+                            "an identity must be compared as a whole, by = or IN; here it is a part of something else",
+                        ));
+                    }
+                }
+            }
+            Json::Array(items) => items.iter().map(|item| self.placed(item, used)).collect::<Result<_>>()?,
+            Json::Object(object) => {
+                let fields = object.iter().map(|(name, value)| Ok((name.clone(), self.placed(value, used)?)));
+                Json::Object(fields.collect::<Result<_>>()?)
+            }
+            other => other.clone(),
+        })
+    }
+}
+
+impl VisitorMut for Marks {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.of(expr) {
+            Ok(Some(marked)) => *expr = marked,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn named(function: &Function) -> Option<String> {
+    match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] if ident.quote_style.is_none() => Some(ident.value.to_ascii_uppercase()),
+        _ => None,
+    }
+}
+
+/// The only argument, a text, or none.
+fn argument(function: &Function) -> std::result::Result<Option<String>, ()> {
+    match &function.args {
+        FunctionArguments::None => Ok(None),
+        FunctionArguments::List(list) => match list.args.as_slice() {
+            [] => Ok(None),
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+                Value::SingleQuotedString(text) => Ok(Some(text.clone())),
+                _ => Err(()),
+            },
+            _ => Err(()),
+        },
+        _ => Err(()),
+    }
+}
