@@ -113,10 +113,14 @@ impl Broker {
 
     /// Answers a query within its budget. While it runs, and while its batches are read, [`Broker::cancel`] with the
     /// budget's query id ends it; dropping the answer ends it too.
-    pub async fn answer(&self, query: Query, who: &Principal, budget: Budget) -> Result<Answer> {
+    pub async fn answer(&self, query: Query, who: &Principal, mut budget: Budget) -> Result<Answer> {
+        let quota = self.authorizer().current().quota(who);
+        if let Some(bytes) = quota.memory_bytes {
+            budget.bound_memory(bytes);
+        }
         let budget = Arc::new(budget);
         let leaf = self.authorizer().admit(Arc::new(query), who)?;
-        let registered = self.register(&budget, who, leaf.sight())?;
+        let registered = self.register(&budget, who, leaf.sight(), quota.concurrent)?;
         let (node, own) = (self.node.clone(), budget.clone());
         let mut outcome = self.compute(&budget, move || node.run(&leaf, &own)).await?;
         outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
@@ -221,9 +225,23 @@ impl Broker {
         Some(columns)
     }
 
+    /// The columns of a table whoever sees them: for those who write the rules.
+    pub fn all_columns(&self, datasource: &str) -> Option<TableColumns> {
+        let (_, pieces) = self.pieces(datasource, &Restriction::Unrestricted).ok()??;
+        Some(Arc::new(merged(&pieces).ok()?))
+    }
+
+    /// All tables, whoever may read them: for those who write the rules.
+    pub fn all_datasources(&self) -> Vec<String> {
+        self.node.inventory.datasources()
+    }
+
     /// All segments of a table, what came last first, and the generation that they are of. `None` if there is none.
     fn newest_first(&self, datasource: &str, who: &Principal) -> Result<Option<(u64, Vec<Piece>)>> {
-        let restriction = self.authorizer().restriction(who, datasource)?;
+        self.pieces(datasource, &self.authorizer().restriction(who, datasource)?)
+    }
+
+    fn pieces(&self, datasource: &str, restriction: &Restriction) -> Result<Option<(u64, Vec<Piece>)>> {
         let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
         let mut slices = view.slices;
         slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
@@ -233,14 +251,27 @@ impl Broker {
             // Of one realtime index, what came last is newest.
             for segment in slice.item.open().into_iter().rev() {
                 any = true;
-                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], &restriction)?);
+                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], restriction)?);
             }
         }
         Ok(any.then_some((view.generation, pieces)))
     }
 
-    fn register(&self, budget: &Arc<Budget>, who: &Principal, sight: &Arc<Sight>) -> Result<Registered> {
+    fn register(
+        &self,
+        budget: &Arc<Budget>,
+        who: &Principal,
+        sight: &Arc<Sight>,
+        own_max: Option<u64>,
+    ) -> Result<Registered> {
         let mut running = self.running.lock();
+        if let Some(most) = own_max
+            && running.queries.values().filter(|query| query.who.name == who.name).count() as u64 >= most
+        {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"
+            )));
+        }
         if running.queries.len() >= self.settings.queries_max {
             return Err(Error::Capacity(format!(
                 "Too many concurrent queries: the server runs [{}] at once; try again later",

@@ -163,6 +163,11 @@ impl Budget {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Lets the query hold no more memory than this, if it might.
+    pub fn bound_memory(&mut self, bytes: u64) {
+        self.memory_limit = self.memory_limit.min(bytes);
+    }
+
     /// Cancels it because the asker may no longer see what it was let in for.
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Relaxed);

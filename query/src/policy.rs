@@ -33,6 +33,9 @@ use crate::language::VirtualColumn;
 /// The role that may do everything and sees every row. It is always there and is not kept as a document.
 pub const ADMIN: &str = "admin";
 
+/// What the names of the store's own datasources begin with.
+const OWN: &str = "sys.";
+
 /// Roles may include each other this deep.
 const INCLUDES_DEPTH_MAX: usize = 16;
 
@@ -281,11 +284,15 @@ impl Rules {
     }
 
     /// Whether a principal may do that to a thing of that name. Whoever may write a datasource may also read and write
-    /// its supervisors and tasks.
+    /// its supervisors and tasks. The store's own datasources, whose names begin with `sys.`, are system tables.
     pub fn may(&self, who: &Principal, kind: Kind, name: &str, action: Action) -> bool {
         if self.roles_of(who).contains(ADMIN) {
             return true;
         }
+        let (kind, name) = match (kind, name.strip_prefix(OWN)) {
+            (Kind::Datasource, Some(table)) => (Kind::SystemTable, table),
+            _ => (kind, name),
+        };
         self.each(who).flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {
             let implied =
                 *of == Kind::Datasource && *allowed == Action::Write && matches!(kind, Kind::Supervisor | Kind::Task);

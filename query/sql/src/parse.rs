@@ -41,6 +41,17 @@ pub fn expression(text: &str) -> Result<()> {
     }
 }
 
+/// The names in a condition that may be columns.
+pub fn names(text: &str) -> Result<Vec<String>> {
+    let tokens = Tokenizer::new(&Druid::new(0), text).tokenize();
+    let tokens = tokens.map_err(|error| Error::invalid(error.to_string()))?;
+    let words = tokens.into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word.value),
+        _ => None,
+    });
+    Ok(words.collect::<std::collections::BTreeSet<String>>().into_iter().collect())
+}
+
 #[derive(Debug)]
 pub struct Parsed {
     /// What the `SET` statements said, which goes before the request's context.

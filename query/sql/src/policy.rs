@@ -16,7 +16,8 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
     VisitMut, VisitorMut,
 };
-use query::policy::MEMBER_COLUMN;
+use query::policy::{MEMBER_COLUMN, Role};
+use regex::Regex;
 use segment::Interval;
 use segment::schema::ValueType;
 use segment::time::Zone;
@@ -37,6 +38,63 @@ const MARK: char = '\u{2}';
 const IDENTITIES_MAX: usize = 64;
 
 impl Sql {
+    /// A role whose conditions in SQL have become filters, and whose policies and column rules fit the datasources that
+    /// there are. `path` is where the role stands, for errors.
+    pub fn checked(&self, mut role: Role, path: &str) -> Result<Role> {
+        let tables = self.broker.all_datasources();
+        let matching = |pattern: &str, at: &str| -> Result<Vec<&String>> {
+            let pattern = whole(pattern, at)?;
+            Ok(tables.iter().filter(|name| pattern.is_match(name)).collect())
+        };
+        for (idx, policy) in role.policies.iter_mut().enumerate() {
+            let at = format!("{path}.policies[{idx}]");
+            let named = |error: Error| Error::invalid(format!("{at}.sql: {error}"));
+            let tables = matching(&policy.datasource, &format!("{at}.datasource"))?;
+            let known: Vec<_> = tables.iter().filter_map(|name| Some((name, self.broker.all_columns(name)?))).collect();
+            match (&policy.sql, &policy.filter) {
+                (None, None) => {
+                    return Err(Error::invalid(format!(
+                        "{at}: give sql or filter, the rows that the policy lets through"
+                    )));
+                }
+                (Some(sql), _) => {
+                    let mut filters = Vec::new();
+                    for (_, columns) in &known {
+                        filters.push(self.condition(columns, sql).map_err(named)?);
+                    }
+                    if known.is_empty() {
+                        // Of a datasource that is not there yet, columns are texts.
+                        let columns: Vec<_> = parse::names(sql).map_err(named)?;
+                        let columns = columns.into_iter().map(|name| (name, ValueType::String, false));
+                        filters.push(self.condition(&columns.collect::<Vec<_>>(), sql).map_err(named)?);
+                    }
+                    filters.dedup();
+                    if filters.len() > 1 {
+                        return Err(Error::invalid(format!(
+                            "{at}.sql means different filters for the datasources that {at}.datasource matches, whose \
+                             columns differ in type; give each a policy of its own"
+                        )));
+                    }
+                    policy.filter = filters.pop();
+                }
+                (None, Some(filter)) => {
+                    for (table, columns) in &known {
+                        let unknown =
+                            columns_of(filter).into_iter().find(|name| !columns.iter().any(|(n, ..)| n == name));
+                        if let Some(name) = unknown {
+                            let near = segment::spelling::nearest(&name, columns.iter().map(|(n, ..)| n.as_str()));
+                            let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
+                            return Err(Error::invalid(format!(
+                                "{at}.filter: datasource [{table}] has no column [{name}]{hint}"
+                            )));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(role)
+    }
+
     /// The native filter of a policy's condition over a table of these columns. Columns that are not there are refused.
     pub fn condition(&self, columns: &[(String, ValueType, bool)], text: &str) -> Result<Json> {
         if text.contains(MARK) {
@@ -106,6 +164,35 @@ impl Sql {
             _ => json!({"type": "and", "fields": filters}),
         })
     }
+}
+
+/// A pattern that matches whole names.
+fn whole(text: &str, at: &str) -> Result<Regex> {
+    Regex::new(&format!("^(?:{text})$"))
+        .map_err(|error| Error::invalid(format!("{at}: [{text}] is no regular expression: {error}")))
+}
+
+/// The columns that a filter's JSON names.
+fn columns_of(filter: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut pending = vec![filter];
+    while let Some(json) = pending.pop() {
+        match json {
+            Json::Object(object) => {
+                for (name, value) in object {
+                    match (name.as_str(), value) {
+                        ("column" | "dimension", Json::String(column)) if column != MEMBER_COLUMN => {
+                            found.push(column.clone())
+                        }
+                        _ => pending.push(value),
+                    }
+                }
+            }
+            Json::Array(items) => pending.extend(items),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Whether a plan is known to have no row.
