@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use server::config::{Config, commented_file};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "henge", version, about = "A real-time columnar analytics store that speaks Druid's APIs")]
