@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use segment::SegmentId;
+use segment::{SegmentId, is_system};
 use tracing::{info, warn};
 
 use crate::Coordinator;
@@ -183,8 +183,9 @@ fn order_tasks(
     commands: &mut Vec<Command>,
 ) {
     let mut running = 0;
+    // The store's own takes no room from others, and waits for none.
     for task in picture.tasks.values().filter(|task| task.node.is_some()) {
-        running += 1;
+        running += usize::from(!is_system(&task.record.datasource));
         if let (Some(reason), true) = (task.stop, reported.contains(&task.record.id)) {
             commands.push(Command::StopTask { task: task.record.id.clone(), reason });
         }
@@ -198,10 +199,11 @@ fn order_tasks(
     waiting.sort_by_key(|task| (task.node.is_none(), task.record.supervisor.is_none(), task.created_at));
     for task in waiting {
         if task.node.is_none() {
-            if running >= tasks_max {
-                break;
+            let takes_room = !is_system(&task.record.datasource);
+            if takes_room && running >= tasks_max {
+                continue;
             }
-            running += 1;
+            running += usize::from(takes_room);
             task.node = Some(node.to_string());
         }
         commands.push(Command::StartTask { task: task.record.clone() });

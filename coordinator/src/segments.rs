@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use segment::timeline::Timeline;
-use segment::{Interval, SegmentId, SegmentMeta};
+use segment::{Interval, SegmentId, SegmentMeta, is_system};
 
 use crate::Coordinator;
 use crate::catalog::{SegmentRecord, rows};
 use crate::error::{Error, Result};
+use crate::supervisors::refuse_system;
 
 /// A segment on record.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,13 +63,16 @@ impl Coordinator {
         serving.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Those with used segments; with `include_unused`, with any.
+    /// Those with used segments; with `include_unused`, with any. Without the store's own.
     pub async fn datasources(&self, include_unused: bool) -> Result<Vec<String>> {
         if !include_unused {
-            return Ok(self.inner.picture.read().segments.keys().cloned().collect());
+            let picture = self.inner.picture.read();
+            return Ok(picture.segments.keys().filter(|name| !is_system(name)).cloned().collect());
         }
         let mut connection = self.inner.database.read().await?;
-        rows::datasources(&mut connection).await
+        let mut names = rows::datasources(&mut connection).await?;
+        names.retain(|name| !is_system(name));
+        Ok(names)
     }
 
     /// The used segments of a datasource, by interval, version and partition; overshadowed ones too.
@@ -103,11 +107,11 @@ impl Coordinator {
         Ok(records.into_iter().map(SegmentRow::from).collect())
     }
 
-    /// By datasource.
+    /// By datasource, without the store's own.
     pub fn load_status(&self) -> BTreeMap<String, LoadStatus> {
         let picture = self.inner.picture.read();
         let mut statuses = BTreeMap::new();
-        for (datasource, timeline) in &picture.segments {
+        for (datasource, timeline) in picture.segments.iter().filter(|(datasource, _)| !is_system(datasource)) {
             let mut status = LoadStatus::default();
             for (id, record) in timeline.iter() {
                 if !timeline.is_overshadowed(id.interval, &id.version) {
@@ -133,6 +137,7 @@ impl Coordinator {
 
     /// Marks segments used that are not, as far as no newer used one overshadows them. Answers how many were marked.
     pub async fn mark_used(&self, datasource: &str, selection: Selection, now: i64) -> Result<u64> {
+        refuse_system(datasource)?;
         let (this, datasource) = (self.clone(), datasource.to_string());
         let marked = self
             .detached(async move {
@@ -175,6 +180,17 @@ impl Coordinator {
 
     /// Takes segments out of use: nodes drop them, their files stay. Answers how many were marked.
     pub async fn mark_unused(&self, datasource: &str, selection: Selection, now: i64) -> Result<u64> {
+        refuse_system(datasource)?;
+        self.retire(datasource, selection, now).await
+    }
+
+    /// Takes segments of the store's own out of use that end before a time.
+    pub async fn expire_system(&self, datasource: &str, before: i64, now: i64) -> Result<u64> {
+        let within = Interval { start: Interval::ETERNITY.start, end: before };
+        self.retire(datasource, Selection::Intervals(vec![within]), now).await
+    }
+
+    async fn retire(&self, datasource: &str, selection: Selection, now: i64) -> Result<u64> {
         let (this, datasource) = (self.clone(), datasource.to_string());
         let marked = self
             .detached(async move {

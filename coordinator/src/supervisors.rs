@@ -1,5 +1,6 @@
 //! Supervisors: documents that stand for streams to be read, with the states they show.
 
+use segment::is_system;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -110,6 +111,17 @@ impl Coordinator {
     /// Takes a document in, new or instead of the one of the same id: running tasks publish what they read, then
     /// others start. With `skip_if_unmodified`, an equal document changes nothing. Answers whether anything changed.
     pub async fn put_supervisor(&self, spec: SupervisorSpec, skip_if_unmodified: bool, now: i64) -> Result<bool> {
+        refuse_system(&spec.id)?;
+        refuse_system(&spec.datasource)?;
+        self.keep_supervisor(spec, skip_if_unmodified, now).await
+    }
+
+    /// As [`Coordinator::put_supervisor`] with `skip_if_unmodified`, of a supervisor that is the store's own.
+    pub async fn put_system_supervisor(&self, spec: SupervisorSpec, now: i64) -> Result<bool> {
+        self.keep_supervisor(spec, true, now).await
+    }
+
+    async fn keep_supervisor(&self, spec: SupervisorSpec, skip_if_unmodified: bool, now: i64) -> Result<bool> {
         if spec.id.is_empty() || spec.datasource.is_empty() {
             return Err(Error::Invalid("a supervisor needs an id and a dataSource".to_string()));
         }
@@ -147,10 +159,20 @@ impl Coordinator {
         Ok(changed)
     }
 
-    /// By id.
+    /// By id, without the store's own.
     pub fn supervisors(&self) -> Vec<Supervisor> {
+        self.supervisors_that(|id| !is_system(id))
+    }
+
+    /// The store's own.
+    pub fn system_supervisors(&self) -> Vec<Supervisor> {
+        self.supervisors_that(is_system)
+    }
+
+    fn supervisors_that(&self, are: impl Fn(&str) -> bool) -> Vec<Supervisor> {
         let picture = self.inner.picture.read();
-        picture.supervisors.values().map(|entry| shown(&picture, entry, &self.inner.settings)).collect()
+        let entries = picture.supervisors.values().filter(|entry| are(&entry.row.spec.id));
+        entries.map(|entry| shown(&picture, entry, &self.inner.settings)).collect()
     }
 
     pub fn supervisor(&self, id: &str) -> Result<Supervisor> {
@@ -169,11 +191,12 @@ impl Coordinator {
         Ok(revisions.into_iter().map(|(_, revision)| revision).collect())
     }
 
-    /// By id, each newest first.
+    /// By id, each newest first; without the store's own.
     pub async fn all_history(&self) -> Result<Vec<(String, Vec<Revision>)>> {
         let mut connection = self.inner.database.read().await?;
         let mut all: Vec<(String, Vec<Revision>)> = Vec::new();
-        for (id, revision) in documents::history(&mut connection, None).await? {
+        let history = documents::history(&mut connection, None).await?;
+        for (id, revision) in history.into_iter().filter(|(id, _)| !is_system(id)) {
             match all.last_mut() {
                 Some((last, revisions)) if *last == id => revisions.push(revision),
                 _ => all.push((id, vec![revision])),
@@ -240,6 +263,7 @@ impl Coordinator {
         now: i64,
         change: impl FnOnce(&mut SupervisorRow) -> Option<Value> + Send + 'static,
     ) -> Result<()> {
+        refuse_system(id)?;
         let (this, id) = (self.clone(), id.to_string());
         self.detached(async move {
             let _writing = this.inner.writing.lock().await;
@@ -265,6 +289,7 @@ impl Coordinator {
     }
 
     async fn reset_to(&self, id: &str, to: Option<Positions>, now: i64) -> Result<()> {
+        refuse_system(id)?;
         let (this, id) = (self.clone(), id.to_string());
         self.detached(async move {
             let _writing = this.inner.writing.lock().await;
@@ -300,6 +325,14 @@ impl Coordinator {
     fn row(&self, id: &str) -> Result<SupervisorRow> {
         let picture = self.inner.picture.read();
         picture.supervisors.get(id).map(|entry| entry.row.clone()).ok_or_else(|| unknown(id))
+    }
+}
+
+/// What the store keeps of itself is not for anybody to change.
+pub(crate) fn refuse_system(name: &str) -> Result<()> {
+    match is_system(name) {
+        true => Err(Error::Invalid(format!("{name} is the store's own; it cannot be posted, changed or dropped"))),
+        false => Ok(()),
     }
 }
 

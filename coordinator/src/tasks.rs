@@ -1,6 +1,6 @@
 //! Tasks as people see them: created, listed, stopped.
 
-use segment::Interval;
+use segment::{Interval, is_system};
 use serde_json::Value;
 use tracing::info;
 
@@ -9,6 +9,7 @@ use crate::catalog::{TaskRow, tasks};
 use crate::command::{StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::error::{Error, Result};
 use crate::picture::LiveTask;
+use crate::supervisors::refuse_system;
 
 /// How a task stands.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct TaskFilter {
     pub kind: Option<String>,
     pub created: Option<Interval>,
     pub max: Option<usize>,
+    /// Those of the store's own datasources too; else only if `datasource` names it.
+    pub system: bool,
 }
 
 impl Coordinator {
@@ -43,6 +46,7 @@ impl Coordinator {
         if record.id.is_empty() || record.datasource.is_empty() {
             return Err(Error::Invalid("a task needs an id and a dataSource".to_string()));
         }
+        refuse_system(&record.datasource)?;
         let this = self.clone();
         self.detached(async move {
             let _writing = this.inner.writing.lock().await;
@@ -65,7 +69,9 @@ impl Coordinator {
     /// Newest first.
     pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskStatus>> {
         let mut connection = self.inner.database.read().await?;
-        let rows = tasks::find(&mut connection, &filter).await?;
+        let mut rows = tasks::find(&mut connection, &filter).await?;
+        let by_name = filter.system || filter.datasource.is_some();
+        rows.retain(|row| by_name || !is_system(&row.record.datasource));
         Ok(rows.into_iter().map(|row| self.status(row)).collect())
     }
 
@@ -87,11 +93,12 @@ impl Coordinator {
 
     /// Has a task cancelled; what it did not publish is discarded. An ended task stays as it is.
     pub async fn shutdown_task(&self, id: &str, now: i64) -> Result<()> {
-        self.task(id).await?;
+        refuse_system(&self.task(id).await?.record.datasource)?;
         self.stop_tasks(vec![id.to_string()], StopReason::Cancel, now).await
     }
 
     pub async fn shutdown_all_tasks(&self, datasource: &str, now: i64) -> Result<()> {
+        refuse_system(datasource)?;
         let of_datasource: Vec<String> = {
             let picture = self.inner.picture.read();
             let tasks = picture.tasks.values().filter(|task| task.record.datasource == datasource);

@@ -32,8 +32,8 @@ use crate::positions::{PartitionKey, Positions};
 use crate::report::{Condition, Phase, PublishingReport, RowStats};
 use crate::restore::{self, Manifest, fingerprint};
 use crate::sequence::{Closed, Persist, Persister, Sequence, joined};
-use crate::source::kafka::{KafkaSource, Limits, Range, Share, Watch};
-use crate::spec::{InputFormat, MemoryBound, SupervisorSpec};
+use crate::source::{Limits, Range, Share, Source, Watch};
+use crate::spec::{MemoryBound, SupervisorSpec};
 use crate::worker::{Ports, Settings, StartTask, StopReason};
 
 /// What one batch may hold. Time bounds how long a record waits to be queryable, the rest bounds the memory of a batch:
@@ -114,7 +114,7 @@ struct Task {
     fingerprint: String,
     share: Share,
     folder: PathBuf,
-    source: KafkaSource,
+    source: Source,
     intake: Intake,
     sequence: Sequence,
     /// Where partitions continue that are not assigned yet.
@@ -202,8 +202,7 @@ impl Task {
             supervisor: setup.supervisor.clone(),
             datasource: setup.order.datasource.clone(),
         };
-        let kafka = matches!(spec.io.format, InputFormat::Kafka(_));
-        let source = KafkaSource::open(&spec.io, share, &client_name(&setup.order), kafka)?;
+        let source = Source::open(&spec.io, share, &client_name(&setup.order), setup.ports.journal.as_ref())?;
         let intake = Intake::new(spec, control.clone())?;
         let sequence = new_sequence(&setup, &schema, &folder, Positions::default(), control.now());
         let now = control.now();

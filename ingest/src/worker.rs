@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail::FailPoints;
 use crate::ledger::Ledger;
 use crate::report::{Condition, TaskReport, TaskState};
+use crate::source::journal::Journal;
 use crate::spec::{BatchSpec, SupervisorSpec};
 use crate::task;
 
@@ -42,6 +43,8 @@ pub struct Ports {
     pub ledger: Arc<dyn Ledger>,
     pub inventory: Arc<Inventory>,
     pub deep: DeepStorage,
+    /// What the supervisor of type `journal` reads; `None` if this process keeps none.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// The order to start a task.
@@ -50,7 +53,7 @@ pub struct StartTask {
     pub id: String,
     pub group_id: String,
     pub datasource: String,
-    /// `index_kafka`, `index_parallel`, `index`, `noop`.
+    /// `index_kafka`, `index_journal`, `index_parallel`, `index`, `noop`.
     pub kind: String,
     pub supervisor: Option<String>,
     /// The spec as it was posted (of the supervisor, for a supervised task).
@@ -128,14 +131,14 @@ impl Worker {
             return control.end(TaskState::Failed, Some(reason));
         }
         let started = match (order.kind.as_str(), progress) {
-            ("index_kafka", _) => self.start_supervised(order, control.clone(), !others),
+            ("index_kafka" | "index_journal", _) => self.start_supervised(order, control.clone(), !others),
             (_, Some(progress)) => self.start_batch(order, control.clone(), progress),
             ("noop", _) => {
                 self.start_noop(order, control.clone());
                 Ok(())
             }
             (kind, _) => Err(Error::invalid(format!(
-                "task type {kind} cannot be run; valid are index_kafka, index_parallel, index and noop"
+                "task type {kind} cannot be run; valid are index_kafka, index_journal, index_parallel, index and noop"
             ))),
         };
         if let Err(error) = started {
@@ -153,11 +156,16 @@ impl Worker {
         control.update(|report| report.ignored_fields = ignored);
         self.forget_caught_up(&supervisor, &order);
         let worker = self.clone();
+        let mut settings = self.settings.clone();
+        if segment::is_system(&order.datasource) {
+            // What counts the passes means the tasks that people post.
+            settings.fail_points = FailPoints::none();
+        }
         let (name, datasource, share) = (supervisor.clone(), order.datasource.clone(), order.group);
         let (behind, failing, failed) = (self.clone(), supervisor.clone(), order.clone());
         let setup = task::Setup {
             ports: self.ports.clone(),
-            settings: self.settings.clone(),
+            settings,
             runtime: Handle::current(),
             control: control.clone(),
             caught_up: Box::new(move || worker.catch_up(&name, &datasource, share)),

@@ -171,11 +171,11 @@ impl Broker {
         }
     }
 
-    /// The tables that the caller may see, by name.
+    /// The tables that the caller may see, by name; without the store's own.
     pub fn datasources(&self, who: &Principal) -> Vec<String> {
         let rules = self.authorizer().current();
         let mut names = self.node.inventory.datasources();
-        names.retain(|name| rules.may(who, Kind::Datasource, name, Action::Read));
+        names.retain(|name| !segment::is_system(name) && rules.may(who, Kind::Datasource, name, Action::Read));
         names
     }
 

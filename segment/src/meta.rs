@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{Interval, format_timestamp};
 
+/// Datasources whose names begin so are the store's own: what it keeps of itself (`sys.audit`). Nobody posts, replaces or
+/// drops them, and listings leave them out.
+const SYSTEM: &str = "sys.";
+
+/// Whether a datasource (or the supervisor of that name) is the store's own.
+pub fn is_system(datasource: &str) -> bool {
+    datasource.starts_with(SYSTEM)
+}
+
 /// The name of a segment, unique for ever: no two segments with different rows share one.
 ///
 /// `version` is compared as text (Druid uses the ISO time of the lock); `partition` numbers the segments that share a

@@ -50,6 +50,15 @@ pub const KEYS: &[Key] = &[
     key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
     key("ingest.body_max_bytes", "536870912", "largest body of a task or supervisor spec (inline data included)"),
+    key("audit.enabled", "true", "whether what people do is recorded in sys.audit"),
+    key("audit.queries", "true", "whether queries are recorded too, or only changes, sign-ins and denials"),
+    key("audit.publish_ms", "3600000", "time after which recorded events are published as a segment"),
+    key("audit.retention_days", "0", "days that recorded events are kept; 0 is for ever"),
+    key(
+        "audit.journal_max_bytes",
+        "1073741824",
+        "events that may wait to be published; past it changes of security are refused, other events are lost",
+    ),
     key("storage.deep", "", "folder of deep storage; empty is deep-storage below data_dir"),
     key("storage.local_sources", "*", "folders that local input sources may read, separated by commas; * is any"),
     key("coordinator.cycle_ms", "1000", "longest time between two looks of the coordinator at what should be where"),
@@ -74,6 +83,7 @@ pub struct Config {
     pub flight: FlightLimits,
     pub statement_ttl: Duration,
     pub statement_bytes_max: u64,
+    pub audit: crate::audit::Settings,
     pub tasks_max: usize,
     pub ingest_body_max_bytes: usize,
     pub deep_storage: PathBuf,
@@ -164,7 +174,11 @@ pub fn commented_file() -> String {
 
 fn push(text: &mut String, key: &Key, name: &str) {
     let number = !key.default.is_empty() && key.default.bytes().all(|b| b.is_ascii_digit());
-    let value = if number { key.default.to_string() } else { format!("\"{}\"", key.default) };
+    let value = if number || matches!(key.default, "true" | "false") {
+        key.default.to_string()
+    } else {
+        format!("\"{}\"", key.default)
+    };
     text.push_str(&format!("# {}\n{name} = {value}\n", key.sentence));
 }
 
@@ -231,6 +245,9 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
             .filter(|n| (low..=high).contains(n))
             .ok_or_else(|| bad(name, &format!("must be a whole number from {low} to {high}")))
     };
+    let flag = |name: &str| -> Result<bool, ConfigError> {
+        text(name).parse().map_err(|_| bad(name, "must be true or false"))
+    };
     let roles = text("roles");
     if roles.split(',').map(str::trim).any(|role| role != "all") {
         return Err(bad("roles", "this version runs every role in one process: all"));
@@ -271,6 +288,13 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         },
         statement_ttl: Duration::from_millis(number("sql.statement_ttl_ms", 1, 1 << 40)?),
         statement_bytes_max: number("sql.statement_bytes_max", 1 << 20, 1 << 50)?,
+        audit: crate::audit::Settings {
+            enabled: flag("audit.enabled")?,
+            queries: flag("audit.queries")?,
+            publish: Duration::from_millis(number("audit.publish_ms", 100, 1 << 40)?),
+            retention_days: number("audit.retention_days", 0, 100_000)?,
+            journal_bytes_max: number("audit.journal_max_bytes", 1 << 20, 1 << 50)?,
+        },
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
         ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,
         deep_storage,

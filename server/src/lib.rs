@@ -1,6 +1,7 @@
 //! The roof: settings, HTTP, roles, telemetry. `Node::start` builds a node from checked settings; `run` is what the
 //! binary does.
 
+pub mod audit;
 pub mod config;
 pub mod http;
 pub mod metrics;

@@ -7,6 +7,7 @@
 //! 5. At the stop: requests end, tasks keep what they hold on disk, the catalog closes.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use segment::storage::cache::SegmentCache;
 use segment::storage::deep::DeepStorage;
 use tokio::sync::watch;
 
+use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::http::avatica::{self, Connections};
 use crate::http::statements::{self, Statements};
@@ -82,6 +84,15 @@ impl Node {
             .with_context(|| format!("opening the catalog {}", catalog.display()))?;
         let coordinator = Arc::new(coordinator);
 
+        let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
+            .await
+            .with_context(|| format!("listening on {}:{}", config.host, config.port))?;
+        let address = listener.local_addr()?.to_string();
+        let audit = Audit::open(config.audit.clone(), &config.data_dir, address.clone(), &coordinator)
+            .await
+            .context("opening the journal of the audit log")?;
+        tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
+
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
 
@@ -90,6 +101,7 @@ impl Node {
             ledger: Arc::new(LocalLedger { coordinator: coordinator.clone(), clock: clock.clone() }),
             inventory: inventory.clone(),
             deep: deep.clone(),
+            journal: Some(audit.journal().clone()),
         };
         let any = config.local_sources.iter().any(|folder| folder == "*");
         let worker = Worker::new(
@@ -115,10 +127,6 @@ impl Node {
             },
             authorizer.clone(),
         );
-        let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
-            .await
-            .with_context(|| format!("listening on {}:{}", config.host, config.port))?;
-        let address = listener.local_addr()?.to_string();
         let cluster = LocalCluster {
             coordinator: coordinator.clone(),
             inventory: inventory.clone(),
@@ -146,6 +154,7 @@ impl Node {
             config,
             address,
             inventory,
+            audit,
             broker,
             sql,
             coordinator,
@@ -180,6 +189,7 @@ impl Node {
             tracing::warn!("requests were still being answered and are cut off");
         }
         self.keeping.await.context("the node's loop")?;
+        self.app.audit.close().await;
         self.app.worker.shutdown().await?;
         self.app.coordinator.close().await;
         tracing::info!("stopped");
@@ -191,9 +201,11 @@ impl Node {
 /// here yet.
 async fn incomplete_until_caught_up(coordinator: &Coordinator) -> coordinator::Result<Vec<Change>> {
     let mut fed: BTreeSet<(String, String)> = BTreeSet::new();
-    let active = coordinator.supervisors().into_iter().filter(|supervisor| !supervisor.spec.suspended);
+    let mut supervisors = coordinator.supervisors();
+    supervisors.extend(coordinator.system_supervisors());
+    let active = supervisors.into_iter().filter(|supervisor| !supervisor.spec.suspended);
     fed.extend(active.map(|supervisor| (supervisor.spec.datasource, supervisor.spec.id)));
-    let running = TaskFilter { states: vec![TaskState::Running], ..TaskFilter::default() };
+    let running = TaskFilter { states: vec![TaskState::Running], system: true, ..TaskFilter::default() };
     for task in coordinator.tasks(running).await? {
         fed.extend(task.record.supervisor.map(|supervisor| (task.record.datasource, supervisor)));
     }
@@ -210,7 +222,8 @@ async fn serve(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: w
             tracing::debug!(%error, "TCP_NODELAY");
         }
     });
-    if let Err(error) = axum::serve(listener, router(app)).with_graceful_shutdown(until).await {
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
         tracing::error!(%error, "the listener ended");
     }
 }

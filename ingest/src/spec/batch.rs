@@ -53,6 +53,10 @@ impl BatchSpec {
         }
         let f = Fields::open(outer.required("spec")?, "spec", &BODY, &["context"], &mut ignored)?;
         let data_schema = DataSchema::from_json(f.required("dataSchema")?, &f.path_of("dataSchema"), &mut ignored)?;
+        if segment::is_system(&data_schema.datasource) {
+            let (at, name) = (f.path_of("dataSchema.dataSource"), &data_schema.datasource);
+            return Err(Error::invalid(format!("{at} {name:?} begins as the store's own datasources do")));
+        }
 
         let meant = ["type", "inputSource", "inputFormat", "appendToExisting", "dropExisting"];
         let io = Fields::open(f.required("ioConfig")?, &f.path_of("ioConfig"), &meant, &[], &mut ignored)?;

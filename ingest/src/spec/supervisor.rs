@@ -1,4 +1,4 @@
-//! The Kafka supervisor spec: envelope and ioConfig.
+//! The supervisor spec of Kafka, and of the store's own journal: envelope and ioConfig.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,12 @@ pub enum Stream {
         text: String,
         regex: Regex,
     },
+    /// The journal of that name that this process keeps of itself.
+    Journal(String),
 }
+
+/// The type of the supervisor that reads the journal. Nobody posts one: its datasource is the store's own.
+pub const JOURNAL: &str = "journal";
 
 #[derive(Debug, Clone)]
 pub struct KafkaIo {
@@ -103,7 +108,7 @@ impl SupervisorSpec {
         let f = Fields::open(document, "", &meant, &[], &mut ignored)?;
         let kind = f.required_text("type")?;
         match kind.as_str() {
-            "kafka" => {}
+            "kafka" | JOURNAL => {}
             "kinesis" | "rabbit" | "autocompact" | "scheduled_batch" => {
                 return Err(Error::invalid(format!("type {kind:?} is not supported; valid are kafka")));
             }
@@ -125,7 +130,19 @@ impl SupervisorSpec {
         };
         let data_schema =
             DataSchema::from_json(spec.required("dataSchema")?, &spec.path_of("dataSchema"), &mut ignored)?;
-        let io = KafkaIo::from_json(spec.required("ioConfig")?, &spec.path_of("ioConfig"), &mut ignored)?;
+        if (kind == JOURNAL) != segment::is_system(&data_schema.datasource) {
+            let name = &data_schema.datasource;
+            return Err(Error::invalid(match kind == JOURNAL {
+                true => "type \"journal\" is the store's own; valid are kafka".to_string(),
+                false => {
+                    format!(
+                        "{} {name:?} begins as the store's own datasources do",
+                        spec.path_of("dataSchema.dataSource")
+                    )
+                }
+            }));
+        }
+        let io = KafkaIo::from_json(&kind, spec.required("ioConfig")?, &spec.path_of("ioConfig"), &mut ignored)?;
         let tuning = Tuning::kafka(spec.get("tuningConfig"), &spec.path_of("tuningConfig"), &mut ignored)?;
         let outer = Fields::open(document, "", &meant, &[], &mut Vec::new())?;
         let context = match outer.get("context") {
@@ -148,7 +165,7 @@ impl SupervisorSpec {
             given => given,
         };
         json!({
-            "type": "kafka",
+            "type": self.io.stream.kind(),
             "id": self.id,
             "spec": {"dataSchema": part("dataSchema"), "ioConfig": part("ioConfig"), "tuningConfig": tuning},
             "dataSchema": part("dataSchema"),
@@ -161,12 +178,13 @@ impl SupervisorSpec {
 }
 
 impl KafkaIo {
-    pub fn from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<KafkaIo> {
+    /// `kind` is the supervisor's type, which the ioConfig repeats.
+    pub fn from_json(kind: &str, json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<KafkaIo> {
         let f = Fields::open(json, path, &IO, &IO_UNUSED, ignored)?;
-        if let Some(kind) = f.text("type")?
-            && kind != "kafka"
+        if let Some(own) = f.text("type")?
+            && own != kind
         {
-            return Err(not_one_of(&f.path_of("type"), &kind, &["kafka"]));
+            return Err(not_one_of(&f.path_of("type"), &own, &[kind]));
         }
         let format = InputFormat::from_json(f.required("inputFormat")?, &f.path_of("inputFormat"), ignored)?;
         if matches!(format, InputFormat::Parquet(_)) {
@@ -220,13 +238,17 @@ impl KafkaIo {
         positive("period", 30_000)?;
         positive("completionTimeout", 1_800_000)?;
         f.ignore(&["pollTimeout", "startDelay", "period", "completionTimeout"], ignored);
+        let (stream, consumer_properties) = match kind {
+            JOURNAL => (Stream::Journal(f.required_text("topic")?), BTreeMap::new()),
+            _ => {
+                let path = f.path_of("consumerProperties");
+                (stream(&f)?, consumer_properties(f.required("consumerProperties")?, &path)?)
+            }
+        };
         Ok(KafkaIo {
-            stream: stream(&f)?,
+            stream,
             format,
-            consumer_properties: consumer_properties(
-                f.required("consumerProperties")?,
-                &f.path_of("consumerProperties"),
-            )?,
+            consumer_properties,
             task_count: task_count as u32,
             task_duration_millis: positive("taskDuration", 3_600_000)?,
             use_earliest_offset: f.flag("useEarliestOffset", false)?,
@@ -247,6 +269,16 @@ impl KafkaIo {
             started_at.saturating_add(self.task_duration_millis).saturating_add(millis).saturating_add(1)
         });
         (from, until)
+    }
+}
+
+impl Stream {
+    /// The supervisor's type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Stream::Topic(_) | Stream::Pattern { .. } => "kafka",
+            Stream::Journal(_) => JOURNAL,
+        }
     }
 }
 

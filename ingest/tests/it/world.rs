@@ -108,7 +108,7 @@ impl World {
             fail_points,
         };
         let deep = DeepStorage::local(&self.deep_folder()).unwrap();
-        let ports = Ports { ledger: self.ledger.clone(), inventory: inventory.clone(), deep };
+        let ports = Ports { ledger: self.ledger.clone(), inventory: inventory.clone(), deep, journal: None };
         Life { inventory, worker: Worker::new(ports, settings), started: AtomicUsize::new(0) }
     }
 

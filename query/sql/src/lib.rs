@@ -119,6 +119,8 @@ pub struct Description {
 pub struct SqlAnswer {
     pub columns: Vec<SqlColumn>,
     pub query_id: String,
+    /// The datasources it reads.
+    pub datasources: Vec<String>,
     pub context: ResponseContext,
     pub batches: Batches,
     /// Of the batches, but for types that are cast on the way out.
@@ -261,6 +263,7 @@ impl Sql {
             |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
                 columns,
                 query_id: query_id.clone(),
+                datasources: prepared.tables.iter().map(|(name, _)| name.clone()).collect(),
                 context,
                 batches,
                 schema,
@@ -605,6 +608,18 @@ impl<'a> Seen<'a> {
     }
 }
 
+impl Seen<'_> {
+    fn datasource(&self, name: &str) -> DfResult<Arc<dyn TableSource>> {
+        if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
+            return Ok(table.clone());
+        }
+        let columns = self.columns(name)?;
+        let table = Arc::new(Table::new(vec![name.to_string()], &columns, self.sql.settings.push_down));
+        lock(&self.tables).push((name.to_string(), table.clone()));
+        Ok(table)
+    }
+}
+
 impl Tables for Seen<'_> {
     fn table(&self, reference: &TableReference) -> DfResult<Arc<dyn TableSource>> {
         let refuse = |text: String| Err(DataFusionError::Plan(text));
@@ -614,6 +629,11 @@ impl Tables for Seen<'_> {
                 Some(table) => table,
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
             };
+        }
+        if reference.schema() == Some(sys::SCHEMA)
+            && let Some(name) = sys::datasource(reference.table())
+        {
+            return self.datasource(name);
         }
         if reference.schema() == Some(sys::SCHEMA) {
             self.system.store(true, Ordering::Relaxed);
@@ -644,13 +664,7 @@ impl Tables for Seen<'_> {
         let Some(name) = planner::datasource(reference) else {
             return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
         };
-        if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
-            return Ok(table.clone());
-        }
-        let columns = self.columns(name)?;
-        let table = Arc::new(Table::new(vec![name.to_string()], &columns, self.sql.settings.push_down));
-        lock(&self.tables).push((name.to_string(), table.clone()));
-        Ok(table)
+        self.datasource(name)
     }
 
     fn may_lookup(&self, name: &str) -> bool {

@@ -121,6 +121,14 @@ pub const TABLES: [(&str, &[(&str, bool)]); 6] = [
     ),
 ];
 
+/// The tables of the schema that are datasources of the store's own, with the datasource's name.
+pub const DATASOURCES: [(&str, &str); 1] = [("audit", "sys.audit")];
+
+/// The datasource that stands as a table of this schema.
+pub fn datasource(table: &str) -> Option<&'static str> {
+    DATASOURCES.iter().find(|(name, _)| *name == table).map(|(_, datasource)| *datasource)
+}
+
 enum Cell {
     Null,
     Text(String),

@@ -82,31 +82,32 @@ fn text(text: &str) -> Cell {
 /// The table of that name; `None` if INFORMATION_SCHEMA has none such.
 pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Arc<dyn TableSource>>> {
     let (_, columns) = TABLES.iter().find(|(table, _)| *table == name)?;
-    let rows = match name {
-        "SCHEMATA" => ["druid", SCHEMA, LOOKUPS, sys::SCHEMA]
-            .iter()
-            .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
-            .collect(),
-        "TABLES" => {
-            let mut rows: Vec<Vec<Cell>> = broker
-                .datasources(who)
+    let rows =
+        match name {
+            "SCHEMATA" => ["druid", SCHEMA, LOOKUPS, sys::SCHEMA]
                 .iter()
-                .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
-                .collect();
-            rows.extend(
-                lookups(broker, who).iter().map(|name| {
+                .map(|schema| vec![text("druid"), text(schema), Null, Null, Null, Null, Null])
+                .collect(),
+            "TABLES" => {
+                let mut rows: Vec<Vec<Cell>> = broker
+                    .datasources(who)
+                    .iter()
+                    .map(|name| vec![text("druid"), text("druid"), text(name), text("TABLE"), text("NO"), text("NO")])
+                    .collect();
+                rows.extend(lookups(broker, who).iter().map(|name| {
                     vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
-                }),
-            );
-            let own = TABLES.iter().map(|(name, _)| (SCHEMA, *name));
-            rows.extend(own.chain(sys::TABLES.iter().map(|(name, _)| (sys::SCHEMA, *name))).map(|(schema, name)| {
-                vec![text("druid"), text(schema), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
-            }));
-            rows
-        }
-        "COLUMNS" => column_rows(broker, who),
-        _ => routine_rows(),
-    };
+                }));
+                let own = TABLES.iter().map(|(name, _)| (SCHEMA, *name));
+                let own = own.chain(sys::TABLES.iter().map(|(name, _)| (sys::SCHEMA, *name)));
+                let kept = sys::DATASOURCES.iter().filter(|(_, datasource)| broker.columns(datasource, who).is_some());
+                rows.extend(own.chain(kept.map(|(name, _)| (sys::SCHEMA, *name))).map(|(schema, name)| {
+                    vec![text("druid"), text(schema), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
+                }));
+                rows
+            }
+            "COLUMNS" => column_rows(broker, who),
+            _ => routine_rows(),
+        };
     Some(mem_table(columns, rows))
 }
 
@@ -137,11 +138,14 @@ pub fn lookup(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<A
 
 fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
-    for datasource in broker.datasources(who) {
-        let Some(columns) = broker.columns(&datasource, who) else { continue };
+    let names = broker.datasources(who);
+    let tables = names.iter().map(|name| ("druid", name.as_str(), name.as_str()));
+    let own = sys::DATASOURCES.iter().map(|(table, name)| (sys::SCHEMA, *table, *name));
+    for (schema, table, datasource) in tables.chain(own) {
+        let Some(columns) = broker.columns(datasource, who) else { continue };
         for (position, (column, value_type, _)) in columns.iter().enumerate() {
             let (data_type, jdbc) = sql_type(column, value_type);
-            rows.push(column_row("druid", &datasource, column, position, &data_type, jdbc));
+            rows.push(column_row(schema, table, column, position, &data_type, jdbc));
         }
     }
     for lookup in &lookups(broker, who) {

@@ -27,6 +27,7 @@ use query_sql::Sql;
 use segment::inventory::Inventory;
 use serde_json::{Value, json};
 
+use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::roles::historical::Historical;
 
@@ -42,6 +43,7 @@ pub struct App {
     /// `host:port` as others reach it.
     pub address: String,
     pub inventory: Arc<Inventory>,
+    pub audit: Arc<Audit>,
     pub broker: Arc<Broker>,
     pub sql: Arc<Sql>,
     pub coordinator: Arc<Coordinator>,
@@ -110,7 +112,9 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(tower_http::compression::CompressionLayer::new())
         .merge(jdbc)
         .with_state(app.clone())
-        .route_service(flight::PATH, flight::service(app))
+        .route_service(flight::PATH, flight::service(app.clone()))
+        .layer(middleware::from_fn_with_state(app.audit.clone(), audit::announce))
+        .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
 }
 
 /// A node that has not loaded what was published would give answers that lack rows.

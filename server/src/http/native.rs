@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::App;
 use super::error::failed_query;
+use crate::audit;
 
 const SMILE: [&str; 2] = ["application/x-jackson-smile", "application/smile"];
 
@@ -42,7 +43,10 @@ pub async fn query(
     }
     let (mut response, failed) = match outcome {
         Ok(response) => (response, false),
-        Err(error) => (failed_query(&error.failure(), &app.address), true),
+        Err(error) => {
+            audit::note(|details| details.error = Some(format!("{:?}", error.kind())));
+            (failed_query(&error.failure(), &app.address), true)
+        }
     };
     if let Ok(id) = HeaderValue::from_str(&asked.query_id) {
         response.headers_mut().insert("x-druid-query-id", id);
@@ -83,6 +87,10 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
         true => app.broker.parse(&without(&json, "bySegment"), &who)?,
     };
     asked.kind = query.type_name();
+    audit::note(|details| {
+        details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
+        details.datasources = query.scope().source.tables().into_iter().map(str::to_string).collect();
+    });
     let time_as_long = flag(context, "serializeDateTimeAsLong");
     let format = Format { pretty, time_as_long };
     if by_segment {
@@ -91,7 +99,8 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
         put_context(&mut response, &response_context);
         return Ok(response);
     }
-    let answer = app.broker.answer(query.clone(), &who, budget).await?;
+    let mut answer = app.broker.answer(query.clone(), &who, budget).await?;
+    answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
     let response_context = answer.context.clone();
     let rows = respond(&query, answer, format);
     let mut response = stream(rows).await?;

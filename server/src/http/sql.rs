@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::error::{failed_query, status};
 use super::native::{put_context, stream};
 use super::{ANYONE, App};
+use crate::audit;
 use crate::node::now;
 
 pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -54,6 +55,9 @@ where
         app.historical.mend().await;
         outcome = answer().await;
     }
+    if let Err(error) = &outcome {
+        audit::note(|details| details.error = Some(format!("{:?}", error.kind())));
+    }
     let (failed, ms) = (outcome.is_err(), started.elapsed().as_millis() as u64);
     tracing::debug!(query_id, kind = "sql", failed, ms, "query");
     crate::metrics::query("sql", failed, started.elapsed());
@@ -62,7 +66,17 @@ where
 
 /// Where statements that came over the wire begin to run, whatever the protocol.
 pub async fn begin(app: &App, request: &Request, query_id: &str) -> query_sql::Result<SqlAnswer> {
-    app.sql.run(&request.statement(query_id), &Principal::new(ANYONE)).await
+    run(app, &request.statement(query_id), &Principal::new(ANYONE)).await
+}
+
+/// Runs a statement, and has it on record.
+pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql::Result<SqlAnswer> {
+    let query_id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
+    audit::note(|details| details.query("sql", query_id, &statement.text));
+    let mut answer = app.sql.run(statement, who).await?;
+    audit::note(|details| details.datasources.clone_from(&answer.datasources));
+    answer.batches = audit::counted(answer.batches, |batch| batch.num_rows());
+    Ok(answer)
 }
 
 async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Result<Response> {

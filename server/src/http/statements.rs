@@ -242,6 +242,7 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
     let statement =
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
     let who = Principal::new(ANYONE);
+    crate::audit::note(|details| details.query("sql", &id, &statement.text));
     let refused = |error: &query_sql::Error| {
         let (category, body) = error_body(&app, error);
         (super::error::status(category), Json(body)).into_response()

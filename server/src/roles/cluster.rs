@@ -12,8 +12,8 @@ use coordinator::{Coordinator, TaskFilter, TaskState};
 use query::policy::{Action, Kind, Restriction};
 use query::{Authorizer, Principal};
 use query_sql::cluster::{Cluster, Property, Segment, Server, Supervisor, Task};
-use segment::SegmentId;
 use segment::inventory::Inventory;
+use segment::{SegmentId, is_system};
 use serde_json::{Value, json};
 
 use crate::http::manage::datasources::{TIER, data_segment};
@@ -75,7 +75,8 @@ impl Cluster for LocalCluster {
                 });
             }
         }
-        for (id, index) in self.inventory.realtime() {
+        let realtime = self.inventory.realtime().into_iter();
+        for (id, index) in realtime.filter(|(id, _)| !is_system(&id.datasource)) {
             let at = *known.entry(id.clone()).or_insert_with(|| {
                 let spec = json!({"type": "numbered", "partitionNum": id.partition, "partitions": 0});
                 segments.push(Segment { shard_spec: spec.to_string(), rows: index.rows() as u64, ..named(&id) });
@@ -115,7 +116,7 @@ impl Cluster for LocalCluster {
     async fn server_segments(&self, who: &Principal) -> query_sql::Result<Vec<(String, String)>> {
         let mut served: BTreeSet<SegmentId> = self.inventory.published_ids().into_iter().collect();
         served.extend(self.inventory.realtime().into_iter().map(|(id, _)| id));
-        served.retain(|id| self.sees_all(who, &id.datasource));
+        served.retain(|id| !is_system(&id.datasource) && self.sees_all(who, &id.datasource));
         Ok(served.into_iter().map(|id| (self.address.clone(), id.to_string())).collect())
     }
 

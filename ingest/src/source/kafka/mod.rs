@@ -19,34 +19,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::{Limits, Share, Watch};
 use crate::error::{Error, Result};
 use crate::parse::Record;
 use crate::positions::{PartitionKey, Positions};
 use crate::spec::KafkaIo;
 use watch::Watcher;
-pub use watch::{Range, Watch};
-
-/// Which share of the partitions is read: those with `partition % groups == group`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    pub group: u32,
-    pub groups: u32,
-}
-
-impl Share {
-    pub fn holds(&self, key: &PartitionKey) -> bool {
-        key.partition >= 0 && key.partition as u32 % self.groups.max(1) == self.group
-    }
-}
-
-/// When a batch is full. Rows become visible a batch at a time.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub records: usize,
-    pub bytes: usize,
-    /// From the first record on.
-    pub time: Duration,
-}
 
 pub struct KafkaSource {
     consumer: Arc<BaseConsumer<watch::Context>>,

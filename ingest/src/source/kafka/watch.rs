@@ -13,9 +13,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
-use super::{Share, describe};
+use super::describe;
 use crate::error::{Error, Result};
-use crate::positions::{PartitionKey, Positions};
+use crate::positions::PartitionKey;
+use crate::source::{Range, Share, Watch};
 use crate::spec::Stream;
 
 /// How long a broker may take to answer.
@@ -26,43 +27,6 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Rest while there is no contact or no topic.
 const REST_IN_TROUBLE: Duration = Duration::from_millis(500);
-
-/// First offset held, and the offset after the last record that may be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    pub low: i64,
-    pub high: i64,
-}
-
-/// The state of the stream as last seen.
-#[derive(Debug, Clone, Default)]
-pub struct Watch {
-    /// Looks so far.
-    pub looks: u64,
-    /// The partitions of this share.
-    pub partitions: Vec<PartitionKey>,
-    /// Those whose leader answered.
-    pub ranges: BTreeMap<PartitionKey, Range>,
-    /// Whether the brokers ever answered, and did at the last look.
-    pub answered_once: bool,
-    pub answers: bool,
-    /// What is wrong, as librdkafka words it: no connection, no such topic.
-    pub problem: Option<String>,
-    /// Where fetching has come to with nothing left to hand over: control records at the end of a partition have no
-    /// record that would move a position there.
-    pub drained: BTreeMap<PartitionKey, i64>,
-}
-
-impl Watch {
-    pub fn ends(&self) -> Positions {
-        Positions(self.ranges.iter().map(|(key, range)| (key.clone(), range.high)).collect())
-    }
-
-    /// The position of a partition, or the end if only control records are between.
-    pub fn effective(&self, key: &PartitionKey, position: i64) -> i64 {
-        self.drained.get(key).map_or(position, |drained| position.max(*drained))
-    }
-}
 
 /// Receives what librdkafka reports by itself, on the thread that polls.
 #[derive(Clone)]
@@ -251,7 +215,7 @@ impl Look {
 
     fn partitions(&self) -> Result<Vec<PartitionKey>, Trouble> {
         let topic = match &self.stream {
-            Stream::Topic(topic) => Some(topic.as_str()),
+            Stream::Topic(topic) | Stream::Journal(topic) => Some(topic.as_str()),
             Stream::Pattern { .. } => None,
         };
         let metadata = self.consumer.fetch_metadata(topic, ANSWER_MAX);
@@ -261,7 +225,7 @@ impl Look {
             let name = of_topic.name();
             match &self.stream {
                 Stream::Pattern { regex, .. } if !regex.is_match(name) || name.starts_with("__") => continue,
-                Stream::Topic(topic) if topic != name => continue,
+                Stream::Topic(topic) | Stream::Journal(topic) if topic != name => continue,
                 _ => {}
             }
             if let Some(error) = of_topic.error() {
@@ -275,7 +239,9 @@ impl Look {
         }
         if partitions.is_empty() {
             return Err(Trouble::NoTopic(match &self.stream {
-                Stream::Topic(topic) => format!("topic {topic} does not exist; create it or correct ioConfig.topic"),
+                Stream::Topic(topic) | Stream::Journal(topic) => {
+                    format!("topic {topic} does not exist; create it or correct ioConfig.topic")
+                }
                 Stream::Pattern { text, .. } => format!("no topic matches ioConfig.topicPattern {text}"),
             }));
         }

@@ -181,7 +181,7 @@ async fn begin(
 ) -> query_sql::Result<(Vec<query_sql::SqlColumn>, Frame, Results)> {
     let query_id = asked.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
     super::sql::measured(app, query_id, || async {
-        let answer = app.sql.run(asked, &Principal::new(ANYONE)).await?;
+        let answer = super::sql::run(app, asked, &Principal::new(ANYONE)).await?;
         let columns = answer.columns.clone();
         let mut results = Results::new(answer.rows(), rows_max);
         let first = results.frame(frame, None).await?;

@@ -47,6 +47,7 @@ pub fn router() -> Router<Arc<App>> {
 async fn create(State(app): State<Arc<App>>, uri: Uri, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     let spec = SupervisorSpec::from_json(&document)?;
+    crate::audit::note(|details| details.object = Some(spec.id.clone()));
     let kept = coordinator::SupervisorSpec {
         id: spec.id.clone(),
         datasource: spec.data_schema.datasource.clone(),
@@ -69,7 +70,7 @@ async fn create(State(app): State<Arc<App>>, uri: Uri, body: Bytes) -> Answered 
 
 fn source(spec: &SupervisorSpec) -> String {
     match &spec.io.stream {
-        Stream::Topic(topic) => topic.clone(),
+        Stream::Topic(name) | Stream::Journal(name) => name.clone(),
         Stream::Pattern { text, .. } => text.clone(),
     }
 }

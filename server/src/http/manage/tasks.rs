@@ -66,6 +66,10 @@ async fn create(State(app): State<Arc<App>>, body: Bytes) -> Answered {
             format!("{kind}_{datasource}_{}_{}", &random[..8], format_timestamp(now))
         }
     };
+    crate::audit::note(|details| {
+        details.object = Some(id.clone());
+        details.datasources = vec![datasource.clone()];
+    });
     let task = TaskRecord {
         id: id.clone(),
         group_id: document["groupId"].as_str().unwrap_or(&id).to_string(),
@@ -237,6 +241,7 @@ async fn tasks_of(
         kind: parameters.get("type").map(str::to_string),
         created,
         max: Some(max.unwrap_or(COMPLETE_MAX)),
+        system: false,
     };
     let tasks = if none { Vec::new() } else { app.coordinator.tasks(filter).await? };
     Ok(Json(tasks.iter().map(|task| shown(app, task)).collect::<Vec<_>>()).into_response())

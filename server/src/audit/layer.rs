@@ -1,0 +1,327 @@
+//! The layer around all requests that makes events of them, and what handlers tell it.
+//!
+//! What is recorded: every request that was denied (401, 403), every sign-in, everything that is not a mere look at how
+//! things stand, and every query, whatever protocol it came by. Reading the status, lists and metrics leaves no trace.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::stream::{BoxStream, StreamExt};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::Audit;
+use super::event::{Event, STATEMENT_BYTES_MAX, cut, cut_at};
+use crate::http::ANYONE;
+use crate::node::now;
+
+/// What is known of a request by those who handle it.
+#[derive(Debug, Default)]
+pub struct Details {
+    pub user: Option<String>,
+    pub roles: Vec<String>,
+    pub address: Option<IpAddr>,
+    pub object: Option<String>,
+    pub policy_version: Option<u64>,
+    pub error: Option<String>,
+    /// A query was read; the rest says which.
+    pub query_type: Option<String>,
+    pub query_id: Option<String>,
+    pub datasources: Vec<String>,
+    statement: Option<String>,
+    rows: Option<Arc<AtomicU64>>,
+}
+
+impl Details {
+    /// A query was read.
+    pub fn query(&mut self, query_type: &str, query_id: &str, statement: &str) {
+        self.query_type = Some(query_type.to_string());
+        self.query_id = Some(cut(query_id));
+        self.statement = Some(cut_at(statement, STATEMENT_BYTES_MAX));
+    }
+}
+
+tokio::task_local! {
+    /// Of the request that is handled here.
+    static DETAILS: Arc<Mutex<Details>>;
+}
+
+/// Adds to what is recorded of the request that is handled here. Does nothing where no request is handled, or none is
+/// recorded.
+pub fn note(change: impl FnOnce(&mut Details)) {
+    let _ = DETAILS.try_with(|details| change(&mut details.lock()));
+}
+
+/// A stream whose rows are counted for the request that is handled here.
+pub fn counted<T, E>(
+    batches: BoxStream<'static, Result<T, E>>,
+    rows: impl Fn(&T) -> usize + Send + 'static,
+) -> BoxStream<'static, Result<T, E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let counter = DETAILS.try_with(|details| details.lock().rows.insert(Arc::default()).clone());
+    let Ok(counter) = counter else { return batches };
+    let count = move |batch: &Result<T, E>| {
+        if let Ok(batch) = batch {
+            counter.fetch_add(rows(batch) as u64, Ordering::Relaxed);
+        }
+    };
+    batches.inspect(count).boxed()
+}
+
+/// A request as it came.
+struct Asked {
+    time: i64,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    address: Option<IpAddr>,
+    /// It said who it is from, in some way.
+    signed: bool,
+    kind: &'static str,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Asked {
+        let signed =
+            |headers: &HeaderMap| headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE);
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Asked {
+            time: now(),
+            started: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            address: peer.map(|ConnectInfo(address)| address.ip()),
+            signed: signed(request.headers()),
+            kind: kind(request.uri().path()),
+        }
+    }
+
+    fn is_look(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || LOOKS.iter().any(|path| self.uri.path().starts_with(path))
+    }
+
+    fn event(&self, outcome: &'static str) -> Event {
+        let path = self.uri.path();
+        Event {
+            time: self.time,
+            kind: self.kind,
+            user: ANYONE.to_string(),
+            address: self.address.map(|address| address.to_string()),
+            method: self.method.to_string(),
+            path: cut(path),
+            object: object(self.kind, path),
+            outcome,
+            ..Event::default()
+        }
+    }
+}
+
+impl Event {
+    fn tell(&mut self, details: &Details) {
+        if let Some(user) = &details.user {
+            self.user.clone_from(user);
+        }
+        self.roles.clone_from(&details.roles);
+        if let Some(address) = details.address {
+            self.address = Some(address.to_string());
+        }
+        if let Some(object) = &details.object {
+            self.object = Some(cut(object));
+        }
+        self.policy_version = details.policy_version;
+        self.error = details.error.as_deref().map(cut);
+        self.query_type.clone_from(&details.query_type);
+        self.query_id.clone_from(&details.query_id);
+        self.datasources.clone_from(&details.datasources);
+        self.statement.clone_from(&details.statement);
+    }
+}
+
+const QUERIES: &str = "/druid/v2";
+
+/// Where each kind's paths begin; the first that fits counts.
+const KINDS: [(&str, &str); 21] = [
+    ("/henge/v1/security/login", "signin"),
+    ("/henge/v1/security/logout", "signout"),
+    ("/henge/v1/security/users", "user"),
+    ("/henge/v1/security/tokens", "token"),
+    ("/henge/v1/security/sessions", "token"),
+    ("/henge/v1/security/roles", "role"),
+    ("/henge/v1/security/datasources", "policy"),
+    ("/henge/v1/security", "user"),
+    ("/druid-ext/basic-security/authentication", "user"),
+    ("/druid-ext/basic-security/authorization", "role"),
+    ("/druid-ext/basic-security", "user"),
+    ("/druid/indexer/v1/supervisor", "spec"),
+    ("/druid/indexer/v1/task", "spec"),
+    ("/druid/indexer/v1/sampler", "spec"),
+    ("/druid/coordinator/v1/rules", "rule"),
+    ("/druid/coordinator/v1/lookups", "lookup"),
+    ("/druid/coordinator/v1/config", "config"),
+    ("/druid/coordinator/v1/datasources", "segments"),
+    ("/druid/indexer/v1/datasources", "segments"),
+    (QUERIES, "query"),
+    ("/arrow.flight.protocol.FlightService", "query"),
+];
+
+/// Paths that only look, although they are posted to.
+const LOOKS: [&str; 2] = ["/druid/indexer/v1/taskStatus", "/druid/coordinator/v1/metadata"];
+
+/// Changes that must be on record before they are made.
+const ANNOUNCED: [&str; 4] = ["user", "role", "policy", "token"];
+
+fn kind(path: &str) -> &'static str {
+    match KINDS.iter().find(|(root, _)| path.starts_with(root)) {
+        Some((_, "user")) if path.contains("/tokens") => "token",
+        Some((_, kind)) => kind,
+        None => "request",
+    }
+}
+
+/// What a path names, after the part that gives the kind.
+fn object(kind: &str, path: &str) -> Option<String> {
+    let (root, _) = KINDS.iter().find(|(root, _)| path.starts_with(root))?;
+    let rest = path[root.len()..].trim_matches('/');
+    (!rest.is_empty() && kind != "query").then(|| cut(&crate::http::manage::decode(rest)))
+}
+
+/// Within the layer that says who asks: a change of who may do what is on disk before it is made.
+pub async fn announce(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request);
+    if !audit.settings.enabled || asked.is_look() || !ANNOUNCED.contains(&asked.kind) {
+        return next.run(request).await;
+    }
+    let mut event = asked.event("begun");
+    note(|details| event.tell(details));
+    if let Err(reason) = audit.record_synced(&event).await {
+        let message = format!("the change was not made, for it cannot be recorded: {reason}");
+        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"error": message}))).into_response();
+    }
+    next.run(request).await
+}
+
+/// Around everything: records a request when its answer has ended.
+pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
+    if !audit.settings.enabled {
+        return next.run(request).await;
+    }
+    let asked = Asked::of(&request);
+    let details: Arc<Mutex<Details>> = Arc::default();
+    let response = DETAILS.scope(details.clone(), next.run(request)).await;
+    let status = response.status();
+    let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || call_denied(&response);
+    let asked_query = asked.kind == "query";
+    let matters = match () {
+        () if denied => true,
+        () if asked_query => audit.settings.queries && (details.lock().query_type.is_some() || is_query(&asked)),
+        () => !asked.is_look(),
+    };
+    if !matters {
+        return response;
+    }
+    let outcome = match () {
+        () if denied => "denied",
+        () if status.is_client_error() || status.is_server_error() || call_failed(&response) => "failed",
+        () => "ok",
+    };
+    let mut event = asked.event(outcome);
+    event.status = Some(status.as_u16());
+    if denied && status == StatusCode::UNAUTHORIZED && asked.signed {
+        event.kind = "signin";
+    } else if denied && !asked_query && event.kind != "signin" {
+        event.kind = "denied";
+    }
+    let measured = |body| Measured { body, bytes: 0, ended: false, pending: Some((audit, asked, details, event)) };
+    response.map(|body| Body::new(measured(body)))
+}
+
+/// A query by its path alone, even if it could not be read. Avatica and Flight have calls that are none.
+fn is_query(asked: &Asked) -> bool {
+    let path = asked.uri.path();
+    asked.method != Method::GET && path.starts_with(QUERIES) && !path.contains("/avatica")
+}
+
+/// The code that a gRPC call ended with before it had an answer.
+fn call_code(response: &Response) -> Option<&[u8]> {
+    response.headers().get("grpc-status").map(|code| code.as_bytes())
+}
+
+fn call_failed(response: &Response) -> bool {
+    call_code(response).is_some_and(|code| code != b"0")
+}
+
+/// PERMISSION_DENIED, UNAUTHENTICATED.
+fn call_denied(response: &Response) -> bool {
+    call_code(response).is_some_and(|code| code == b"7" || code == b"16")
+}
+
+type Pending = (Arc<Audit>, Asked, Arc<Mutex<Details>>, Event);
+
+/// A body on its way out. Its end, or its drop before, is the end of the request.
+struct Measured {
+    body: Body,
+    bytes: u64,
+    ended: bool,
+    pending: Option<Pending>,
+}
+
+impl HttpBody for Measured {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Err(_))) => {
+                if let Some((.., event)) = &mut self.pending {
+                    event.outcome = "failed";
+                }
+                self.ended = true;
+            }
+            Poll::Ready(None) => self.ended = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let Some((audit, asked, details, mut event)) = self.pending.take() else { return };
+        // Who sends a body whose end is known does not ask for it.
+        if !self.ended && !self.body.is_end_stream() && event.outcome == "ok" {
+            event.outcome = "cancelled";
+        }
+        let details = details.lock();
+        event.tell(&details);
+        event.rows = details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed));
+        event.bytes = Some(self.bytes);
+        event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
+        audit.record(&event);
+    }
+}

@@ -1,0 +1,200 @@
+//! The audit log: who did or tried what, kept as the datasource `sys.audit`.
+//!
+//! 1. A layer around all requests (`layer.rs`) makes an event of each that matters, when the last byte of its answer is
+//!    sent; handlers add what only they know ([`note`]).
+//! 2. The event becomes a line of a journal in the data folder. A change of users, roles or policies waits until the line
+//!    that announces it is on disk, and is refused if it cannot be written. Everything else never waits.
+//! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
+//!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
+
+mod event;
+mod layer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use coordinator::{Coordinator, SupervisorSpec};
+use ingest::source::journal::{Journal, JournalLimits, Refused};
+use serde_json::json;
+
+use crate::node::now;
+
+pub use event::Event;
+pub use layer::{Details, announce, counted, note, record};
+
+/// The datasource and the supervisor that feeds it.
+pub const DATASOURCE: &str = "sys.audit";
+
+/// What the journal calls itself in positions and folders.
+const JOURNAL: &str = "audit";
+
+/// Files of the journal: small enough that few published lines are kept.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// Lines that are not on disk yet: two seconds of 7,000 queries of 500 bytes.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Memory of the rows that are not yet published.
+const BYTES_IN_MEMORY: u64 = 64 << 20;
+
+/// How often published lines are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+const DAY_MS: i64 = 86_400_000;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub enabled: bool,
+    /// Whether queries are recorded too.
+    pub queries: bool,
+    /// How often rows are published.
+    pub publish: Duration,
+    /// Days that rows are kept; 0 for ever.
+    pub retention_days: u64,
+    pub journal_bytes_max: u64,
+}
+
+pub struct Audit {
+    settings: Settings,
+    journal: Arc<Journal>,
+    node: String,
+    /// Events that were not taken since the last that was.
+    refused: AtomicU64,
+}
+
+impl Audit {
+    /// Opens the journal and puts the supervisor that reads it on record. `node` is what events say of where they were
+    /// seen.
+    pub async fn open(
+        settings: Settings,
+        folder: &std::path::Path,
+        node: String,
+        coordinator: &Coordinator,
+    ) -> anyhow::Result<Arc<Audit>> {
+        let published = coordinator.positions(DATASOURCE).await?.0.values().copied().max().unwrap_or(0);
+        let limits = JournalLimits {
+            file_bytes: FILE_BYTES,
+            bytes_max: settings.journal_bytes_max,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+        };
+        let journal = Arc::new(Journal::open(JOURNAL, &folder.join(JOURNAL), published, limits)?);
+        coordinator.put_system_supervisor(supervisor(&settings), now()).await?;
+        Ok(Arc::new(Audit { settings, journal, node, refused: AtomicU64::new(0) }))
+    }
+
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Takes an event that nobody waits for. One that cannot be kept is counted and told in the log.
+    pub fn record(&self, event: &Event) {
+        let taken = self.journal.append(&event.line(&self.node));
+        self.count(event, taken);
+    }
+
+    /// Takes an event and returns once it is on disk.
+    pub async fn record_synced(&self, event: &Event) -> Result<(), Refused> {
+        let taken = self.journal.append_synced(&event.line(&self.node)).await;
+        self.count(event, taken.clone());
+        taken
+    }
+
+    fn count(&self, event: &Event, taken: Result<(), Refused>) {
+        let outcome = if taken.is_ok() { "recorded" } else { "lost" };
+        metrics::counter!("henge_server_audit_events_total", "outcome" => outcome).increment(1);
+        match taken {
+            Err(reason) => {
+                if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::error!(kind = event.kind, %reason, "an event of the audit log is lost");
+                }
+            }
+            Ok(()) if self.refused.load(Ordering::Relaxed) > 0 => {
+                let lost = self.refused.swap(0, Ordering::Relaxed);
+                tracing::error!(lost, "the audit log takes events again; these were lost");
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Writes what is queued; later events are lost.
+    pub async fn close(self: &Arc<Audit>) {
+        let journal = self.journal.clone();
+        // A panic there has been printed.
+        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+    }
+}
+
+/// Deletes published lines of the journal, and takes rows out of use that are too old, for as long as the node runs.
+pub async fn keep_house(audit: Weak<Audit>, coordinator: Arc<Coordinator>) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        let Some(audit) = audit.upgrade() else { return };
+        if let Err(error) = audit.tidy(&coordinator).await {
+            tracing::warn!(%error, "the audit log is not tidied");
+        }
+    }
+}
+
+impl Audit {
+    async fn tidy(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
+        metrics::gauge!("henge_server_audit_journal_bytes").set(self.journal.bytes() as f64);
+        let committed = coordinator.positions(DATASOURCE).await?;
+        if let Some(published) = committed.0.get(&self.journal.partition().to_string()).copied() {
+            let journal = self.journal.clone();
+            tokio::task::spawn_blocking(move || journal.forget_before(published)).await??;
+        }
+        if self.settings.retention_days > 0 {
+            let before = now().saturating_sub(self.settings.retention_days as i64 * DAY_MS);
+            coordinator.expire_system(DATASOURCE, before, now()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the journal from its first line, whatever is recorded: an audit log that is switched off publishes what it has.
+fn supervisor(settings: &Settings) -> SupervisorSpec {
+    let document = json!({
+        "type": ingest::spec::JOURNAL,
+        "id": DATASOURCE,
+        "spec": {
+            "dataSchema": event::data_schema(DATASOURCE),
+            "ioConfig": {
+                "type": ingest::spec::JOURNAL,
+                "topic": JOURNAL,
+                "inputFormat": {"type": "json"},
+                "useEarliestOffset": true,
+                "taskDuration": format!("PT{}.{:03}S", settings.publish.as_secs(), settings.publish.subsec_millis()),
+            },
+            "tuningConfig": {"maxBytesInMemory": BYTES_IN_MEMORY},
+        },
+    });
+    SupervisorSpec {
+        id: DATASOURCE.into(),
+        datasource: DATASOURCE.into(),
+        kind: ingest::spec::JOURNAL.into(),
+        source: JOURNAL.into(),
+        document,
+        task_count: 1,
+        suspended: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_supervisor_is_one_that_tasks_can_read() {
+        let settings = Settings {
+            enabled: true,
+            queries: true,
+            publish: Duration::from_millis(1500),
+            retention_days: 0,
+            journal_bytes_max: 1,
+        };
+        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings).document).expect("a spec");
+        assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));
+        assert!(spec.ignored.is_empty(), "{:?}", spec.ignored);
+    }
+}

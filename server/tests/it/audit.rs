@@ -1,0 +1,262 @@
+//! The audit log: what it records of whom, that a crash neither loses nor doubles an event, and that nobody changes it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::harness::{Server, amount};
+
+/// The rows that a filter leaves of `sys.audit`, once there are as many as are waited for.
+fn events(server: &Server, filter: &str, least: usize) -> Vec<Value> {
+    let text = format!("SELECT * FROM sys.audit WHERE {filter} ORDER BY __time");
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        // Until the first event is in, there is no such table.
+        let reply = server.post("/druid/v2/sql", &json!({"query": text}));
+        let rows = reply.body.as_array().cloned().unwrap_or_default();
+        if reply.status == 200 && rows.len() >= least {
+            return rows;
+        }
+        assert!(Instant::now() < end, "{filter}: {} of {least}: {}", rows.len(), reply.body);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn load(server: &Server, datasource: &str, rows: usize) {
+    let lines: Vec<String> = (0..rows).map(|n| json!({"t": n, "k": format!("k{n}")}).to_string()).collect();
+    let spec = json!({"type": "index_parallel", "spec": {
+        "dataSchema": {
+            "dataSource": datasource,
+            "timestampSpec": {"column": "t", "format": "millis"},
+            "dimensionsSpec": {"dimensions": ["k"]},
+            "granularitySpec": {"segmentGranularity": "DAY", "rollup": false},
+        },
+        "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
+            "inputSource": {"type": "inline", "data": lines.join("\n")}},
+    }});
+    let status = server.run_task(&spec, Duration::from_secs(60));
+    assert_eq!(status["status"], "SUCCESS", "{status}");
+}
+
+#[test]
+fn an_event_says_who_asked_what_and_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    load(&server, "seen", 7);
+    // What was loaded is served a moment later.
+    while server.try_post("/druid/v2/sql", r#"{"query":"SELECT k FROM seen"}"#).unwrap().status != 200 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let began = Instant::now();
+    server.post_ok("/druid/v2/sql", &json!({"query": "SELECT k FROM seen", "context": {"sqlQueryId": "by-sql"}}));
+    let scan = json!({"queryType": "scan", "dataSource": "seen", "intervals": ["1970/1971"],
+        "context": {"queryId": "by-scan"}});
+    server.post_ok("/druid/v2", &scan);
+    assert_eq!(server.post("/druid/v2", &json!({"queryType": "nonsense"})).status, 400);
+    let nothing = json!({"query": "SELECT nothing FROM seen", "context": {"sqlQueryId": "wrong"}});
+    assert_eq!(server.post("/druid/v2/sql", &nothing).status, 400);
+    let lookup = json!({"type": "map", "map": {"secret key": "secret value"}});
+    let lookup = json!({"version": "1", "lookupExtractorFactory": lookup});
+    server.post("/druid/coordinator/v1/lookups/config", &json!({"__default": {"names": lookup}}));
+    server.get("/druid/coordinator/v1/datasources");
+
+    let by_sql = events(&server, "query_id = 'by-sql'", 1);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let event = &by_sql[0];
+    let expected = json!({
+        "kind": "query", "user": "anonymous", "address": "127.0.0.1", "method": "POST", "path": "/druid/v2/sql",
+        "query_type": "sql", "datasources": "seen", "statement": "SELECT k FROM seen", "rows": 7, "outcome": "ok",
+        "status": 200,
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&event[name], value, "{name} of {event}");
+    }
+    assert!(event["bytes"].as_i64().unwrap() > 50 && event["duration_ms"].as_i64().is_some(), "{event}");
+
+    let by_scan = events(&server, "query_id = 'by-scan'", 1);
+    assert_eq!((&by_scan[0]["query_type"], &by_scan[0]["rows"]), (&json!("scan"), &json!(7)), "{}", by_scan[0]);
+    assert_eq!(by_scan[0]["statement"], json!(scan.to_string()));
+    let failed = events(&server, "outcome = 'failed' AND kind = 'query'", 2);
+    assert!(failed.iter().any(|event| event["query_id"] == "wrong" && event["error"] == "Invalid"), "{failed:?}");
+    let task = events(&server, "kind = 'spec'", 1);
+    assert!(task[0]["object"].as_str().unwrap().starts_with("index_parallel_seen"), "{}", task[0]);
+    assert_eq!(task[0]["datasources"], "seen");
+    assert_eq!(events(&server, "kind = 'lookup'", 1)[0]["method"], "POST");
+    // Looks leave no trace; bodies of specs and lookups are not kept.
+    assert!(events(&server, "path = '/druid/coordinator/v1/datasources'", 0).is_empty());
+    let all = events(&server, "TRUE", 5);
+    assert!(!json!(all).to_string().contains("secret value"));
+
+    // Native queries say the same of it.
+    let count = json!({"queryType": "timeseries", "dataSource": "sys.audit", "granularity": "all",
+        "intervals": ["2000/2100"], "filter": {"type": "selector", "dimension": "query_id", "value": "by-sql"},
+        "aggregations": [{"type": "longSum", "name": "rows", "fieldName": "rows"}]});
+    assert_eq!(server.post_ok("/druid/v2", &count)[0]["result"]["rows"], 7);
+    assert_eq!(server.sql("SELECT COUNT(*) FROM \"sys.audit\" WHERE query_id = 'by-sql'")[0][0], 1);
+    let columns = server
+        .sql("SELECT COUNT(*) FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'sys' AND TABLE_NAME = 'audit'");
+    assert_eq!(columns[0][0], 20);
+}
+
+#[test]
+fn the_log_is_nobodys_to_change_and_stays_out_of_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("audit.publish_ms", "300")]);
+    server.sql("SELECT 1");
+    events(&server, "statement = 'SELECT 1'", 1);
+    let end = Instant::now() + Duration::from_secs(20);
+    while server.get("/druid/coordinator/v1/datasources/sys.audit").status != 200 {
+        assert!(Instant::now() < end, "nothing is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    let spec = |kind: &str| {
+        json!({"type": kind, "spec": {
+            "dataSchema": {"dataSource": "sys.audit", "timestampSpec": {"column": "t"},
+                "dimensionsSpec": {"dimensions": ["k"]}, "granularitySpec": {"segmentGranularity": "DAY"}},
+            "ioConfig": {"type": kind, "topic": "audit", "inputFormat": {"type": "json"},
+                "inputSource": {"type": "inline", "data": "{}"},
+                "consumerProperties": {"bootstrap.servers": "127.0.0.1:1"}}}})
+    };
+    let none = json!({});
+    let refused = [
+        ("/druid/indexer/v1/task", spec("index_parallel")),
+        ("/druid/indexer/v1/task", json!({"type": "noop", "dataSource": "sys.audit"})),
+        ("/druid/indexer/v1/supervisor", spec("kafka")),
+        ("/druid/indexer/v1/supervisor", spec("journal")),
+        ("/druid/indexer/v1/supervisor/sys.audit/suspend", none.clone()),
+        ("/druid/indexer/v1/supervisor/sys.audit/terminate", none.clone()),
+        ("/druid/indexer/v1/supervisor/sys.audit/reset", none.clone()),
+        ("/druid/indexer/v1/datasources/sys.audit/shutdownAllTasks", none.clone()),
+        ("/druid/coordinator/v1/datasources/sys.audit/markUnused", json!({"interval": "1000/3000"})),
+        ("/druid/coordinator/v1/datasources/sys.audit", none.clone()),
+    ];
+    for (path, body) in &refused {
+        let reply = server.post(path, body);
+        assert_eq!(reply.status, 400, "{path}: {}", reply.body);
+    }
+    let delete = ureq::delete(format!("{}/druid/coordinator/v1/datasources/sys.audit", server.base)).call();
+    assert!(matches!(delete, Err(ureq::Error::StatusCode(400))), "{delete:?}");
+    for path in ["/suspendAll", "/terminateAll"] {
+        server.post_ok(&format!("/druid/indexer/v1/supervisor{path}"), &none);
+    }
+    server.sql("SELECT 2");
+    events(&server, "statement = 'SELECT 2'", 1);
+
+    let lists = [
+        "/druid/v2/datasources",
+        "/druid/coordinator/v1/datasources",
+        "/druid/coordinator/v1/datasources?full",
+        "/druid/coordinator/v1/metadata/datasources?includeUnused",
+        "/druid/coordinator/v1/metadata/segments",
+        "/druid/coordinator/v1/loadstatus",
+        "/druid/coordinator/v1/servers?full",
+        "/druid/indexer/v1/supervisor?full",
+        "/druid/indexer/v1/supervisor/history",
+        "/druid/indexer/v1/tasks",
+    ];
+    for path in lists {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 200, "{path}");
+        assert!(!reply.body.to_string().contains("sys.audit"), "{path}: {}", reply.body);
+    }
+    for table in ["sys.segments", "sys.server_segments", "sys.tasks", "sys.supervisors"] {
+        let rows = server.sql(&format!("SELECT * FROM {table}"));
+        assert!(!json!(rows).to_string().contains("sys.audit"), "{table}: {rows:?}");
+    }
+    let tables = server.sql("SELECT TABLE_SCHEMA FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME LIKE '%audit%'");
+    assert_eq!(tables, [[json!("sys")]]);
+    // Who names it sees it.
+    assert_eq!(server.get("/druid/indexer/v1/supervisor/sys.audit/status").body["payload"]["healthy"], true);
+    let tasks = server.get("/druid/indexer/v1/tasks?datasource=sys.audit").body;
+    assert_eq!(tasks[0]["type"], "index_journal", "{tasks}");
+}
+
+#[test]
+fn every_event_counts_once_through_kills() {
+    let kills = amount("HENGE_TEST_AUDIT_KILLS", 6);
+    let seed = amount("HENGE_TEST_SEED", 7);
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut asked = 0;
+    for _ in 0..kills {
+        let mut server = Server::start_with(dir.path(), &[("audit.publish_ms", "400")]);
+        let end = Instant::now() + Duration::from_millis(random.random_range(300..2_500));
+        while Instant::now() < end {
+            let statement = json!({"query": "SELECT 1", "context": {"sqlQueryId": format!("q{asked}")}});
+            server.post_ok("/druid/v2/sql", &statement);
+            asked += 1;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // An event is on disk within a twentieth of a second.
+        std::thread::sleep(Duration::from_millis(500));
+        server.kill();
+    }
+    let server = Server::start_with(dir.path(), &[("audit.publish_ms", "400")]);
+    let counted = |server: &Server| -> BTreeMap<String, i64> {
+        let rows = server.sql("SELECT query_id, COUNT(*) FROM sys.audit WHERE query_id LIKE 'q%' GROUP BY query_id");
+        rows.iter().map(|row| (row[0].as_str().unwrap().to_string(), row[1].as_i64().unwrap())).collect()
+    };
+    events(&server, "query_id LIKE 'q%'", asked);
+    let counts = counted(&server);
+    let wrong: Vec<_> = (0..asked).map(|n| format!("q{n}")).filter(|id| counts.get(id) != Some(&1)).take(10).collect();
+    assert!(wrong.is_empty() && counts.len() == asked, "{asked} asked, {} counted; not once: {wrong:?}", counts.len());
+
+    // All of it becomes segments, and the files of the journal go.
+    let end = Instant::now() + Duration::from_secs(30);
+    let rows_published = || -> u64 {
+        let segments = server.get("/druid/coordinator/v1/datasources/sys.audit/segments?full").body;
+        segments.as_array().into_iter().flatten().map(|segment| segment["totalRows"].as_u64().unwrap()).sum()
+    };
+    while rows_published() < asked as u64 {
+        assert!(Instant::now() < end, "{} of {asked} rows are published", rows_published());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(server.stop());
+    let server = Server::start(dir.path());
+    events(&server, "query_id LIKE 'q%'", asked);
+    assert_eq!(counted(&server), counts);
+    println!("audit: {kills} kills, {asked} queries, each once");
+}
+
+#[test]
+fn a_change_of_security_that_cannot_be_recorded_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("audit.journal_max_bytes", "1048576")]);
+    let change = || server.post("/henge/v1/security/users/nobody", &json!({}));
+    assert_ne!(change().status, 503);
+    assert_eq!(events(&server, "kind = 'user' AND outcome = 'begun'", 1)[0]["object"], "nobody");
+    let long = format!("SELECT '{}'", "x".repeat(15 << 10));
+    let end = Instant::now() + Duration::from_secs(60);
+    while change().status != 503 {
+        server.sql(&long);
+        assert!(Instant::now() < end, "the journal is never full");
+    }
+    let refused = change();
+    assert!(refused.body["error"].as_str().unwrap().contains("cannot be recorded"), "{}", refused.body);
+    // Queries are answered none the less, and the loss is counted.
+    server.sql("SELECT 1");
+    while !server.get("/metrics").body.as_str().unwrap().contains(r#"henge_server_audit_events_total{outcome="lost"}"#)
+    {
+        server.sql(&long);
+        assert!(Instant::now() < end, "nothing is lost");
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_not_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("audit.queries", "false")]);
+    server.sql("SELECT 1");
+    assert_eq!(server.post("/druid/indexer/v1/supervisor", &json!({"type": "nonsense"})).status, 400);
+    let all = events(&server, "TRUE", 1);
+    assert!(all.iter().all(|event| event["kind"] == "spec"), "{all:?}");
+    assert!(server.stop());
+    let server = Server::start_with(dir.path(), &[("audit.enabled", "false")]);
+    assert_eq!(server.post("/druid/indexer/v1/supervisor", &json!({"type": "nonsense"})).status, 400);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(events(&server, "TRUE", all.len()).len(), all.len());
+}
