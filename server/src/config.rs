@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+
 /// A setting: `section.name` in the file is `HENGE_SECTION_NAME` in the environment and `--set section.name=value` as a
 /// flag. An empty default means that the value follows from others; the sentence says how.
 pub struct Key {
@@ -28,6 +30,17 @@ pub const KEYS: &[Key] = &[
     ),
     key("host", "127.0.0.1", "address to listen on"),
     key("port", "8888", "port to listen on; 0 takes a free one"),
+    key("tls.certificate", "", "PEM file with the server's certificate and its chain; empty is no TLS"),
+    key("tls.key", "", "PEM file with the key of the certificate; both are read again when they change"),
+    key("tls.client_ca", "", "PEM file with authorities; clients must show a certificate of one of them"),
+    key("tls.port", "8443", "port for TLS; 0 takes a free one"),
+    key("tls.only", "false", "whether nothing is served without TLS"),
+    key("http.cors_origins", "", "origins whose pages may read answers, separated by commas; empty is none, * is any"),
+    key(
+        "http.requests_per_second",
+        "0",
+        "requests that one caller may send, twice as many at once; more are refused with 429; 0 is no limit",
+    ),
     key("roles", "all", "what this process does: all (later: router, broker, historical, ingest, coordinator)"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
     key("log.format", "text", "text or json"),
@@ -71,6 +84,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub host: String,
     pub port: u16,
+    pub tls: Option<crate::tls::Settings>,
+    pub cors_origins: Vec<HeaderValue>,
+    pub requests_per_second: u64,
     pub log_level: String,
     pub log_json: bool,
     pub query_threads: usize,
@@ -248,6 +264,14 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
     let flag = |name: &str| -> Result<bool, ConfigError> {
         text(name).parse().map_err(|_| bad(name, "must be true or false"))
     };
+    let tls = tls(&text, &bad, number("tls.port", 0, u16::MAX as u64)? as u16, flag("tls.only")?)?;
+    let mut cors_origins = Vec::new();
+    for origin in text("http.cors_origins").split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
+        let reason = "must be origins such as https://example.org";
+        let well = origin == "*" || origin.contains("://") && !origin.ends_with('/');
+        let value = HeaderValue::from_str(origin).ok().filter(|_| well);
+        cors_origins.push(value.ok_or_else(|| bad("http.cors_origins", reason))?);
+    }
     let roles = text("roles");
     if roles.split(',').map(str::trim).any(|role| role != "all") {
         return Err(bad("roles", "this version runs every role in one process: all"));
@@ -269,6 +293,9 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         data_dir,
         host: text("host"),
         port: number("port", 0, u16::MAX as u64)? as u16,
+        tls,
+        cors_origins,
+        requests_per_second: number("http.requests_per_second", 0, 1 << 32)?,
         log_level: text("log.level"),
         log_json,
         query_threads: if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads },
@@ -302,6 +329,28 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         cycle_ms: number("coordinator.cycle_ms", 10, 600_000)?,
         fail_point: Some(text("ingest.fail_point")).filter(|s| !s.is_empty()),
     })
+}
+
+fn tls(
+    text: &impl Fn(&str) -> String,
+    bad: &impl Fn(&str, &str) -> ConfigError,
+    port: u16,
+    only: bool,
+) -> Result<Option<crate::tls::Settings>, ConfigError> {
+    let path = |name: &str| Some(text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let settings = match (path("tls.certificate"), path("tls.key")) {
+        (Some(certificate), Some(key)) => {
+            Some(crate::tls::Settings { certificate, key, client_ca: path("tls.client_ca"), port, only })
+        }
+        (Some(_), None) => return Err(bad("tls.key", "tls.certificate needs its key")),
+        (None, Some(_)) => return Err(bad("tls.certificate", "tls.key needs its certificate")),
+        (None, None) if only => return Err(bad("tls.only", "needs tls.certificate and tls.key")),
+        (None, None) if path("tls.client_ca").is_some() => {
+            return Err(bad("tls.client_ca", "needs tls.certificate and tls.key"));
+        }
+        (None, None) => None,
+    };
+    Ok(settings)
 }
 
 #[cfg(test)]

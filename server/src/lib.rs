@@ -9,6 +9,7 @@ pub mod node;
 pub mod quickstart;
 pub mod roles;
 pub mod telemetry;
+pub mod tls;
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let ended = runtime.block_on(async {
         let node = Node::start(config).await?;
-        let base = format!("http://{}", node.app.address);
+        let scheme = if node.app.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
+        let base = format!("{scheme}://{}", node.app.address);
         println!("serving at {base}");
         let demo = match demo {
             None => None,

@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt, TapIo};
+use axum::{Extension, Router};
 use coordinator::{Command, Coordinator, Report, Served, TaskFilter, TaskState};
+use futures::future::OptionFuture;
 use ingest::Worker;
 use ingest::fail::FailPoints;
 use query::{Authorizer, Broker};
@@ -23,17 +25,20 @@ use segment::Interval;
 use segment::inventory::{Change, Inventory};
 use segment::storage::cache::SegmentCache;
 use segment::storage::deep::DeepStorage;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::http::avatica::{self, Connections};
+use crate::http::guard::Encrypted;
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
 use crate::roles::cluster::LocalCluster;
 use crate::roles::historical::Historical;
 use crate::roles::ingest as tasks;
 use crate::roles::ledger::LocalLedger;
+use crate::tls::{self, Certificates, TlsListener};
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
 const BYTES_IN_MEMORY_DEFAULT: usize = 256 << 20;
@@ -84,10 +89,8 @@ impl Node {
             .with_context(|| format!("opening the catalog {}", catalog.display()))?;
         let coordinator = Arc::new(coordinator);
 
-        let listener = tokio::net::TcpListener::bind((config.host.as_str(), config.port))
-            .await
-            .with_context(|| format!("listening on {}:{}", config.host, config.port))?;
-        let address = listener.local_addr()?.to_string();
+        let doors = Doors::open(&config).await?;
+        let address = doors.address()?;
         let audit = Audit::open(config.audit.clone(), &config.data_dir, address.clone(), &coordinator)
             .await
             .context("opening the journal of the audit log")?;
@@ -170,13 +173,14 @@ impl Node {
         });
         tokio::spawn(statements::expire(Arc::downgrade(&app)));
         let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, app.clone(), stopping.clone()));
+        let tls_address = doors.tls_address()?;
+        let serving = tokio::spawn(doors.serve(app.clone(), stopping.clone()));
         let keeping = tokio::spawn(keep_in_line(app.clone(), cycle, stopping));
         while !app.ready.load(Ordering::Acquire) {
             anyhow::ensure!(!keeping.is_finished(), "the node's loop ended at the start");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tracing::info!(address = %app.address, ms = started.elapsed().as_millis() as u64, "serving");
+        tracing::info!(address = %app.address, tls = tls_address, ms = started.elapsed().as_millis() as u64, "serving");
         Ok(Node { app, stop, serving, keeping })
     }
 
@@ -213,16 +217,67 @@ async fn incomplete_until_caught_up(coordinator: &Coordinator) -> coordinator::R
     Ok(fed.into_iter().map(mark).collect())
 }
 
-async fn serve(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+/// Where requests come in: without TLS, with it, or both.
+struct Doors {
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, Arc<Certificates>)>,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> anyhow::Result<Doors> {
+        let bind = async |port: u16| {
+            let bound = TcpListener::bind((config.host.as_str(), port)).await;
+            bound.with_context(|| format!("listening on {}:{port}", config.host))
+        };
+        let only_tls = config.tls.as_ref().is_some_and(|tls| tls.only);
+        let plain = if only_tls { None } else { Some(bind(config.port).await?) };
+        let tls = match &config.tls {
+            Some(settings) => Some((bind(settings.port).await?, Certificates::load(settings.clone())?)),
+            None => None,
+        };
+        Ok(Doors { plain, tls })
+    }
+
+    /// `host:port` as others reach this process.
+    fn address(&self) -> anyhow::Result<String> {
+        let listener = self.plain.as_ref().or(self.tls.as_ref().map(|(listener, _)| listener));
+        Ok(listener.context("nothing is listened to")?.local_addr()?.to_string())
+    }
+
+    fn tls_address(&self) -> anyhow::Result<Option<String>> {
+        Ok(self.tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?.map(|address| address.to_string()))
+    }
+
+    /// Serves until it is told to stop and every request has ended.
+    async fn serve(self, app: Arc<App>, stopping: watch::Receiver<bool>) {
+        let service = router(app);
+        let plain = self.plain.map(|listener| {
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY");
+                }
+            });
+            serve(listener, service.clone(), stopping.clone())
+        });
+        let tls = self.tls.map(|(listener, certificates)| {
+            tokio::spawn(tls::keep_renewed(Arc::downgrade(&certificates)));
+            // Whoever connects is told by what it came, and addresses are read as those of the other door are.
+            let listener = TlsListener::new(listener, certificates).tap_io(|_| ());
+            serve(listener, service.layer(Extension(Encrypted)), stopping)
+        });
+        futures::future::join(OptionFuture::from(plain), OptionFuture::from(tls)).await;
+    }
+}
+
+async fn serve<L, F>(listener: TapIo<L, F>, service: Router, mut stopping: watch::Receiver<bool>)
+where
+    L: Listener<Addr = SocketAddr>,
+    F: FnMut(&mut L::Io) + Send + 'static,
+{
     let until = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = service.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
         tracing::error!(%error, "the listener ended");
     }

@@ -22,6 +22,7 @@ use serde_json::json;
 use super::Audit;
 use super::event::{Event, STATEMENT_BYTES_MAX, cut, cut_at};
 use crate::http::ANYONE;
+use crate::http::guard::Limited;
 use crate::node::now;
 
 /// What is known of a request by those who handle it.
@@ -225,6 +226,7 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || call_denied(&response);
     let asked_query = asked.kind == "query";
     let matters = match () {
+        () if response.extensions().get::<Limited>().is_some() => false,
         () if denied => true,
         () if asked_query => audit.settings.queries && (details.lock().query_type.is_some() || is_query(&asked)),
         () => !asked.is_look(),

@@ -3,6 +3,7 @@
 pub mod avatica;
 pub mod error;
 pub mod flight;
+pub mod guard;
 pub mod manage;
 pub mod native;
 pub mod sql;
@@ -104,7 +105,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/druid/indexer/v1/isLeader", get(status::is_leader))
         .route("/metrics", get(status::metrics));
     let management = manage::router().layer(DefaultBodyLimit::max(app.config.ingest_body_max_bytes));
-    Router::new()
+    let mut router = Router::new()
         .merge(queries)
         .merge(status)
         .merge(management)
@@ -113,8 +114,17 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(jdbc)
         .with_state(app.clone())
         .route_service(flight::PATH, flight::service(app.clone()))
-        .layer(middleware::from_fn_with_state(app.audit.clone(), audit::announce))
+        .layer(middleware::from_fn_with_state(app.audit.clone(), audit::announce));
+    if let Some(rates) = guard::Rates::new(app.config.requests_per_second) {
+        router = router.layer(middleware::from_fn_with_state(rates, guard::limit));
+    }
+    router = router
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
+        .layer(middleware::from_fn(guard::headers));
+    match app.config.cors_origins.as_slice() {
+        [] => router,
+        origins => router.layer(guard::cors(origins)),
+    }
 }
 
 /// A node that has not loaded what was published would give answers that lack rows.

@@ -16,3 +16,4 @@ mod memory;
 mod quickstart;
 mod statements;
 mod tidy;
+mod tls;

@@ -1,0 +1,197 @@
+//! TLS at the door: certificates that are read again when their files change, and a listener that shakes hands.
+//!
+//! 1. [`Certificates`] reads the files and makes the configuration of the next handshake; a look each second sees when a
+//!    file has changed. What is connected stays connected; files that cannot be used change nothing but the log.
+//! 2. [`TlsListener`] shakes hands beside accepting, so that a client that is slow at it delays nobody: so many at once,
+//!    each within a time.
+//!
+//! TLS 1.3, and 1.2 with its forward-secret ciphers; nothing older is spoken. HTTP/2 and HTTP/1.1 are offered by ALPN.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A handshake that takes longer ends.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Handshakes at once; past it connections wait in the system's queue.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Rest after the system refuses a connection (too many files, say).
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Clients show a certificate of one of these authorities.
+    pub client_ca: Option<PathBuf>,
+    pub port: u16,
+    /// No other listener is opened.
+    pub only: bool,
+}
+
+/// The certificate of the next handshake.
+pub struct Certificates {
+    settings: Settings,
+    config: ArcSwap<ServerConfig>,
+    stamps: Mutex<Vec<Stamp>>,
+}
+
+/// What tells that a file has changed.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Certificates {
+    pub fn load(settings: Settings) -> anyhow::Result<Arc<Certificates>> {
+        let stamps = stamps(&settings);
+        let config = ArcSwap::from_pointee(read(&settings)?);
+        Ok(Arc::new(Certificates { settings, config, stamps: Mutex::new(stamps) }))
+    }
+
+    /// Reads the files again if they have changed. Whether it did.
+    fn renew(&self) -> anyhow::Result<bool> {
+        let seen = stamps(&self.settings);
+        if *self.stamps.lock() == seen {
+            return Ok(false);
+        }
+        // What cannot be read now is tried again when it has changed again: a key may follow its certificate later.
+        self.stamps.lock().clone_from(&seen);
+        self.config.store(Arc::new(read(&self.settings)?));
+        Ok(true)
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.load_full())
+    }
+}
+
+/// Looks at the files for as long as somebody uses them.
+pub async fn keep_renewed(certificates: Weak<Certificates>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(certificates) = certificates.upgrade() else { return };
+        match tokio::task::spawn_blocking(move || certificates.renew()).await {
+            Ok(Ok(true)) => tracing::info!("new certificate in force"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(error = format!("{error:#}"), "the new certificate cannot be used; the old one stays");
+            }
+            Err(error) => tracing::error!(%error, "looking at the certificate"),
+        }
+    }
+}
+
+fn stamps(settings: &Settings) -> Vec<Stamp> {
+    let stamp = |path: &Path| {
+        let about = std::fs::metadata(path).ok()?;
+        Some((about.modified().ok()?, about.len()))
+    };
+    [Some(&settings.certificate), Some(&settings.key), settings.client_ca.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|path| stamp(path))
+        .collect()
+}
+
+fn read(settings: &Settings) -> anyhow::Result<ServerConfig> {
+    let chain = certificates(&settings.certificate).context("tls.certificate")?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key)
+        .with_context(|| format!("tls.key: reading a private key from {}", settings.key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match &settings.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path).context("tls.client_ca")? {
+                roots.add(certificate).context("tls.client_ca")?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.context("tls.client_ca")?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).context("tls.certificate and tls.key")?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(|found| found.collect::<Result<Vec<_>, _>>());
+    let found = read.with_context(|| format!("reading certificates from {}", path.display()))?;
+    anyhow::ensure!(!found.is_empty(), "{} holds no certificate (PEM)", path.display());
+    Ok(found)
+}
+
+/// Gives out connections whose handshake is done.
+pub struct TlsListener {
+    tcp: TcpListener,
+    certificates: Arc<Certificates>,
+    handshakes: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
+}
+
+impl TlsListener {
+    pub fn new(tcp: TcpListener, certificates: Arc<Certificates>) -> TlsListener {
+        TlsListener { tcp, certificates, handshakes: JoinSet::new() }
+    }
+
+    fn shake_hands(&mut self, stream: TcpStream, from: SocketAddr) {
+        let acceptor = self.certificates.acceptor();
+        self.handshakes.spawn(async move {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+            match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => return Some((stream, from)),
+                Ok(Err(error)) => tracing::debug!(%from, %error, "a handshake failed"),
+                Err(_) => tracing::debug!(%from, "a handshake took too long"),
+            }
+            None
+        });
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    // Dropped between two awaits it loses nothing: handshakes go on by themselves.
+    async fn accept(&mut self) -> (TlsStream<TcpStream>, SocketAddr) {
+        loop {
+            let room = self.handshakes.len() < HANDSHAKES_MAX;
+            tokio::select! {
+                Some(done) = self.handshakes.join_next() => {
+                    if let Ok(Some(connected)) = done {
+                        return connected;
+                    }
+                }
+                accepted = self.tcp.accept(), if room => match accepted {
+                    Ok((stream, from)) => self.shake_hands(stream, from),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection cannot be accepted");
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
