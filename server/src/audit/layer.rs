@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -94,18 +95,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(request: &Request) -> Asked {
+    fn of(request: &Parts) -> Asked {
         let signed =
             |headers: &HeaderMap| headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE);
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
         Asked {
             time: now(),
             started: Instant::now(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: request.method.clone(),
+            uri: request.uri.clone(),
             address: peer.map(|ConnectInfo(address)| address.ip()),
-            signed: signed(request.headers()),
-            kind: kind(request.uri().path()),
+            signed: signed(&request.headers),
+            kind: kind(request.uri.path()),
         }
     }
 
@@ -199,19 +200,29 @@ fn object(kind: &str, path: &str) -> Option<String> {
     (!rest.is_empty() && kind != "query").then(|| cut(&crate::http::manage::decode(rest)))
 }
 
-/// Within the layer that says who asks: a change of who may do what is on disk before it is made.
+impl Audit {
+    /// A change of who may do what is on disk before it is made: to be asked once it is known who asks, before the
+    /// request is handled. `Err` is the answer to a request that must not be.
+    pub async fn announce(&self, request: &Parts) -> Result<(), Box<Response>> {
+        let asked = Asked::of(request);
+        if !self.settings.enabled || asked.is_look() || !ANNOUNCED.contains(&asked.kind) {
+            return Ok(());
+        }
+        let mut event = asked.event("begun");
+        note(|details| event.tell(details));
+        self.record_synced(&event).await.map_err(|reason| {
+            let message = format!("the change was not made, for it cannot be recorded: {reason}");
+            Box::new((StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"error": message}))).into_response())
+        })
+    }
+}
+
 pub async fn announce(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request);
-    if !audit.settings.enabled || asked.is_look() || !ANNOUNCED.contains(&asked.kind) {
-        return next.run(request).await;
+    let (parts, body) = request.into_parts();
+    match audit.announce(&parts).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(refused) => *refused,
     }
-    let mut event = asked.event("begun");
-    note(|details| event.tell(details));
-    if let Err(reason) = audit.record_synced(&event).await {
-        let message = format!("the change was not made, for it cannot be recorded: {reason}");
-        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"error": message}))).into_response();
-    }
-    next.run(request).await
 }
 
 /// Around everything: records a request when its answer has ended.
@@ -219,9 +230,10 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     if !audit.settings.enabled {
         return next.run(request).await;
     }
-    let asked = Asked::of(&request);
+    let (parts, body) = request.into_parts();
+    let asked = Asked::of(&parts);
     let details: Arc<Mutex<Details>> = Arc::default();
-    let response = DETAILS.scope(details.clone(), next.run(request)).await;
+    let response = DETAILS.scope(details.clone(), next.run(Request::from_parts(parts, body))).await;
     let status = response.status();
     let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || call_denied(&response);
     let asked_query = asked.kind == "query";

@@ -84,6 +84,17 @@ impl Rates {
             .then(|| Arc::new(Rates { per_second: rate, burst: rate.max(1.0) * BURST, callers: Mutex::default() }))
     }
 
+    /// Lets a request of a caller in, or says what to answer.
+    pub fn admit(&self, caller: &str) -> Result<(), Box<Response>> {
+        self.take(caller, Instant::now()).map_err(|seconds| {
+            let message = format!("too many requests (setting http.requests_per_second); try again in {seconds} s");
+            let mut refused = (StatusCode::TOO_MANY_REQUESTS, axum::Json(json!({"error": message}))).into_response();
+            refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            refused.extensions_mut().insert(Limited);
+            Box::new(refused)
+        })
+    }
+
     /// Takes one of a caller's requests; `Err` with the seconds after which there is another.
     fn take(&self, caller: &str, now: Instant) -> Result<(), u64> {
         let mut callers = self.callers.lock();
@@ -126,15 +137,9 @@ fn caller(request: &Request) -> String {
 }
 
 pub async fn limit(State(rates): State<Arc<Rates>>, request: Request, next: Next) -> Response {
-    match rates.take(&caller(&request), Instant::now()) {
+    match rates.admit(&caller(&request)) {
         Ok(()) => next.run(request).await,
-        Err(seconds) => {
-            let message = format!("too many requests (setting http.requests_per_second); try again in {seconds} s");
-            let mut refused = (StatusCode::TOO_MANY_REQUESTS, axum::Json(json!({"error": message}))).into_response();
-            refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            refused.extensions_mut().insert(Limited);
-            refused
-        }
+        Err(refused) => *refused,
     }
 }
 
