@@ -11,6 +11,9 @@ pub enum Error {
     Invalid(String),
     #[error("{0}")]
     NotFound(String),
+    /// What was to be changed is not any more what the change was made for. Nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
     /// The task works from positions that are not the committed ones (another task published, or they were reset).
     /// Nothing was changed.
     #[error("{reason}; committed positions of supervisor {supervisor} are {committed}")]
@@ -28,7 +31,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Invalid(_) | Error::Stale { .. } => Kind::Invalid,
+            Error::Invalid(_) | Error::Conflict(_) | Error::Stale { .. } => Kind::Invalid,
             Error::NotFound(_) => Kind::NotFound,
             Error::Store { .. } => Kind::Unavailable,
             Error::Corrupt(_) => Kind::Corrupt,

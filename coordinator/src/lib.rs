@@ -9,6 +9,8 @@
 //!   drop segments;
 //! - people post supervisors and tasks, mark segments and ask how things stand.
 //!
+//! Beside these it keeps [`documents`](Coordinator::documents) of others, such as users and roles.
+//!
 //! [`cycle`](Coordinator::cycle) brings what should be and what is together. It runs when [`watch`](Coordinator::watch)
 //! tells of a change, and now and then: nothing waits for its rhythm.
 //!
@@ -28,6 +30,7 @@
 mod catalog;
 mod command;
 mod cycle;
+mod documents;
 mod error;
 mod members;
 pub mod metrics;
@@ -46,6 +49,7 @@ use tokio::sync::{Mutex, watch};
 pub use catalog::{Allocation, Positions, Publication, PublishMode, Published};
 pub use command::{Command, Condition, Phase, Reply, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
 pub use cycle::CycleReport;
+pub use documents::{Change, Document};
 pub use error::{Error, Result};
 pub use segments::{LoadStatus, SegmentRow, Selection};
 pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
@@ -77,6 +81,7 @@ struct Inner {
     writing: Mutex<()>,
     picture: RwLock<picture::Picture>,
     changed: watch::Sender<u64>,
+    documents_changed: watch::Sender<i64>,
 }
 
 impl Coordinator {
@@ -90,6 +95,7 @@ impl Coordinator {
             writing: Mutex::new(()),
             picture: RwLock::new(picture),
             changed: watch::Sender::new(0),
+            documents_changed: watch::Sender::new(0),
         };
         Ok(Coordinator { inner: Arc::new(inner) })
     }

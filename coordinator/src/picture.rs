@@ -8,6 +8,7 @@ use segment::timeline::Timeline;
 
 use crate::catalog::{Kept, SegmentRecord, SupervisorRow, TaskRow};
 use crate::command::{Condition, StopReason, TaskProgress, TaskRecord, TaskState};
+use crate::documents::Document;
 use crate::supervisors::Exception;
 
 /// How many exceptions of a supervisor are kept; the oldest go first.
@@ -28,6 +29,10 @@ pub(crate) struct Picture {
     /// Those that have not ended.
     pub tasks: BTreeMap<String, LiveTask>,
     pub members: BTreeMap<String, Member>,
+    /// By kind and name.
+    pub documents: BTreeMap<String, BTreeMap<String, Arc<Document>>>,
+    /// The greatest version of a document so far.
+    pub documents_version: i64,
 }
 
 pub(crate) struct SupervisorEntry {
@@ -75,7 +80,12 @@ pub(crate) struct BrokenLoad {
 
 impl Picture {
     pub fn new(kept: Kept) -> Picture {
-        let mut picture = Picture { number: kept.number, ..Picture::default() };
+        let mut picture =
+            Picture { number: kept.number, documents_version: kept.documents_version, ..Picture::default() };
+        for document in kept.documents {
+            let of = picture.documents.entry(document.kind.clone()).or_default();
+            of.insert(document.name.clone(), Arc::new(document));
+        }
         picture.insert(kept.segments);
         for (row, ended) in kept.supervisors {
             picture.supervisors.insert(row.spec.id.clone(), SupervisorEntry::restored(row, &ended));

@@ -17,7 +17,10 @@ use crate::error::{Error, Result};
 /// Readers serve status pages and listings; they are short.
 const READERS_MAX: u32 = 4;
 
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "catalog", include_str!("../../migrations/0001_catalog.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "catalog", include_str!("../../migrations/0001_catalog.sql")),
+    (2, "documents", include_str!("../../migrations/0002_documents.sql")),
+];
 
 pub(crate) struct Database {
     writer: AnyPool,

@@ -2,8 +2,10 @@
 
 use crate::catalog::database::Database;
 use crate::catalog::documents::{self, SupervisorRow};
+use crate::catalog::named;
 use crate::catalog::rows::{self, SegmentRecord};
 use crate::catalog::tasks::{self, TaskRow};
+use crate::documents::Document;
 use crate::error::Result;
 
 /// How many ended tasks of a supervisor are looked at to know how many failed in a row.
@@ -18,6 +20,9 @@ pub(crate) struct Kept {
     pub supervisors: Vec<(SupervisorRow, Vec<TaskRow>)>,
     /// Those that have not ended.
     pub tasks: Vec<TaskRow>,
+    pub documents: Vec<Document>,
+    /// The greatest version of a document so far.
+    pub documents_version: i64,
 }
 
 impl Kept {
@@ -33,6 +38,8 @@ impl Kept {
             segments: rows::load_used(&mut connection).await?,
             supervisors,
             tasks: tasks::load_live(&mut connection).await?,
+            documents: named::load(&mut connection).await?,
+            documents_version: named::newest_version(&mut connection).await?,
         })
     }
 }

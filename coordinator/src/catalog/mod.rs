@@ -1,9 +1,10 @@
-//! The catalog: segments, positions, supervisors and tasks in one small store. All SQL of this crate is in this folder.
+//! The catalog: segments, positions, supervisors, tasks and documents of others in one small store. All SQL of this crate is in this folder.
 
 mod allocate;
 mod database;
 pub(crate) mod documents;
 mod kept;
+pub(crate) mod named;
 mod publish;
 pub(crate) mod rows;
 pub(crate) mod tasks;

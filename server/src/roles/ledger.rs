@@ -78,7 +78,7 @@ fn error(error: coordinator::Error) -> ingest::Error {
             Ok(committed) => ingest::Error::Stale { committed },
             Err(other) => other,
         },
-        coordinator::Error::Invalid(text) => ingest::Error::Invalid(text),
+        coordinator::Error::Invalid(text) | coordinator::Error::Conflict(text) => ingest::Error::Invalid(text),
         coordinator::Error::NotFound(text) => ingest::Error::NotFound(text),
         coordinator::Error::Store { .. } => ingest::Error::Unavailable(error.to_string()),
         coordinator::Error::Corrupt(_) => ingest::Error::Failed(error.to_string()),
