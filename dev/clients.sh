@@ -12,7 +12,9 @@ run=$(mktemp -d)
 server=
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; rm -rf "$run"' EXIT
 
-target/release/henge server --data-dir "$run/data" --port 0 >"$run/log" 2>&1 &
+# Of the user admin; clients that send none need none here.
+password=clients-password
+target/release/henge server --data-dir "$run/data" --port 0 --set auth.first_password="$password" >"$run/log" 2>&1 &
 server=$!
 base=
 for _ in $(seq 1 300); do
@@ -34,14 +36,14 @@ if [ ! -e "$complete" ]; then
   fi
 fi
 if [ -e "$complete" ]; then
-  "$python" -W ignore dev/clients/clients.py "$base"
+  "$python" -W ignore dev/clients/clients.py "$base" "$password"
   jars=$cache/clients/jars
   if command -v mvn >/dev/null && command -v javac >/dev/null &&
     { [ -e "$jars/.complete-flight" ] || mvn -q -B -f dev/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >&2; }; then
     touch "$jars/.complete-flight"
     java -cp "$jars/*" dev/clients/Jdbc.java "$base"
     java --add-opens=java.base/java.nio=ALL-UNNAMED \
-      -cp "$jars/*" dev/clients/FlightJdbc.java "${base#http://}" 2>"$run/java" || { cat "$run/java" >&2; exit 1; }
+      -cp "$jars/*" dev/clients/FlightJdbc.java "${base#http://}" "$password" 2>"$run/java" || { cat "$run/java" >&2; exit 1; }
   else
     absent "the JDBC drivers (need a JDK, Maven and Maven Central)"
   fi

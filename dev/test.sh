@@ -35,5 +35,8 @@ else
 fi
 
 cargo test --release --workspace "$@"
-# A selection of tests is not about clients.
-[ $# -gt 0 ] || dev/clients.sh
+# A selection of tests is not about clients, nor about who signs them in.
+if [ $# -eq 0 ]; then
+  dev/clients.sh
+  dev/oidc.sh
+fi

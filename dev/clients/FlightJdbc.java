@@ -1,5 +1,5 @@
 // The Arrow Flight SQL JDBC driver against a server that holds the rows of clients.py:
-// java --add-opens=java.base/java.nio=ALL-UNNAMED -cp ... FlightJdbc.java 127.0.0.1:8888
+// java --add-opens=java.base/java.nio=ALL-UNNAMED -cp ... FlightJdbc.java 127.0.0.1:8888 PASSWORD
 import java.sql.*;
 import java.util.*;
 
@@ -12,7 +12,7 @@ public class FlightJdbc {
 
   public static void main(String[] arguments) throws Exception {
     TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
-    String url = "jdbc:arrow-flight-sql://" + arguments[0] + "/?useEncryption=false&user=anybody&password=anything";
+    String url = "jdbc:arrow-flight-sql://" + arguments[0] + "/?useEncryption=false&user=admin&password=" + arguments[1];
     try (Connection connection = DriverManager.getConnection(url)) {
       try (Statement statement = connection.createStatement()) {
         ResultSet rows = statement.executeQuery("SELECT __time, k, n, d, n > 1 AS more FROM clients ORDER BY __time");

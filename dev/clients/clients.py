@@ -115,7 +115,7 @@ def statement():
 def flight():
     """Arrow Flight SQL through ADBC: what pandas and Polars read by."""
     uri = base.replace("http://", "grpc://")
-    login = {"username": "anybody", "password": "anything"}
+    login = {"username": "admin", "password": sys.argv[2]}
     with adbc_driver_flightsql.dbapi.connect(uri, db_kwargs=login, autocommit=True) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SELECT __time, k, n, d FROM clients ORDER BY __time")

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::auth::oidc::{OidcSettings, is_trustworthy};
 use axum::http::HeaderValue;
 
 /// A setting: `section.name` in the file is `HENGE_SECTION_NAME` in the environment and `--set section.name=value` as a
@@ -44,6 +45,37 @@ pub const KEYS: &[Key] = &[
     key("roles", "all", "what this process does: all (later: router, broker, historical, ingest, coordinator)"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
     key("log.format", "text", "text or json"),
+    key(
+        "auth.required",
+        "auto",
+        "whether every request needs credentials: true, false, or auto, which is true unless host is a loopback address; credentials that are sent are checked always",
+    ),
+    key(
+        "auth.allow_anonymous_from_anywhere",
+        "",
+        "auth.required = false on a host that is not loopback is refused unless this is: yes, anyone who can reach this port may do everything",
+    ),
+    key(
+        "auth.first_password",
+        "",
+        "password of the user admin, which is made at the first start; empty makes one and prints it once",
+    ),
+    key("auth.failures_max", "10", "failed sign-ins of an account after which it is locked for auth.lockout_ms"),
+    key("auth.lockout_ms", "300000", "time that an account or an address is locked after too many failed sign-ins"),
+    key("auth.remember_ms", "60000", "time that a checked name and password are remembered rather than hashed again"),
+    key("auth.session_idle_ms", "1800000", "time after which a session that nobody uses ends"),
+    key("auth.session_max_ms", "43200000", "time after which a session ends in any case"),
+    key("auth.oidc_issuer", "", "OpenID Connect provider whose JWTs are taken as bearer tokens; empty takes none"),
+    key("auth.oidc_audience", "", "what a JWT must name as its audience"),
+    key("auth.oidc_name_claim", "sub", "claim that is the name of the user"),
+    key(
+        "auth.oidc_roles_claim",
+        "roles",
+        "claim whose values auth.oidc_role_map maps to roles; dots lead into objects",
+    ),
+    key("auth.oidc_role_map", "", "roles of the claim's values: value=role, separated by commas; others give none"),
+    key("auth.oidc_groups_claim", "groups", "claim that lists the groups of the user"),
+    key("auth.oidc_attribute_claims", "", "claims that become attributes of the user, separated by commas"),
     key("query.threads", "0", "threads that compute queries; 0 is one a core"),
     key("query.concurrent_max", "64", "queries that run at once; more are refused with 429"),
     key("query.memory_max_bytes", "1073741824", "memory that one query may hold for groups and results"),
@@ -89,6 +121,7 @@ pub struct Config {
     pub requests_per_second: u64,
     pub log_level: String,
     pub log_json: bool,
+    pub auth: AuthSettings,
     pub query_threads: usize,
     pub query_concurrent_max: usize,
     pub query_memory_max_bytes: usize,
@@ -107,6 +140,24 @@ pub struct Config {
     pub cycle_ms: u64,
     pub fail_point: Option<String>,
 }
+
+/// How callers are known.
+#[derive(Debug, Clone)]
+pub struct AuthSettings {
+    pub required: bool,
+    /// Whoever reaches the port may do everything, and somebody said so in as many words.
+    pub anywhere: bool,
+    pub first_password: Option<String>,
+    pub failures_max: u32,
+    pub lockout: Duration,
+    pub remember: Duration,
+    pub session_idle_ms: i64,
+    pub session_max_ms: i64,
+    pub oidc: Option<OidcSettings>,
+}
+
+/// What has to be said for a port that is open to everybody.
+const ANYWHERE: &str = "yes, anyone who can reach this port may do everything";
 
 #[derive(Debug, Clone)]
 pub struct JdbcLimits {
@@ -241,6 +292,11 @@ fn read_file(path: &Path, written: &mut Written) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Whether only this machine reaches the host.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn check(written: &Written) -> Result<Config, ConfigError> {
     let text = |name: &str| -> String {
         written.get(name).map_or_else(
@@ -289,6 +345,73 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         std::path::absolute(&deep).map_err(|e| bad("storage.deep", &e.to_string()))?
     };
     let threads = number("query.threads", 0, 1024)? as usize;
+    let local = is_loopback(&text("host"));
+    let required = match text("auth.required").as_str() {
+        "auto" => !local,
+        "true" => true,
+        "false" => false,
+        _ => return Err(bad("auth.required", "must be auto, true or false")),
+    };
+    let anywhere = text("auth.allow_anonymous_from_anywhere");
+    if !anywhere.is_empty() && anywhere != ANYWHERE {
+        return Err(bad("auth.allow_anonymous_from_anywhere", &format!("must be empty or: {ANYWHERE}")));
+    }
+    if !required && !local && anywhere.is_empty() {
+        let host = text("host");
+        let reason = format!(
+            "host = {host} is not loopback: everybody who reaches it could read and change everything. Leave out \
+             auth.required, or listen on 127.0.0.1, or set auth.allow_anonymous_from_anywhere = \"{ANYWHERE}\""
+        );
+        return Err(bad("auth.required", &reason));
+    }
+    let listed = |name: &str| -> Vec<String> {
+        text(name).split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_string).collect()
+    };
+    let oidc = match text("auth.oidc_issuer") {
+        issuer if issuer.is_empty() => None,
+        issuer if !is_trustworthy(&issuer) => {
+            return Err(bad("auth.oidc_issuer", "must begin with https://, or be on this machine"));
+        }
+        issuer => {
+            let audience = text("auth.oidc_audience");
+            if audience.is_empty() {
+                return Err(bad("auth.oidc_audience", "must be set: tokens for others are not for this server"));
+            }
+            let mut role_map = BTreeMap::new();
+            for pair in listed("auth.oidc_role_map") {
+                let Some((value, role)) = pair.rsplit_once('=') else {
+                    return Err(bad("auth.oidc_role_map", &format!("'{pair}' must be value=role")));
+                };
+                role_map.insert(value.trim().to_string(), role.trim().to_string());
+            }
+            Some(OidcSettings {
+                issuer,
+                audience,
+                name_claim: text("auth.oidc_name_claim"),
+                roles_claim: text("auth.oidc_roles_claim"),
+                role_map,
+                groups_claim: text("auth.oidc_groups_claim"),
+                attribute_claims: listed("auth.oidc_attribute_claims"),
+            })
+        }
+    };
+    let first_password = Some(text("auth.first_password")).filter(|password| !password.is_empty());
+    if first_password.as_ref().is_some_and(|password| crate::auth::users::check_password(password).is_err()) {
+        let place = written.get("auth.first_password").map(|(_, place)| place.clone()).unwrap_or_default();
+        let (value, reason) = ("…".to_string(), "must have 8 to 1024 bytes".to_string());
+        return Err(ConfigError::Value { place, name: "auth.first_password".into(), value, reason });
+    }
+    let auth = AuthSettings {
+        required,
+        anywhere: !anywhere.is_empty(),
+        first_password,
+        failures_max: number("auth.failures_max", 1, 1_000_000)? as u32,
+        lockout: Duration::from_millis(number("auth.lockout_ms", 1, 1 << 40)?),
+        remember: Duration::from_millis(number("auth.remember_ms", 0, 3_600_000)?),
+        session_idle_ms: number("auth.session_idle_ms", 1, 1 << 40)? as i64,
+        session_max_ms: number("auth.session_max_ms", 1, 1 << 40)? as i64,
+        oidc,
+    };
     Ok(Config {
         data_dir,
         host: text("host"),
@@ -298,6 +421,7 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         requests_per_second: number("http.requests_per_second", 0, 1 << 32)?,
         log_level: text("log.level"),
         log_json,
+        auth,
         query_threads: if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads },
         query_concurrent_max: number("query.concurrent_max", 1, 100_000)? as usize,
         query_memory_max_bytes: number("query.memory_max_bytes", 1 << 20, 1 << 40)? as usize,
@@ -382,6 +506,26 @@ mod tests {
     fn a_wrong_value_names_its_place() {
         let error = load(&[("HENGE_PORT", "70000")], &[]).expect_err("too large").to_string();
         assert!(error.contains("environment variable HENGE_PORT") && error.contains("65535"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_others_reach_is_not_open_by_mistake() {
+        let required = |settings: &[(&str, &str)]| load(&[], settings).map(|config| config.auth.required);
+        for host in ["127.0.0.1", "localhost", "::1", "127.1.2.3"] {
+            assert_eq!(required(&[("host", host)]).ok(), Some(false), "{host}");
+            assert_eq!(required(&[("host", host), ("auth.required", "true")]).ok(), Some(true));
+        }
+        for host in ["0.0.0.0", "::", "192.0.2.1", "localhost.example.com", "example.com"] {
+            assert_eq!(required(&[("host", host)]).ok(), Some(true), "{host}");
+            let open = [("host", host), ("auth.required", "false")];
+            let error = required(&open).expect_err("refused").to_string();
+            assert!(error.contains(host) && error.contains(ANYWHERE), "{error}");
+            let said = |words| [open[0], open[1], ("auth.allow_anonymous_from_anywhere", words)];
+            assert_eq!(required(&said(ANYWHERE)).ok(), Some(false));
+            assert!(required(&said("yes")).is_err());
+        }
+        let error = load(&[], &[("auth.first_password", "shorty")]).expect_err("too short").to_string();
+        assert!(!error.contains("shorty"), "{error}");
     }
 
     #[test]

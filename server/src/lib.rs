@@ -2,6 +2,7 @@
 //! binary does.
 
 pub mod audit;
+pub mod auth;
 pub mod config;
 pub mod http;
 pub mod metrics;
@@ -30,11 +31,16 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
         let node = Node::start(config).await?;
         let scheme = if node.app.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
         let base = format!("{scheme}://{}", node.app.address);
+        if let Some(password) = &node.first_password {
+            println!("user admin was made, with the password {password} (told this once)");
+        }
         println!("serving at {base}");
         let demo = match demo {
             None => None,
             Some(options) => {
-                let (demo, page) = Demo::start(base, options).await.context("starting the demo")?;
+                let (demo, page) = Demo::start(base, node.app.identity.process_token().to_string(), options)
+                    .await
+                    .context("starting the demo")?;
                 println!("{page}");
                 Some(demo)
             }

@@ -29,9 +29,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::audit::{self, Audit};
+use crate::auth::{self, Identity};
 use crate::config::Config;
 use crate::http::avatica::{self, Connections};
-use crate::http::guard::Encrypted;
+use crate::http::guard::{self, Encrypted};
+use crate::http::running::Running;
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
 use crate::roles::cluster::LocalCluster;
@@ -59,6 +61,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A running node. [`Node::stop`] ends it in good order; dropping it is a crash.
 pub struct Node {
     pub app: Arc<App>,
+    /// Of the user `admin`, if it was made at this start and nobody has been told.
+    pub first_password: Option<String>,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     keeping: tokio::task::JoinHandle<()>,
@@ -117,7 +121,10 @@ impl Node {
                 fail_points,
             },
         );
-        let authorizer = Authorizer::open();
+        let rules = auth::roles::load(&coordinator).await.context("the roles of the catalog")?;
+        let authorizer = Authorizer::new(rules);
+        let (identity, first_password) =
+            Identity::open(config.auth.clone(), coordinator.clone(), authorizer.clone()).await?;
         let broker = Broker::new(
             inventory.clone(),
             query::Settings {
@@ -154,6 +161,7 @@ impl Node {
         let flight = crate::http::flight::Handles::new(config.flight.clone());
         let statements = Statements::new(statement_objects, config.statement_ttl, config.statement_bytes_max);
         let app = Arc::new(App {
+            rates: guard::Rates::new(config.requests_per_second),
             config,
             address,
             inventory,
@@ -167,6 +175,8 @@ impl Node {
             jdbc,
             flight,
             statements,
+            identity,
+            running: Running::default(),
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),
             started,
@@ -181,7 +191,7 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tracing::info!(address = %app.address, tls = tls_address, ms = started.elapsed().as_millis() as u64, "serving");
-        Ok(Node { app, stop, serving, keeping })
+        Ok(Node { app, first_password, stop, serving, keeping })
     }
 
     /// Ends requests, tasks and the catalog, in this order. What tasks read stays on disk for the next start.

@@ -37,12 +37,13 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Called once the server answers at `base` (`http://host:port`); gives the demo and its page of what to try.
-    pub async fn start(base: String, options: Options) -> anyhow::Result<(Demo, String)> {
+    /// Called once the server answers at `base` (`http://host:port`), which takes the token; gives the demo and its page
+    /// of what to try.
+    pub async fn start(base: String, token: String, options: Options) -> anyhow::Result<(Demo, String)> {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = tokio::sync::oneshot::channel();
         let stopping = stop.clone();
-        let run = move || match Quickstart::start(&base, &options) {
+        let run = move || match Quickstart::start(Own { base, token }, &options) {
             Ok(quickstart) => {
                 let _ = tell.send(Ok(quickstart.page()));
                 while !stopping.load(Ordering::Relaxed) {
@@ -66,16 +67,22 @@ impl Demo {
     }
 }
 
+/// The server that the demo is part of.
+struct Own {
+    base: String,
+    token: String,
+}
+
 /// Owns the embedded broker and the thread that feeds it. Blocking throughout.
 struct Quickstart {
-    base: String,
+    own: Own,
     embedded: Option<MockCluster<'static, DefaultProducerContext>>,
     stop: Arc<AtomicBool>,
     feeder: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Quickstart {
-    fn start(base: &str, options: &Options) -> anyhow::Result<Quickstart> {
+    fn start(own: Own, options: &Options) -> anyhow::Result<Quickstart> {
         let mut embedded = None;
         let bootstrap = match &options.bootstrap_servers {
             Some(servers) => servers.clone(),
@@ -91,12 +98,11 @@ impl Quickstart {
         };
         for topic in events::TOPICS {
             let id = topic.name;
-            let known =
-                get(base, "/druid/indexer/v1/supervisor")?.as_array().is_some_and(|ids| ids.contains(&json!(id)));
+            let known = own.get("/druid/indexer/v1/supervisor")?.as_array().is_some_and(|ids| ids.contains(&json!(id)));
             if known && embedded.is_some() {
-                post(base, &format!("/druid/indexer/v1/supervisor/{id}/reset"), &Value::Null)?;
+                own.post(&format!("/druid/indexer/v1/supervisor/{id}/reset"), &Value::Null)?;
             }
-            post(base, "/druid/indexer/v1/supervisor", &(topic.spec)(&bootstrap))?;
+            own.post("/druid/indexer/v1/supervisor", &(topic.spec)(&bootstrap))?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
@@ -110,12 +116,12 @@ impl Quickstart {
             .name("quickstart-feeder".into())
             .spawn(move || feed(&producer, rate, &stopping))
             .context("starting the feeder")?;
-        Ok(Quickstart { base: base.into(), embedded, stop, feeder: Some(feeder) })
+        Ok(Quickstart { own, embedded, stop, feeder: Some(feeder) })
     }
 
     /// What to try, for the terminal.
     fn page(&self) -> String {
-        let base = &self.base;
+        let base = &self.own.base;
         format!(
             r#"
   Henge is serving at {base}, with two live datasources: wikipedia and payments.
@@ -151,14 +157,14 @@ impl Quickstart {
         }
         for topic in events::TOPICS {
             if let Err(error) =
-                post(&self.base, &format!("/druid/indexer/v1/supervisor/{}/suspend", topic.name), &Value::Null)
+                self.own.post(&format!("/druid/indexer/v1/supervisor/{}/suspend", topic.name), &Value::Null)
             {
                 tracing::warn!(%error, supervisor = topic.name, "could not suspend");
             }
         }
         let end = Instant::now() + STOP_WAIT;
         while Instant::now() < end {
-            match get(&self.base, "/druid/indexer/v1/tasks?state=running") {
+            match self.own.get("/druid/indexer/v1/tasks?state=running") {
                 Ok(tasks) if tasks.as_array().is_none_or(|t| t.is_empty()) => return,
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
@@ -188,14 +194,18 @@ fn feed(producer: &ThreadedProducer<DefaultProducerContext>, rate: u32, stop: &A
     let _ = producer.flush(Duration::from_secs(5));
 }
 
-fn get(base: &str, path: &str) -> anyhow::Result<Value> {
-    Ok(ureq::get(format!("{base}{path}")).call()?.body_mut().read_json()?)
-}
+impl Own {
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let asked = ureq::get(format!("{}{path}", self.base)).header("Authorization", format!("Bearer {}", self.token));
+        Ok(asked.call()?.body_mut().read_json()?)
+    }
 
-fn post(base: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let mut answer =
-        ureq::post(format!("{base}{path}")).config().http_status_as_error(false).build().send_json(body)?;
-    let text = answer.body_mut().read_to_string()?;
-    anyhow::ensure!(answer.status().is_success(), "{path}: {} {text}", answer.status());
-    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let asked =
+            ureq::post(format!("{}{path}", self.base)).header("Authorization", format!("Bearer {}", self.token));
+        let mut answer = asked.config().http_status_as_error(false).build().send_json(body)?;
+        let text = answer.body_mut().read_to_string()?;
+        anyhow::ensure!(answer.status().is_success(), "{path}: {} {text}", answer.status());
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
 }

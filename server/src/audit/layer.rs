@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::Audit;
 use super::event::{Event, STATEMENT_BYTES_MAX, cut, cut_at};
-use crate::http::ANYONE;
+use crate::auth::ANONYMOUS;
 use crate::http::guard::Limited;
 use crate::node::now;
 
@@ -120,7 +120,7 @@ impl Asked {
         Event {
             time: self.time,
             kind: self.kind,
-            user: ANYONE.to_string(),
+            user: ANONYMOUS.to_string(),
             address: self.address.map(|address| address.to_string()),
             method: self.method.to_string(),
             path: cut(path),
@@ -214,14 +214,6 @@ impl Audit {
             let message = format!("the change was not made, for it cannot be recorded: {reason}");
             Box::new((StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"error": message}))).into_response())
         })
-    }
-}
-
-pub async fn announce(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match audit.announce(&parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => *refused,
     }
 }
 

@@ -74,6 +74,9 @@ impl IntoResponse for Refusal {
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), error = %self.message, "request failed");
         }
+        if self.status == StatusCode::FORBIDDEN {
+            return (self.status, Json(json!({"Access-Check-Result": self.message}))).into_response();
+        }
         (self.status, Json(json!({"error": self.message}))).into_response()
     }
 }

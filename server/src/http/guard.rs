@@ -1,11 +1,10 @@
 //! What every answer says to browsers, and how many requests one caller may send.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -129,19 +128,6 @@ impl Allowance {
 /// The answer says only that the caller sends too much: many of these are nothing to keep.
 #[derive(Debug, Clone, Copy)]
 pub struct Limited;
-
-/// Who asks, as far as it is known here: the address.
-fn caller(request: &Request) -> String {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    peer.map_or_else(String::new, |ConnectInfo(address)| address.ip().to_string())
-}
-
-pub async fn limit(State(rates): State<Arc<Rates>>, request: Request, next: Next) -> Response {
-    match rates.admit(&caller(&request)) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => *refused,
-    }
-}
 
 #[cfg(test)]
 mod tests {

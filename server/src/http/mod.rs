@@ -1,11 +1,14 @@
 //! Druid's paths over axum. Paths, headers and status codes exist here and nowhere else.
 
+pub mod auth;
 pub mod avatica;
 pub mod error;
 pub mod flight;
 pub mod guard;
 pub mod manage;
 pub mod native;
+pub mod routes;
+pub mod running;
 pub mod sql;
 pub mod statements;
 pub mod status;
@@ -19,7 +22,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, any_service};
 use coordinator::Coordinator;
 use ingest::Worker;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -28,12 +31,13 @@ use query_sql::Sql;
 use segment::inventory::Inventory;
 use serde_json::{Value, json};
 
+use auth::Need;
+pub use routes::{Route, routes};
+
 use crate::audit::{self, Audit};
+use crate::auth::{Caller, Identity};
 use crate::config::Config;
 use crate::roles::historical::Historical;
-
-/// Everyone, as long as there are no users.
-pub const ANYONE: &str = "anonymous";
 
 /// How often a query may meet broken copies, mend them and start anew before it fails.
 const REPAIRS_MAX: usize = 16;
@@ -45,6 +49,7 @@ pub struct App {
     pub address: String,
     pub inventory: Arc<Inventory>,
     pub audit: Arc<Audit>,
+    pub rates: Option<Arc<guard::Rates>>,
     pub broker: Arc<Broker>,
     pub sql: Arc<Sql>,
     pub coordinator: Arc<Coordinator>,
@@ -54,71 +59,39 @@ pub struct App {
     pub jdbc: Arc<avatica::Connections>,
     pub flight: flight::Handles,
     pub statements: statements::Statements,
+    pub identity: Identity,
+    pub running: running::Running,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,
 }
 
 pub fn router(app: Arc<App>) -> Router {
-    let queries = Router::new()
-        .route("/druid/v2", post(native::query))
-        .route("/druid/v2/", post(native::query))
-        .route("/druid/v2/{id}", delete(native::cancel))
-        .route("/druid/v2/datasources", get(native::datasources))
-        .route("/druid/v2/datasources/{name}", get(native::datasource))
-        .route("/druid/v2/datasources/{name}/dimensions", get(native::dimensions))
-        .route("/druid/v2/datasources/{name}/metrics", get(native::metrics))
-        .route("/druid/v2/sql", post(sql::query))
-        .route("/druid/v2/sql/", post(sql::query))
-        .route("/druid/v2/sql/{id}", delete(sql::cancel))
-        .route("/druid/v2/sql/engines", get(sql::engines))
-        .route("/druid/v2/sql/statements", post(statements::post))
-        .route("/druid/v2/sql/statements/", post(statements::post))
-        .route("/druid/v2/sql/statements/enabled", get(statements::enabled))
-        .route("/druid/v2/sql/statements/{id}", get(statements::status).delete(statements::cancel))
-        .route("/druid/v2/sql/statements/{id}/results", get(statements::results))
+    let gated = |routes: Vec<Route>| {
+        routes.into_iter().fold(Router::new(), |router, route| {
+            let gate = middleware::from_fn_with_state((app.clone(), route.need), auth::gate);
+            router.route(&route.path, route.handler.layer(gate))
+        })
+    };
+    let queries = gated(routes::queries())
         .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
         .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
-    // Its drivers cannot read compressed answers.
-    let jdbc = Router::new()
-        .route("/druid/v2/sql/avatica", any(avatica::json))
-        .route("/druid/v2/sql/avatica/", any(avatica::json))
-        .route("/druid/v2/sql/avatica-protobuf", any(avatica::protobuf))
-        .route("/druid/v2/sql/avatica-protobuf/", any(avatica::protobuf))
+    let jdbc = gated(routes::jdbc())
         .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
         .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
-    let status = Router::new()
-        .route("/status", get(status::status))
-        .route("/status/health", get(status::health))
-        .route("/status/ready", get(status::health))
-        .route("/status/properties", get(status::properties))
-        .route("/status/selfDiscovered", get(status::self_discovered))
-        .route("/status/selfDiscovered/status", get(status::self_discovered))
-        .route("/proxy/enabled", get(status::proxy_enabled))
-        .route("/druid/broker/v1/loadstatus", get(status::broker_load))
-        .route("/druid/broker/v1/readiness", get(status::health))
-        .route("/druid/historical/v1/loadstatus", get(status::historical_load))
-        .route("/druid/historical/v1/readiness", get(status::health))
-        .route("/druid/coordinator/v1/leader", get(status::leader))
-        .route("/druid/coordinator/v1/isLeader", get(status::is_leader))
-        .route("/druid/indexer/v1/leader", get(status::leader))
-        .route("/druid/indexer/v1/isLeader", get(status::is_leader))
-        .route("/metrics", get(status::metrics));
-    let management = manage::router().layer(DefaultBodyLimit::max(app.config.ingest_body_max_bytes));
-    let mut router = Router::new()
+    let management = gated(manage::routes()).layer(DefaultBodyLimit::max(app.config.ingest_body_max_bytes));
+    let signed_in = middleware::from_fn_with_state((app.clone(), Need::SignedIn), auth::gate);
+    let flight_gate = middleware::from_fn_with_state((app.clone(), flight::NEED), auth::gate);
+    let router = Router::new()
         .merge(queries)
-        .merge(status)
+        .merge(gated(routes::status()))
         .merge(management)
-        .fallback(unknown)
+        // What there is not is told to nobody either.
+        .fallback_service(any(unknown).layer(signed_in).with_state(app.clone()))
         .layer(tower_http::compression::CompressionLayer::new())
         .merge(jdbc)
         .with_state(app.clone())
-        .route_service(flight::PATH, flight::service(app.clone()))
-        .layer(middleware::from_fn_with_state(app.audit.clone(), audit::announce));
-    if let Some(rates) = guard::Rates::new(app.config.requests_per_second) {
-        router = router.layer(middleware::from_fn_with_state(rates, guard::limit));
-    }
-    router = router
+        .route_service(flight::PATH, any_service(flight::service(app.clone())).layer(flight_gate))
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
         .layer(middleware::from_fn(guard::headers));
     match app.config.cors_origins.as_slice() {
@@ -142,8 +115,12 @@ async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
 }
 
 impl App {
-    /// `{"dimensions": […], "metrics": […]}` of what this process serves of a datasource.
-    pub fn columns_by_role(&self, datasource: &str) -> Value {
+    /// `{"dimensions": […], "metrics": […]}` of what this process serves of a datasource. Which there are follows from all
+    /// of its rows: nothing is told to whoever does not see them all.
+    pub fn columns_by_role(&self, caller: &Caller, datasource: &str) -> Value {
+        if !self.sees_whole(caller, datasource) {
+            return json!({"dimensions": [], "metrics": []});
+        }
         let view = self.inventory.view(datasource, &[segment::Interval::ETERNITY]);
         let (mut dimensions, mut metrics) = (Vec::<String>::new(), Vec::<String>::new());
         let segments = view.iter().flat_map(|v| &v.slices).flat_map(|slice| slice.item.open());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,17 +11,19 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use query::language::response::{Format, respond};
-use query::{Budget, Error, Principal, ResponseContext};
+use query::{Budget, Error, ResponseContext};
 use serde_json::{Map, Value, json};
 
 use super::App;
 use super::error::failed_query;
 use crate::audit;
+use crate::auth::Caller;
 
 const SMILE: [&str; 2] = ["application/x-jackson-smile", "application/smile"];
 
 pub async fn query(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     RawQuery(parameters): RawQuery,
     headers: HeaderMap,
     body: Bytes,
@@ -33,13 +36,13 @@ pub async fn query(
     let pretty = parameters.is_some_and(|p| p.split('&').any(|q| q == "pretty" || q.starts_with("pretty=")));
     let started = Instant::now();
     let mut asked = Asked::default();
-    let mut outcome = answer(&app, &body, pretty, &mut asked).await;
+    let mut outcome = answer(&app, &caller, &body, pretty, &mut asked).await;
     for _ in 0..super::REPAIRS_MAX {
         if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
             break;
         }
         app.historical.mend().await;
-        outcome = answer(&app, &body, pretty, &mut asked).await;
+        outcome = answer(&app, &caller, &body, pretty, &mut asked).await;
     }
     let (mut response, failed) = match outcome {
         Ok(response) => (response, false),
@@ -69,7 +72,7 @@ struct Asked {
     kind: &'static str,
 }
 
-async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Result<Response, Error> {
+async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &mut Asked) -> Result<Response, Error> {
     asked.kind = "unparsed";
     let json: Value = serde_json::from_slice(body).map_err(|e| Error::Parse(format!("the body is not JSON: {e}")))?;
     let empty = Map::new();
@@ -80,11 +83,12 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
     };
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
+    let running = app.running.enter(&asked.query_id, caller);
     let by_segment = flag(context, "bySegment");
-    let who = Principal::new(super::ANYONE);
+    let who = &caller.principal;
     let query = match by_segment {
-        false => app.broker.parse(&json, &who)?,
-        true => app.broker.parse(&without(&json, "bySegment"), &who)?,
+        false => app.broker.parse(&json, who)?,
+        true => app.broker.parse(&without(&json, "bySegment"), who)?,
     };
     asked.kind = query.type_name();
     audit::note(|details| {
@@ -94,15 +98,15 @@ async fn answer(app: &App, body: &[u8], pretty: bool, asked: &mut Asked) -> Resu
     let time_as_long = flag(context, "serializeDateTimeAsLong");
     let format = Format { pretty, time_as_long };
     if by_segment {
-        let (body, response_context) = app.broker.answer_by_segment(&query, &who, budget, format).await?;
+        let (body, response_context) = app.broker.answer_by_segment(&query, &caller.principal, budget, format).await?;
         let mut response = json_response(Body::from(body));
         put_context(&mut response, &response_context);
         return Ok(response);
     }
-    let mut answer = app.broker.answer(query.clone(), &who, budget).await?;
+    let mut answer = app.broker.answer(query.clone(), &caller.principal, budget).await?;
     answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
     let response_context = answer.context.clone();
-    let rows = respond(&query, answer, format);
+    let rows = running.during(respond(&query, answer, format)).boxed();
     let mut response = stream(rows).await?;
     put_context(&mut response, &response_context);
     Ok(response)
@@ -159,26 +163,44 @@ pub fn put_context(response: &mut Response, context: &ResponseContext) {
     }
 }
 
-/// `DELETE /druid/v2/{id}`: 202 whether or not there is such a query, as Druid does.
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> StatusCode {
-    app.broker.cancel(&id);
+/// `DELETE /druid/v2/{id}`: 202 whether or not there is such a query, as Druid does. That of another goes on.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> StatusCode {
+    if app.may_cancel(&caller, &id) {
+        app.broker.cancel(&id);
+    }
     StatusCode::ACCEPTED
 }
 
 /// `GET /druid/v2/datasources`.
-pub async fn datasources(State(app): State<Arc<App>>) -> Response {
-    axum::Json(app.broker.datasources(&Principal::new(super::ANYONE))).into_response()
+pub async fn datasources(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Response {
+    axum::Json(app.broker.datasources(&caller.principal)).into_response()
 }
 
 /// `GET /druid/v2/datasources/{name}`: names of dimensions and metrics.
-pub async fn datasource(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
-    axum::Json(app.columns_by_role(&name)).into_response()
+pub async fn datasource(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Response {
+    axum::Json(app.columns_by_role(&caller, &name)).into_response()
 }
 
-pub async fn dimensions(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
-    axum::Json(app.columns_by_role(&name)["dimensions"].clone()).into_response()
+pub async fn dimensions(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Response {
+    axum::Json(app.columns_by_role(&caller, &name)["dimensions"].clone()).into_response()
 }
 
-pub async fn metrics(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
-    axum::Json(app.columns_by_role(&name)["metrics"].clone()).into_response()
+pub async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Response {
+    axum::Json(app.columns_by_role(&caller, &name)["metrics"].clone()).into_response()
 }

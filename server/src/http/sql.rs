@@ -3,31 +3,37 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::StreamExt;
 use query::Principal;
 use query::language::failure::{Category, Failure, Legacy};
 use query_sql::{Format, Parameter, ResultFormat, SqlAnswer, Statement};
 use serde_json::{Map, Value, json};
 
+use super::App;
 use super::error::{failed_query, status};
 use super::native::{put_context, stream};
-use super::{ANYONE, App};
 use crate::audit;
+use crate::auth::Caller;
 use crate::node::now;
 
-pub async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn query(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request = match Request::read(&headers, &body) {
         Ok(request) => request,
         Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
     };
     let query_id = request.query_id();
     let header_asked = request.format.header;
-    let mut response = match measured(&app, &query_id, || answer(&app, &request, &query_id)).await {
+    let mut response = match measured(&app, &query_id, || answer(&app, &caller, &request, &query_id)).await {
         Ok(response) => response,
         Err(error) => failed(&app, &error),
     };
@@ -65,8 +71,8 @@ where
 }
 
 /// Where statements that came over the wire begin to run, whatever the protocol.
-pub async fn begin(app: &App, request: &Request, query_id: &str) -> query_sql::Result<SqlAnswer> {
-    run(app, &request.statement(query_id), &Principal::new(ANYONE)).await
+pub async fn begin(app: &App, caller: &Caller, request: &Request, query_id: &str) -> query_sql::Result<SqlAnswer> {
+    run(app, &request.statement(query_id), &caller.principal).await
 }
 
 /// Runs a statement, and has it on record.
@@ -79,11 +85,12 @@ pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql
     Ok(answer)
 }
 
-async fn answer(app: &App, request: &Request, query_id: &str) -> query_sql::Result<Response> {
-    let answer = begin(app, request, query_id).await?;
+async fn answer(app: &App, caller: &Caller, request: &Request, query_id: &str) -> query_sql::Result<Response> {
+    let running = app.running.enter(query_id, caller);
+    let answer = begin(app, caller, request, query_id).await?;
     let response_context = answer.context.clone();
     let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));
-    let mut response = stream(rows.boxed()).await?;
+    let mut response = stream(running.during(rows).boxed()).await?;
     put_context(&mut response, &response_context);
     let content = HeaderValue::from_static(request.format.result_format.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, content);
@@ -229,9 +236,13 @@ impl Request {
     }
 }
 
-/// 202 if such a statement runs, 404 if not.
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> StatusCode {
-    if app.sql.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
+/// 202 if such a statement of the caller runs, 404 if not.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> StatusCode {
+    if app.may_cancel(&caller, &id) && app.sql.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
 }
 
 pub async fn engines() -> Json<Value> {

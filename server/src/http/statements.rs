@@ -8,14 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use query::Principal;
 use query::language::failure::{Category, Failure};
 use query_sql::{Format, ResultFormat, SqlAnswer, SqlColumn, Statement};
 use segment::storage::objects::Objects;
@@ -24,9 +23,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::App;
 use super::manage::Parameters;
 use super::sql::{Request, error_body};
-use super::{ANYONE, App};
+use crate::auth::{Caller, is_admin};
 use crate::node::now;
 
 /// The folder of deep storage.
@@ -68,6 +68,9 @@ enum Progress {
 #[derive(Clone, Serialize, Deserialize)]
 struct Record {
     id: String,
+    /// Who posted it; of one that was kept before there were users, nobody.
+    #[serde(default)]
+    owner: String,
     created: i64,
     ended: Option<i64>,
     progress: Progress,
@@ -98,6 +101,12 @@ impl Statements {
     async fn write(&self, record: &Record) -> segment::Result<()> {
         let text = serde_json::to_vec(record).map_err(|error| segment::Error::invalid(error.to_string()))?;
         self.objects.put(&format!("{}/status", record.id), text.into()).await
+    }
+
+    /// `None` if the caller has no such statement.
+    async fn find_of(&self, caller: &Caller, id: &str) -> segment::Result<Option<Record>> {
+        let found = self.find(id).await?;
+        Ok(found.filter(|record| record.owner == caller.principal.name || is_admin(&caller.principal)))
     }
 
     /// `None` if there is no such statement.
@@ -200,7 +209,12 @@ pub async fn enabled() -> Json<Value> {
     Json(json!({"enabled": true}))
 }
 
-pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn post(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request = match Request::read(&headers, &body) {
         Ok(request) => request,
         Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
@@ -241,23 +255,24 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
     context.entry("timeout").or_insert(json!(app.config.query_timeout_max_ms));
     let statement =
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
-    let who = Principal::new(ANYONE);
+    let who = &caller.principal;
     crate::audit::note(|details| details.query("sql", &id, &statement.text));
     let refused = |error: &query_sql::Error| {
         let (category, body) = error_body(&app, error);
         (super::error::status(category), Json(body)).into_response()
     };
-    match app.sql.is_explain(&statement, &who) {
+    match app.sql.is_explain(&statement, who) {
         Err(error) => return refused(&error),
-        Ok(true) => return super::sql::query(State(app.clone()), headers, body).await,
+        Ok(true) => return super::sql::query(State(app.clone()), Extension(caller), headers, body).await,
         Ok(false) => {}
     }
-    let (columns, zone) = match app.sql.columns(&statement, &who).and_then(|c| Ok((c, app.sql.zone(&statement)?))) {
+    let (columns, zone) = match app.sql.columns(&statement, who).and_then(|c| Ok((c, app.sql.zone(&statement)?))) {
         Ok(known) => known,
         Err(error) => return refused(&error),
     };
     let record = Record {
         id: id.clone(),
+        owner: caller.principal.name.clone(),
         created: statement.now,
         ended: None,
         progress: Progress::Accepted,
@@ -294,12 +309,12 @@ pub async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
         app.statements.running.lock().remove(&id);
         return broken(&error);
     }
-    tokio::spawn(run(app.clone(), statement, rows_per_page as usize));
+    tokio::spawn(run(app.clone(), caller, statement, rows_per_page as usize));
     Json(described(&record, false)).into_response()
 }
 
 /// Runs an accepted statement to its end.
-async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
+async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
     let statements = &app.statements;
     let Ok(permit) = statements.permits.acquire().await else { return };
@@ -310,8 +325,9 @@ async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
         false => {
             let (app, id) = (app.clone(), id.clone());
             // In a task of its own, so that whatever befalls it, the statement ends.
-            let work =
-                async move { super::sql::measured(&app, &id, || pages(&app, &id, &statement, rows_per_page)).await };
+            let work = async move {
+                super::sql::measured(&app, &id, || pages(&app, &caller, &id, &statement, rows_per_page)).await
+            };
             let ended = tokio::spawn(work).await;
             ended.unwrap_or_else(|error| Err(query_sql::Error::Bug(format!("the statement broke off: {error}"))))
         }
@@ -342,8 +358,15 @@ async fn run(app: Arc<App>, statement: Statement, rows_per_page: usize) {
 
 type Pages = (Vec<(u64, u64)>, Value);
 
-async fn pages(app: &App, id: &str, statement: &Statement, rows_per_page: usize) -> query_sql::Result<Pages> {
-    let answer = app.sql.run(statement, &Principal::new(ANYONE)).await?;
+async fn pages(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    statement: &Statement,
+    rows_per_page: usize,
+) -> query_sql::Result<Pages> {
+    let _running = app.running.enter(id, caller);
+    let answer = app.sql.run(statement, &caller.principal).await?;
     if !answer.context.uncovered.is_empty() {
         // What is kept is read later, when nobody asks any more what it lacks.
         return Err(query::Error::Unavailable(
@@ -444,8 +467,13 @@ fn described(record: &Record, detail: bool) -> Value {
     json
 }
 
-pub async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Response {
-    match app.statements.find(&id).await {
+pub async fn status(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Response {
+    match app.statements.find_of(&caller, &id).await {
         Ok(Some(record)) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
         Ok(None) => unknown(&app, &id),
         Err(error) => broken(&error),
@@ -453,8 +481,12 @@ pub async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Ur
 }
 
 /// 202 while the statement can still be ended, 200 after; its results stay until they are too old.
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    let record = match app.statements.find(&id).await {
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Response {
+    let record = match app.statements.find_of(&caller, &id).await {
         Ok(Some(record)) => record,
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
@@ -468,9 +500,14 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resp
     StatusCode::ACCEPTED.into_response()
 }
 
-pub async fn results(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Response {
+pub async fn results(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Response {
     let parameters = Parameters::of(&uri);
-    let record = match app.statements.find(&id).await {
+    let record = match app.statements.find_of(&caller, &id).await {
         Ok(Some(record)) => record,
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use query::policy::{Action, Kind};
 use serde_json::{Value, json};
 
 use super::App;
+use crate::auth::Caller;
 use crate::config::Config;
 
 /// The Druid version whose wire behaviour is kept; clients look at it to choose what to send.
 pub const DRUID_VERSION: &str = "39.0.0";
 
-pub async fn status() -> Json<Value> {
-    let memory = resident_bytes();
+pub async fn status(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Json<Value> {
+    let told = app.may(&caller, Kind::State, "STATE", Action::Read);
+    let memory = if told { resident_bytes() } else { 0 };
     Json(json!({
         "version": DRUID_VERSION,
         "henge": env!("CARGO_PKG_VERSION"),

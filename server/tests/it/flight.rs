@@ -81,7 +81,6 @@ fn texts(batches: &[RecordBatch], column: &str) -> Vec<String> {
 fn statements_answer_with_the_types_of_arrow_results() {
     with(200_000, &[], |channel| async move {
         let mut client = Client::new(channel.clone());
-        assert_eq!(client.handshake("anybody", "any password").await.unwrap(), "anonymous");
         let batches = query(&mut client, "SELECT __time, n, k, MV_TO_ARRAY(k) AS a FROM numbers ORDER BY __time").await;
         assert_eq!(longs(&batches, 1), (0..200_000).collect::<Vec<i64>>());
         assert!(batches.len() > 3 && batches.iter().all(|batch| batch.num_rows() <= 65_536), "{}", batches.len());

@@ -40,6 +40,7 @@ pub struct Server {
 /// An HTTP answer: status, `X-Druid-Response-Context`, body (a string if it is not JSON).
 pub struct Reply {
     pub status: u16,
+    pub headers: ureq::http::HeaderMap,
     pub context: Value,
     pub body: Value,
 }
@@ -93,6 +94,11 @@ impl Server {
             assert!(Instant::now() < end, "not healthy within {within:?}: {last:?}; its log ends:\n{}", self.log_end());
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// All that it wrote, of all its lives in this folder.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     fn log_end(&self) -> String {
@@ -151,6 +157,21 @@ impl Server {
         self.try_post(path, &body.to_string()).unwrap_or_else(|e| panic!("POST {path}: {e}"))
     }
 
+    /// Any request; a body is JSON.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header("Content-Type", "application/json");
+        }
+        let request = request.body(body.map(Value::to_string).unwrap_or_default()).unwrap();
+        let agent = &self.agent;
+        let config = agent.configure_request(request).allow_non_standard_methods(true).build();
+        read(agent.run(config).unwrap_or_else(|error| panic!("{method} {path}: {error}"))).unwrap()
+    }
+
     /// As [`Server::post`], and it must succeed.
     pub fn post_ok(&self, path: &str, body: &Value) -> Value {
         let reply = self.post(path, body);
@@ -196,9 +217,11 @@ fn read(mut reply: ureq::http::Response<ureq::Body>) -> Result<Reply, String> {
     let status = reply.status().as_u16();
     let context = reply.headers().get("x-druid-response-context").and_then(|v| v.to_str().ok()).unwrap_or("{}");
     let context = serde_json::from_str(context).unwrap_or(Value::Null);
-    let text = reply.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|e| e.to_string())?;
+    let headers = reply.headers().clone();
+    let bytes = reply.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Ok(Reply { status, context, body })
+    Ok(Reply { status, headers, context, body })
 }
 
 /// What a topic was fed: the truth that answers are compared with.

@@ -4,6 +4,7 @@
 mod harness;
 
 mod audit;
+mod auth;
 mod bad_input;
 mod batch;
 mod crash;
@@ -13,6 +14,7 @@ mod flight;
 mod jdbc;
 mod ledger;
 mod memory;
+mod oidc;
 mod quickstart;
 mod statements;
 mod tidy;

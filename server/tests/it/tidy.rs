@@ -86,24 +86,27 @@ fn rust_files() -> Vec<PathBuf> {
 #[test]
 fn the_api_page_lists_every_route() {
     let page = fs::read_to_string(root().join("docs/api.md")).unwrap();
-    let mut routes = 0;
-    for file in rust_files().into_iter().filter(|f| f.starts_with(root().join("server/src/http"))) {
-        let text = fs::read_to_string(&file).unwrap();
-        let after =
-            |mark: &str, from: &str| from.split(mark).nth(1).and_then(|t| t.split('"').nth(1)).map(str::to_string);
-        let prefix = after("const ROOT: &str =", &text).unwrap_or_default();
-        for call in text.split(".route(").skip(1) {
-            let argument = call.split(", ").next().unwrap_or(call);
-            let path = match argument.split('"').nth(1) {
-                None => prefix.clone(),
-                Some(rest) if argument.starts_with("&path(") => format!("{prefix}{rest}"),
-                Some(path) => path.replace("{{", "{").replace("}}", "}").replace("{root}", "/druid/coordinator/v1"),
-            };
-            assert!(page.contains(&format!("`{path}`")), "docs/api.md lacks {path} of {}", file.display());
-            routes += 1;
+    let routes = server::http::routes();
+    let lacking: Vec<_> = routes.iter().filter(|(_, path, _)| !page.contains(&format!("`{path}`"))).collect();
+    assert!(lacking.is_empty(), "docs/api.md lacks {lacking:#?}");
+    assert!(routes.len() > 100, "only {} routes were found", routes.len());
+}
+
+/// The OpenAPI document describes every route of Henge's own API, and no other.
+#[test]
+fn the_openapi_document_describes_every_route_of_our_own() {
+    let text = fs::read_to_string(root().join("server/src/http/manage/openapi.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+            described.insert((method.to_uppercase(), path.clone()));
         }
     }
-    assert!(routes > 60, "only {routes} routes were found");
+    let ours = server::http::routes().into_iter().filter(|(_, path, _)| path.starts_with("/henge/"));
+    let ours: BTreeSet<_> = ours.map(|(method, path, _)| (method.to_string(), path)).collect();
+    assert_eq!(described, ours);
 }
 
 /// The names in the code of a catalogue: the strings of a list, the parts of a text, or the arguments after a mark.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::message::{Frame, MISSING_CONNECTION, Props, Refused};
 use crate::config::JdbcLimits;
+use crate::http::running::Entered;
 
 /// Rows of a frame, whatever the client asks for.
 const FRAME_ROWS: std::ops::RangeInclusive<i64> = 100..=5000;
@@ -22,10 +23,32 @@ const FETCH_WAIT: Duration = Duration::from_secs(5);
 
 pub struct Connections {
     limits: JdbcLimits,
-    open: Mutex<HashMap<String, Arc<Connection>>>,
+    /// By owner and id: what others have open is not there.
+    open: Mutex<HashMap<(Option<String>, String), Arc<Connection>>>,
+}
+
+/// Which connections a request can mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of a user, who is known from the request itself.
+    Of(String),
+    /// Those that were opened by a name and a password, the password having had this version: they are known by their ids.
+    Opened { password_version: i64 },
+}
+
+impl Scope {
+    fn key(&self, id: &str) -> (Option<String>, String) {
+        let owner = match self {
+            Scope::Of(name) => Some(name.clone()),
+            Scope::Opened { .. } => None,
+        };
+        (owner, id.to_string())
+    }
 }
 
 pub struct Connection {
+    owner: String,
+    scope: Scope,
     pub context: Map<String, Value>,
     props: Mutex<Props>,
     statements: Mutex<HashMap<u32, Arc<Statement>>>,
@@ -50,7 +73,7 @@ pub struct Prepared {
 /// Rows under way.
 pub struct Results {
     /// `None` once the last row was handed out.
-    rows: Option<Rows>,
+    rows: Option<(Rows, Entered)>,
     served: u64,
     rows_max: u64,
 }
@@ -60,12 +83,12 @@ impl Connections {
         Connections { limits, open: Mutex::default() }
     }
 
-    pub fn open(&self, id: &str, context: Map<String, Value>) -> Result<(), Refused> {
+    pub fn open(&self, scope: &Scope, owner: &str, id: &str, context: Map<String, Value>) -> Result<(), Refused> {
         let mut open = self.open.lock();
         if id.is_empty() {
             return Err(Refused::new("connectionId: is missing; it is a UUID of the client's choice"));
         }
-        if open.contains_key(id) {
+        if open.contains_key(&scope.key(id)) {
             return Err(Refused::new(format!("Connection [{id}] already open.")));
         }
         if open.len() >= self.limits.connections_max {
@@ -75,19 +98,21 @@ impl Connections {
             )));
         }
         let connection = Connection {
+            owner: owner.to_string(),
+            scope: scope.clone(),
             context,
             props: Mutex::default(),
             statements: Mutex::default(),
             next: AtomicU32::new(1),
             used: Mutex::new(Instant::now()),
         };
-        open.insert(id.to_string(), Arc::new(connection));
+        open.insert(scope.key(id), Arc::new(connection));
         Ok(())
     }
 
     /// The connection, whose time starts anew.
-    pub fn get(&self, id: &str) -> Result<Arc<Connection>, Refused> {
-        let connection = self.open.lock().get(id).cloned().ok_or_else(|| Refused {
+    pub fn get(&self, scope: &Scope, id: &str) -> Result<Arc<Connection>, Refused> {
+        let connection = self.open.lock().get(&scope.key(id)).cloned().ok_or_else(|| Refused {
             message: format!("Connection not found: invalid id, closed, or expired: {id}"),
             code: MISSING_CONNECTION,
         })?;
@@ -95,8 +120,18 @@ impl Connections {
         Ok(connection)
     }
 
-    pub fn close(&self, id: &str) {
-        self.open.lock().remove(id);
+    /// Who opened a connection by a name and a password, and the password's version then.
+    pub fn opened_by(&self, id: &str) -> Option<(String, i64)> {
+        let open = self.open.lock();
+        let connection = open.get(&(None, id.to_string()))?;
+        match connection.scope {
+            Scope::Opened { password_version } => Some((connection.owner.clone(), password_version)),
+            Scope::Of(_) => None,
+        }
+    }
+
+    pub fn close(&self, scope: &Scope, id: &str) {
+        self.open.lock().remove(&scope.key(id));
     }
 
     /// Closes what nobody used for a while.
@@ -178,8 +213,8 @@ impl Statement {
 }
 
 impl Results {
-    pub fn new(rows: Rows, rows_max: Option<u64>) -> Results {
-        Results { rows: Some(rows), served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
+    pub fn new(rows: Rows, running: Entered, rows_max: Option<u64>) -> Results {
+        Results { rows: Some((rows, running)), served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
     }
 
     /// The next rows. Waits for the first of them without end unless told how long; the query has its own deadline.
@@ -188,7 +223,7 @@ impl Results {
         let left = self.rows_max - self.served;
         let most = usize::try_from(left.min(asked as u64)).unwrap_or(usize::MAX);
         let offset = self.served;
-        let Some(rows) = &mut self.rows else { return Ok(Frame { offset, done: true, rows: Vec::new() }) };
+        let Some((rows, _)) = &mut self.rows else { return Ok(Frame { offset, done: true, rows: Vec::new() }) };
         let zone = rows.zone.clone();
         let mut read = match wait {
             _ if most == 0 => Vec::new(),

@@ -29,7 +29,7 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
         },
         "closeConnection" => Request::CloseConnection { connection },
         "connectionSync" => Request::ConnectionSync { props: props(&json["connProps"]), connection },
-        "databaseProperties" => Request::DatabaseProperties,
+        "databaseProperties" => Request::DatabaseProperties { connection },
         "createStatement" => Request::CreateStatement { connection },
         "closeStatement" => Request::CloseStatement { statement: statement(), connection },
         "prepareAndExecute" => Request::PrepareAndExecute {
@@ -57,8 +57,8 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
             connection,
         },
         "syncResults" => Request::SyncResults { statement: statement(), connection },
-        "commit" => Request::Commit,
-        "rollback" => Request::Rollback,
+        "commit" => Request::Commit { connection },
+        "rollback" => Request::Rollback { connection },
         "getCatalogs" => metadata(Metadata::Catalogs),
         "getSchemas" => {
             metadata(Metadata::Schemas { catalog: text(&json, "catalog"), schema: text(&json, "schemaPattern") })

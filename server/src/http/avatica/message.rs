@@ -19,7 +19,9 @@ pub enum Request {
         connection: String,
         props: Props,
     },
-    DatabaseProperties,
+    DatabaseProperties {
+        connection: String,
+    },
     CreateStatement {
         connection: String,
     },
@@ -55,8 +57,12 @@ pub enum Request {
         connection: String,
         statement: u32,
     },
-    Commit,
-    Rollback,
+    Commit {
+        connection: String,
+    },
+    Rollback {
+        connection: String,
+    },
     Metadata {
         connection: String,
         what: Metadata,
@@ -65,6 +71,29 @@ pub enum Request {
     Unsupported {
         name: String,
     },
+}
+
+impl Request {
+    /// The connection it is about.
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Request::OpenConnection { connection, .. }
+            | Request::CloseConnection { connection }
+            | Request::ConnectionSync { connection, .. }
+            | Request::CreateStatement { connection }
+            | Request::CloseStatement { connection, .. }
+            | Request::PrepareAndExecute { connection, .. }
+            | Request::Prepare { connection, .. }
+            | Request::Execute { connection, .. }
+            | Request::Fetch { connection, .. }
+            | Request::SyncResults { connection, .. }
+            | Request::DatabaseProperties { connection }
+            | Request::Commit { connection }
+            | Request::Rollback { connection }
+            | Request::Metadata { connection, .. } => Some(connection),
+            Request::Unsupported { .. } => None,
+        }
+    }
 }
 
 /// What is asked of the catalog. Patterns are those of `LIKE`, with `\` as escape; `None` is everything.

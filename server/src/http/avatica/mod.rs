@@ -8,55 +8,120 @@ pub mod metadata;
 mod proto;
 mod protobuf;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use query::Principal;
 use query_sql::{Parameter, Statement};
 use serde_json::{Map, Value, json};
 
 pub use connection::Connections;
-use connection::{Connection, Prepared, Results};
+use connection::{Connection, Prepared, Results, Scope};
 use message::{Fetched, Frame, Metadata, Refused, Request, Response, ResultSet, Signature};
 
-use super::{ANYONE, App};
+use super::App;
+use super::auth::{Address, Asker as AskerOf};
+use crate::auth::{self, Caller, How};
 use crate::node::now;
 
-pub async fn json(State(app): State<Arc<App>>, method: Method, headers: HeaderMap, body: Bytes) -> HttpResponse {
+pub async fn json(
+    State(app): State<Arc<App>>,
+    AskerOf(caller): AskerOf,
+    Extension(address): Extension<Address>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> HttpResponse {
     // Drivers before 1.8 say it in a header.
     let said = headers.get("request").filter(|_| body.is_empty()).map(|value| Bytes::copy_from_slice(value.as_bytes()));
     let content = "application/json;charset=utf-8";
-    serve(&app, method, content, json::read(&said.unwrap_or(body)), json::write, json::write_error).await
+    let request = json::read(&said.unwrap_or(body));
+    serve(&app, (caller, address), method, content, request, json::write, json::write_error).await
 }
 
-pub async fn protobuf(State(app): State<Arc<App>>, method: Method, body: Bytes) -> HttpResponse {
+pub async fn protobuf(
+    State(app): State<Arc<App>>,
+    AskerOf(caller): AskerOf,
+    Extension(address): Extension<Address>,
+    method: Method,
+    body: Bytes,
+) -> HttpResponse {
     let content = "application/octet-stream;charset=utf-8";
-    serve(&app, method, content, protobuf::read(&body), protobuf::write, protobuf::write_error).await
+    let request = protobuf::read(&body);
+    serve(&app, (caller, address), method, content, request, protobuf::write, protobuf::write_error).await
 }
 
 async fn serve(
     app: &App,
+    (caller, Address(address)): (Option<Caller>, Address),
     method: Method,
     content: &'static str,
     request: Result<Request, Refused>,
     write: fn(&Response, &str) -> Vec<u8>,
     write_error: fn(&Refused, &str) -> Vec<u8>,
 ) -> HttpResponse {
+    let known = caller.is_some();
+    let asker = match asker(app, caller, address, request.as_ref().ok()).await {
+        Ok(asker) => asker,
+        Err(refused) => return refused.into_response(),
+    };
     if method != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, "This server expects only POST calls.").into_response();
     }
+    let caller = asker.caller.clone();
     let outcome = match request {
-        Ok(request) => answer(app, request).await,
+        Ok(request) => answer(app, &asker, request).await,
         Err(refused) => Err(refused),
     };
     let (status, bytes) = match outcome {
         Ok(response) => (StatusCode::OK, write(&response, &app.address)),
         Err(refused) => (StatusCode::INTERNAL_SERVER_ERROR, write_error(&refused, &app.address)),
     };
-    (status, [(header::CONTENT_TYPE, content)], bytes).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, content)], bytes).into_response();
+    if !known {
+        response.extensions_mut().insert(caller);
+    }
+    response
+}
+
+/// Who asks, and under whose name the connections are that the request can mean.
+struct Asker {
+    caller: Caller,
+    scope: Scope,
+}
+
+/// Drivers that have a name and a password of their own, and do not send them with every request, say them when they open
+/// a connection: from then on whoever knows the connection's id is its owner, until the password changes.
+async fn asker(
+    app: &App,
+    caller: Option<Caller>,
+    address: IpAddr,
+    request: Option<&Request>,
+) -> Result<Asker, auth::Refused> {
+    let by_headers = |caller: Caller| Asker { scope: Scope::Of(caller.principal.name.clone()), caller };
+    if let Some(caller) = caller.clone().filter(|caller| caller.how != How::Anonymous) {
+        return Ok(by_headers(caller));
+    }
+    let opened = |principal| Caller { principal, address, how: How::Password };
+    if let Some(Request::OpenConnection { info, .. }) = request
+        && let Some(name) = said(info, "user").filter(|name| !name.is_empty())
+    {
+        let principal = app.identity.by_password(name, said(info, "password").unwrap_or_default(), address).await?;
+        let password_version = app.identity.password_version(name);
+        return Ok(Asker { caller: opened(principal), scope: Scope::Opened { password_version } });
+    }
+    let connection = request.and_then(Request::connection);
+    if let Some((owner, password_version)) = connection.and_then(|id| app.jdbc.opened_by(id)) {
+        let principal = app.identity.principal(&owner);
+        let principal = principal.filter(|_| app.identity.password_version(&owner) == password_version);
+        let caller = opened(principal.ok_or(auth::Refused::Wrong)?);
+        return Ok(Asker { caller, scope: Scope::Opened { password_version } });
+    }
+    caller.map(by_headers).ok_or(auth::Refused::Missing)
 }
 
 /// Closes what is idle, for as long as there is somebody to ask.
@@ -68,36 +133,36 @@ pub async fn expire(connections: Weak<Connections>, every: std::time::Duration) 
     }
 }
 
-async fn answer(app: &App, request: Request) -> Result<Response, Refused> {
-    let connections = &app.jdbc;
+async fn answer(app: &App, asker: &Asker, request: Request) -> Result<Response, Refused> {
+    let (connections, caller, scope) = (&app.jdbc, &asker.caller, &asker.scope);
     Ok(match request {
         Request::OpenConnection { connection, info } => {
-            connections.open(&connection, json::context(&info))?;
+            connections.open(scope, &caller.principal.name, &connection, json::context(&info))?;
             Response::OpenConnection
         }
         Request::CloseConnection { connection } => {
-            connections.close(&connection);
+            connections.close(scope, &connection);
             Response::CloseConnection
         }
         Request::ConnectionSync { connection, props } => {
-            Response::ConnectionSync(connections.get(&connection)?.sync(props))
+            Response::ConnectionSync(connections.get(scope, &connection)?.sync(props))
         }
-        Request::DatabaseProperties => Response::DatabaseProperties,
+        Request::DatabaseProperties { .. } => Response::DatabaseProperties,
         Request::CreateStatement { connection } => {
-            let (statement, _) = connections.statement(&*connections.get(&connection)?)?;
+            let (statement, _) = connections.statement(&*connections.get(scope, &connection)?)?;
             Response::CreateStatement { connection, statement }
         }
         // What is not there is closed.
         Request::CloseStatement { connection, statement } => {
-            if let Ok(connection) = connections.get(&connection) {
+            if let Ok(connection) = connections.get(scope, &connection) {
                 connection.close_statement(statement);
             }
             Response::CloseStatement
         }
         Request::Prepare { connection: id, sql, rows_max } => {
-            let connection = connections.get(&id)?;
+            let connection = connections.get(scope, &id)?;
             let asked = ask(&connection, &sql, Vec::new());
-            let described = app.sql.describe(&asked, &Principal::new(ANYONE))?;
+            let described = app.sql.describe(&asked, &caller.principal)?;
             let (statement, made) = connections.statement(&connection)?;
             let parameters = described.parameters;
             *made.prepared.lock() = Some(Prepared { sql: sql.clone(), parameters: parameters.clone(), rows_max });
@@ -105,19 +170,19 @@ async fn answer(app: &App, request: Request) -> Result<Response, Refused> {
             Response::Prepare { connection: id, statement, signature }
         }
         Request::PrepareAndExecute { connection: id, statement, sql, rows_max, frame } => {
-            let connection = connections.get(&id)?;
+            let connection = connections.get(scope, &id)?;
             let prepared = Prepared { sql, parameters: Vec::new(), rows_max };
-            run(app, &connection, id, statement, &prepared, Vec::new(), frame).await?
+            run(app, caller, &connection, id, statement, &prepared, Vec::new(), frame).await?
         }
         Request::Execute { connection: id, statement, parameters, frame } => {
-            let connection = connections.get(&id)?;
+            let connection = connections.get(scope, &id)?;
             let Some(held) = connection.statement(statement) else { return Ok(Response::Execute(None)) };
             let prepared = held.prepared.lock().clone();
             let prepared = prepared.ok_or_else(|| Refused::new(format!("statement {statement} is not prepared")))?;
-            run(app, &connection, id, statement, &prepared, parameters, frame).await?
+            run(app, caller, &connection, id, statement, &prepared, parameters, frame).await?
         }
         Request::Fetch { connection, statement, offset, frame } => {
-            match connections.get(&connection)?.statement(statement) {
+            match connections.get(scope, &connection)?.statement(statement) {
                 None => Response::Fetch(Fetched::MissingStatement),
                 Some(statement) => match statement.fetch(offset, frame).await? {
                     None => Response::Fetch(Fetched::MissingResults),
@@ -127,14 +192,14 @@ async fn answer(app: &App, request: Request) -> Result<Response, Refused> {
         }
         // A result that was lost cannot be taken up again.
         Request::SyncResults { connection, statement } => {
-            let missing_statement = connections.get(&connection)?.statement(statement).is_none();
+            let missing_statement = connections.get(scope, &connection)?.statement(statement).is_none();
             Response::SyncResults { missing_statement }
         }
-        Request::Commit => Response::Commit,
-        Request::Rollback => Response::Rollback,
+        Request::Commit { .. } => Response::Commit,
+        Request::Rollback { .. } => Response::Rollback,
         Request::Metadata { connection: id, what } => {
-            let connection = connections.get(&id)?;
-            Response::ResultSet(catalog(app, &connection, id, &what).await?)
+            let connection = connections.get(scope, &id)?;
+            Response::ResultSet(catalog(app, caller, &connection, id, &what).await?)
         }
         Request::Unsupported { name } => {
             return Err(Refused::new(match name.contains("Batch") {
@@ -143,6 +208,10 @@ async fn answer(app: &App, request: Request) -> Result<Response, Refused> {
             }));
         }
     })
+}
+
+fn said<'a>(info: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    info.get(name).and_then(Value::as_str)
 }
 
 /// A statement under the context of its connection. Arrays travel as arrays.
@@ -155,6 +224,7 @@ fn ask(connection: &Connection, sql: &str, parameters: Vec<Parameter>) -> Statem
 
 async fn run(
     app: &App,
+    caller: &Caller,
     connection: &Connection,
     id: String,
     statement: u32,
@@ -166,7 +236,7 @@ async fn run(
     // A statement that is run again gives up the rows of its last run, and what they occupy.
     held.end().await;
     let asked = ask(connection, &prepared.sql, parameters);
-    let (columns, first, results) = begin(app, &asked, prepared.rows_max, frame).await?;
+    let (columns, first, results) = begin(app, caller, &asked, prepared.rows_max, frame).await?;
     held.keep(results).await;
     let signature = Signature { columns, sql: prepared.sql.clone(), parameters: prepared.parameters.clone() };
     Ok(Response::Execute(Some(ResultSet { connection: id, statement, signature, first })))
@@ -175,15 +245,17 @@ async fn run(
 /// Runs a statement up to its first frame.
 async fn begin(
     app: &App,
+    caller: &Caller,
     asked: &Statement,
     rows_max: Option<u64>,
     frame: i64,
 ) -> query_sql::Result<(Vec<query_sql::SqlColumn>, Frame, Results)> {
     let query_id = asked.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
     super::sql::measured(app, query_id, || async {
-        let answer = super::sql::run(app, asked, &Principal::new(ANYONE)).await?;
+        let running = app.running.enter(query_id, caller);
+        let answer = super::sql::run(app, asked, &caller.principal).await?;
         let columns = answer.columns.clone();
-        let mut results = Results::new(answer.rows(), rows_max);
+        let mut results = Results::new(answer.rows(), running, rows_max);
         let first = results.frame(frame, None).await?;
         Ok((columns, first, results))
     })
@@ -191,10 +263,16 @@ async fn begin(
 }
 
 /// Drivers expect the whole of it in one frame.
-async fn catalog(app: &App, connection: &Connection, id: String, what: &Metadata) -> Result<ResultSet, Refused> {
+async fn catalog(
+    app: &App,
+    caller: &Caller,
+    connection: &Connection,
+    id: String,
+    what: &Metadata,
+) -> Result<ResultSet, Refused> {
     let (mut signature, mut first) = (Signature::default(), Frame { offset: 0, done: true, rows: Vec::new() });
     if let Some(sql) = metadata::sql(what) {
-        let (columns, frame, mut results) = begin(app, &ask(connection, &sql, Vec::new()), None, -1).await?;
+        let (columns, frame, mut results) = begin(app, caller, &ask(connection, &sql, Vec::new()), None, -1).await?;
         first = frame;
         while !first.done {
             let next = results.frame(-1, None).await?;

@@ -87,7 +87,7 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
             };
             Request::ConnectionSync { connection: request.connection_id, props }
         }
-        "DatabasePropertyRequest" => Request::DatabaseProperties,
+        "DatabasePropertyRequest" => Request::DatabaseProperties { connection: connection()? },
         "CreateStatementRequest" => Request::CreateStatement { connection: connection()? },
         "CloseStatementRequest" => {
             let request: asked::Statement = decode(&name, bytes)?;
@@ -136,8 +136,8 @@ pub fn read(body: &[u8]) -> Result<Request, Refused> {
             let request: asked::Statement = decode(&name, bytes)?;
             Request::SyncResults { connection: request.connection_id, statement: request.statement_id }
         }
-        "CommitRequest" => Request::Commit,
-        "RollbackRequest" => Request::Rollback,
+        "CommitRequest" => Request::Commit { connection: connection()? },
+        "RollbackRequest" => Request::Rollback { connection: connection()? },
         "CatalogsRequest" => Request::Metadata { connection: connection()?, what: Metadata::Catalogs },
         "TableTypesRequest" => Request::Metadata { connection: connection()?, what: Metadata::TableTypes },
         "TypeInfoRequest" => Request::Metadata { connection: connection()?, what: Metadata::TypeInfo },

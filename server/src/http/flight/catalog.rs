@@ -5,7 +5,6 @@ use arrow::datatypes::DataType;
 use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTablesBuilder};
 use arrow_flight::sql::{CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables};
 use futures::stream::TryStreamExt;
-use query::Principal;
 use tonic::Status;
 
 use super::super::App;
@@ -13,13 +12,14 @@ use super::super::avatica::message::Metadata;
 use super::super::avatica::metadata;
 use super::super::sql::{begin, measured};
 use super::{broken, statement};
+use crate::auth::Caller;
 
 /// The first columns of an answer, row by row.
-async fn texts<const N: usize>(app: &App, what: &Metadata) -> Result<Vec<[String; N]>, Status> {
+async fn texts<const N: usize>(app: &App, caller: &Caller, what: &Metadata) -> Result<Vec<[String; N]>, Status> {
     let text = metadata::sql(what).ok_or_else(|| broken("the catalog has no such part"))?;
     let asked = statement::asked(text, Default::default());
     let query_id = asked.query_id();
-    let read = async || begin(app, &asked, &query_id).await?.arrow().1.try_collect::<Vec<RecordBatch>>().await;
+    let read = async || begin(app, caller, &asked, &query_id).await?.arrow().1.try_collect::<Vec<RecordBatch>>().await;
     let batches = measured(app, &query_id, read).await.map_err(|error| statement::status(app, &error))?;
     let mut rows = Vec::new();
     for batch in &batches {
@@ -35,32 +35,32 @@ async fn texts<const N: usize>(app: &App, what: &Metadata) -> Result<Vec<[String
     Ok(rows)
 }
 
-pub async fn catalogs(app: &App, what: CommandGetCatalogs) -> Result<RecordBatch, Status> {
+pub async fn catalogs(app: &App, caller: &Caller, what: CommandGetCatalogs) -> Result<RecordBatch, Status> {
     let mut builder: GetCatalogsBuilder = what.into_builder();
-    for [catalog] in texts(app, &Metadata::Catalogs).await? {
+    for [catalog] in texts(app, caller, &Metadata::Catalogs).await? {
         builder.append(catalog);
     }
     builder.build().map_err(broken)
 }
 
-pub async fn schemas(app: &App, what: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
+pub async fn schemas(app: &App, caller: &Caller, what: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
     let asked = Metadata::Schemas { catalog: what.catalog, schema: what.db_schema_filter_pattern };
     let mut builder = GetDbSchemasBuilder::new(None::<String>, None::<String>);
-    for [schema, catalog] in texts(app, &asked).await? {
+    for [schema, catalog] in texts(app, caller, &asked).await? {
         builder.append(catalog, schema);
     }
     builder.build().map_err(broken)
 }
 
-pub async fn table_types(app: &App, what: CommandGetTableTypes) -> Result<RecordBatch, Status> {
+pub async fn table_types(app: &App, caller: &Caller, what: CommandGetTableTypes) -> Result<RecordBatch, Status> {
     let mut builder = what.into_builder();
-    for [table_type] in texts(app, &Metadata::TableTypes).await? {
+    for [table_type] in texts(app, caller, &Metadata::TableTypes).await? {
         builder.append(table_type);
     }
     builder.build().map_err(broken)
 }
 
-pub async fn tables(app: &App, who: &Principal, what: CommandGetTables) -> Result<RecordBatch, Status> {
+pub async fn tables(app: &App, caller: &Caller, what: CommandGetTables) -> Result<RecordBatch, Status> {
     let asked = Metadata::Tables {
         catalog: what.catalog,
         schema: what.db_schema_filter_pattern,
@@ -69,13 +69,13 @@ pub async fn tables(app: &App, who: &Principal, what: CommandGetTables) -> Resul
     };
     let mut builder =
         GetTablesBuilder::new(None::<String>, None::<String>, None::<String>, None::<String>, what.include_schema);
-    for [catalog, schema, table, table_type] in texts(app, &asked).await? {
+    for [catalog, schema, table, table_type] in texts(app, caller, &asked).await? {
         let columns = match what.include_schema {
             true => {
                 let quoted = |name: &str| name.replace('"', "\"\"");
                 let text = format!("SELECT * FROM \"{}\".\"{}\"", quoted(&schema), quoted(&table));
                 let asked = statement::asked(text, Default::default());
-                match app.sql.schema(&asked.statement(&asked.query_id()), who) {
+                match app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal) {
                     Ok(columns) => columns,
                     // It went away since it was listed.
                     Err(_) => continue,

@@ -1,4 +1,4 @@
-//! Prepared statements by their handles. How many there are, what they hold and how long they stay unused is bounded.
+//! Prepared statements by their handles, each of the one who prepared it: to others it is not there. How many there are, what they hold and how long they stay unused is bounded.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -22,6 +22,7 @@ pub struct Handles {
 
 #[derive(Clone)]
 pub struct Handle {
+    owner: String,
     /// The statement, with the parameters that were bound last.
     pub asked: Asked,
     used: Instant,
@@ -46,10 +47,10 @@ impl Handles {
         held.values().map(Handle::bytes).sum()
     }
 
-    pub fn keep(&self, asked: Asked) -> Result<Bytes, Status> {
+    pub fn keep(&self, owner: &str, asked: Asked) -> Result<Bytes, Status> {
         let mut held = self.held.lock();
         let bytes = self.sweep(&mut held);
-        let handle = Handle { asked, used: Instant::now() };
+        let handle = Handle { owner: owner.to_string(), asked, used: Instant::now() };
         let most = self.limits.statements_max;
         if held.len() >= most {
             return Err(Status::resource_exhausted(format!(
@@ -63,20 +64,20 @@ impl Handles {
     }
 
     /// The statement as it stands, to be run under an id of its own. Its time starts anew.
-    pub fn get(&self, name: &[u8]) -> Result<Handle, Status> {
+    pub fn get(&self, owner: &str, name: &[u8]) -> Result<Handle, Status> {
         let mut held = self.held.lock();
         self.sweep(&mut held);
-        let handle = held.get_mut(name).ok_or_else(missing)?;
+        let handle = held.get_mut(name).filter(|handle| handle.owner == owner).ok_or_else(missing)?;
         handle.used = Instant::now();
         let mut handle = handle.clone();
         handle.asked.context.insert("sqlQueryId".into(), json!(uuid::Uuid::new_v4().to_string()));
         Ok(handle)
     }
 
-    pub fn bind(&self, name: &[u8], parameters: Vec<Parameter>) -> Result<(), Status> {
+    pub fn bind(&self, owner: &str, name: &[u8], parameters: Vec<Parameter>) -> Result<(), Status> {
         let mut held = self.held.lock();
         let bytes = self.sweep(&mut held);
-        let handle = held.get_mut(name).ok_or_else(missing)?;
+        let handle = held.get_mut(name).filter(|handle| handle.owner == owner).ok_or_else(missing)?;
         let before = handle.bytes();
         let earlier = std::mem::replace(&mut handle.asked.parameters, parameters);
         handle.used = Instant::now();
@@ -87,8 +88,11 @@ impl Handles {
         Ok(())
     }
 
-    pub fn close(&self, name: &[u8]) {
-        self.held.lock().remove(name);
+    pub fn close(&self, owner: &str, name: &[u8]) {
+        let mut held = self.held.lock();
+        if held.get(name).is_some_and(|handle| handle.owner == owner) {
+            held.remove(name);
+        }
     }
 }
 
@@ -123,24 +127,27 @@ mod tests {
     #[test]
     fn handles_are_bounded_in_number_bytes_and_time() {
         let handles = Handles::new(FlightLimits { statements_max: 2, idle: Duration::from_secs(60) });
-        let first = handles.keep(asked("SELECT 1")).unwrap();
-        handles.keep(asked("SELECT 2")).unwrap();
-        assert_eq!(handles.keep(asked("SELECT 3")).unwrap_err().code(), Code::ResourceExhausted);
+        let first = handles.keep("ann", asked("SELECT 1")).unwrap();
+        handles.keep("ann", asked("SELECT 2")).unwrap();
+        assert_eq!(handles.keep("ann", asked("SELECT 3")).unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(handles.get("bob", &first).err().unwrap().code(), Code::NotFound);
+        assert_eq!(handles.bind("bob", &first, Vec::new()).unwrap_err().code(), Code::NotFound);
+        handles.close("bob", &first);
         let large = |bytes: usize| vec![Parameter { sql_type: "VARCHAR".into(), value: json!("x".repeat(bytes)) }];
-        handles.bind(&first, large(8)).unwrap();
-        assert_eq!(handles.bind(&first, large(HELD_BYTES_MAX)).unwrap_err().code(), Code::ResourceExhausted);
+        handles.bind("ann", &first, large(8)).unwrap();
+        assert_eq!(handles.bind("ann", &first, large(HELD_BYTES_MAX)).unwrap_err().code(), Code::ResourceExhausted);
         assert_eq!(
-            handles.get(&first).map(|handle| handle.asked.parameters[0].value.clone()).unwrap(),
+            handles.get("ann", &first).map(|handle| handle.asked.parameters[0].value.clone()).unwrap(),
             json!("xxxxxxxx")
         );
-        handles.close(&first);
-        handles.close(&first);
-        assert_eq!(handles.get(&first).err().unwrap().code(), Code::NotFound);
-        handles.keep(asked("SELECT 3")).unwrap();
+        handles.close("ann", &first);
+        handles.close("ann", &first);
+        assert_eq!(handles.get("ann", &first).err().unwrap().code(), Code::NotFound);
+        handles.keep("ann", asked("SELECT 3")).unwrap();
 
         let short = Handles::new(FlightLimits { statements_max: 1, idle: Duration::ZERO });
-        let name = short.keep(asked("SELECT 1")).unwrap();
-        assert_eq!(short.get(&name).err().unwrap().code(), Code::NotFound);
-        short.keep(asked("SELECT 1")).unwrap();
+        let name = short.keep("ann", asked("SELECT 1")).unwrap();
+        assert_eq!(short.get("ann", &name).err().unwrap().code(), Code::NotFound);
+        short.keep("ann", asked("SELECT 1")).unwrap();
     }
 }

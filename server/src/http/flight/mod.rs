@@ -35,18 +35,22 @@ use arrow_flight::{
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message;
-use query::Principal;
 use serde_json::{Map, Value};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
 pub use handles::Handles;
 
+use super::App;
+use super::auth::Need;
 use super::sql::Request as Asked;
-use super::{ANYONE, App};
+use crate::auth::{Caller, How, sessions};
 
 /// Where gRPC finds the service.
 pub const PATH: &str = "/arrow.flight.protocol.FlightService/{method}";
+
+/// Names and passwords, and tokens, come in the same headers as over HTTP.
+pub const NEED: Need = Need::SignedIn;
 
 /// The context of a statement, a JSON object, among the headers of a call.
 const CONTEXT_HEADER: &str = "druid-context";
@@ -113,6 +117,11 @@ fn info(schema: &SchemaRef, ticket: Ticket, descriptor: FlightDescriptor) -> Res
     Ok(Response::new(info.with_total_records(-1).with_total_bytes(-1)))
 }
 
+/// Who sends a call, as the gate found out.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| broken("the call came by no gate"))
+}
+
 /// A schema as IPC, the way it stands in messages.
 fn written(schema: &SchemaRef) -> Result<prost::bytes::Bytes, Status> {
     let options = arrow::ipc::writer::IpcWriteOptions::default();
@@ -121,11 +130,6 @@ fn written(schema: &SchemaRef) -> Result<prost::bytes::Bytes, Status> {
 }
 
 impl Flight {
-    /// Everyone is one: what a call says of who sends it is taken, and looked at by nobody.
-    fn who(&self) -> Principal {
-        Principal::new(ANYONE)
-    }
-
     fn ready(&self) -> Result<(), Status> {
         match self.app.ready.load(Ordering::Acquire) {
             true => Ok(()),
@@ -145,9 +149,9 @@ impl Flight {
         Ok(statement::asked(text, context))
     }
 
-    fn schema(&self, asked: &Asked) -> Result<SchemaRef, Status> {
+    fn schema(&self, caller: &Caller, asked: &Asked) -> Result<SchemaRef, Status> {
         let started = Instant::now();
-        let schema = self.app.sql.schema(&asked.statement(&asked.query_id()), &self.who());
+        let schema = self.app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal);
         schema.map_err(|error| {
             crate::metrics::query("sql", true, started.elapsed());
             statement::status(&self.app, &error)
@@ -157,6 +161,7 @@ impl Flight {
     /// The columns of what a command answers, and the ticket that gets it.
     fn described(
         &self,
+        caller: &Caller,
         command: Command,
         headers: &MetadataMap,
         said: &FlightDescriptor,
@@ -164,84 +169,90 @@ impl Flight {
         let asked = match command {
             Command::CommandStatementQuery(query) => Self::asked(query.query, headers)?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.app.flight.get(&query.prepared_statement_handle)?.asked
+                self.app.flight.get(&caller.principal.name, &query.prepared_statement_handle)?.asked
             }
             other => {
                 let schema = about::schema(&other).ok_or_else(|| unsupported(&other))?;
                 return Ok((schema, Ticket::new(said.cmd.clone())));
             }
         };
-        Ok((self.schema(&asked)?, statement::ticket(&asked)))
+        Ok((self.schema(caller, &asked)?, statement::ticket(&asked)))
     }
 
-    async fn rows(&self, command: Command) -> Result<Rows, Status> {
+    async fn rows(&self, caller: &Caller, command: Command) -> Result<Rows, Status> {
         let asked = match command {
             Command::TicketStatementQuery(ticket) => statement::read(&ticket.statement_handle)?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.app.flight.get(&query.prepared_statement_handle)?.asked
+                self.app.flight.get(&caller.principal.name, &query.prepared_statement_handle)?.asked
             }
-            other => return Ok(statement::encoded_one(self.part(other).await?)),
+            other => return Ok(statement::encoded_one(self.part(caller, other).await?)),
         };
-        statement::rows(&self.app, &asked).await
+        statement::rows(&self.app, caller, &asked).await
     }
 
     /// A part of the catalog, or of what is told of the server.
-    async fn part(&self, command: Command) -> Result<RecordBatch, Status> {
+    async fn part(&self, caller: &Caller, command: Command) -> Result<RecordBatch, Status> {
         match command {
-            Command::CommandGetCatalogs(what) => catalog::catalogs(&self.app, what).await,
-            Command::CommandGetDbSchemas(what) => catalog::schemas(&self.app, what).await,
-            Command::CommandGetTables(what) => catalog::tables(&self.app, &self.who(), what).await,
-            Command::CommandGetTableTypes(what) => catalog::table_types(&self.app, what).await,
+            Command::CommandGetCatalogs(what) => catalog::catalogs(&self.app, caller, what).await,
+            Command::CommandGetDbSchemas(what) => catalog::schemas(&self.app, caller, what).await,
+            Command::CommandGetTables(what) => catalog::tables(&self.app, caller, what).await,
+            Command::CommandGetTableTypes(what) => catalog::table_types(&self.app, caller, what).await,
             other => about::answer(&other).ok_or_else(|| unsupported(&other))?.map_err(broken),
         }
     }
 
-    fn prepare(&self, sql: String, headers: &MetadataMap) -> Result<ActionCreatePreparedStatementResult, Status> {
+    fn prepare(
+        &self,
+        caller: &Caller,
+        sql: String,
+        headers: &MetadataMap,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let asked = Self::asked(sql, headers)?;
-        let described = self.app.sql.describe(&asked.statement(&asked.query_id()), &self.who());
+        let described = self.app.sql.describe(&asked.statement(&asked.query_id()), &caller.principal);
         let described = described.map_err(|error| statement::status(&self.app, &error))?;
         let parameters = parameters::schema(&described.parameters);
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.app.flight.keep(asked)?,
+            prepared_statement_handle: self.app.flight.keep(&caller.principal.name, asked)?,
             dataset_schema: written(&described.schema)?,
             parameter_schema: written(&parameters)?,
         })
     }
 
     /// Ends the statements that the tickets of an answer stand for; whether one of them runs.
-    fn cancel(&self, info: &FlightInfo) -> Result<i32, Status> {
+    fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<i32, Status> {
         let mut any = false;
         for ticket in info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref()) {
             if let Command::TicketStatementQuery(ticket) = command(&ticket.ticket)? {
-                any |= self.app.sql.cancel(&statement::read(&ticket.statement_handle)?.query_id());
+                let id = statement::read(&ticket.statement_handle)?.query_id();
+                any |= self.app.may_cancel(caller, &id) && self.app.sql.cancel(&id);
             }
         }
         Ok(if any { CANCELLING } else { NOT_CANCELLABLE })
     }
 
-    fn act(&self, action: &Action, headers: &MetadataMap) -> Result<Option<Vec<u8>>, Status> {
+    fn act(&self, caller: &Caller, action: &Action, headers: &MetadataMap) -> Result<Option<Vec<u8>>, Status> {
         Ok(match action.r#type.as_str() {
             CREATE_PREPARED => {
                 let what: ActionCreatePreparedStatementRequest = unpack(action)?;
-                Some(self.prepare(what.query, headers)?.as_any().encode_to_vec())
+                Some(self.prepare(caller, what.query, headers)?.as_any().encode_to_vec())
             }
             // What is not there is closed.
             CLOSE_PREPARED => {
                 let what: ActionClosePreparedStatementRequest = unpack(action)?;
-                self.app.flight.close(&what.prepared_statement_handle);
+                self.app.flight.close(&caller.principal.name, &what.prepared_statement_handle);
                 None
             }
             CANCEL_QUERY => {
                 let what: ActionCancelQueryRequest = unpack(action)?;
                 let info = FlightInfo::decode(what.info);
                 let info = info.map_err(|error| invalid(format!("info cannot be read: {error}")))?;
-                Some(ActionCancelQueryResult { result: self.cancel(&info)? }.as_any().encode_to_vec())
+                Some(ActionCancelQueryResult { result: self.cancel(caller, &info)? }.as_any().encode_to_vec())
             }
             CANCEL_INFO => {
                 let what = CancelFlightInfoRequest::decode(action.body.clone());
                 let what = what.map_err(|error| invalid(format!("the body cannot be read: {error}")))?;
                 let info = what.info.ok_or_else(|| invalid("info is missing; it tells what to cancel"))?;
-                Some(CancelFlightInfoResult { status: self.cancel(&info)? }.encode_to_vec())
+                Some(CancelFlightInfoResult { status: self.cancel(caller, &info)? }.encode_to_vec())
             }
             other => {
                 return Err(Status::unimplemented(format!(
@@ -252,9 +263,14 @@ impl Flight {
         })
     }
 
-    async fn bind(&self, query: CommandPreparedStatementQuery, data: Vec<FlightData>) -> Result<PutResult, Status> {
+    async fn bind(
+        &self,
+        caller: &Caller,
+        query: CommandPreparedStatementQuery,
+        data: Vec<FlightData>,
+    ) -> Result<PutResult, Status> {
         let handle = query.prepared_statement_handle;
-        self.app.flight.bind(&handle, parameters::read(&data)?)?;
+        self.app.flight.bind(&caller.principal.name, &handle, parameters::read(&data)?)?;
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }
@@ -270,15 +286,24 @@ impl FlightService for Flight {
     type DoActionStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
 
-    /// Clients that have a name and a password ask for a token first. Any is taken, and the token opens nothing.
+    /// Clients that have a name and a password ask for a token first: it is that of a session. Whoever says no name gets
+    /// none, and needs none.
     async fn handshake(
         &self,
-        _: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let said = HandshakeResponse { protocol_version: 0, payload: ANYONE.into() };
+        let caller = caller(&request)?;
+        let name = &caller.principal.name;
+        let said = HandshakeResponse { protocol_version: 0, payload: name.clone().into() };
         let mut response = Response::new(stream::iter([Ok(said)]).boxed());
-        let token = MetadataValue::try_from(format!("Bearer {ANYONE}")).map_err(broken)?;
-        response.metadata_mut().insert("authorization", token);
+        if caller.how == How::Password {
+            let id = self.app.identity.begin_session(name).await;
+            let id = id.map_err(|error| Status::unavailable(error.to_string()))?;
+            let token = format!("Bearer {}{id}", sessions::BEARER_PREFIX);
+            let mut token = MetadataValue::try_from(token).map_err(broken)?;
+            token.set_sensitive(true);
+            response.metadata_mut().insert("authorization", token);
+        }
         Ok(response)
     }
 
@@ -289,7 +314,7 @@ impl FlightService for Flight {
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         self.ready()?;
         let said = request.get_ref();
-        let (schema, ticket) = self.described(command(&said.cmd)?, request.metadata(), said)?;
+        let (schema, ticket) = self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said)?;
         info(&schema, ticket, said.clone())
     }
 
@@ -300,17 +325,18 @@ impl FlightService for Flight {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         self.ready()?;
         let said = request.get_ref();
-        let (schema, _) = self.described(command(&said.cmd)?, request.metadata(), said)?;
+        let (schema, _) = self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said)?;
         Ok(Response::new(SchemaResult { schema: written(&schema)? }))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Rows>, Status> {
         self.ready()?;
-        Ok(Response::new(self.rows(command(&request.get_ref().ticket)?).await?))
+        Ok(Response::new(self.rows(&caller(&request)?, command(&request.get_ref().ticket)?).await?))
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         self.ready()?;
+        let caller = caller(&request)?;
         let mut sent = request.into_inner();
         let first = sent.message().await?.ok_or_else(|| invalid("the call is empty; it begins with a command"))?;
         let said = first.flight_descriptor.as_ref();
@@ -318,7 +344,7 @@ impl FlightService for Flight {
         match command(&said.cmd)? {
             Command::CommandPreparedStatementQuery(query) => {
                 let data = parameters::gather(first, sent).await?;
-                let bound = self.bind(query, data).await?;
+                let bound = self.bind(&caller, query, data).await?;
                 Ok(Response::new(stream::iter([Ok(bound)]).boxed()))
             }
             other => Err(unsupported(&other)),
@@ -331,7 +357,7 @@ impl FlightService for Flight {
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         self.ready()?;
-        let answer = self.act(request.get_ref(), request.metadata())?;
+        let answer = self.act(&caller(&request)?, request.get_ref(), request.metadata())?;
         let answer = answer.map(|body| Ok(arrow_flight::Result::new(body)));
         Ok(Response::new(stream::iter(answer).boxed()))
     }

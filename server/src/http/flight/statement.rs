@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 use super::super::App;
 use super::super::sql::{Request as Asked, begin, error_body, measured};
 use super::{Rows, broken, invalid};
+use crate::auth::Caller;
 
 /// Rows of a message at most.
 const MESSAGE_ROWS: usize = 64 << 10;
@@ -57,10 +58,12 @@ pub fn read(handle: &[u8]) -> Result<Asked, Status> {
 }
 
 /// Runs a statement up to its first rows; the others are made as they are read. Dropping them ends it.
-pub async fn rows(app: &Arc<App>, asked: &Asked) -> Result<Rows, Status> {
+pub async fn rows(app: &Arc<App>, caller: &Caller, asked: &Asked) -> Result<Rows, Status> {
     let query_id = asked.query_id();
-    let begun = measured(app, &query_id, || first(app, asked, &query_id)).await;
+    let running = app.running.enter(&query_id, caller);
+    let begun = measured(app, &query_id, || first(app, caller, asked, &query_id)).await;
     let (schema, batches) = begun.map_err(|error| status(app, &error))?;
+    let batches = running.during(batches).boxed();
     let app = app.clone();
     Ok(encoded(schema, batches, move |error| {
         tracing::warn!(%error, "a query failed after its first row");
@@ -69,8 +72,8 @@ pub async fn rows(app: &Arc<App>, asked: &Asked) -> Result<Rows, Status> {
 }
 
 /// What fails before the first rows fails the call, and is mended and asked anew if it can be.
-async fn first(app: &App, asked: &Asked, query_id: &str) -> query_sql::Result<(SchemaRef, Batches)> {
-    let (schema, mut batches) = begin(app, asked, query_id).await?.arrow();
+async fn first(app: &App, caller: &Caller, asked: &Asked, query_id: &str) -> query_sql::Result<(SchemaRef, Batches)> {
+    let (schema, mut batches) = begin(app, caller, asked, query_id).await?.arrow();
     let batches = match batches.next().await {
         None => stream::empty().boxed(),
         Some(batch) => stream::iter([Ok(batch?)]).chain(batches).boxed(),

@@ -3,44 +3,54 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::{Extension, Json};
 use coordinator::Selection;
+use query::policy::{Action, Kind};
 use segment::time::format_timestamp;
 use segment::{Interval, SegmentMeta};
 use serde_json::{Map, Value, json};
 
 use super::{Parameters, json_body};
-use crate::http::App;
+use crate::auth::Caller;
+use crate::http::auth::{Need, Of, STATE};
 use crate::http::error::{Answered, Refusal};
+use crate::http::routes::{delete, get, post};
+use crate::http::{App, Route};
 use crate::node::now;
 
 /// Henge has one tier so far.
 pub const TIER: &str = "_default_tier";
 
-pub fn router() -> Router<Arc<App>> {
-    let mut router = Router::new()
-        .route("/druid/coordinator/v1/datasources", get(list))
-        .route("/druid/coordinator/v1/datasources/{name}", get(one).post(use_all).delete(unuse_all))
-        .route("/druid/coordinator/v1/datasources/{name}/tiers", get(tiers))
-        .route("/druid/coordinator/v1/datasources/{name}/intervals", get(intervals))
-        .route("/druid/coordinator/v1/datasources/{name}/loadstatus", get(datasource_load))
-        .route("/druid/coordinator/v1/datasources/{name}/handoffComplete", get(handoff_complete))
-        .route("/druid/coordinator/v1/metadata/datasources", get(metadata))
-        .route("/druid/coordinator/v1/metadata/datasources/{name}", get(metadata_one))
-        .route("/druid/coordinator/v1/loadstatus", get(load))
-        .route("/druid/coordinator/v1/loadqueue", get(load_queue));
-    for root in ["/druid/coordinator/v1", "/druid/indexer/v1"] {
-        router = router
-            .route(&format!("{root}/datasources/{{name}}/markUsed"), post(mark_used))
-            .route(&format!("{root}/datasources/{{name}}/markUnused"), post(mark_unused));
+const READ: Need = Need::Whole(Of::Path("name"), Action::Read);
+const WRITE: Need = Need::Whole(Of::Path("name"), Action::Write);
+
+pub fn routes() -> Vec<Route> {
+    const ROOT: &str = "/druid/coordinator/v1";
+    let path = |rest: &str| format!("{ROOT}{rest}");
+    let mut routes = vec![
+        get(path("/datasources"), Need::SignedIn, list),
+        get(path("/datasources/{name}"), READ, one),
+        get(path("/datasources/{name}/tiers"), READ, tiers),
+        get(path("/datasources/{name}/intervals"), READ, intervals),
+        get(path("/datasources/{name}/loadstatus"), READ, datasource_load),
+        get(path("/datasources/{name}/handoffComplete"), READ, handoff_complete),
+        get(path("/metadata/datasources"), Need::SignedIn, metadata),
+        get(path("/metadata/datasources/{name}"), READ, metadata_one),
+        get(path("/loadstatus"), Need::SignedIn, load),
+        get(path("/loadqueue"), Need::May(Kind::State, STATE, Action::Read), load_queue),
+    ];
+    for root in [ROOT, "/druid/indexer/v1"] {
+        let path = |rest: &str| format!("{root}/datasources/{{name}}{rest}");
+        routes.push(post(path(""), WRITE, use_all));
+        routes.push(delete(path(""), WRITE, unuse_all));
+        routes.push(post(path("/markUsed"), WRITE, mark_used));
+        routes.push(post(path("/markUnused"), WRITE, mark_unused));
     }
-    router.route("/druid/indexer/v1/datasources/{name}", post(use_all).delete(unuse_all))
+    routes
 }
 
 /// The used segments of a datasource, or 204 as Druid has it if there are none.
@@ -63,9 +73,19 @@ fn properties(segments: &[SegmentMeta]) -> Value {
     })
 }
 
-async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+/// The names that the caller may know; where sizes are told too, of what it sees all of.
+async fn seen(app: &App, caller: &Caller, unused: bool, whole: bool) -> Answered<Vec<String>> {
+    let mut names = app.coordinator.datasources(unused).await?;
+    names.retain(|name| match whole {
+        true => app.sees_whole(caller, name),
+        false => app.may(caller, Kind::Datasource, name, Action::Read),
+    });
+    Ok(names)
+}
+
+async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
-    let names = app.coordinator.datasources(false).await?;
+    let names = seen(&app, &caller, false, parameters.has("simple") || parameters.has("full")).await?;
     if parameters.has("simple") {
         let simple = |name: &String| json!({"name": name, "properties": properties(&used(&app, name))});
         return Ok(Json(names.iter().map(simple).collect::<Vec<_>>()).into_response());
@@ -163,9 +183,9 @@ async fn intervals(State(app): State<Arc<App>>, Path(name): Path<String>, uri: U
     Ok(Json(shown.collect::<Map<_, _>>()).into_response())
 }
 
-async fn metadata(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn metadata(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
-    let names = app.coordinator.datasources(parameters.has("includeUnused")).await?;
+    let names = seen(&app, &caller, parameters.has("includeUnused"), parameters.has("full")).await?;
     if parameters.has("full") {
         return Ok(Json(names.iter().map(|name| full(&app, name)).collect::<Vec<_>>()).into_response());
     }
@@ -183,9 +203,10 @@ fn percent(status: &coordinator::LoadStatus) -> f64 {
     if status.used == 0 { 100.0 } else { status.served as f64 * 100.0 / status.used as f64 }
 }
 
-async fn load(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn load(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
-    let status = app.coordinator.load_status();
+    let mut status = app.coordinator.load_status();
+    status.retain(|name, _| app.sees_whole(&caller, name));
     let left = |s: &coordinator::LoadStatus| s.used.saturating_sub(s.served);
     if parameters.has("simple") {
         let shown: Map<_, _> = status.iter().map(|(name, s)| (name.clone(), json!(left(s)))).collect();

@@ -12,15 +12,18 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json};
 use parking_lot::Mutex;
+use query::policy::{Action, Kind};
 use segment::lookup::{Lookup, Lookups};
 use serde_json::{Map, Value, json};
 
 use super::{Parameters, json_body};
-use crate::http::App;
+use crate::auth::{Caller, is_admin};
+use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
+use crate::http::routes::{delete, get, post};
+use crate::http::{App, Route};
 
 /// The one tier that this process is of.
 const TIER: &str = "__default";
@@ -85,29 +88,48 @@ fn map_of(document: &Value) -> Option<Lookup> {
     Some(Lookup::new(version, entries.iter().map(|(key, value)| (key.clone(), text(value)))))
 }
 
-pub fn router() -> Router<Arc<App>> {
+const READ: Need = Need::May(Kind::Lookup, Of::Path("name"), Action::Read);
+const WRITE: Need = Need::May(Kind::Lookup, Of::Path("name"), Action::Write);
+
+pub fn routes() -> Vec<Route> {
     const ROOT: &str = "/druid/coordinator/v1/lookups";
     let path = |rest: &str| format!("{ROOT}{rest}");
-    Router::new()
-        .route(&path("/config"), get(tiers).post(put_all))
-        .route(&path("/config/"), get(tiers).post(put_all))
-        .route(&path("/config/all"), get(documents))
-        .route(&path("/config/{tier}"), get(names).delete(delete_tier))
-        .route(&path("/config/{tier}/{name}"), get(document).post(put_one).delete(delete_one))
-        .route(&path("/status"), get(status))
-        .route(&path("/status/{tier}"), get(status_of_tier))
-        .route(&path("/status/{tier}/{name}"), get(status_of_one))
-        .route("/druid/listen/v1/lookups", get(loaded))
-        .route("/druid/v1/lookups/introspect/{name}", get(introspect))
-        .route("/druid/v1/lookups/introspect/{name}/keys", get(introspect_keys))
-        .route("/druid/v1/lookups/introspect/{name}/values", get(introspect_values))
+    vec![
+        get(path("/config"), Need::SignedIn, tiers),
+        post(path("/config"), Need::SignedIn, put_all),
+        get(path("/config/"), Need::SignedIn, tiers),
+        post(path("/config/"), Need::SignedIn, put_all),
+        get(path("/config/all"), Need::SignedIn, documents),
+        get(path("/config/{tier}"), Need::SignedIn, names),
+        delete(path("/config/{tier}"), Need::SignedIn, delete_tier),
+        get(path("/config/{tier}/{name}"), READ, document),
+        post(path("/config/{tier}/{name}"), WRITE, put_one),
+        delete(path("/config/{tier}/{name}"), WRITE, delete_one),
+        get(path("/status"), Need::SignedIn, status),
+        get(path("/status/{tier}"), Need::SignedIn, status_of_tier),
+        get(path("/status/{tier}/{name}"), READ, status_of_one),
+        get("/druid/listen/v1/lookups", Need::SignedIn, loaded),
+        get("/druid/v1/lookups/introspect/{name}", READ, introspect),
+        get("/druid/v1/lookups/introspect/{name}/keys", READ, introspect_keys),
+        get("/druid/v1/lookups/introspect/{name}/values", READ, introspect_values),
+    ]
+}
+
+/// The documents that the caller may read; a tier that has none of them is not there.
+fn seen(app: &App, caller: &Caller) -> Option<Tiers> {
+    let mut tiers = app.lookups.all()?;
+    for lookups in tiers.values_mut() {
+        lookups.retain(|name, _| app.may(caller, Kind::Lookup, name, Action::Read));
+    }
+    tiers.retain(|_, lookups| !lookups.is_empty() || is_admin(&caller.principal));
+    Some(tiers)
 }
 
 fn absent(what: impl std::fmt::Display) -> Refusal {
     Refusal::not_found(format!("{what} not found"))
 }
 
-async fn put_all(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+async fn put_all(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
     let body = json_body(&body)?;
     let given = body.as_object().ok_or_else(|| Refusal::invalid("the body must be an object of tiers"))?.clone();
     app.lookups.change(|tiers| {
@@ -116,6 +138,7 @@ async fn put_all(State(app): State<Arc<App>>, body: Bytes) -> Answered {
                 .as_object()
                 .ok_or_else(|| Refusal::invalid(format!("tier {tier} must be an object of lookups")))?;
             for (name, document) in lookups {
+                app.require(&caller, Kind::Lookup, name, Action::Write)?;
                 put(tiers, tier, name, document)?;
             }
         }
@@ -158,32 +181,41 @@ fn put(tiers: &mut Tiers, tier: &str, name: &str, document: &Value) -> Answered<
     Ok(())
 }
 
-async fn tiers(State(app): State<Arc<App>>, uri: Uri) -> Answered {
-    match app.lookups.all() {
+async fn tiers(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
+    match seen(&app, &caller) {
         Some(tiers) => Ok(Json(tiers.keys().collect::<Vec<_>>()).into_response()),
         None if Parameters::of(&uri).has("discover") => Ok(Json([TIER]).into_response()),
         None => Err(absent("lookups")),
     }
 }
 
-async fn documents(State(app): State<Arc<App>>) -> Answered {
-    Ok(Json(app.lookups.all().unwrap_or_default()).into_response())
+async fn documents(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    Ok(Json(seen(&app, &caller).unwrap_or_default()).into_response())
 }
 
-fn tier_of(app: &App, tier: &str) -> Answered<BTreeMap<String, Value>> {
-    app.lookups.all().unwrap_or_default().remove(tier).ok_or_else(|| absent(format_args!("tier {tier}")))
+fn tier_of(app: &App, caller: &Caller, tier: &str) -> Answered<BTreeMap<String, Value>> {
+    seen(app, caller).unwrap_or_default().remove(tier).ok_or_else(|| absent(format_args!("tier {tier}")))
 }
 
-async fn names(State(app): State<Arc<App>>, Path(tier): Path<String>, uri: Uri) -> Answered {
-    let lookups = tier_of(&app, &tier)?;
+async fn names(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(tier): Path<String>,
+    uri: Uri,
+) -> Answered {
+    let lookups = tier_of(&app, &caller, &tier)?;
     Ok(match Parameters::of(&uri).has("detailed") {
         true => Json(lookups).into_response(),
         false => Json(lookups.keys().collect::<Vec<_>>()).into_response(),
     })
 }
 
-async fn document(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
-    let document = tier_of(&app, &tier)?.remove(&name).ok_or_else(|| absent(format_args!("lookup {name}")))?;
+async fn document(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((tier, name)): Path<(String, String)>,
+) -> Answered {
+    let document = tier_of(&app, &caller, &tier)?.remove(&name).ok_or_else(|| absent(format_args!("lookup {name}")))?;
     Ok(Json(document).into_response())
 }
 
@@ -195,8 +227,16 @@ async fn delete_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(Strin
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-async fn delete_tier(State(app): State<Arc<App>>, Path(tier): Path<String>) -> Answered {
-    app.lookups.change(|tiers| tiers.remove(&tier).map(|_| ()).ok_or_else(|| absent(format_args!("tier {tier}"))))?;
+async fn delete_tier(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(tier): Path<String>,
+) -> Answered {
+    tier_of(&app, &caller, &tier)?;
+    app.lookups.change(|tiers| {
+        let lookups = tiers.remove(&tier).ok_or_else(|| absent(format_args!("tier {tier}")))?;
+        lookups.keys().try_for_each(|name| app.require(&caller, Kind::Lookup, name, Action::Write))
+    })?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -204,24 +244,32 @@ fn loaded_in(lookups: &BTreeMap<String, Value>) -> Value {
     Value::Object(lookups.keys().map(|name| (name.clone(), json!({"loaded": true, "pendingNodes": []}))).collect())
 }
 
-async fn status(State(app): State<Arc<App>>) -> Answered {
-    let tiers = app.lookups.all().ok_or_else(|| absent("lookups"))?;
+async fn status(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    let tiers = seen(&app, &caller).ok_or_else(|| absent("lookups"))?;
     let status: Map<String, Value> = tiers.iter().map(|(tier, lookups)| (tier.clone(), loaded_in(lookups))).collect();
     Ok(Json(status).into_response())
 }
 
-async fn status_of_tier(State(app): State<Arc<App>>, Path(tier): Path<String>) -> Answered {
-    Ok(Json(loaded_in(&tier_of(&app, &tier)?)).into_response())
+async fn status_of_tier(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(tier): Path<String>,
+) -> Answered {
+    Ok(Json(loaded_in(&tier_of(&app, &caller, &tier)?)).into_response())
 }
 
-async fn status_of_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
-    let lookups = loaded_in(&tier_of(&app, &tier)?);
+async fn status_of_one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((tier, name)): Path<(String, String)>,
+) -> Answered {
+    let lookups = loaded_in(&tier_of(&app, &caller, &tier)?);
     let found = lookups.get(&name).ok_or_else(|| absent(format_args!("lookup {name}")))?;
     Ok(Json(found.clone()).into_response())
 }
 
-async fn loaded(State(app): State<Arc<App>>) -> Response {
-    Json(app.lookups.all().unwrap_or_default().remove(TIER).unwrap_or_default()).into_response()
+async fn loaded(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Response {
+    Json(seen(&app, &caller).unwrap_or_default().remove(TIER).unwrap_or_default()).into_response()
 }
 
 fn lookup(app: &App, name: &str) -> Answered<Arc<Lookup>> {

@@ -1,33 +1,41 @@
 //! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, servers.
 
+pub mod basic_security;
 pub mod datasources;
 pub mod lookups;
+pub mod security;
 pub mod segments;
 pub mod servers;
 pub mod supervisors;
 pub mod tasks;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use serde_json::Value;
 
-use super::App;
+use super::Route;
 use super::error::{Answered, Refusal};
 
-pub fn router() -> Router<Arc<App>> {
-    Router::new()
-        .merge(supervisors::router())
-        .merge(tasks::router())
-        .merge(datasources::router())
-        .merge(segments::router())
-        .merge(servers::router())
-        .merge(lookups::router())
+pub fn routes() -> Vec<Route> {
+    [
+        supervisors::routes(),
+        tasks::routes(),
+        datasources::routes(),
+        segments::routes(),
+        servers::routes(),
+        lookups::routes(),
+        security::routes(),
+        basic_security::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl From<coordinator::Error> for Refusal {
     fn from(error: coordinator::Error) -> Refusal {
+        if let coordinator::Error::Conflict(message) = error {
+            return Refusal::new(StatusCode::CONFLICT, message);
+        }
         Refusal::of_kind(error.kind(), error.to_string())
     }
 }

@@ -2,37 +2,56 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::{Extension, Json};
 use coordinator::Selection;
-use segment::Interval;
+use query::policy::Action;
 use segment::time::format_timestamp;
+use segment::{Interval, SegmentMeta};
 use serde_json::{Value, json};
 
 use super::datasources::data_segment;
 use super::{Parameters, json_body};
-use crate::http::App;
+use crate::auth::Caller;
+use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
+use crate::http::routes::{delete, get, post};
+use crate::http::{App, Route};
 use crate::node::now;
 
 /// Unused segments shown if the request does not say how many.
 const UNUSED_MAX: usize = 1000;
 
-pub fn router() -> Router<Arc<App>> {
+const READ: Need = Need::Whole(Of::Path("name"), Action::Read);
+const WRITE: Need = Need::Whole(Of::Path("name"), Action::Write);
+
+pub fn routes() -> Vec<Route> {
     const ROOT: &str = "/druid/coordinator/v1";
     let path = |rest: &str| format!("{ROOT}{rest}");
-    Router::new()
-        .route(&path("/datasources/{name}/segments"), get(of_datasource))
-        .route(&path("/datasources/{name}/segments/{id}"), get(one).post(mark_used).delete(mark_unused))
-        .route(&path("/metadata/datasources/{name}/segments"), get(of_datasource).post(of_intervals))
-        .route(&path("/metadata/datasources/{name}/segments/{id}"), get(metadata_one))
-        .route(&path("/metadata/datasources/{name}/unusedSegments"), get(unused))
-        .route(&path("/metadata/segments"), get(all))
+    vec![
+        get(path("/datasources/{name}/segments"), READ, of_datasource),
+        get(path("/datasources/{name}/segments/{id}"), READ, one),
+        post(path("/datasources/{name}/segments/{id}"), WRITE, mark_used),
+        delete(path("/datasources/{name}/segments/{id}"), WRITE, mark_unused),
+        get(path("/metadata/datasources/{name}/segments"), READ, of_datasource),
+        post(path("/metadata/datasources/{name}/segments"), READ, of_intervals),
+        get(path("/metadata/datasources/{name}/segments/{id}"), READ, metadata_one),
+        get(path("/metadata/datasources/{name}/unusedSegments"), READ, unused),
+        get(path("/metadata/segments"), Need::SignedIn, all),
+    ]
+}
+
+/// A segment of that datasource: the caller was let in to no other.
+async fn found(app: &App, name: &str, id: &str) -> Answered<SegmentMeta> {
+    let meta = app.coordinator.segment(id).await.map(|row| row.meta);
+    match meta {
+        Ok(meta) if meta.id.datasource == name => Ok(meta),
+        Err(error) if error.kind() != segment::Kind::NotFound => Err(error.into()),
+        _ => Err(Refusal::not_found(format!("datasource {name} has no segment {id}"))),
+    }
 }
 
 async fn of_datasource(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
@@ -57,14 +76,14 @@ async fn of_intervals(State(app): State<Arc<App>>, Path(name): Path<String>, uri
     Ok(Json(shown.collect::<Vec<_>>()).into_response())
 }
 
-async fn one(State(app): State<Arc<App>>, Path((_, id)): Path<(String, String)>) -> Answered {
-    let row = app.coordinator.segment(&id).await?;
-    let servers = app.coordinator.served_by(&row.meta.id);
-    Ok(Json(json!({"metadata": data_segment(&row.meta), "servers": servers})).into_response())
+async fn one(State(app): State<Arc<App>>, Path((name, id)): Path<(String, String)>) -> Answered {
+    let meta = found(&app, &name, &id).await?;
+    let servers = app.coordinator.served_by(&meta.id);
+    Ok(Json(json!({"metadata": data_segment(&meta), "servers": servers})).into_response())
 }
 
-async fn metadata_one(State(app): State<Arc<App>>, Path((_, id)): Path<(String, String)>) -> Answered {
-    Ok(Json(data_segment(&app.coordinator.segment(&id).await?.meta)).into_response())
+async fn metadata_one(State(app): State<Arc<App>>, Path((name, id)): Path<(String, String)>) -> Answered {
+    Ok(Json(data_segment(&found(&app, &name, &id).await?)).into_response())
 }
 
 async fn mark_used(State(app): State<Arc<App>>, Path((name, id)): Path<(String, String)>) -> Answered {
@@ -95,12 +114,13 @@ async fn unused(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri)
     Ok(Json(shown.collect::<Vec<_>>()).into_response())
 }
 
-async fn all(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn all(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
     let with_status = parameters.has("includeOvershadowedStatus");
     let mut shown: Vec<Value> = Vec::new();
     for name in app.coordinator.datasources(false).await? {
-        if parameters.get("datasources").is_some_and(|only| only != name) {
+        let asked = parameters.get("datasources").is_none_or(|only| only == name);
+        if !asked || !app.sees_whole(&caller, &name) {
             continue;
         }
         let overshadowed = app.coordinator.overshadowed(&name);

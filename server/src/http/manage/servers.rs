@@ -2,33 +2,38 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::{Extension, Json};
+use query::policy::{Action, Kind};
 use serde_json::{Map, Value, json};
 
 use super::Parameters;
 use super::datasources::{TIER, data_segment};
-use crate::http::App;
+use crate::auth::Caller;
+use crate::http::auth::{Need, STATE};
 use crate::http::error::Answered;
+use crate::http::routes::get;
+use crate::http::{App, Route};
 
-pub fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/druid/coordinator/v1/servers", get(servers))
-        .route("/druid/coordinator/v1/tiers", get(tiers))
-        .route("/druid/coordinator/v1/cluster", get(cluster))
-        .route("/druid/indexer/v1/workers", get(workers))
-        .route("/druid/indexer/v1/totalWorkerCapacity", get(capacity))
+const READ: Need = Need::May(Kind::State, STATE, Action::Read);
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        get("/druid/coordinator/v1/servers", READ, servers),
+        get("/druid/coordinator/v1/tiers", READ, tiers),
+        get("/druid/coordinator/v1/cluster", READ, cluster),
+        get("/druid/indexer/v1/workers", READ, workers),
+        get("/druid/indexer/v1/totalWorkerCapacity", READ, capacity),
+    ]
 }
 
 fn size(app: &App) -> u64 {
     app.inventory.published().iter().map(|segment| segment.size_bytes()).sum()
 }
 
-async fn servers(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn servers(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
     if !parameters.has("simple") && !parameters.has("full") {
         return Ok(Json(json!([app.address])).into_response());
@@ -43,7 +48,9 @@ async fn servers(State(app): State<Arc<App>>, uri: Uri) -> Answered {
     });
     if parameters.has("full") {
         let mut segments = Map::new();
-        for name in app.coordinator.datasources(false).await? {
+        let mut names = app.coordinator.datasources(false).await?;
+        names.retain(|name| app.sees_whole(&caller, name));
+        for name in names {
             for meta in app.coordinator.segments(&name) {
                 segments.insert(meta.id.to_string(), data_segment(&meta));
             }

@@ -2,52 +2,70 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{Extension, Json};
 use coordinator::{Revision, Supervisor};
 use ingest::spec::{Stream, SupervisorSpec};
+use query::policy::{Action, Kind};
 use segment::time::format_timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Parameters, json_body};
-use crate::http::App;
+use crate::auth::Caller;
+use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
+use crate::http::routes::{get, post};
+use crate::http::{App, Route};
 use crate::node::now;
 
-pub fn router() -> Router<Arc<App>> {
+const READ: Need = Need::May(Kind::Supervisor, Of::Supervisor("id"), Action::Read);
+const WRITE: Need = Need::May(Kind::Supervisor, Of::Supervisor("id"), Action::Write);
+
+pub fn routes() -> Vec<Route> {
     const ROOT: &str = "/druid/indexer/v1/supervisor";
     let path = |rest: &str| format!("{ROOT}{rest}");
-    Router::new()
-        .route(ROOT, get(list).post(create))
-        .route(&path("/"), get(list).post(create))
-        .route(&path("/history"), get(all_history))
-        .route(&path("/suspendAll"), post(suspend_all))
-        .route(&path("/resumeAll"), post(resume_all))
-        .route(&path("/terminateAll"), post(terminate_all))
-        .route(&path("/{id}"), get(spec))
-        .route(&path("/{id}/status"), get(status))
-        .route(&path("/{id}/health"), get(health))
-        .route(&path("/{id}/stats"), get(stats))
-        .route(&path("/{id}/parseErrors"), get(parse_errors))
-        .route(&path("/{id}/history"), get(history))
-        .route(&path("/{id}/suspend"), post(suspend))
-        .route(&path("/{id}/resume"), post(resume))
-        .route(&path("/{id}/terminate"), post(terminate))
-        .route(&path("/{id}/shutdown"), post(terminate))
-        .route(&path("/{id}/reset"), post(reset))
-        .route(&path("/{id}/resetOffsets"), post(reset_offsets))
+    vec![
+        get(ROOT, Need::SignedIn, list),
+        post(ROOT, Need::SignedIn, create),
+        get(path("/"), Need::SignedIn, list),
+        post(path("/"), Need::SignedIn, create),
+        get(path("/history"), Need::SignedIn, all_history),
+        post(path("/suspendAll"), Need::SignedIn, suspend_all),
+        post(path("/resumeAll"), Need::SignedIn, resume_all),
+        post(path("/terminateAll"), Need::SignedIn, terminate_all),
+        get(path("/{id}"), READ, spec),
+        get(path("/{id}/status"), READ, status),
+        get(path("/{id}/health"), READ, health),
+        get(path("/{id}/stats"), READ, stats),
+        get(path("/{id}/parseErrors"), READ, parse_errors),
+        // Of one that was terminated, nobody knows any more whose it is but its documents.
+        get(path("/{id}/history"), Need::SignedIn, history),
+        post(path("/{id}/suspend"), WRITE, suspend),
+        post(path("/{id}/resume"), WRITE, resume),
+        post(path("/{id}/terminate"), WRITE, terminate),
+        post(path("/{id}/shutdown"), WRITE, terminate),
+        post(path("/{id}/reset"), WRITE, reset),
+        post(path("/{id}/resetOffsets"), WRITE, reset_offsets),
+    ]
 }
 
 /// Checks and keeps a spec. The answer names the fields that Druid gives a meaning and Henge does not.
-async fn create(State(app): State<Arc<App>>, uri: Uri, body: Bytes) -> Answered {
+async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     let spec = SupervisorSpec::from_json(&document)?;
     crate::audit::note(|details| details.object = Some(spec.id.clone()));
+    app.require(&caller, Kind::Datasource, &spec.data_schema.datasource, Action::Write)?;
+    // Whoever names a stream reads it.
+    let (stream, topic) = ("kafka", format!("kafka:{}", source(&spec)));
+    if !app.may(&caller, Kind::External, stream, Action::Read) {
+        app.require(&caller, Kind::External, &topic, Action::Read)?;
+    }
+    if let Ok(existing) = app.coordinator.supervisor(&spec.id) {
+        app.require(&caller, Kind::Supervisor, &existing.spec.datasource, Action::Write)?;
+    }
     let kept = coordinator::SupervisorSpec {
         id: spec.id.clone(),
         datasource: spec.data_schema.datasource.clone(),
@@ -75,9 +93,10 @@ fn source(spec: &SupervisorSpec) -> String {
     }
 }
 
-async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
-    let supervisors = app.coordinator.supervisors();
+    let mut supervisors = app.coordinator.supervisors();
+    supervisors.retain(|supervisor| app.sees_work(&caller, Kind::Supervisor, &supervisor.spec.datasource));
     let (full, system, state) = (parameters.has("full"), parameters.has("system"), parameters.has("state"));
     if !(full || system || state) {
         let ids: Vec<&str> = supervisors.iter().map(|s| s.spec.id.as_str()).collect();
@@ -206,8 +225,15 @@ async fn stats(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered 
     Ok(Json(Value::Object(groups)).into_response())
 }
 
-async fn parse_errors(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
+async fn parse_errors(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answered {
     let supervisor = app.coordinator.supervisor(&id)?;
+    if !app.sees_events(&caller, &supervisor.spec.datasource) {
+        return Err(Refusal::denied(&caller));
+    }
     let mut errors: Vec<Value> = supervisor
         .tasks
         .iter()
@@ -222,18 +248,44 @@ fn revision(revision: &Revision) -> Value {
     json!({"spec": revision.document, "version": format_timestamp(revision.created_at)})
 }
 
-async fn history(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Answered {
+/// The datasource that a document of the history writes.
+fn datasource_of(document: &Value) -> Option<&str> {
+    let schema = [&document["spec"]["dataSchema"], &document["dataSchema"]];
+    let named = schema.iter().find_map(|schema| schema["dataSource"].as_str());
+    named.or_else(|| document["dataSources"][0].as_str())
+}
+
+/// The revisions that the caller may see: one supervisor may have written several datasources in its time.
+fn seen(app: &App, caller: &Caller, revisions: Vec<Revision>) -> Vec<Revision> {
+    let may = |revision: &Revision| {
+        datasource_of(&revision.document).is_some_and(|name| app.sees_work(caller, Kind::Supervisor, name))
+    };
+    revisions.into_iter().filter(may).collect()
+}
+
+async fn history(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answered {
     let count = Parameters::of(&uri).number("count")?.unwrap_or(usize::MAX);
-    let revisions = app.coordinator.supervisor_history(&id).await?;
+    let revisions = match app.coordinator.supervisor_history(&id).await {
+        Err(error) if error.kind() != segment::Kind::NotFound => return Err(error.into()),
+        known => seen(&app, &caller, known.unwrap_or_default()),
+    };
     if revisions.is_empty() {
         return Err(Refusal::not_found(format!("No history for [{id}].")));
     }
     Ok(Json(revisions.iter().take(count).map(revision).collect::<Vec<_>>()).into_response())
 }
 
-async fn all_history(State(app): State<Arc<App>>) -> Answered {
-    let all = app.coordinator.all_history().await?;
-    let shown = all.into_iter().map(|(id, revisions)| (id, revisions.iter().map(revision).collect()));
+async fn all_history(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    let all = app.coordinator.all_history().await?.into_iter();
+    let all = all.map(|(id, revisions)| (id, seen(&app, &caller, revisions)));
+    let shown = all
+        .filter(|(_, revisions)| !revisions.is_empty())
+        .map(|(id, revisions)| (id, revisions.iter().map(revision).collect()));
     Ok(Json(Value::Object(shown.collect::<Map<_, _>>())).into_response())
 }
 
@@ -278,22 +330,31 @@ async fn reset_offsets(State(app): State<Arc<App>>, Path(id): Path<String>, body
     Ok(Json(json!({"id": id})).into_response())
 }
 
-async fn suspend_all(State(app): State<Arc<App>>) -> Answered {
-    for supervisor in app.coordinator.supervisors() {
+/// All there are, or none if one of them is not the caller's to change.
+fn all_writable(app: &App, caller: &Caller) -> Answered<Vec<Supervisor>> {
+    let all = app.coordinator.supervisors();
+    for supervisor in &all {
+        app.require(caller, Kind::Supervisor, &supervisor.spec.datasource, Action::Write)?;
+    }
+    Ok(all)
+}
+
+async fn suspend_all(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    for supervisor in all_writable(&app, &caller)? {
         app.coordinator.suspend(&supervisor.spec.id, now()).await?;
     }
     Ok(success())
 }
 
-async fn resume_all(State(app): State<Arc<App>>) -> Answered {
-    for supervisor in app.coordinator.supervisors() {
+async fn resume_all(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    for supervisor in all_writable(&app, &caller)? {
         app.coordinator.resume(&supervisor.spec.id, now()).await?;
     }
     Ok(success())
 }
 
-async fn terminate_all(State(app): State<Arc<App>>) -> Answered {
-    for supervisor in app.coordinator.supervisors() {
+async fn terminate_all(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
+    for supervisor in all_writable(&app, &caller)? {
         app.coordinator.terminate(&supervisor.spec.id, now()).await?;
     }
     Ok(success())

@@ -1,50 +1,74 @@
 //! `/druid/indexer/v1/task…`: batch tasks, and everything that runs or ran.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::{Extension, Json};
 use coordinator::{TaskFilter, TaskRecord, TaskState, TaskStatus};
 use ingest::spec::BatchSpec;
+use query::policy::{Action, Kind};
 use segment::Interval;
 use segment::time::format_timestamp;
 use serde_json::{Value, json};
 
 use super::{Parameters, json_body};
-use crate::http::App;
+use crate::auth::Caller;
+use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
+use crate::http::routes::{get, post};
+use crate::http::{App, Route};
 use crate::node::now;
 
 /// Completed tasks that a listing shows if it does not say how many.
 const COMPLETE_MAX: usize = 1000;
 
-pub fn router() -> Router<Arc<App>> {
+const READ: Need = Need::May(Kind::Task, Of::Task("id"), Action::Read);
+const WRITE: Need = Need::May(Kind::Task, Of::Task("id"), Action::Write);
+
+pub fn routes() -> Vec<Route> {
     const ROOT: &str = "/druid/indexer/v1";
     let path = |rest: &str| format!("{ROOT}{rest}");
-    Router::new()
-        .route(&path("/task"), post(create))
-        .route(&path("/task/{id}"), get(payload))
-        .route(&path("/task/{id}/status"), get(status))
-        .route(&path("/task/{id}/reports"), get(reports))
-        .route(&path("/task/{id}/log"), get(log))
-        .route(&path("/task/{id}/shutdown"), post(shutdown))
-        .route(&path("/taskStatus"), post(statuses))
-        .route(&path("/tasks"), get(list))
-        .route(&path("/runningTasks"), get(running))
-        .route(&path("/pendingTasks"), get(pending))
-        .route(&path("/waitingTasks"), get(waiting))
-        .route(&path("/completeTasks"), get(complete))
-        .route(&path("/datasources/{name}/shutdownAllTasks"), post(shutdown_all))
+    let all_of = Need::May(Kind::Task, Of::Path("name"), Action::Write);
+    vec![
+        post(path("/task"), Need::SignedIn, create),
+        get(path("/task/{id}"), READ, payload),
+        get(path("/task/{id}/status"), READ, status),
+        get(path("/task/{id}/reports"), READ, reports),
+        get(path("/task/{id}/log"), READ, log),
+        post(path("/task/{id}/shutdown"), WRITE, shutdown),
+        post(path("/taskStatus"), Need::SignedIn, statuses),
+        get(path("/tasks"), Need::SignedIn, list),
+        get(path("/runningTasks"), Need::SignedIn, running),
+        get(path("/pendingTasks"), Need::SignedIn, pending),
+        get(path("/waitingTasks"), Need::SignedIn, waiting),
+        get(path("/completeTasks"), Need::SignedIn, complete),
+        post(path("/datasources/{name}/shutdownAllTasks"), all_of, shutdown_all),
+    ]
 }
 
 const KINDS: [&str; 3] = ["index_parallel", "index", "noop"];
 
-async fn create(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+/// The types of the input sources of a spec, one within another too.
+fn input_sources<'a>(of: &'a Value, within: bool, found: &mut BTreeSet<&'a str>) {
+    match of {
+        Value::Object(fields) => {
+            if within {
+                found.extend(fields.get("type").and_then(Value::as_str));
+            }
+            for (name, value) in fields {
+                input_sources(value, within || name == "inputSource" || name == "firehose", found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| input_sources(item, within, found)),
+        _ => {}
+    }
+}
+
+async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     let kind = document["type"].as_str().unwrap_or_default().to_string();
     if !KINDS.contains(&kind.as_str()) {
@@ -58,6 +82,13 @@ async fn create(State(app): State<Arc<App>>, body: Bytes) -> Answered {
             (spec.data_schema.datasource.clone(), spec.ignored)
         }
     };
+    app.require(&caller, Kind::Datasource, &datasource, Action::Write)?;
+    // What is in the spec itself its sender knows; the rest, files of this machine among them, is read on its behalf.
+    let mut sources = BTreeSet::new();
+    input_sources(&document, false, &mut sources);
+    for source in sources.into_iter().filter(|source| *source != "inline") {
+        app.require(&caller, Kind::External, source, Action::Read)?;
+    }
     let now = now();
     let id = match document["id"].as_str() {
         Some(id) => id.to_string(),
@@ -124,8 +155,21 @@ fn shown(app: &App, task: &TaskStatus) -> Value {
     })
 }
 
-async fn payload(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    let task = app.coordinator.task(&id).await?;
+/// A task of which the caller may see events: those that could not be read, and those that its spec brings along.
+async fn with_events(app: &App, caller: &Caller, id: &str) -> Answered<TaskStatus> {
+    let task = app.coordinator.task(id).await?;
+    match app.sees_events(caller, &task.record.datasource) {
+        true => Ok(task),
+        false => Err(Refusal::denied(caller)),
+    }
+}
+
+async fn payload(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answered {
+    let task = with_events(&app, &caller, &id).await?;
     Ok(Json(json!({"task": id, "payload": task.record.document})).into_response())
 }
 
@@ -134,14 +178,16 @@ async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered
     Ok(Json(json!({"task": id, "status": shown(&app, &task)})).into_response())
 }
 
-async fn statuses(State(app): State<Arc<App>>, body: Bytes) -> Answered {
+async fn statuses(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
     let body = json_body(&body)?;
     let Some(ids) = body.as_array() else {
         return Err(Refusal::invalid("the body must be an array of task ids"));
     };
     let mut found = serde_json::Map::new();
     for id in ids.iter().filter_map(Value::as_str) {
-        if let Ok(task) = app.coordinator.task(id).await {
+        if let Ok(task) = app.coordinator.task(id).await
+            && app.sees_work(&caller, Kind::Task, &task.record.datasource)
+        {
             found.insert(id.to_string(), shown(&app, &task));
         }
     }
@@ -149,8 +195,12 @@ async fn statuses(State(app): State<Arc<App>>, body: Bytes) -> Answered {
 }
 
 /// Druid's `ingestionStatsAndErrors`, made of the task's last report.
-async fn reports(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    let task = app.coordinator.task(&id).await?;
+async fn reports(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answered {
+    let task = with_events(&app, &caller, &id).await?;
     let report = match &task.progress {
         Some(progress) => progress.report.clone(),
         None => app.coordinator.task_report(&id).await?.unwrap_or_else(|| json!({})),
@@ -180,8 +230,8 @@ async fn reports(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answere
 }
 
 /// Tasks log to the process's log; what is particular to one is its incidents.
-async fn log(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    let task = app.coordinator.task(&id).await?;
+async fn log(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Answered {
+    let task = with_events(&app, &caller, &id).await?;
     let report = match &task.progress {
         Some(progress) => progress.report.clone(),
         None => app.coordinator.task_report(&id).await?.unwrap_or_default(),
@@ -207,7 +257,7 @@ async fn shutdown_all(State(app): State<Arc<App>>, Path(name): Path<String>) -> 
     Ok(Json(json!({"dataSource": name})).into_response())
 }
 
-async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
     let states = match parameters.get("state") {
         None => vec![TaskState::Pending, TaskState::Running, TaskState::Success, TaskState::Failed],
@@ -224,11 +274,12 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Answered {
         None => None,
         Some(text) => Some(Interval::parse(&text.replace('_', "/")).map_err(|e| Refusal::invalid(e.to_string()))?),
     };
-    tasks_of(&app, states, &parameters, created, parameters.number("max")?).await
+    tasks_of(&app, &caller, states, &parameters, created, parameters.number("max")?).await
 }
 
 async fn tasks_of(
     app: &App,
+    caller: &Caller,
     states: Vec<TaskState>,
     parameters: &Parameters,
     created: Option<Interval>,
@@ -243,16 +294,17 @@ async fn tasks_of(
         max: Some(max.unwrap_or(COMPLETE_MAX)),
         system: false,
     };
-    let tasks = if none { Vec::new() } else { app.coordinator.tasks(filter).await? };
+    let mut tasks = if none { Vec::new() } else { app.coordinator.tasks(filter).await? };
+    tasks.retain(|task| app.sees_work(caller, Kind::Task, &task.record.datasource));
     Ok(Json(tasks.iter().map(|task| shown(app, task)).collect::<Vec<_>>()).into_response())
 }
 
-async fn running(State(app): State<Arc<App>>, uri: Uri) -> Answered {
-    tasks_of(&app, vec![TaskState::Running], &Parameters::of(&uri), None, None).await
+async fn running(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
+    tasks_of(&app, &caller, vec![TaskState::Running], &Parameters::of(&uri), None, None).await
 }
 
-async fn pending(State(app): State<Arc<App>>, uri: Uri) -> Answered {
-    tasks_of(&app, vec![TaskState::Pending], &Parameters::of(&uri), None, None).await
+async fn pending(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
+    tasks_of(&app, &caller, vec![TaskState::Pending], &Parameters::of(&uri), None, None).await
 }
 
 /// Tasks wait for no locks here.
@@ -260,10 +312,10 @@ async fn waiting() -> Json<Value> {
     Json(json!([]))
 }
 
-async fn complete(State(app): State<Arc<App>>, uri: Uri) -> Answered {
+async fn complete(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let parameters = Parameters::of(&uri);
     let max = parameters.number("n")?;
-    tasks_of(&app, vec![TaskState::Success, TaskState::Failed], &parameters, None, max).await
+    tasks_of(&app, &caller, vec![TaskState::Success, TaskState::Failed], &parameters, None, max).await
 }
 
 /// The gauges of `/metrics` that tell of tasks.

@@ -1,0 +1,413 @@
+//! Who is calling. [`Identity::identify`] is the one way from a request's credentials to a [`Caller`]: a name and a
+//! password (HTTP Basic), an API token, a token of a session, a JWT of the OIDC provider (all as bearer), or the cookie of
+//! a session. Credentials that are there are checked, always; where none are needed and none are there, the caller is
+//! [`ANONYMOUS`] and may do everything.
+//!
+//! Users, tokens, sessions, roles and table rules are documents of the catalog. What is asked of them is read from its
+//! picture in memory at each request, so that a change takes effect with the next.
+
+pub mod jwt;
+pub mod oidc;
+pub mod password;
+pub mod roles;
+pub mod sessions;
+pub mod throttle;
+pub mod tokens;
+pub mod users;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, Method, header};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use coordinator::Coordinator;
+use parking_lot::Mutex;
+use query::policy::ADMIN;
+use query::{Authorizer, Principal};
+use ring::rand::SecureRandom;
+
+use crate::config::AuthSettings;
+use oidc::Oidc;
+use password::Passwords;
+use throttle::Throttle;
+use users::Account;
+
+/// Whoever brings no credentials where none are needed.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// This process, where it is a client of its own.
+pub const PROCESS: &str = "henge";
+const PROCESS_PREFIX: &str = "hengeprocess.";
+
+/// Where a session's cookie is found.
+pub const COOKIE: &str = "henge_session";
+
+/// Requests that change something by a session's cookie prove with this header that they come from the page.
+pub const CSRF_HEADER: &str = "x-csrf-token";
+
+/// Names and passwords that were checked and are remembered.
+const VERIFIED_MAX: usize = 10_000;
+
+/// Attempts with the same credentials wait for one another, with others hardly ever.
+const STRIPES: usize = 64;
+
+/// Who sent a request, from where, and how that is known.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub principal: Arc<Principal>,
+    pub address: IpAddr,
+    pub how: How,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    Anonymous,
+    Password,
+    /// An API token, by its id.
+    Token(String),
+    /// A session, by its name in the catalog.
+    Session(String),
+    Jwt,
+    /// This process itself.
+    Process,
+}
+
+/// Why a request is not let in. What it says is the same whatever was wrong with the credentials.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// No credentials, where some are needed.
+    Missing,
+    Wrong,
+    /// Wrong, and they came as a cookie: the client had better forget it.
+    WrongCookie,
+    /// Too many attempts failed; there is no looking until then.
+    Throttled(Duration),
+    /// Too many passwords are being checked.
+    Busy,
+    /// It comes by a cookie, or without credentials, from a page of somebody else.
+    Forged,
+}
+
+/// What is looked at of a request.
+pub struct Asked<'a> {
+    pub headers: &'a HeaderMap,
+    pub method: &'a Method,
+    /// Host and port that the request is for, as its sender wrote them.
+    pub host: Option<&'a str>,
+    pub address: IpAddr,
+}
+
+pub struct Identity {
+    pub settings: AuthSettings,
+    coordinator: Arc<Coordinator>,
+    authorizer: Arc<Authorizer>,
+    passwords: Passwords,
+    throttle: Throttle,
+    /// Users as last read, by name, with the version of their document.
+    accounts: Mutex<HashMap<String, (i64, Arc<Account>)>>,
+    verified: Mutex<HashMap<[u8; 32], Verified>>,
+    verifying: Vec<tokio::sync::Mutex<()>>,
+    /// Of this process: what is remembered of passwords is worth nothing outside.
+    key: ring::hmac::Key,
+    /// When sessions were last used, by their names; later than their documents say.
+    sessions_used: Mutex<HashMap<String, i64>>,
+    oidc: Option<Oidc>,
+    anonymous: Arc<Principal>,
+    process: Arc<Principal>,
+    /// What this process knows itself by when it is a client of its own; no other has it.
+    process_token: String,
+    /// Held while users, roles and table rules are checked against each other and changed.
+    changing: tokio::sync::Mutex<()>,
+}
+
+struct Verified {
+    user: String,
+    password_version: i64,
+    until: Instant,
+}
+
+impl Identity {
+    /// With the password of the user `admin`, if it was made just now: there were no users.
+    pub async fn open(
+        settings: AuthSettings,
+        coordinator: Arc<Coordinator>,
+        authorizer: Arc<Authorizer>,
+    ) -> anyhow::Result<(Identity, Option<String>)> {
+        let mut anonymous = Principal::new(ANONYMOUS);
+        anonymous.roles.insert(ADMIN.to_string());
+        let process = anonymous.clone();
+        let identity = Identity {
+            throttle: Throttle::new(settings.failures_max, settings.lockout),
+            oidc: settings.oidc.clone().map(Oidc::new),
+            settings,
+            coordinator,
+            authorizer,
+            passwords: Passwords::new(),
+            accounts: Mutex::default(),
+            verified: Mutex::default(),
+            verifying: (0..STRIPES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random::<32>()),
+            sessions_used: Mutex::default(),
+            anonymous: Arc::new(anonymous),
+            process: Arc::new(Principal { name: PROCESS.to_string(), ..process }),
+            process_token: format!("{PROCESS_PREFIX}{}", random_text::<32>()),
+            changing: tokio::sync::Mutex::new(()),
+        };
+        let first = identity.first_user().await?;
+        Ok((identity, first))
+    }
+
+    /// A bearer token of this process, for as long as it lives.
+    pub fn process_token(&self) -> &str {
+        &self.process_token
+    }
+
+    pub fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
+    }
+
+    pub async fn identify(&self, asked: &Asked<'_>) -> Result<Caller, Refused> {
+        let caller = |principal, how| Caller { principal, address: asked.address, how };
+        let mut sent = asked.headers.get_all(header::AUTHORIZATION).iter();
+        if let Some(value) = sent.next() {
+            if sent.next().is_some() {
+                return Err(Refused::Wrong);
+            }
+            let value = value.to_str().map_err(|_| Refused::Wrong)?;
+            let (scheme, rest) = value.split_once(' ').ok_or(Refused::Wrong)?;
+            let rest = rest.trim();
+            return match scheme {
+                scheme if scheme.eq_ignore_ascii_case("basic") => {
+                    let (name, password) = basic(rest).ok_or(Refused::Wrong)?;
+                    let principal = self.by_password(&name, &password, asked.address).await?;
+                    Ok(caller(principal, How::Password))
+                }
+                scheme if scheme.eq_ignore_ascii_case("bearer") => {
+                    let (principal, how) = self.by_bearer(rest).await?;
+                    Ok(caller(principal, how))
+                }
+                _ => Err(Refused::Wrong),
+            };
+        }
+        if let Some(id) = cookie(asked.headers) {
+            let (principal, name) = self.by_session(id).ok_or(Refused::WrongCookie)?;
+            if changes(asked.method)
+                && !asked
+                    .headers
+                    .get(CSRF_HEADER)
+                    .is_some_and(|sent| same(sent.as_bytes(), sessions::csrf_token(id).as_bytes()))
+            {
+                return Err(Refused::Forged);
+            }
+            return Ok(caller(principal, How::Session(name)));
+        }
+        if self.settings.required {
+            return Err(Refused::Missing);
+        }
+        if self.is_of_another_page(asked) {
+            return Err(Refused::Forged);
+        }
+        Ok(caller(self.anonymous.clone(), How::Anonymous))
+    }
+
+    /// A name and a password, wherever they came from. What was right a moment ago is not computed again.
+    pub async fn by_password(&self, name: &str, password: &str, address: IpAddr) -> Result<Arc<Principal>, Refused> {
+        let proof = self.proof(name, password);
+        if let Some(principal) = self.remembered(&proof) {
+            return Ok(principal);
+        }
+        // Many requests with the same right password are one attempt.
+        let _one = self.verifying[usize::from(proof[0]) % STRIPES].lock().await;
+        if let Some(principal) = self.remembered(&proof) {
+            return Ok(principal);
+        }
+        self.throttle.begin(name, address, Instant::now()).map_err(Refused::Throttled)?;
+        let document = self.coordinator.document(users::PASSWORD, name);
+        let account = self.account(name).filter(|account| account.may_sign_in());
+        // A disabled user costs as much as any.
+        let hash = document.as_ref().filter(|_| account.is_some()).and_then(|document| document.value["hash"].as_str());
+        let right = password.len() <= password::LENGTH_MAX
+            && self.passwords.verify(password, hash).await.map_err(|_| Refused::Busy)?;
+        let (Some(account), Some(document), true) = (account, document, right) else {
+            return Err(Refused::Wrong);
+        };
+        self.throttle.forgive(name, address);
+        let mut verified = self.verified.lock();
+        let now = Instant::now();
+        if verified.len() >= VERIFIED_MAX {
+            verified.retain(|_, of| of.until > now);
+        }
+        if verified.len() < VERIFIED_MAX {
+            let until = now + self.settings.remember;
+            verified.insert(proof, Verified { user: name.to_string(), password_version: document.version, until });
+        }
+        Ok(account.principal.clone())
+    }
+
+    /// The principal of credentials that were right a moment ago, if the user and the password are still the same.
+    fn remembered(&self, proof: &[u8; 32]) -> Option<Arc<Principal>> {
+        let (user, version) = {
+            let verified = self.verified.lock();
+            let of = verified.get(proof).filter(|of| of.until > Instant::now())?;
+            (of.user.clone(), of.password_version)
+        };
+        (self.password_version(&user) == version).then(|| self.principal(&user)).flatten()
+    }
+
+    fn proof(&self, name: &str, password: &str) -> [u8; 32] {
+        let mut context = ring::hmac::Context::with_key(&self.key);
+        context.update(&(name.len() as u64).to_be_bytes());
+        context.update(name.as_bytes());
+        context.update(password.as_bytes());
+        let mut proof = [0; 32];
+        proof.copy_from_slice(context.sign().as_ref());
+        proof
+    }
+
+    async fn by_bearer(&self, token: &str) -> Result<(Arc<Principal>, How), Refused> {
+        if token.starts_with(PROCESS_PREFIX) {
+            let own = same(token.as_bytes(), self.process_token.as_bytes());
+            return if own { Ok((self.process.clone(), How::Process)) } else { Err(Refused::Wrong) };
+        }
+        if let Some(id) = token.strip_prefix(sessions::BEARER_PREFIX) {
+            let (principal, name) = self.by_session(id).ok_or(Refused::Wrong)?;
+            return Ok((principal, How::Session(name)));
+        }
+        if token.starts_with(tokens::PREFIX) {
+            let (principal, id) = self.by_token(token).ok_or(Refused::Wrong)?;
+            return Ok((principal, How::Token(id)));
+        }
+        let oidc = self.oidc.as_ref().ok_or(Refused::Wrong)?;
+        let principal = oidc.check(token, crate::node::now()).await.map_err(|error| {
+            tracing::info!(%error, "a JWT is refused");
+            Refused::Wrong
+        })?;
+        // A name is one person: who is a user here is asked for a password of here.
+        if self.coordinator.document(users::USER, &principal.name).is_some() || is_reserved(&principal.name) {
+            tracing::info!(user = principal.name, "a JWT is refused: its name is that of a local user");
+            return Err(Refused::Wrong);
+        }
+        Ok((Arc::new(principal), How::Jwt))
+    }
+
+    /// Where everybody may do everything, a page from elsewhere must not do it in the name of who looks at it: a browser
+    /// says where a page is from, and a name that was made to point here is not ours.
+    fn is_of_another_page(&self, asked: &Asked<'_>) -> bool {
+        let text = |name: header::HeaderName| asked.headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(origin) = asked.headers.get(header::ORIGIN) else {
+            return asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        };
+        let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        let host = asked.host.or_else(|| text(header::HOST));
+        from.is_none() || from != host || !(self.settings.anywhere || host.is_some_and(is_local_name))
+    }
+}
+
+/// Whether a name and port can only be meant for an address, or this machine, and not be bent to it by the name's owner.
+fn is_local_name(host: &str) -> bool {
+    if let Ok(address) = host.parse::<std::net::SocketAddr>() {
+        return address.port() > 0;
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || name.to_ascii_lowercase().ends_with(".localhost")
+}
+
+/// Whether a name stands for something else than a user.
+pub fn is_reserved(name: &str) -> bool {
+    name == ANONYMOUS || name == PROCESS
+}
+
+/// Whether a request of this method may change anything.
+pub fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a principal has the built-in role that may do everything, by itself or by way of others.
+pub fn is_admin(principal: &Principal) -> bool {
+    principal.roles.contains(ADMIN)
+}
+
+fn basic(encoded: &str) -> Option<(String, String)> {
+    let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_string(), password.to_string()))
+}
+
+/// The id of the session; none if several cookies claim to be it.
+pub fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut found = lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+/// Bytes that nobody can guess.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    ring::rand::SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// A text of such bytes, for URLs, headers and cookies.
+pub fn random_text<const N: usize>() -> String {
+    URL_SAFE_NO_PAD.encode(random::<N>())
+}
+
+/// SHA-256, in hexadecimal digits. For what is random already; passwords have [`Passwords`].
+pub fn digest(of: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, of.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Equality in a time that does not tell where the two differ.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+/// The roles of one that are also among others.
+fn within(roles: &BTreeSet<String>, others: &BTreeSet<String>) -> BTreeSet<String> {
+    roles.intersection(others).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cookie_is_a_session_and_two_are_none() {
+        let of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, line.parse().unwrap());
+            }
+            cookie(&headers).map(str::to_string)
+        };
+        assert_eq!(of(&["a=b; henge_session=x"]).as_deref(), Some("x"));
+        assert_eq!(of(&["henge_session=x; henge_session=y"]), None);
+        assert_eq!(of(&["henge_session=x", "henge_session=x"]), None);
+        assert_eq!(of(&["xhenge_session=x"]), None);
+    }
+
+    #[test]
+    fn names_that_others_own_are_not_local() {
+        for local in ["localhost:8888", "127.0.0.1:8888", "127.0.0.1", "[::1]:80", "[::1]", "a.localhost"] {
+            assert!(is_local_name(local), "{local}");
+        }
+        for foreign in ["example.com:8888", "127.0.0.1.example.com", "localhost.example.com:80", "", "xlocalhost"] {
+            assert!(!is_local_name(foreign), "{foreign}");
+        }
+    }
+}

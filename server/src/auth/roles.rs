@@ -1,0 +1,142 @@
+//! Roles and table rules: their documents, and the [`Rules`] that queries and handlers are let in by, made of all of them
+//! anew at each change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use coordinator::{Change, Coordinator, Document};
+use query::policy::{ADMIN, Role, Rules, TableRule};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::users::{Error, Result, USER, User, change, check_name, invalid};
+use super::{Identity, PROCESS, random_text};
+use crate::node::now;
+
+/// The kinds of their documents.
+pub const ROLE: &str = "role";
+pub const TABLE: &str = "tableRule";
+
+/// Of the key of masks, which stays as long as the catalog does: equal values have equal hashes also tomorrow.
+const SECRET: &str = "secret";
+const MASKS: &str = "masks";
+
+/// The rules as the catalog has them.
+pub async fn load(coordinator: &Coordinator) -> Result<Rules> {
+    if coordinator.document(SECRET, MASKS).is_none() {
+        let key = change(SECRET, MASKS, Some(Value::String(random_text::<32>())), Some(0));
+        coordinator.change_documents(vec![key], PROCESS, now()).await?;
+    }
+    rules(coordinator, &[], 0)
+}
+
+/// The rules as they would be after some changes of roles and table rules.
+fn rules(coordinator: &Coordinator, changes: &[Change], version: i64) -> Result<Rules> {
+    fn read<T: DeserializeOwned>(document: &Document) -> Result<(String, T)> {
+        let value = serde_json::from_value(document.value.clone());
+        let value = value.map_err(|error| Error::Invalid(format!("{} {}: {error}", document.kind, document.name)))?;
+        Ok((document.name.clone(), value))
+    }
+    let (roles, tables) = (coordinator.documents(ROLE), coordinator.documents(TABLE));
+    let newest = roles.iter().chain(&tables).map(|document| document.version).max().unwrap_or(0);
+    let mut roles: BTreeMap<String, Role> = roles.iter().map(|of| read(of)).collect::<Result<_>>()?;
+    let mut tables: BTreeMap<String, TableRule> = tables.iter().map(|of| read(of)).collect::<Result<_>>()?;
+    for change in changes {
+        match (change.kind, &change.value) {
+            (ROLE, Some(value)) => drop(roles.insert(change.name.clone(), parse("role", value)?)),
+            (ROLE, None) => drop(roles.remove(&change.name)),
+            (TABLE, Some(value)) => drop(tables.insert(change.name.clone(), parse("table rule", value)?)),
+            (TABLE, None) => drop(tables.remove(&change.name)),
+            _ => {}
+        }
+    }
+    let version = u64::try_from(newest.max(version)).unwrap_or(0);
+    let secret = coordinator.document(SECRET, MASKS);
+    let secret = secret.as_ref().and_then(|document| document.value.as_str());
+    let secret = secret.ok_or_else(|| Error::Invalid("the catalog has lost the key of masks".into()))?.to_string();
+    Rules::new(version, roles, tables, BTreeSet::new(), secret).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+fn parse<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T> {
+    serde_json::from_value(value.clone()).map_err(|error| Error::Invalid(format!("the {what} cannot be read: {error}")))
+}
+
+impl Identity {
+    pub fn roles(&self) -> Vec<Arc<Document>> {
+        self.coordinator.documents(ROLE)
+    }
+
+    pub fn role(&self, name: &str) -> Result<Arc<Document>> {
+        self.coordinator.document(ROLE, name).ok_or_else(|| Error::NotFound(format!("there is no role {name}")))
+    }
+
+    pub fn table_rules(&self) -> Vec<Arc<Document>> {
+        self.coordinator.documents(TABLE)
+    }
+
+    pub fn table_rule(&self, name: &str) -> Result<Arc<Document>> {
+        let found = self.coordinator.document(TABLE, name);
+        found.ok_or_else(|| Error::NotFound(format!("there is no rule for datasource {name}")))
+    }
+
+    pub async fn history(&self, kind: &str, name: &str, most: usize) -> Result<Vec<Document>> {
+        Ok(self.coordinator.document_history(kind, name, most).await?)
+    }
+
+    /// `value` has been read as a role already. The version of the rules from now on.
+    pub async fn put_role(&self, name: &str, role: &Role, expected: Option<i64>, by: &str) -> Result<i64> {
+        check_name("role", name)?;
+        if name == ADMIN {
+            return invalid(format!("the role {ADMIN} is built in and cannot be changed"));
+        }
+        let value = serde_json::to_value(role).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.change_rules(vec![change(ROLE, name, Some(value), expected)], by).await
+    }
+
+    /// Whoever had it has it no more.
+    pub async fn delete_role(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
+        if name == ADMIN {
+            return invalid(format!("the role {ADMIN} is built in and cannot be deleted"));
+        }
+        self.role(name)?;
+        self.change_rules(vec![change(ROLE, name, None, expected)], by).await
+    }
+
+    pub async fn put_table_rule(&self, name: &str, rule: &TableRule, expected: Option<i64>, by: &str) -> Result<i64> {
+        if name.is_empty() {
+            return invalid("the name of the datasource is missing");
+        }
+        let value = serde_json::to_value(rule).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.change_rules(vec![change(TABLE, name, Some(value), expected)], by).await
+    }
+
+    pub async fn delete_table_rule(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
+        self.table_rule(name)?;
+        self.change_rules(vec![change(TABLE, name, None, expected)], by).await
+    }
+
+    /// Checks the rules as they would be, keeps the change, and puts them in force, before it is told.
+    async fn change_rules(&self, mut changes: Vec<Change>, by: &str) -> Result<i64> {
+        let _changing = self.changing.lock().await;
+        rules(&self.coordinator, &changes, 0)?;
+        let gone: Vec<String> = changes
+            .iter()
+            .filter(|change| change.kind == ROLE && change.value.is_none())
+            .map(|change| change.name.clone())
+            .collect();
+        for document in self.users().iter().filter(|_| !gone.is_empty()) {
+            let mut user: User = parse("user", &document.value)?;
+            let before = user.roles.len();
+            user.roles.retain(|role| !gone.contains(role));
+            if user.roles.len() < before {
+                let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
+                changes.insert(0, change(USER, &document.name, Some(value), Some(document.version)));
+            }
+        }
+        let versions = self.coordinator.change_documents(changes, by, now()).await?;
+        let version = versions.last().copied().unwrap_or_default();
+        self.authorizer.replace(rules(&self.coordinator, &[], version)?);
+        tracing::info!(version, by, "rules changed");
+        Ok(version)
+    }
+}

@@ -1,0 +1,121 @@
+//! API tokens: `henge_<id>_<secret>`. The secret is told once, when the token is made; what is kept is its digest. A token
+//! acts as its user, within some of the user's roles, until it expires or is revoked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use coordinator::Document;
+use query::Principal;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::users::{Error, Result, change, invalid};
+use super::{Identity, digest, random, random_text, same, within};
+use crate::node::now;
+
+pub const TOKEN: &str = "token";
+
+pub const PREFIX: &str = "henge_";
+
+/// Tokens that a user may have.
+const OWNED_MAX: usize = 100;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Token {
+    pub user: String,
+    /// What it is for, in its owner's words.
+    pub label: String,
+    /// `None`: all that the user has, whenever it is used.
+    pub roles: Option<BTreeSet<String>>,
+    pub created: i64,
+    pub expires: Option<i64>,
+    digest: String,
+}
+
+impl Token {
+    pub fn of(document: &Document) -> Option<Token> {
+        serde_json::from_value(document.value.clone()).ok()
+    }
+
+    /// What may be told of it.
+    pub fn shown(&self, id: &str) -> Value {
+        let time = |at: i64| segment::time::format_timestamp(at);
+        serde_json::json!({
+            "id": id,
+            "user": self.user,
+            "label": self.label,
+            "roles": self.roles,
+            "created": time(self.created),
+            "expires": self.expires.map(time),
+        })
+    }
+}
+
+impl Identity {
+    pub(super) fn by_token(&self, sent: &str) -> Option<(Arc<Principal>, String)> {
+        let (id, secret) = sent.strip_prefix(PREFIX)?.split_once('_')?;
+        let token = Token::of(&*self.coordinator.document(TOKEN, id)?)?;
+        let valid = same(token.digest.as_bytes(), digest(secret).as_bytes());
+        if !valid || token.expires.is_some_and(|expires| expires <= now()) {
+            return None;
+        }
+        let principal = self.principal(&token.user)?;
+        let principal = match &token.roles {
+            None => principal,
+            Some(roles) => Arc::new(Principal { roles: within(&principal.roles, roles), ..(*principal).clone() }),
+        };
+        Some((principal, id.to_string()))
+    }
+
+    /// The tokens of a user, by id.
+    pub fn tokens(&self, user: &str) -> Vec<(String, Token)> {
+        let all = self.coordinator.documents(TOKEN);
+        let read = all.iter().filter_map(|document| Some((document.name.clone(), Token::of(document)?)));
+        read.filter(|(_, token)| token.user == user).collect()
+    }
+
+    /// Makes a token; its id, and the token itself, which is not known to anybody after this.
+    pub async fn create_token(
+        &self,
+        user: &str,
+        label: String,
+        roles: Option<BTreeSet<String>>,
+        expires: Option<i64>,
+        by: &str,
+    ) -> Result<(String, String, Token)> {
+        let _changing = self.changing.lock().await;
+        let account = self.account(user).ok_or_else(|| Error::NotFound(format!("there is no user {user}")))?;
+        if label.chars().count() > 256 {
+            return invalid("label: has more than 256 characters");
+        }
+        if let Some(role) = roles.iter().flatten().find(|role| !account.user.roles.contains(*role)) {
+            return invalid(format!("roles: {user} does not have the role {role}"));
+        }
+        let now = now();
+        if expires.is_some_and(|expires| expires <= now) {
+            return invalid("expires: is in the past");
+        }
+        if self.tokens(user).len() >= OWNED_MAX {
+            return Err(Error::Conflict(format!("{user} has {OWNED_MAX} tokens already; revoke one")));
+        }
+        let id: String = random::<9>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = random_text::<32>();
+        let token = Token { user: user.into(), label, roles, created: now, expires, digest: digest(&secret) };
+        let value = serde_json::to_value(&token).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.coordinator.change_documents(vec![change(TOKEN, &id, Some(value), Some(0))], by, now).await?;
+        tracing::info!(user, token = id, by, "token made");
+        Ok((id.clone(), format!("{PREFIX}{id}_{secret}"), token))
+    }
+
+    /// Takes effect with the next request.
+    pub async fn revoke_token(&self, user: &str, id: &str, by: &str) -> Result<()> {
+        let token = self.coordinator.document(TOKEN, id);
+        if token.is_none_or(|token| token.value["user"].as_str() != Some(user)) {
+            return Err(Error::NotFound(format!("{user} has no token {id}")));
+        }
+        self.coordinator.change_documents(vec![change(TOKEN, id, None, None)], by, now()).await?;
+        tracing::info!(user, token = id, by, "token revoked");
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! The gate at the door: no handler runs before [`gate`] found out who is calling and whether they may. Every route says
+//! what it needs in the one table of [`super::routes`]; what it says of lists and bodies, handlers ask [`Caller`] and
+//! [`App`] about.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
+use axum::http::{HeaderValue, StatusCode, header, request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use query::policy::{Action, Kind, Rules};
+use serde_json::json;
+
+use super::App;
+use super::error::Refusal;
+use crate::audit;
+use crate::auth::{Asked, COOKIE, Caller, How, Refused};
+
+/// What a route needs before its handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it says nothing that is not for everybody.
+    Open,
+    /// A caller. The handler shows what the caller may see.
+    SignedIn,
+    /// A caller, or a JDBC connection that a name and a password opened.
+    Connection,
+    May(Kind, Of, Action),
+    /// As `May` on a datasource, of which the caller sees every row and column: sizes and counts tell of all of them.
+    Whole(Of, Action),
+}
+
+/// Which resource it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Druid's names: `STATE`, `CONFIG`, and `SECURITY`.
+    Name(&'static str),
+    /// The path's parameter of this name.
+    Path(&'static str),
+    /// The datasource of the supervisor that the path's parameter names.
+    Supervisor(&'static str),
+    /// The datasource of the task that it names.
+    Task(&'static str),
+}
+
+pub const STATE: Of = Of::Name("STATE");
+pub const CONFIG: Of = Of::Name("CONFIG");
+pub const SECURITY: Of = Of::Name("SECURITY");
+
+/// From where a request comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Address(pub IpAddr);
+
+/// Who calls, where nobody is an answer too.
+pub struct Asker(pub Option<Caller>);
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Asker, Self::Rejection> {
+        Ok(Asker(parts.extensions.get::<Caller>().cloned()))
+    }
+}
+
+/// Refuses, or runs the handler with the [`Caller`] among the request's extensions. It is put among those of the answer too,
+/// for whoever stands outside.
+pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+    parts.extensions.insert(Address(address));
+    if need == Need::Open {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    let host = parts.uri.authority().map(|authority| authority.as_str().to_string());
+    let asked = Asked { headers: &parts.headers, method: &parts.method, host: host.as_deref(), address };
+    let caller = match app.identity.identify(&asked).await {
+        Ok(caller) => caller,
+        Err(Refused::Missing) if need == Need::Connection => {
+            return next.run(Request::from_parts(parts, body)).await;
+        }
+        Err(refused) => return answer(&parts, refused),
+    };
+    let rules = app.broker.authorizer().current();
+    audit::note(|details| {
+        details.user = Some(caller.principal.name.clone());
+        details.roles = rules.roles_of(&caller.principal).into_iter().collect();
+        details.address = Some(caller.address);
+        details.policy_version = Some(rules.version());
+    });
+    if let Some(rates) = &app.rates {
+        let who = if caller.how == How::Anonymous { caller.address.to_string() } else { caller.principal.name.clone() };
+        if let Err(refused) = rates.admit(&who) {
+            return *refused;
+        }
+    }
+    if !is_allowed(&app, &caller, need, &mut parts).await {
+        let mut response = denied(&caller);
+        response.extensions_mut().insert(caller);
+        return response;
+    }
+    if let Err(refused) = app.audit.announce(&parts).await {
+        return *refused;
+    }
+    parts.extensions.insert(caller.clone());
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    response.extensions_mut().insert(caller);
+    response
+}
+
+async fn is_allowed(app: &App, caller: &Caller, need: Need, parts: &mut request::Parts) -> bool {
+    match need {
+        Need::Open | Need::SignedIn | Need::Connection => true,
+        Need::May(kind, of, action) => {
+            let Some(name) = resource(app, of, parts).await else { return false };
+            match (kind, action) {
+                (Kind::Supervisor | Kind::Task, Action::Read) => app.sees_work(caller, kind, &name),
+                _ => app.may(caller, kind, &name, action),
+            }
+        }
+        Need::Whole(of, action) => {
+            let Some(name) = resource(app, of, parts).await else { return false };
+            app.may(caller, Kind::Datasource, &name, action) && !app.is_restricted(caller, &name)
+        }
+    }
+}
+
+/// The name of the resource. Of what there is not, its own: whoever may see nothing of that name is told no more.
+async fn resource(app: &App, of: Of, parts: &mut request::Parts) -> Option<String> {
+    let parameter = match of {
+        Of::Name(name) => return Some(name.to_string()),
+        Of::Path(parameter) | Of::Supervisor(parameter) | Of::Task(parameter) => parameter,
+    };
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    let name = parameters.iter().find(|(name, _)| *name == parameter).map(|(_, value)| value.to_string())?;
+    Some(match of {
+        Of::Supervisor(_) => app.coordinator.supervisor(&name).map_or(name, |of| of.spec.datasource),
+        Of::Task(_) => app.coordinator.task(&name).await.map_or(name, |task| task.record.datasource),
+        _ => name,
+    })
+}
+
+/// As Druid answers who may not.
+fn denied(caller: &Caller) -> Response {
+    tracing::info!(user = caller.principal.name, address = %caller.address, "request denied");
+    (StatusCode::FORBIDDEN, Json(json!({"Access-Check-Result": "Unauthorized"}))).into_response()
+}
+
+/// A refusal in the terms of who asks: gRPC has statuses of its own.
+fn answer(parts: &request::Parts, refused: Refused) -> Response {
+    let content = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !content.starts_with("application/grpc") {
+        return refused.into_response();
+    }
+    let status = match &refused {
+        Refused::Missing | Refused::Wrong | Refused::WrongCookie => tonic::Status::unauthenticated(refused.message()),
+        Refused::Throttled(_) | Refused::Busy => tonic::Status::resource_exhausted(refused.message()),
+        Refused::Forged => tonic::Status::permission_denied(refused.message()),
+    };
+    status.into_http::<axum::body::Body>()
+}
+
+impl Refused {
+    pub fn message(&self) -> String {
+        match self {
+            Refused::Missing => "sign in: send a name and password (Basic) or a token (Bearer)".into(),
+            Refused::Wrong => {
+                "the credentials are not valid: the name, password or token is wrong, expired, revoked or not for \
+                 this server"
+                    .into()
+            }
+            Refused::WrongCookie => "the session is over; sign in again".into(),
+            Refused::Throttled(wait) => {
+                format!("too many failed sign-ins; try again in {} seconds", wait.as_secs() + 1)
+            }
+            Refused::Busy => "too many passwords are being checked; try again".into(),
+            Refused::Forged => {
+                "the request comes from another page: send the header X-CSRF-Token of the sign-in, or no cookie and no \
+                 Origin of another host"
+                    .into()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Refused::Missing | Refused::Wrong | Refused::WrongCookie => StatusCode::UNAUTHORIZED,
+            Refused::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Forged => StatusCode::FORBIDDEN,
+        };
+        let mut response = (status, Json(json!({"error": self.message()}))).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers
+                .append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"henge\", charset=\"UTF-8\""));
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"henge\""));
+        }
+        if let Refused::Throttled(wait) = &self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        }
+        if self == Refused::WrongCookie {
+            headers.append(header::SET_COOKIE, forget_cookie());
+        }
+        response
+    }
+}
+
+/// The cookie of a session. Only the browser reads it, only for this host's own pages, and over TLS only if it came so.
+pub fn session_cookie(id: &str, age_ms: i64, tls: bool) -> HeaderValue {
+    let secure = if tls { "; Secure" } else { "" };
+    let age = age_ms / 1000;
+    let text = format!("{COOKIE}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+    HeaderValue::from_str(&text).expect("ids are letters, digits, dashes and underscores")
+}
+
+pub fn forget_cookie() -> HeaderValue {
+    HeaderValue::from_static("henge_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+impl App {
+    pub fn rules(&self) -> Arc<Rules> {
+        self.identity.authorizer().current()
+    }
+
+    pub fn may(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> bool {
+        self.rules().may(&caller.principal, kind, name, action)
+    }
+
+    /// Whether some rows or columns of a datasource are hidden from the caller.
+    pub fn is_restricted(&self, caller: &Caller, datasource: &str) -> bool {
+        self.rules().is_restricted(&caller.principal, datasource)
+    }
+
+    /// Whether the caller may know of sizes and counts of a datasource.
+    pub fn sees_whole(&self, caller: &Caller, datasource: &str) -> bool {
+        self.may(caller, Kind::Datasource, datasource, Action::Read) && !self.is_restricted(caller, datasource)
+    }
+
+    /// Whether the caller may know how a datasource's supervisors or tasks stand: that tells of all rows.
+    pub fn sees_work(&self, caller: &Caller, kind: Kind, datasource: &str) -> bool {
+        self.may(caller, kind, datasource, Action::Read)
+            && !(self.may(caller, Kind::Datasource, datasource, Action::Read) && self.is_restricted(caller, datasource))
+    }
+
+    /// Whether the caller may see events as they came: parse errors and inline data show them.
+    pub fn sees_events(&self, caller: &Caller, datasource: &str) -> bool {
+        !self.is_restricted(caller, datasource)
+            && [Action::Read, Action::Write]
+                .iter()
+                .any(|action| self.may(caller, Kind::Datasource, datasource, *action))
+    }
+
+    /// Refuses, within a handler, as the gate does.
+    pub fn require(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> Result<(), Refusal> {
+        match self.may(caller, kind, name, action) {
+            true => Ok(()),
+            false => Err(Refusal::denied(caller)),
+        }
+    }
+}
+
+impl Refusal {
+    pub fn denied(caller: &Caller) -> Refusal {
+        tracing::info!(user = caller.principal.name, address = %caller.address, "request denied");
+        Refusal::new(StatusCode::FORBIDDEN, "Unauthorized")
+    }
+}

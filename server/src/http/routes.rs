@@ -1,0 +1,110 @@
+//! The one table of routes: method, path, what it needs, handler. The router is built from it and from nothing else, so
+//! that no route is without a gate.
+
+use std::sync::Arc;
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, any, on};
+use query::policy::{Action, Kind};
+
+use super::auth::{CONFIG, Need, Of, STATE};
+use super::{App, avatica, flight, manage, native, sql, statements, status};
+
+pub struct Route {
+    pub method: Method,
+    pub path: String,
+    pub need: Need,
+    pub handler: MethodRouter<Arc<App>>,
+}
+
+fn route<H, T>(method: Method, path: impl Into<String>, need: Need, handler: H) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).expect("one of the methods that the functions below give");
+    Route { method, path: path.into(), need, handler: on(filter, handler) }
+}
+
+/// Answers HEAD too.
+pub fn get<H: Handler<T, Arc<App>>, T: 'static>(path: impl Into<String>, need: Need, handler: H) -> Route {
+    route(Method::GET, path, need, handler)
+}
+
+pub fn post<H: Handler<T, Arc<App>>, T: 'static>(path: impl Into<String>, need: Need, handler: H) -> Route {
+    route(Method::POST, path, need, handler)
+}
+
+pub fn put<H: Handler<T, Arc<App>>, T: 'static>(path: impl Into<String>, need: Need, handler: H) -> Route {
+    route(Method::PUT, path, need, handler)
+}
+
+pub fn delete<H: Handler<T, Arc<App>>, T: 'static>(path: impl Into<String>, need: Need, handler: H) -> Route {
+    route(Method::DELETE, path, need, handler)
+}
+
+const READ_DATASOURCE: Need = Need::May(Kind::Datasource, Of::Path("name"), Action::Read);
+const READ_STATE: Need = Need::May(Kind::State, STATE, Action::Read);
+
+/// What answers queries: nothing of it before the node is ready.
+pub fn queries() -> Vec<Route> {
+    vec![
+        post("/druid/v2", Need::SignedIn, native::query),
+        post("/druid/v2/", Need::SignedIn, native::query),
+        delete("/druid/v2/{id}", Need::SignedIn, native::cancel),
+        get("/druid/v2/datasources", Need::SignedIn, native::datasources),
+        get("/druid/v2/datasources/{name}", READ_DATASOURCE, native::datasource),
+        get("/druid/v2/datasources/{name}/dimensions", READ_DATASOURCE, native::dimensions),
+        get("/druid/v2/datasources/{name}/metrics", READ_DATASOURCE, native::metrics),
+        post("/druid/v2/sql", Need::SignedIn, sql::query),
+        post("/druid/v2/sql/", Need::SignedIn, sql::query),
+        delete("/druid/v2/sql/{id}", Need::SignedIn, sql::cancel),
+        get("/druid/v2/sql/engines", Need::SignedIn, sql::engines),
+        post("/druid/v2/sql/statements", Need::SignedIn, statements::post),
+        post("/druid/v2/sql/statements/", Need::SignedIn, statements::post),
+        get("/druid/v2/sql/statements/enabled", Need::SignedIn, statements::enabled),
+        get("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::status),
+        delete("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::cancel),
+        get("/druid/v2/sql/statements/{id}/results", Need::SignedIn, statements::results),
+    ]
+}
+
+/// Its drivers cannot read compressed answers.
+pub fn jdbc() -> Vec<Route> {
+    let json = ["/druid/v2/sql/avatica", "/druid/v2/sql/avatica/"].map(|path| (path, any(avatica::json)));
+    let protobuf = ["/druid/v2/sql/avatica-protobuf", "/druid/v2/sql/avatica-protobuf/"]
+        .map(|path| (path, any(avatica::protobuf)));
+    let route =
+        |(path, handler): (&str, _)| Route { method: Method::POST, path: path.into(), need: Need::Connection, handler };
+    json.into_iter().chain(protobuf).map(route).collect()
+}
+
+pub fn status() -> Vec<Route> {
+    vec![
+        get("/status", Need::SignedIn, status::status),
+        get("/status/health", Need::Open, status::health),
+        get("/status/ready", Need::Open, status::health),
+        get("/status/properties", Need::May(Kind::Config, CONFIG, Action::Read), status::properties),
+        get("/status/selfDiscovered", Need::Open, status::self_discovered),
+        get("/status/selfDiscovered/status", Need::Open, status::self_discovered),
+        get("/proxy/enabled", Need::SignedIn, status::proxy_enabled),
+        get("/druid/broker/v1/loadstatus", READ_STATE, status::broker_load),
+        get("/druid/broker/v1/readiness", Need::Open, status::health),
+        get("/druid/historical/v1/loadstatus", READ_STATE, status::historical_load),
+        get("/druid/historical/v1/readiness", Need::Open, status::health),
+        get("/druid/coordinator/v1/leader", READ_STATE, status::leader),
+        get("/druid/coordinator/v1/isLeader", Need::Open, status::is_leader),
+        get("/druid/indexer/v1/leader", READ_STATE, status::leader),
+        get("/druid/indexer/v1/isLeader", Need::Open, status::is_leader),
+        get("/metrics", READ_STATE, status::metrics),
+    ]
+}
+
+/// Every route, with what it needs.
+pub fn routes() -> Vec<(Method, String, Need)> {
+    let all = [queries(), jdbc(), status(), manage::routes()].into_iter().flatten();
+    let mut routes: Vec<_> = all.map(|route| (route.method, route.path, route.need)).collect();
+    routes.push((Method::POST, flight::PATH.to_string(), flight::NEED));
+    routes
+}
