@@ -1,10 +1,12 @@
 //! Queries through the door: Druid's JSON in, Druid's JSON out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use query::language::response::{Format, respond};
+use query::policy::{Action, Kind, Role, Rules};
 use query::{Broker, Budget, Error, Principal, Query, Result, Settings};
 use segment::block::Value;
 use segment::inventory::{Change, Inventory, Served};
@@ -502,4 +504,25 @@ fn answers_are_told_apart_by_segment() {
     let mut other = series;
     other["dataSource"] = inline;
     assert!(matches!(told(&other), Err(Error::Unsupported(_))));
+}
+
+/// A role for all datasources is not one for what the store keeps of itself.
+#[test]
+fn a_system_table_is_no_datasource() {
+    let role = |kind: &str, name: &str| -> Role {
+        let permission = json!({"resource": {"type": kind, "name": name}, "action": "READ"});
+        serde_json::from_value(json!({"permissions": [permission]})).unwrap()
+    };
+    let roles = [("all", role("DATASOURCE", ".*")), ("auditor", role("SYSTEM_TABLE", "audit"))];
+    let roles = roles.map(|(name, role)| (name.to_string(), role)).into();
+    let rules = Rules::new(1, roles, BTreeMap::new(), BTreeSet::new(), String::new()).unwrap();
+    let may = |role: &str, kind: Kind, name: &str| {
+        let mut who = Principal::new("somebody");
+        who.roles.insert(role.to_string());
+        rules.may(&who, kind, name, Action::Read)
+    };
+    for kind in [Kind::Datasource, Kind::Supervisor, Kind::Task] {
+        assert!(!may("all", kind, "sys.audit") && may("auditor", kind, "sys.audit"), "{kind:?}");
+    }
+    assert!(may("all", Kind::Datasource, "orders") && !may("auditor", Kind::Datasource, "orders"));
 }
