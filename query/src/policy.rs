@@ -33,9 +33,6 @@ use crate::language::VirtualColumn;
 /// The role that may do everything and sees every row. It is always there and is not kept as a document.
 pub const ADMIN: &str = "admin";
 
-/// What the names of the store's own datasources begin with.
-const OWN: &str = "sys.";
-
 /// Roles may include each other this deep.
 const INCLUDES_DEPTH_MAX: usize = 16;
 
@@ -284,13 +281,14 @@ impl Rules {
     }
 
     /// Whether a principal may do that to a thing of that name. Whoever may write a datasource may also read and write
-    /// its supervisors and tasks. The store's own datasources, whose names begin with `sys.`, are system tables.
+    /// its supervisors and tasks. What the store keeps of itself is a system table, whatever it is asked as: a pattern
+    /// that means all datasources does not mean the audit log.
     pub fn may(&self, who: &Principal, kind: Kind, name: &str, action: Action) -> bool {
         if self.roles_of(who).contains(ADMIN) {
             return true;
         }
-        let (kind, name) = match (kind, name.strip_prefix(OWN)) {
-            (Kind::Datasource, Some(table)) => (Kind::SystemTable, table),
+        let (kind, name) = match (kind, segment::system_table(name)) {
+            (Kind::Datasource | Kind::Supervisor | Kind::Task, Some(table)) => (Kind::SystemTable, table),
             _ => (kind, name),
         };
         self.each(who).flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {

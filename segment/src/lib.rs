@@ -32,6 +32,6 @@ pub mod storage;
 pub mod timeline;
 
 pub use error::{Error, Kind, Result};
-pub use meta::{SegmentId, SegmentMeta, is_system};
+pub use meta::{SegmentId, SegmentMeta, is_system, system_table};
 pub use segment::Segment;
 pub use time::{Granularity, Interval};

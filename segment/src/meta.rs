@@ -12,7 +12,12 @@ const SYSTEM: &str = "sys.";
 
 /// Whether a datasource (or the supervisor of that name) is the store's own.
 pub fn is_system(datasource: &str) -> bool {
-    datasource.starts_with(SYSTEM)
+    system_table(datasource).is_some()
+}
+
+/// The name of a datasource of the store's own as a system table.
+pub fn system_table(datasource: &str) -> Option<&str> {
+    datasource.strip_prefix(SYSTEM)
 }
 
 /// The name of a segment, unique for ever: no two segments with different rows share one.

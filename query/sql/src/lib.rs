@@ -630,13 +630,7 @@ impl Tables for Seen<'_> {
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
             };
         }
-        if reference.schema() == Some(sys::SCHEMA)
-            && let Some(name) = sys::datasource(reference.table())
-        {
-            return self.datasource(name);
-        }
         if reference.schema() == Some(sys::SCHEMA) {
-            self.system.store(true, Ordering::Relaxed);
             let rules = self.sql.broker.authorizer().current();
             if !rules.may(self.who, Kind::SystemTable, reference.table(), Action::Read) {
                 return Err(DataFusionError::External(Box::new(Error::Query(query::Error::Denied(format!(
@@ -644,6 +638,10 @@ impl Tables for Seen<'_> {
                     reference.table()
                 ))))));
             }
+            if let Some(name) = sys::datasource(reference.table()) {
+                return self.datasource(name);
+            }
+            self.system.store(true, Ordering::Relaxed);
             return match sys::table(reference.table(), &self.sql.cluster, self.who) {
                 Some(table) => Ok(table),
                 None => refuse(format!("object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
