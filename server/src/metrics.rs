@@ -11,7 +11,10 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_segment_published_rows", "rows of the published segments served by this process"),
     ("henge_segment_realtime_rows", "rows not yet published"),
     ("henge_segment_repairs_total", "local copies found broken and fetched anew"),
-    ("henge_server_audit_events_total", "events of the audit log, by outcome: recorded, or lost"),
+    (
+        "henge_server_audit_events_total",
+        "events of the audit log, by outcome: recorded, passed over (strangers), or lost",
+    ),
     ("henge_server_audit_journal_bytes", "events of the audit log that are not published yet"),
     ("henge_ingest_rows_total", "rows of the running tasks, by task and outcome"),
     ("henge_ingest_lag", "records of a stream not yet read, by supervisor"),

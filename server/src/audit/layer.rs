@@ -328,6 +328,11 @@ impl Drop for Measured {
         event.rows = details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed));
         event.bytes = Some(self.bytes);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
-        audit.record(&event);
+        // Whom the door turned away before anything was known of it but that.
+        match event.status {
+            Some(401) if !asked.signed => audit.record_stranger(&event),
+            Some(429) if details.user.is_none() => audit.record_stranger(&event),
+            _ => audit.record(&event),
+        }
     }
 }

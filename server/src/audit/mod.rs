@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use coordinator::{Coordinator, SupervisorSpec};
 use ingest::source::journal::{Journal, JournalLimits, Refused};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::node::now;
@@ -36,7 +37,11 @@ const FILE_BYTES: u64 = 16 << 20;
 const QUEUE_BYTES_MAX: usize = 8 << 20;
 
 /// Memory of the rows that are not yet published.
-const BYTES_IN_MEMORY: u64 = 64 << 20;
+const BYTES_IN_MEMORY: u64 = 32 << 20;
+
+/// Events a second of requests that anybody can send as fast as the wire is: without credentials, or past a limit. So many
+/// show what is going on; more would only fill the disk, and whose log is full may change nothing any more.
+const STRANGERS_MAX: u64 = 50;
 
 /// How often published lines are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -61,6 +66,23 @@ pub struct Audit {
     node: String,
     /// Events that were not taken since the last that was.
     refused: AtomicU64,
+    strangers: Strangers,
+}
+
+/// How many events of strangers this second has seen.
+#[derive(Default)]
+struct Strangers(Mutex<(i64, u64)>);
+
+impl Strangers {
+    /// Whether one more is recorded.
+    fn admit(&self, now: i64) -> bool {
+        let (second, seen) = &mut *self.0.lock();
+        if *second != now / 1000 {
+            (*second, *seen) = (now / 1000, 0);
+        }
+        *seen += 1;
+        *seen <= STRANGERS_MAX
+    }
 }
 
 impl Audit {
@@ -80,7 +102,8 @@ impl Audit {
         };
         let journal = Arc::new(Journal::open(JOURNAL, &folder.join(JOURNAL), published, limits)?);
         coordinator.put_system_supervisor(supervisor(&settings), now()).await?;
-        Ok(Arc::new(Audit { settings, journal, node, refused: AtomicU64::new(0) }))
+        let (refused, strangers) = Default::default();
+        Ok(Arc::new(Audit { settings, journal, node, refused, strangers }))
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -91,6 +114,14 @@ impl Audit {
     pub fn record(&self, event: &Event) {
         let taken = self.journal.append(&event.line(&self.node));
         self.count(event, taken);
+    }
+
+    /// Takes an event of a stranger, of whom there may be too many.
+    fn record_stranger(&self, event: &Event) {
+        match self.strangers.admit(event.time) {
+            true => self.record(event),
+            false => metrics::counter!("henge_server_audit_events_total", "outcome" => "passed over").increment(1),
+        }
     }
 
     /// Takes an event and returns once it is on disk.
@@ -183,6 +214,13 @@ fn supervisor(settings: &Settings) -> SupervisorSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_are_counted_by_the_second() {
+        let strangers = Strangers::default();
+        let admitted = |now| (0..STRANGERS_MAX * 3).filter(|_| strangers.admit(now)).count() as u64;
+        assert_eq!([admitted(5_000), admitted(5_999), admitted(6_000)], [STRANGERS_MAX, 0, STRANGERS_MAX]);
+    }
 
     #[test]
     fn the_supervisor_is_one_that_tasks_can_read() {
