@@ -45,6 +45,8 @@ echo "== trivial query over HTTP"
 $bench http --url http://127.0.0.1:18888 --datasource lineitem
 echo "== SQL beside the native query that it is planned as"
 $bench sql-native --url http://127.0.0.1:18888
+echo "== a row policy beside its condition written by hand"
+$bench policy-cost --url http://127.0.0.1:18888
 echo "== peers"
 dev/druid-dialect.sh "$perf" "$run/perf"
 python3 "$run/perf/peers.py" run --data "$data" --store "$data/store" --workloads "$workloads" --http henge=http://127.0.0.1:18888/druid/v2/sql

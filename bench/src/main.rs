@@ -6,10 +6,12 @@
 //! - `http`: a trivial query over a kept connection.
 //! - `start`: from process start to healthy and to the first answer.
 //! - `sql-native`: SQL beside the native query that it is planned as.
+//! - `policy-cost`: a row policy beside the same condition written by hand.
 //! - `load`: a batch task of a local file, for the comparison with peers.
 
 mod generate;
 mod ingest_rate;
+mod policy_cost;
 mod service;
 mod sql_native;
 
@@ -63,6 +65,13 @@ enum Command {
         #[arg(long, default_value_t = 15)]
         rounds: usize,
     },
+    /// The queries of the Star Schema Benchmark under a row policy, beside the same condition written by hand.
+    PolicyCost {
+        #[arg(long, default_value = "http://127.0.0.1:8888")]
+        url: String,
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+    },
     /// Loads `lineitem`, `lineorder_flat` (Parquet) or `wiki` (JSON lines) through a batch task.
     Load {
         #[arg(long, default_value = "http://127.0.0.1:8888")]
@@ -81,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         Command::Http { url, datasource } => service::http(&url, &datasource),
         Command::Start { server, data_dir, datasource } => service::start(&server, &data_dir, datasource.as_deref()),
         Command::SqlNative { url, rounds } => sql_native::run(&url, rounds),
+        Command::PolicyCost { url, rounds } => policy_cost::run(&url, rounds),
         Command::Load { url, table, file } => service::load(&url, &table, &file),
     }
 }

@@ -56,7 +56,7 @@ pub fn run(url: &str, rounds: usize) -> anyhow::Result<()> {
 }
 
 /// The queries of a file: `-- name: x` and a line of SQL after it.
-fn named(text: &str) -> Vec<(String, String)> {
+pub fn named(text: &str) -> Vec<(String, String)> {
     let mut lines = text.lines();
     let mut queries = Vec::new();
     while let Some(line) = lines.next() {
@@ -77,7 +77,7 @@ fn planned(url: &str, sql: &str) -> anyhow::Result<Value> {
     Ok(leaves[0]["query"].clone())
 }
 
-fn median(times: &mut [f64]) -> f64 {
+pub fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }

@@ -57,6 +57,11 @@ impl Authorizer {
         Arc::new(Authorizer { rules: ArcSwap::from_pointee(rules) })
     }
 
+    /// By rules that others may go by as well.
+    pub fn of(rules: Arc<Rules>) -> Arc<Authorizer> {
+        Arc::new(Authorizer { rules: ArcSwap::new(rules) })
+    }
+
     /// Everyone may do everything.
     pub fn open() -> Arc<Authorizer> {
         Authorizer::new(Rules::open())

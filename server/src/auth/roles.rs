@@ -30,6 +30,12 @@ pub async fn load(coordinator: &Coordinator) -> Result<Rules> {
     rules(coordinator, &[], 0)
 }
 
+/// The rules as they would be with a role in place of the one of its name.
+pub fn with_role(coordinator: &Coordinator, name: &str, role: &Role) -> Result<Rules> {
+    let value = serde_json::to_value(role).map_err(|error| Error::Invalid(error.to_string()))?;
+    rules(coordinator, &[change(ROLE, name, Some(value), None)], 0)
+}
+
 /// The rules as they would be after some changes of roles and table rules.
 fn rules(coordinator: &Coordinator, changes: &[Change], version: i64) -> Result<Rules> {
     fn read<T: DeserializeOwned>(document: &Document) -> Result<(String, T)> {

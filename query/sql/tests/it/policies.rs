@@ -161,7 +161,13 @@ fn what_is_not_seen_is_not_there() {
     all.who = Principal::new("root");
     all.who.roles.insert("admin".into());
     all.check("SELECT COUNT(*) FROM shop", json!([[4]]));
-    // The mark is for everyone: whoever is to see rows of `wiki` needs a policy.
+    all.check("SELECT COUNT(*) FROM wiki", json!([[8]]));
+    // The mark is for everyone else: whoever is to see rows of `wiki` needs a policy.
+    let open = json!({"permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}]});
+    let roles = BTreeMap::from([("open".to_string(), serde_json::from_value::<Role>(open).unwrap())]);
+    let tables = BTreeMap::from([("wiki".to_string(), TableRule { require_policy: true, ..TableRule::default() })]);
+    all.broker.authorizer().replace(Rules::new(2, roles, tables, BTreeSet::new(), "key".into()).unwrap());
+    all.who.roles = BTreeSet::from(["open".to_string()]);
     all.check("SELECT COUNT(*) FROM wiki", json!([[0]]));
 }
 

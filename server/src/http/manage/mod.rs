@@ -2,6 +2,7 @@
 
 pub mod basic_security;
 pub mod datasources;
+pub mod explain;
 pub mod lookups;
 pub mod security;
 pub mod segments;

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::Parameters;
+use super::explain::explain;
 use crate::auth::roles::{ROLE, TABLE};
 use crate::auth::users::{self, USER, User, UserKind};
 use crate::auth::{Caller, How, cookie, digest, sessions};
@@ -63,6 +64,7 @@ pub fn routes() -> Vec<Route> {
         put(path("/roles/{name}"), WRITE, put_role),
         delete(path("/roles/{name}"), WRITE, delete_role),
         get(path("/roles/{name}/history"), READ, role_history),
+        post(path("/explain"), READ, explain),
         get(path("/datasources"), READ, list_table_rules),
         get(path("/datasources/{name}"), READ, table_rule),
         put(path("/datasources/{name}"), WRITE, put_table_rule),
@@ -85,7 +87,7 @@ impl From<users::Error> for Refusal {
 }
 
 /// A body that may hold secrets: what is wrong with it is told without showing it.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Answered<T> {
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Answered<T> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             // Its message names fields, and values only of fields that have a few possible ones.
@@ -494,6 +496,7 @@ async fn put_role(
     body: Bytes,
 ) -> Answered {
     let role: Role = read(&body)?;
+    let role = app.sql.checked(role, "role").map_err(|error| Refusal::invalid(error.to_string()))?;
     let version = app.identity.put_role(&name, &role, expected(&headers)?, by(&caller)).await?;
     app.broker.policies_changed();
     Ok(tagged(version, json!({"name": name, "version": version})))

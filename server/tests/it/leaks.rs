@@ -1,0 +1,412 @@
+//! Two tenants in one datasource: nothing that hangs on the rows of one is in any byte that the other gets, whatever it asks
+//! and by whatever way. What is asked is made from the lists that the server itself has: its routes, the kinds of queries, the
+//! tables that it shows to an administrator. A new one is asked about without a line here; a new kind of query does not
+//! compile without its example.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::TryStreamExt;
+use query::Query;
+use serde_json::{Value, json};
+use tonic::transport::Endpoint;
+
+use crate::harness::{Reply, Server};
+
+/// What is in B's rows, and in nobody else's: values, names of columns, keys of documents, a day, a range of numbers.
+const HERS: [&str; 5] = ["canary", "2031-07-0", "194116", "9876543", "otherstore"];
+
+/// A's rows, and B's.
+const OWN: usize = 5;
+const OTHERS: usize = 43;
+
+fn rows() -> String {
+    let mut rows = Vec::new();
+    for n in 0..OWN {
+        rows.push(json!({"t": format!("2026-01-01T00:00:0{n}Z"), "user_id": "A", "data": format!("a{n}"), "n": n,
+            "tags": ["x", "y"], "doc": {"k": "own"}}));
+    }
+    for n in 0..OTHERS {
+        // Some share A's segment.
+        let day = if n % 3 == 0 { "2026-01-01T05" } else { "2031-07-07T05" };
+        rows.push(json!({"t": format!("{day}:00:{n:02}Z"), "user_id": "canaryB", "data": format!("canary{n}"),
+            "n": 987_654_300 + n, "tags": ["canarytag"], "doc": {"canarykey": "canaryvalue"}, "canarycolumn": "canary"}));
+    }
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+fn load(server: &Server, datasource: &str, data: &str, count: usize) {
+    let spec = json!({"type": "index_parallel", "spec": {
+        "dataSchema": {"dataSource": datasource, "timestampSpec": {"column": "t", "format": "iso"},
+            "dimensionsSpec": {"useSchemaDiscovery": true},
+            "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false}},
+        "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
+            "inputSource": {"type": "inline", "data": data}},
+        "tuningConfig": {"type": "index_parallel"}}});
+    assert_eq!(server.run_task(&spec, Duration::from_secs(60))["status"], "SUCCESS");
+    let end = Instant::now() + Duration::from_secs(30);
+    while server.try_count_rows(datasource) != Ok(count as u64) {
+        assert!(Instant::now() < end, "the rows are not served");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Everything that an administrator sees a table of.
+fn tables(server: &Server) -> Vec<(String, String)> {
+    let text = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES";
+    let cell = |cell: &Value| cell.as_str().unwrap().to_string();
+    server.sql(text).iter().map(|row| (cell(&row[0]), cell(&row[1]))).collect()
+}
+
+/// A server with the rows of both, on which `A` sees A's.
+fn server(dir: &std::path::Path) -> Server {
+    let server = Server::start(dir);
+    load(&server, "events", &rows(), OWN + OTHERS);
+    load(&server, "otherstore", "{\"t\":\"2031-07-07\",\"v\":\"canary\"}\n", 1);
+    let lookups = json!({"__default": {
+        "open": {"version": "v1", "lookupExtractorFactory": {"type": "map", "map": {"A": "anna"}}},
+        "canarylookup": {"version": "v1", "lookupExtractorFactory": {"type": "map", "map": {"canaryk": "canaryv"}}}}});
+    let reply = server.post("/druid/coordinator/v1/lookups/config", &lookups);
+    assert!(reply.status < 300, "{}", reply.body);
+    let mut permissions = vec![
+        json!({"resource": {"type": "DATASOURCE", "name": "events"}, "action": "READ"}),
+        json!({"resource": {"type": "LOOKUP", "name": "open"}, "action": "READ"}),
+    ];
+    // Every system table but the audit log, which tells what others asked.
+    for (_, table) in tables(&server).into_iter().filter(|(schema, table)| schema == "sys" && table != "audit") {
+        permissions.push(json!({"resource": {"type": "SYSTEM_TABLE", "name": table}, "action": "READ"}));
+    }
+    let role = json!({"permissions": permissions,
+        "policies": [{"name": "own rows", "datasource": "events", "sql": "user_id = CURRENT_USER"}]});
+    let put = |path: &str, body: &Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    put("/roles/tenant", &role);
+    put("/users/A", &json!({"password": "password of A", "roles": ["tenant"]}));
+    put("/datasources/events", &json!({"requirePolicy": true}));
+    server
+}
+
+fn authorization() -> String {
+    format!("Basic {}", STANDARD.encode("A:password of A"))
+}
+
+fn ask(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Reply {
+    let reply = server.send(method, path, &[("Authorization", &authorization())], body);
+    let asked = format!("{method} {path} {}", body.map(Value::to_string).unwrap_or_default());
+    clean(&asked, &format!("{:?} {}", reply.headers, reply.body));
+    reply
+}
+
+/// What A got holds nothing of B's that A did not say first.
+fn clean(asked: &str, got: &str) {
+    for hers in HERS.iter().filter(|hers| !asked.contains(**hers)) {
+        let at = got.find(hers);
+        assert!(at.is_none(), "{asked}: {hers} in {}", &got[at.unwrap_or(0).saturating_sub(200)..]);
+    }
+}
+
+/// An example of each kind of query over a source.
+fn queries(source: &Value) -> Vec<Value> {
+    let interval = "1000/3000";
+    let count = json!([{"type": "count", "name": "c"}, {"type": "longMax", "name": "m", "fieldName": "n"},
+        {"type": "stringLast", "name": "l", "fieldName": "data"}, {"type": "HLLSketchBuild", "name": "h", "fieldName": "user_id"}]);
+    let examples = [
+        json!({"queryType": "timeseries", "granularity": "day", "aggregations": count, "context": {"skipEmptyBuckets": true}}),
+        json!({"queryType": "topN", "granularity": "all", "dimension": "user_id", "metric": "c", "threshold": 100, "aggregations": count}),
+        json!({"queryType": "groupBy", "granularity": "all", "dimensions": ["user_id", "tags"], "aggregations": count}),
+        json!({"queryType": "scan", "columns": [], "resultFormat": "list"}),
+        json!({"queryType": "search", "searchDimensions": [], "query": {"type": "insensitive_contains", "value": "a"}}),
+        json!({"queryType": "timeBoundary"}),
+        json!({"queryType": "segmentMetadata", "merge": false,
+            "analysisTypes": ["cardinality", "size", "interval", "minmax", "aggregators", "rollup", "timestampSpec", "queryGranularity"]}),
+        json!({"queryType": "dataSourceMetadata"}),
+    ];
+    // A new kind of query must be given an example above, and its place here.
+    let place = |query: &Query| match query {
+        Query::Timeseries(_) => 0,
+        Query::TopN(_) => 1,
+        Query::GroupBy(_) => 2,
+        Query::Scan(_) => 3,
+        Query::Search(_) => 4,
+        Query::TimeBoundary(_) => 5,
+        Query::SegmentMetadata(_) => 6,
+        Query::DataSourceMetadata(_) => 7,
+    };
+    let full = |example: &Value| {
+        let mut query = example.clone();
+        query["dataSource"] = source.clone();
+        query["intervals"] = json!([interval]);
+        query
+    };
+    let places: BTreeSet<usize> = examples
+        .iter()
+        .map(|example| {
+            let mut query = full(example);
+            query["dataSource"] = json!("events");
+            place(&Query::from_json(&query).unwrap_or_else(|error| panic!("{query}: {error}")))
+        })
+        .collect();
+    assert_eq!(places.len(), examples.len(), "a kind of query has no example");
+    let mut all: Vec<Value> = examples.iter().map(full).collect();
+    for context in [json!({"bySegment": true}), json!({"bySegment": "true", "finalize": false})] {
+        all.extend(examples.iter().map(full).map(|mut query| {
+            query["context"] = context.clone();
+            query
+        }));
+    }
+    // Whatever is asked for is not A's.
+    all.extend(examples.iter().map(full).map(|mut query| {
+        query["filter"] = json!({"type": "not", "field": {"type": "selector", "dimension": "user_id", "value": "A"}});
+        query
+    }));
+    all.extend(examples.iter().map(full).map(|mut query| {
+        query["filter"] = json!({"type": "expression", "expression": "strlen(user_id) > 1 || user_id == null"});
+        query["virtualColumns"] = json!([{"type": "expression", "name": "user_id", "expression": "reverse(user_id)", "outputType": "STRING"}]);
+        query
+    }));
+    all
+}
+
+/// The sources that a query may stand on.
+fn sources() -> Vec<Value> {
+    let inner = json!({"type": "query", "query": {"queryType": "scan", "dataSource": "events", "intervals": ["1000/3000"], "columns": []}});
+    let join = |left: Value, right: Value, on: &str| json!({"type": "join", "left": left, "right": right, "rightPrefix": "j.", "condition": on, "joinType": "LEFT"});
+    let lookup = |name: &str| json!({"type": "lookup", "lookup": name});
+    vec![
+        json!("events"),
+        json!("otherstore"),
+        json!({"type": "union", "dataSources": ["events", "events"]}),
+        json!({"type": "union", "dataSources": ["events", "otherstore"]}),
+        inner.clone(),
+        json!({"type": "filter", "base": "events", "filter": {"type": "true"}}),
+        json!({"type": "unnest", "base": "events", "virtualColumn": {"type": "expression", "name": "u", "expression": "\"tags\""}}),
+        join(json!("events"), inner, "user_id == \"j.user_id\""),
+        join(json!("events"), lookup("open"), "user_id == \"j.k\""),
+        join(json!("events"), lookup("canarylookup"), "user_id == \"j.k\""),
+        lookup("canarylookup"),
+        json!({"type": "inline", "columnNames": ["user_id"], "rows": [["A"]]}),
+    ]
+}
+
+/// Statements over all that there is, and shapes that read a table in other ways.
+fn statements(tables: &[(String, String)]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (schema, table) in tables {
+        let name = format!("\"{schema}\".\"{table}\"");
+        all.push(format!("SELECT * FROM {name}"));
+        all.push(format!("SELECT COUNT(*) FROM {name}"));
+        all.push(format!("EXPLAIN PLAN FOR SELECT * FROM {name}"));
+    }
+    let shapes = [
+        "SELECT user_id, COUNT(*), MAX(n), MIN(__time) FROM events GROUP BY 1",
+        "SELECT * FROM events WHERE user_id <> 'A' OR user_id IS NULL",
+        "SELECT * FROM (SELECT * FROM events UNION ALL SELECT * FROM events)",
+        "SELECT a.user_id, b.data FROM events a JOIN events b ON a.tags = b.tags",
+        "SELECT a.*, b.* FROM events a FULL JOIN events b ON a.n = b.n + 1",
+        "SELECT (SELECT MAX(n) FROM events), (SELECT MAX(__time) FROM events)",
+        "WITH e AS (SELECT * FROM events) SELECT DISTINCT data FROM e",
+        "SELECT data, ROW_NUMBER() OVER (ORDER BY n DESC) FROM events",
+        "SELECT u FROM events, UNNEST(MV_TO_ARRAY(tags)) AS t(u)",
+        "SELECT JSON_KEYS(doc, '$'), JSON_VALUE(doc, '$.k'), TO_JSON_STRING(doc) FROM events",
+        "SELECT LOOKUP(user_id, 'open'), LOOKUP(user_id, 'canary' || 'lookup') FROM events",
+        "SELECT COUNT(*) FROM TABLE(APPEND('events', 'events'))",
+        "SELECT APPROX_COUNT_DISTINCT(user_id), STRING_AGG(data, ',') FROM events",
+        "SELECT nothing FROM events",
+        "SELECT dota FROM events",
+        "SELECT CAST(data AS BIGINT) / 0, 1 / (n - n) FROM events",
+        "SELECT * FROM events ORDER BY n DESC LIMIT 1",
+        "SELECT TIME_FLOOR(__time, 'P1Y'), COUNT(*) FROM events GROUP BY 1",
+        "EXPLAIN PLAN FOR SELECT data FROM events WHERE n > 3 GROUP BY 1",
+    ];
+    all.extend(shapes.map(str::to_string));
+    all
+}
+
+#[test]
+fn native_queries_of_every_kind_over_every_source_keep_to_the_rows_of_the_asker() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let mut answered = 0;
+    for source in sources() {
+        for query in queries(&source) {
+            let reply = ask(&server, "POST", "/druid/v2", Some(&query));
+            answered += usize::from(reply.status == 200);
+        }
+    }
+    assert!(answered > 150, "only {answered} queries were answered");
+    let of = |kind: usize| queries(&json!("events"))[kind].clone();
+    let got = |kind| ask(&server, "POST", "/druid/v2", Some(&of(kind))).body;
+    assert_eq!(got(2)[0]["event"]["user_id"], "A", "{}", got(2));
+    assert_eq!(
+        got(5)[0]["result"],
+        json!({"minTime": "2026-01-01T00:00:00.000Z", "maxTime": "2026-01-01T00:00:04.000Z"})
+    );
+    assert_eq!(got(6)[0]["numRows"], OWN, "{}", got(6));
+    // Of the administrator's, the same queries have B's: the test can fail.
+    let all = server.post("/druid/v2", &of(2)).body.to_string();
+    assert!(all.contains("canary"), "{all}");
+}
+
+#[test]
+fn statements_by_every_way_keep_to_the_rows_of_the_asker() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let tables = tables(&server);
+    assert!(tables.len() > 14, "{tables:?}");
+    let statements = statements(&tables);
+    let formats = ["object", "array", "objectLines", "arrayLines", "csv", "arrow"];
+    for (nth, text) in statements.iter().enumerate() {
+        // Each statement in one of the formats, each format with statements of all sorts.
+        for format in [formats[nth % formats.len()], "array"] {
+            let body = json!({"query": text, "resultFormat": format, "header": true, "typesHeader": true, "sqlTypesHeader": true});
+            ask(&server, "POST", "/druid/v2/sql", Some(&body));
+        }
+    }
+    for text in &statements {
+        let body = json!({"query": text, "context": {"executionMode": "ASYNC"}});
+        let reply = ask(&server, "POST", "/druid/v2/sql/statements", Some(&body));
+        let Some(id) = reply.body["queryId"].as_str() else { continue };
+        let path = format!("/druid/v2/sql/statements/{id}");
+        let end = Instant::now() + Duration::from_secs(20);
+        while ["RUNNING", "ACCEPTED"].contains(&ask(&server, "GET", &path, None).body["state"].as_str().unwrap_or("")) {
+            assert!(Instant::now() < end, "{text} has not ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ask(&server, "GET", &format!("{path}/results"), None);
+        ask(&server, "GET", &format!("{path}?detail=true"), None);
+    }
+    let avatica = |body: Value| ask(&server, "POST", "/druid/v2/sql/avatica/", Some(&body)).body;
+    avatica(json!({"request": "openConnection", "connectionId": "c", "info": {}}));
+    for text in &statements {
+        let statement = avatica(json!({"request": "createStatement", "connectionId": "c"}))["statementId"].clone();
+        avatica(json!({"request": "prepareAndExecute", "connectionId": "c", "statementId": statement, "sql": text,
+            "maxRowsInFirstFrame": -1, "maxRowsTotal": -1}));
+        avatica(json!({"request": "closeStatement", "connectionId": "c", "statementId": statement}));
+        avatica(json!({"request": "prepare", "connectionId": "c", "sql": text, "maxRowCount": -1}));
+        avatica(json!({"request": "closeConnection", "connectionId": "c"}));
+        avatica(json!({"request": "openConnection", "connectionId": "c", "info": {}}));
+    }
+    for request in ["getTables", "getSchemas", "getCatalogs", "getTableTypes", "getTypeInfo", "databaseProperties"] {
+        avatica(json!({"request": request, "connectionId": "c"}));
+    }
+    avatica(json!({"request": "getColumns", "connectionId": "c", "tableNamePattern": "%", "columnNamePattern": "%"}));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = Endpoint::from_shared(server.base.clone()).unwrap().connect().await.unwrap();
+        let mut client = FlightSqlServiceClient::new(channel);
+        client.set_header("authorization", authorization());
+        for text in &statements {
+            let got = match client.execute(text.clone(), None).await {
+                Err(error) => format!("{error:?}"),
+                Ok(info) => {
+                    let ticket = info.endpoint[0].ticket.clone().unwrap();
+                    match client.do_get(ticket).await {
+                        Err(error) => format!("{error:?}"),
+                        Ok(rows) => match rows.try_collect::<Vec<_>>().await {
+                            Err(error) => format!("{error:?}"),
+                            Ok(batches) => format!("{:?} {batches:?}", info.try_decode_schema().unwrap()),
+                        },
+                    }
+                }
+            };
+            clean(text, &got);
+        }
+        let tables = CommandGetTables { include_schema: true, ..CommandGetTables::default() };
+        let schemas = CommandGetDbSchemas { catalog: None, db_schema_filter_pattern: None };
+        for info in [client.get_tables(tables).await.unwrap(), client.get_db_schemas(schemas).await.unwrap()] {
+            let rows = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+            let batches: Vec<_> = rows.try_collect().await.unwrap();
+            let got = format!("{batches:?}");
+            clean("tables", &got);
+            assert!(got.contains("druid"), "{got}");
+        }
+    });
+    // The same count by each way.
+    let body = json!({"query": "SELECT COUNT(*) FROM events", "resultFormat": "array"});
+    assert_eq!(ask(&server, "POST", "/druid/v2/sql", Some(&body)).body, json!([[OWN]]));
+    assert_eq!(server.sql("SELECT COUNT(*) FROM otherstore"), [[json!(1)]]);
+    // What was asked is on record, and A does not see it.
+    let body = json!({"query": "SELECT * FROM sys.audit"});
+    assert!(ask(&server, "POST", "/druid/v2/sql", Some(&body)).status >= 400);
+    let body = json!({"queryType": "scan", "dataSource": "sys.audit", "intervals": ["1000/3000"], "columns": []});
+    assert_eq!(ask(&server, "POST", "/druid/v2", Some(&body)).status, 403);
+}
+
+#[test]
+fn no_route_tells_of_the_rows_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let known =
+        ["events", "otherstore", "open", "canarylookup", "A", "tenant", "_default_tier", "2026-01-01_2026-01-02"];
+    let tasks = server.get("/druid/indexer/v1/tasks").body;
+    let ids: Vec<String> =
+        tasks.as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_string()).collect();
+    let segments = server.get("/druid/coordinator/v1/metadata/segments").body;
+    let segments: Vec<String> = segments
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s["identifier"].as_str().map(str::to_string))
+        .collect();
+    let values: Vec<String> = known.iter().map(|name| name.to_string()).chain(ids).chain(segments).collect();
+    let mut asked = 0;
+    for (method, path, _) in server::http::routes() {
+        // Signing out, and the end of one's own sessions, would end the test.
+        if path.ends_with("/logout") || path.starts_with("/arrow.flight") {
+            continue;
+        }
+        let paths: BTreeSet<String> = match path.contains('{') {
+            false => BTreeSet::from([path.clone()]),
+            true => values.iter().map(|value| filled(&path, value, &values)).collect(),
+        };
+        for path in paths {
+            for query in ["", "?full", "?simple&includeOvershadowedStatus"] {
+                let bodies: &[Option<Value>] = match method.as_str() {
+                    "GET" | "DELETE" => &[None],
+                    _ if query.is_empty() => &[
+                        Some(json!({})),
+                        Some(
+                            json!({"dataSource": "events", "intervals": ["1000/3000"], "query": "SELECT * FROM events"}),
+                        ),
+                        Some(json!(["events"])),
+                    ],
+                    _ => continue,
+                };
+                for body in bodies {
+                    let reply = ask(&server, method.as_str(), &format!("{}{query}", encoded(&path)), body.as_ref());
+                    assert!(reply.status != 500 || path.contains("avatica"), "{method} {path}: {}", reply.body);
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 500, "only {asked} requests");
+    // Nothing was changed by it.
+    assert_eq!(server.sql("SELECT COUNT(*) FROM events"), [[json!(OWN + OTHERS)]]);
+    assert_eq!(server.sql("SELECT COUNT(*) FROM otherstore"), [[json!(1)]]);
+}
+
+/// A path with a value for its parameters; those after the first vary with it.
+fn filled(path: &str, value: &str, values: &[String]) -> String {
+    let mut filled = String::new();
+    let mut rest = path;
+    let mut nth = values.iter().position(|other| other == value).unwrap_or(0);
+    while let Some(open) = rest.find('{') {
+        let close = rest[open..].find('}').unwrap() + open;
+        filled.push_str(&rest[..open]);
+        filled.push_str(&values[nth % values.len()]);
+        nth += 1;
+        rest = &rest[close + 1..];
+    }
+    filled + rest
+}
+
+fn encoded(path: &str) -> String {
+    path.replace(' ', "%20").replace('+', "%2B")
+}
