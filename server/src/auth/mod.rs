@@ -330,11 +330,6 @@ pub fn changes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether a principal has the built-in role that may do everything, by itself or by way of others.
-pub fn is_admin(principal: &Principal) -> bool {
-    principal.roles.contains(ADMIN)
-}
-
 fn basic(encoded: &str) -> Option<(String, String)> {
     let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
     let text = String::from_utf8(bytes).ok()?;

@@ -29,13 +29,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use query::Broker;
 use query_sql::Sql;
 use segment::inventory::Inventory;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use auth::Need;
 pub use routes::{Route, routes};
 
 use crate::audit::{self, Audit};
-use crate::auth::{Caller, Identity};
+use crate::auth::Identity;
 use crate::config::Config;
 use crate::roles::historical::Historical;
 
@@ -115,23 +115,6 @@ async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
 }
 
 impl App {
-    /// `{"dimensions": […], "metrics": […]}` of what this process serves of a datasource. Which there are follows from all
-    /// of its rows: nothing is told to whoever does not see them all.
-    pub fn columns_by_role(&self, caller: &Caller, datasource: &str) -> Value {
-        if !self.sees_whole(caller, datasource) {
-            return json!({"dimensions": [], "metrics": []});
-        }
-        let view = self.inventory.view(datasource, &[segment::Interval::ETERNITY]);
-        let (mut dimensions, mut metrics) = (Vec::<String>::new(), Vec::<String>::new());
-        let segments = view.iter().flat_map(|v| &v.slices).flat_map(|slice| slice.item.open());
-        for segment in segments {
-            for (names, found) in [(segment.dimensions(), &mut dimensions), (segment.metrics(), &mut metrics)] {
-                found.extend(names.iter().filter(|n| !found.contains(n)).cloned().collect::<Vec<_>>());
-            }
-        }
-        json!({"dimensions": dimensions, "metrics": metrics})
-    }
-
     /// Brings the gauges of `/metrics` up to date.
     pub fn measure(&self) {
         let published = self.inventory.published();

@@ -180,13 +180,21 @@ pub async fn datasources(State(app): State<Arc<App>>, Extension(caller): Extensi
     axum::Json(app.broker.datasources(&caller.principal)).into_response()
 }
 
-/// `GET /druid/v2/datasources/{name}`: names of dimensions and metrics.
+/// Names of dimensions and of metrics, of the columns that the caller sees.
+fn columns(app: &App, caller: &Caller, name: &str, shown: fn((Vec<String>, Vec<String>)) -> Value) -> Response {
+    match app.broker.columns_by_role(name, &caller.principal) {
+        Ok(names) => axum::Json(shown(names)).into_response(),
+        Err(error) => failed_query(&error.failure(), &app.address),
+    }
+}
+
+/// `GET /druid/v2/datasources/{name}`.
 pub async fn datasource(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Response {
-    axum::Json(app.columns_by_role(&caller, &name)).into_response()
+    columns(&app, &caller, &name, |(dimensions, metrics)| json!({"dimensions": dimensions, "metrics": metrics}))
 }
 
 pub async fn dimensions(
@@ -194,7 +202,7 @@ pub async fn dimensions(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Response {
-    axum::Json(app.columns_by_role(&caller, &name)["dimensions"].clone()).into_response()
+    columns(&app, &caller, &name, |(dimensions, _)| json!(dimensions))
 }
 
 pub async fn metrics(
@@ -202,5 +210,5 @@ pub async fn metrics(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Response {
-    axum::Json(app.columns_by_role(&caller, &name)["metrics"].clone()).into_response()
+    columns(&app, &caller, &name, |(_, metrics)| json!(metrics))
 }

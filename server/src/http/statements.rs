@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::manage::Parameters;
 use super::sql::{Request, error_body};
-use crate::auth::{Caller, is_admin};
+use crate::auth::Caller;
 use crate::node::now;
 
 /// The folder of deep storage.
@@ -103,12 +103,6 @@ impl Statements {
         self.objects.put(&format!("{}/status", record.id), text.into()).await
     }
 
-    /// `None` if the caller has no such statement.
-    async fn find_of(&self, caller: &Caller, id: &str) -> segment::Result<Option<Record>> {
-        let found = self.find(id).await?;
-        Ok(found.filter(|record| record.owner == caller.principal.name || is_admin(&caller.principal)))
-    }
-
     /// `None` if there is no such statement.
     async fn find(&self, id: &str) -> segment::Result<Option<Record>> {
         if let Some(record) = self.running.lock().get(id) {
@@ -166,6 +160,12 @@ impl Statements {
         }
         Ok(())
     }
+}
+
+/// `None` if the caller has no such statement.
+async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Record>> {
+    let found = app.statements.find(id).await?;
+    Ok(found.filter(|record| record.owner == caller.principal.name || app.is_admin(caller)))
 }
 
 /// Removes old results for as long as the node runs.
@@ -473,7 +473,7 @@ pub async fn status(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Response {
-    match app.statements.find_of(&caller, &id).await {
+    match find(&app, &caller, &id).await {
         Ok(Some(record)) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
         Ok(None) => unknown(&app, &id),
         Err(error) => broken(&error),
@@ -486,7 +486,7 @@ pub async fn cancel(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response {
-    let record = match app.statements.find_of(&caller, &id).await {
+    let record = match find(&app, &caller, &id).await {
         Ok(Some(record)) => record,
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
@@ -507,7 +507,7 @@ pub async fn results(
     uri: Uri,
 ) -> Response {
     let parameters = Parameters::of(&uri);
-    let record = match app.statements.find_of(&caller, &id).await {
+    let record = match find(&app, &caller, &id).await {
         Ok(Some(record)) => record,
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),

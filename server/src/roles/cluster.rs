@@ -17,6 +17,7 @@ use segment::{SegmentId, is_system};
 use serde_json::{Value, json};
 
 use crate::http::manage::datasources::{TIER, data_segment};
+use crate::http::manage::secrets::hidden;
 use crate::http::status::{DRUID_VERSION, resident_bytes};
 
 /// Every role a process has, and whether it is one of which there is a leader.
@@ -161,7 +162,7 @@ impl Cluster for LocalCluster {
             kind: supervisor.spec.kind,
             source: supervisor.spec.source,
             suspended: supervisor.spec.suspended,
-            spec: supervisor.spec.document.to_string(),
+            spec: hidden(&supervisor.spec.document).to_string(),
         });
         Ok(shown.collect())
     }

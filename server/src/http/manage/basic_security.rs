@@ -13,7 +13,7 @@ use coordinator::Document;
 use query::policy::{Permission, Role};
 use serde_json::{Value, json};
 
-use super::security::{READ, WRITE};
+use super::security::{READ, WRITE, end_queries};
 use super::{Parameters, json_body};
 use crate::auth::Caller;
 use crate::auth::users::User;
@@ -96,7 +96,7 @@ async fn delete_user(
     Path((_, name)): Named,
 ) -> Answered {
     app.identity.delete_user(&name, None, &caller.principal.name).await?;
-    app.broker.policies_changed();
+    app.broker.end_queries_of(&name);
     done()
 }
 
@@ -116,8 +116,9 @@ async fn change_roles(app: &App, caller: &Caller, name: &str, change: impl FnOnc
     let document = app.identity.user(name)?;
     let mut user: User = parse(&document)?;
     change(&mut user.roles);
+    let before = app.identity.principal(name);
     app.identity.put_user(name, user, None, Some(document.version), &caller.principal.name).await?;
-    app.broker.policies_changed();
+    end_queries(app, name, before);
     done()
 }
 

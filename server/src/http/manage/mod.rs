@@ -4,6 +4,7 @@ pub mod basic_security;
 pub mod datasources;
 pub mod explain;
 pub mod lookups;
+pub mod secrets;
 pub mod security;
 pub mod segments;
 pub mod servers;

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use coordinator::Document;
+use query::Principal;
 use query::policy::{Action, Kind, Role, TableRule};
 use segment::time::format_timestamp;
 use serde::Deserialize;
@@ -335,9 +336,17 @@ async fn put_user(
         attributes: said.attributes,
     };
     let expected = expected(&headers)?;
+    let before = app.identity.principal(&name);
     let version = app.identity.put_user(&name, user, said.password.as_deref(), expected, by(&caller)).await?;
-    app.broker.policies_changed();
+    end_queries(&app, &name, before);
     Ok(tagged(version, json!({"username": name, "version": version})))
+}
+
+/// Queries that somebody began as whom they are no more come to an end.
+pub fn end_queries(app: &App, name: &str, before: Option<Arc<Principal>>) {
+    if before.is_some() && before != app.identity.principal(name) {
+        app.broker.end_queries_of(name);
+    }
 }
 
 async fn delete_user(
@@ -347,7 +356,7 @@ async fn delete_user(
     headers: HeaderMap,
 ) -> Answered {
     app.identity.delete_user(&name, expected(&headers)?, by(&caller)).await?;
-    app.broker.policies_changed();
+    app.broker.end_queries_of(&name);
     Ok(Json(json!({"username": name})).into_response())
 }
 

@@ -13,7 +13,7 @@ use query::policy::{Action, Kind};
 use segment::time::format_timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Parameters, json_body};
+use super::{Parameters, json_body, secrets};
 use crate::auth::Caller;
 use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
@@ -54,7 +54,7 @@ pub fn routes() -> Vec<Route> {
 
 /// Checks and keeps a spec. The answer names the fields that Druid gives a meaning and Henge does not.
 async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri, body: Bytes) -> Answered {
-    let document = json_body(&body)?;
+    let mut document = json_body(&body)?;
     let spec = SupervisorSpec::from_json(&document)?;
     crate::audit::note(|details| details.object = Some(spec.id.clone()));
     app.require(&caller, Kind::Datasource, &spec.data_schema.datasource, Action::Write)?;
@@ -63,9 +63,12 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
     if !app.may(&caller, Kind::External, stream, Action::Read) {
         app.require(&caller, Kind::External, &topic, Action::Read)?;
     }
-    if let Ok(existing) = app.coordinator.supervisor(&spec.id) {
+    let existing = app.coordinator.supervisor(&spec.id).ok();
+    if let Some(existing) = &existing {
         app.require(&caller, Kind::Supervisor, &existing.spec.datasource, Action::Write)?;
     }
+    secrets::restore(&mut document, existing.as_ref().map(|existing| &existing.spec.document))?;
+    let spec = SupervisorSpec::from_json(&document)?;
     let kept = coordinator::SupervisorSpec {
         id: spec.id.clone(),
         datasource: spec.data_schema.datasource.clone(),
@@ -114,9 +117,9 @@ async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>,
             "source": s.spec.source,
         });
         if full {
-            shown["spec"] = s.spec.document.clone();
+            shown["spec"] = secrets::hidden(&s.spec.document);
         } else if system {
-            shown["specString"] = json!(s.spec.document.to_string());
+            shown["specString"] = json!(secrets::hidden(&s.spec.document).to_string());
         }
         shown
     };
@@ -124,7 +127,7 @@ async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>,
 }
 
 async fn spec(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    Ok(Json(app.coordinator.supervisor(&id)?.spec.document).into_response())
+    Ok(Json(secrets::hidden(&app.coordinator.supervisor(&id)?.spec.document)).into_response())
 }
 
 async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
@@ -245,7 +248,7 @@ async fn parse_errors(
 }
 
 fn revision(revision: &Revision) -> Value {
-    json!({"spec": revision.document, "version": format_timestamp(revision.created_at)})
+    json!({"spec": secrets::hidden(&revision.document), "version": format_timestamp(revision.created_at)})
 }
 
 /// The datasource that a document of the history writes.
@@ -290,11 +293,11 @@ async fn all_history(State(app): State<Arc<App>>, Extension(caller): Extension<C
 }
 
 async fn suspend(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    Ok(Json(app.coordinator.suspend(&id, now()).await?.spec.document).into_response())
+    Ok(Json(secrets::hidden(&app.coordinator.suspend(&id, now()).await?.spec.document)).into_response())
 }
 
 async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    Ok(Json(app.coordinator.resume(&id, now()).await?.spec.document).into_response())
+    Ok(Json(secrets::hidden(&app.coordinator.resume(&id, now()).await?.spec.document)).into_response())
 }
 
 async fn terminate(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {

@@ -15,7 +15,7 @@ use segment::Interval;
 use segment::time::format_timestamp;
 use serde_json::{Value, json};
 
-use super::{Parameters, json_body};
+use super::{Parameters, json_body, secrets};
 use crate::auth::Caller;
 use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
@@ -170,7 +170,7 @@ async fn payload(
     Path(id): Path<String>,
 ) -> Answered {
     let task = with_events(&app, &caller, &id).await?;
-    Ok(Json(json!({"task": id, "payload": task.record.document})).into_response())
+    Ok(Json(json!({"task": id, "payload": secrets::hidden(&task.record.document)})).into_response())
 }
 
 async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
