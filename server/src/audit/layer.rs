@@ -152,6 +152,45 @@ impl Event {
     }
 }
 
+impl Event {
+    /// A query that somebody ended has not failed.
+    fn mind_cancellation(&mut self) {
+        if self.outcome == "failed" && self.error.as_deref() == Some("Cancelled") {
+            self.outcome = "cancelled";
+        }
+    }
+}
+
+/// Runs a query that outlives the request that asked for it, and records its end. `path` is where its results will be.
+pub async fn followed<T, E>(
+    audit: &Audit,
+    address: IpAddr,
+    path: String,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let (time, started) = (now(), Instant::now());
+    let details: Arc<Mutex<Details>> = Arc::default();
+    let ended = DETAILS.scope(details.clone(), work).await;
+    if audit.settings.enabled && audit.settings.queries {
+        let details = details.lock();
+        let mut event = Event {
+            time,
+            kind: "query",
+            address: Some(address.to_string()),
+            method: Method::POST.to_string(),
+            path: cut(&path),
+            rows: details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed)),
+            duration_ms: Some(started.elapsed().as_millis() as u64),
+            outcome: if ended.is_ok() { "ok" } else { "failed" },
+            ..Event::default()
+        };
+        event.tell(&details);
+        event.mind_cancellation();
+        audit.record(&event);
+    }
+    ended
+}
+
 const QUERIES: &str = "/druid/v2";
 
 /// Where each kind's paths begin; the first that fits counts.
@@ -325,6 +364,7 @@ impl Drop for Measured {
         }
         let details = details.lock();
         event.tell(&details);
+        event.mind_cancellation();
         event.rows = details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed));
         event.bytes = Some(self.bytes);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);

@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::node::now;
 
 pub use event::Event;
-pub use layer::{Details, counted, note, record};
+pub use layer::{Details, counted, followed, note, record};
 
 /// The datasource and the supervisor that feeds it.
 pub const DATASOURCE: &str = "sys.audit";

@@ -78,7 +78,16 @@ pub async fn begin(app: &App, caller: &Caller, request: &Request, query_id: &str
 /// Runs a statement, and has it on record.
 pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql::Result<SqlAnswer> {
     let query_id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
-    audit::note(|details| details.query("sql", query_id, &statement.text));
+    audit::note(|details| {
+        details.query("sql", query_id, &statement.text);
+        if details.user.is_none() {
+            // The door did not know: it came by a connection that was opened before, or runs on its own.
+            let rules = app.broker.authorizer().current();
+            details.user = Some(who.name.clone());
+            details.roles = rules.roles_of(who).into_iter().collect();
+            details.policy_version = Some(rules.version());
+        }
+    });
     let mut answer = app.sql.run(statement, who).await?;
     audit::note(|details| details.datasources.clone_from(&answer.datasources));
     answer.batches = audit::counted(answer.batches, |batch| batch.num_rows());

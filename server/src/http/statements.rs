@@ -326,7 +326,9 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
             let (app, id) = (app.clone(), id.clone());
             // In a task of its own, so that whatever befalls it, the statement ends.
             let work = async move {
-                super::sql::measured(&app, &id, || pages(&app, &caller, &id, &statement, rows_per_page)).await
+                let path = format!("/druid/v2/sql/statements/{id}");
+                let work = super::sql::measured(&app, &id, || pages(&app, &caller, &id, &statement, rows_per_page));
+                crate::audit::followed(&app.audit, caller.address, path, work).await
             };
             let ended = tokio::spawn(work).await;
             ended.unwrap_or_else(|error| Err(query_sql::Error::Bug(format!("the statement broke off: {error}"))))
@@ -366,7 +368,7 @@ async fn pages(
     rows_per_page: usize,
 ) -> query_sql::Result<Pages> {
     let _running = app.running.enter(id, caller);
-    let answer = app.sql.run(statement, &caller.principal).await?;
+    let answer = super::sql::run(app, statement, &caller.principal).await?;
     if !answer.context.uncovered.is_empty() {
         // What is kept is read later, when nobody asks any more what it lacks.
         return Err(query::Error::Unavailable(

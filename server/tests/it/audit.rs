@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -11,11 +13,15 @@ use crate::harness::{Server, amount};
 
 /// The rows that a filter leaves of `sys.audit`, once there are as many as are waited for.
 fn events(server: &Server, filter: &str, least: usize) -> Vec<Value> {
+    events_as(server, &[], filter, least)
+}
+
+fn events_as(server: &Server, headers: &[(&str, &str)], filter: &str, least: usize) -> Vec<Value> {
     let text = format!("SELECT * FROM sys.audit WHERE {filter} ORDER BY __time");
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         // Until the first event is in, there is no such table.
-        let reply = server.post("/druid/v2/sql", &json!({"query": text}));
+        let reply = server.send("POST", "/druid/v2/sql", headers, Some(&json!({"query": text})));
         let rows = reply.body.as_array().cloned().unwrap_or_default();
         if reply.status == 200 && rows.len() >= least {
             return rows;
@@ -226,17 +232,29 @@ fn every_event_counts_once_through_kills() {
 fn a_change_of_security_that_cannot_be_recorded_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(dir.path(), &[("audit.journal_max_bytes", "1048576")]);
-    let change = || server.post("/henge/v1/security/users/nobody", &json!({}));
-    assert_ne!(change().status, 503);
-    assert_eq!(events(&server, "kind = 'user' AND outcome = 'begun'", 1)[0]["object"], "nobody");
+    let roles = "/henge/v1/security/roles";
+    let mut made = 0;
+    let mut change = || {
+        made += 1;
+        (made, server.send("PUT", &format!("{roles}/role-{made}"), &[], Some(&json!({}))))
+    };
+    assert_eq!(change().1.status, 200);
+    let begun = events(&server, "kind = 'role' AND outcome = 'begun'", 1);
+    assert_eq!((&begun[0]["object"], &begun[0]["user"]), (&json!("role-1"), &json!("anonymous")));
+    assert_eq!(events(&server, "kind = 'role' AND outcome = 'ok'", 1)[0]["status"], 200);
     let long = format!("SELECT '{}'", "x".repeat(15 << 10));
     let end = Instant::now() + Duration::from_secs(60);
-    while change().status != 503 {
+    let (number, refused) = loop {
+        let (number, reply) = change();
+        if reply.status == 503 {
+            break (number, reply);
+        }
         server.sql(&long);
         assert!(Instant::now() < end, "the journal is never full");
-    }
-    let refused = change();
+    };
     assert!(refused.body["error"].as_str().unwrap().contains("cannot be recorded"), "{}", refused.body);
+    assert_eq!(server.get(&format!("{roles}/role-{number}")).status, 404);
+    assert_eq!(server.get(&format!("{roles}/role-1")).status, 200);
     // Queries are answered none the less, and the loss is counted.
     server.sql("SELECT 1");
     while !server.get("/metrics").body.as_str().unwrap().contains(r#"henge_server_audit_events_total{outcome="lost"}"#)
@@ -259,4 +277,73 @@ fn what_is_switched_off_is_not_recorded() {
     assert_eq!(server.post("/druid/indexer/v1/supervisor", &json!({"type": "nonsense"})).status, 400);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(events(&server, "TRUE", all.len()).len(), all.len());
+}
+
+#[test]
+fn sign_ins_and_denials_say_who_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (password, wrong) = ("the first password", "a wrong password");
+    let server = Server::start_with(dir.path(), &[("auth.required", "true"), ("auth.first_password", password)]);
+    let basic = |name: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let (admin, user) = (basic("admin", password), basic("somebody", "their own password"));
+    let admin = [("Authorization", admin.as_str())];
+    let send = |method: &str, path: &str, headers: &[(&str, &str)], body: Value| {
+        server.send(method, path, headers, Some(&body).filter(|body| !body.is_null())).status
+    };
+    let security = "/henge/v1/security";
+    let somebody = json!({"password": "their own password"});
+    assert_eq!(send("PUT", &format!("{security}/users/somebody"), &admin, somebody), 200);
+
+    let login = |password: &str| {
+        send("POST", &format!("{security}/login"), &[], json!({"username": "somebody", "password": password}))
+    };
+    assert_eq!((login(wrong), login("their own password")), (401, 200));
+    let stranger = basic("somebody", wrong);
+    assert_eq!(send("GET", "/druid/v2/datasources", &[("Authorization", &stranger)], Value::Null), 401);
+    assert_eq!(send("GET", "/status/properties", &[("Authorization", &user)], Value::Null), 403);
+    assert_eq!(send("GET", "/status/properties", &[], Value::Null), 401);
+    let statement = json!({"query": "SELECT * FROM sys.audit"});
+    assert_eq!(send("POST", "/druid/v2/sql", &[("Authorization", &user)], statement), 403);
+
+    let seen = |filter: &str, least| events_as(&server, &admin, filter, least);
+    let signins = seen("kind = 'signin'", 3);
+    let told =
+        |event: &Value| json!([event["path"], event["user"], event["object"], event["outcome"], event["status"]]);
+    assert_eq!(
+        signins.iter().map(told).collect::<Vec<_>>(),
+        [
+            json!([format!("{security}/login"), "anonymous", "somebody", "denied", 401]),
+            json!([format!("{security}/login"), "somebody", "somebody", "ok", 200]),
+            json!(["/druid/v2/datasources", "anonymous", null, "denied", 401]),
+        ]
+    );
+    let denied = seen("kind = 'denied' AND path = '/status/properties'", 2);
+    assert_eq!((&denied[0]["user"], &denied[0]["status"]), (&json!("somebody"), &json!(403)));
+    assert_eq!((&denied[1]["user"], &denied[1]["status"]), (&json!("anonymous"), &json!(401)));
+    let refused = seen("kind = 'query' AND outcome = 'denied'", 1);
+    assert_eq!((&refused[0]["user"], &refused[0]["error"]), (&json!("somebody"), &json!("Denied")));
+    let changes = seen("kind = 'user' AND object = 'somebody'", 2);
+    assert_eq!(changes.iter().map(|event| event["outcome"].as_str().unwrap()).collect::<Vec<_>>(), ["begun", "ok"]);
+    assert_eq!((&changes[0]["user"], &changes[0]["roles"]), (&json!("admin"), &json!("admin")));
+    // Floods of strangers are counted, not kept.
+    for _ in 0..300 {
+        send("GET", "/status/properties", &[], Value::Null);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let kept = seen("kind = 'denied'", 3).len();
+    assert!(kept < 303, "{kept}");
+    let all = json!(seen("TRUE", 10)).to_string();
+    assert!(!all.contains(wrong) && !all.contains(password) && !all.contains("their own password"));
+}
+
+#[test]
+fn an_asynchronous_statement_is_followed_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let statement = json!({"query": "SELECT * FROM (VALUES (1), (2), (3))",
+        "context": {"executionMode": "ASYNC", "sqlQueryId": "later"}});
+    server.post_ok("/druid/v2/sql/statements", &statement);
+    let both = events(&server, "query_id = 'later'", 2);
+    let ended = both.iter().find(|event| event["path"] == "/druid/v2/sql/statements/later").expect("its end");
+    assert_eq!((&ended["rows"], &ended["outcome"], &ended["user"]), (&json!(3), &json!("ok"), &json!("anonymous")));
 }

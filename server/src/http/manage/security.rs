@@ -157,10 +157,12 @@ async fn login(
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
     }
     let said: Login = read(&body)?;
+    crate::audit::note(|details| details.object = Some(said.username.clone()));
     let principal = match app.identity.by_password(&said.username, &said.password, address).await {
         Ok(principal) => principal,
         Err(refused) => return Ok(refused.into_response()),
     };
+    crate::audit::note(|details| details.user = Some(principal.name.clone()));
     if let Some(old) = cookie(&headers) {
         app.identity.end_session(&digest(old), &principal.name).await?;
     }
