@@ -19,8 +19,11 @@ use crate::policy::{Action, Kind, Restriction, Rules};
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Principal {
     pub name: String,
-    /// Those that it has itself; rules say what they include.
+    /// Those that it has itself; rules say what they include. Policies, column rules and quotas of all of them hold.
     pub roles: BTreeSet<String>,
+    /// The roles by whose permissions it acts, if not by those of all: a token may be for some of its owner's roles. Fewer
+    /// permissions never show more rows.
+    pub scope: Option<BTreeSet<String>>,
     pub groups: BTreeSet<String>,
     pub attributes: BTreeMap<String, Vec<String>>,
 }

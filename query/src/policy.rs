@@ -39,6 +39,10 @@ const INCLUDES_DEPTH_MAX: usize = 16;
 /// Values that a policy may put in place of an identity.
 const IDENTITY_VALUES_MAX: usize = 10_000;
 
+/// Filters in which an identity may stand: elsewhere (in patterns, expressions, parts of a text) a value of it could mean
+/// more than itself.
+const COMPARES: [&str; 7] = ["equals", "selector", "in", "inType", "range", "bound", "arrayContainsElement"];
+
 /// The column whose equality with a text asks whether the caller is in that group, in filters made from SQL.
 pub const MEMBER_COLUMN: &str = "\u{2}member";
 
@@ -266,8 +270,20 @@ impl Rules {
 
     /// All roles that a principal has, included ones too. Names of roles that are not there stand for nothing.
     pub fn roles_of(&self, who: &Principal) -> BTreeSet<String> {
+        self.included(who.roles.iter().chain(&self.everyone))
+    }
+
+    /// Those by whose permissions it acts.
+    fn acting(&self, who: &Principal) -> BTreeSet<String> {
+        match &who.scope {
+            None => self.roles_of(who),
+            Some(scope) => self.included(who.roles.intersection(scope)),
+        }
+    }
+
+    fn included<'a>(&'a self, roles: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
-        let mut pending: Vec<&String> = who.roles.iter().chain(&self.everyone).collect();
+        let mut pending: Vec<&String> = roles.collect();
         while let Some(name) = pending.pop() {
             if (name == ADMIN || self.roles.contains_key(name)) && all.insert(name.clone()) {
                 pending.extend(self.roles.get(name).into_iter().flat_map(|role| &role.includes));
@@ -284,7 +300,8 @@ impl Rules {
     /// its supervisors and tasks. What the store keeps of itself is a system table, whatever it is asked as: a pattern
     /// that means all datasources does not mean the audit log.
     pub fn may(&self, who: &Principal, kind: Kind, name: &str, action: Action) -> bool {
-        if self.roles_of(who).contains(ADMIN) {
+        let roles = self.acting(who);
+        if roles.contains(ADMIN) {
             return true;
         }
         let (kind, name) = match (kind, segment::system_table(name)) {
@@ -369,13 +386,15 @@ impl Rules {
         };
         let filter = filter_json.as_ref().map(|json| Filter::from_json(json, "policy")).transpose()?;
         let treatments: Vec<(&str, &Treatment)> = columns.iter().map(|(of, rule)| (of.as_str(), rule)).collect();
-        let key = json!({"filter": filter_json, "columns": json!(treatments)}).to_string();
+        let public = marked.map(|(_, public)| public.clone()).unwrap_or_default();
+        let told: Vec<&str> = public.iter().map(Regex::as_str).collect();
+        let key = json!({"filter": filter_json, "columns": treatments, "public": told}).to_string();
         Ok(Restriction::Restricted(Arc::new(Restricted {
             key,
             filter,
             filter_json,
             columns,
-            public: marked.map(|(_, public)| public.clone()).unwrap_or_default(),
+            public,
             secret: self.secret.clone(),
         })))
     }
@@ -571,6 +590,10 @@ fn identified(json: &Json, who: &Principal) -> std::result::Result<Json, String>
             if let Some(several) = equality(json, who)? {
                 return Ok(several);
             }
+            let kind = object.get("type").and_then(Json::as_str).unwrap_or_default();
+            if !COMPARES.contains(&kind) && object.values().any(names_identity) {
+                return Err(format!("a comparison ({}) for each identity", COMPARES.join(", ")));
+            }
             let fields = object.iter().map(|(name, value)| Ok((name.clone(), identified(value, who)?)));
             Ok(Json::Object(fields.collect::<std::result::Result<_, String>>()?))
         }
@@ -585,6 +608,14 @@ fn identified(json: &Json, who: &Principal) -> std::result::Result<Json, String>
             Ok(Json::Array(all))
         }
         other => Ok(other.clone()),
+    }
+}
+
+/// Whether it is an identity, or a list with one.
+fn names_identity(json: &Json) -> bool {
+    match json {
+        Json::Array(items) => items.iter().any(names_identity),
+        _ => json.get("identity").is_some(),
     }
 }
 
@@ -628,5 +659,92 @@ fn values_of(identity: &Json, who: &Principal) -> std::result::Result<Vec<String
         0 => Err(what),
         count if count > IDENTITY_VALUES_MAX => Err(format!("at most {IDENTITY_VALUES_MAX} values of {what}")),
         _ => Ok(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(roles: Json) -> Result<Rules> {
+        let roles: BTreeMap<String, Role> = serde_json::from_value(roles).expect("roles");
+        Rules::new(1, roles, BTreeMap::new(), BTreeSet::new(), "key".into())
+    }
+
+    fn policed(filter: Json) -> Json {
+        json!({"r": {
+            "permissions": [{"resource": {"type": "DATASOURCE", "name": "t"}, "action": "READ"}],
+            "policies": [{"name": "p", "datasource": "t", "filter": filter}],
+        }})
+    }
+
+    fn who() -> Principal {
+        let mut who = Principal::new("ann");
+        who.roles.insert("r".into());
+        who.attributes.insert("tenants".into(), vec!["A".into(), "B".into()]);
+        who
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        let cases = [
+            (json!({"a": {"includes": ["b"]}, "b": {"includes": ["a"]}}), "a circle"),
+            (json!({"a": {"includes": ["a"]}}), "a circle"),
+            (json!({"a": {"includes": ["gone"]}}), "roles.a.includes: there is no role [gone]"),
+            (json!({"admin": {}}), "built in"),
+            (policed(json!({"type": "nothing"})), "roles.r.policies[0].filter"),
+            (policed(json!({"type": "like", "dimension": "u", "pattern": {"identity": "user"}})), "a comparison"),
+            (
+                policed(json!({"type": "selector", "dimension": "u", "value": {"identity": "shoe size"}})),
+                "identity to be",
+            ),
+            (
+                json!({"r": {"columns": [{"datasource": "t", "column": "__t.*", "rule": {"type": "deny"}}]}}),
+                "can only be truncated",
+            ),
+            (
+                json!({"r": {"columns": [{"datasource": "t", "column": "x", "rule": {"type": "truncateTime", "period": "day"}}]}}),
+                "no ISO 8601 period",
+            ),
+            (
+                json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": "("}, "action": "READ"}]}}),
+                "no regular expression",
+            ),
+        ];
+        for (roles, says) in cases {
+            let error = rules(roles.clone()).expect_err(&roles.to_string()).to_string();
+            assert!(error.contains(says), "{roles}: {error}");
+        }
+    }
+
+    #[test]
+    fn several_values_are_any_of_them_and_what_is_lacking_is_denied() {
+        let tenants = json!({"identity": "attribute", "name": "tenants"});
+        let of = |filter: Json, who: &Principal| rules(policed(filter)).expect("rules").restriction(who, "t");
+        let equals = json!({"type": "equals", "column": "tenant", "matchValueType": "STRING", "matchValue": tenants});
+        let Ok(Restriction::Restricted(seen)) = of(json!({"type": "not", "field": equals}), &who()) else {
+            panic!("restricted")
+        };
+        let any = json!({"type": "in", "dimension": "tenant", "values": ["A", "B"]});
+        assert_eq!(seen.filter_json, Some(json!({"type": "not", "field": any})));
+        let range = json!({"type": "range", "column": "tenant", "matchValueType": "STRING", "lower": tenants});
+        assert!(matches!(of(range, &who()), Err(Error::Denied(_))));
+        let error = of(equals, &Principal { attributes: BTreeMap::new(), ..who() }).expect_err("denied").to_string();
+        assert!(error.contains("the attribute [tenants]"), "{error}");
+        assert!(matches!(of(json!({"type": "true"}), &Principal::new("bob")), Err(Error::Denied(_))));
+        assert_eq!(of(json!({"type": "true"}), &who()).expect("seen"), Restriction::Unrestricted);
+    }
+
+    #[test]
+    fn patterns_match_whole_names_and_the_audit_log_is_a_system_table() {
+        let rules = rules(
+            json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": "a|b.*"}, "action": "WRITE"}]}}),
+        );
+        let rules = rules.expect("rules");
+        let may = |kind, name, action| rules.may(&who(), kind, name, action);
+        assert!(may(Kind::Datasource, "a", Action::Write) && may(Kind::Task, "bcd", Action::Read));
+        assert!(!may(Kind::Datasource, "ab", Action::Write) && !may(Kind::Datasource, "a", Action::Read));
+        let all = json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}]}});
+        assert!(!super::tests::rules(all).expect("rules").may(&who(), Kind::Datasource, "sys.audit", Action::Read));
     }
 }

@@ -9,6 +9,7 @@ use segment::{Interval, SegmentId};
 use crate::admission::Sight;
 use crate::engine::Piece;
 use crate::error::Result;
+use crate::policy::Restriction;
 
 /// The segments of some tables within some intervals.
 pub struct Picture {
@@ -28,7 +29,16 @@ impl Picture {
             let Some(view) = inventory.view(table, intervals) else {
                 continue;
             };
-            incomplete.extend(view.incomplete);
+            match restriction {
+                Restriction::Unrestricted => incomplete.extend(view.incomplete),
+                // Which part is missing tells where there are rows: who does not see them all is told that some may be.
+                Restriction::Restricted(_) => {
+                    let whole = inventory.view(table, &[Interval::ETERNITY]);
+                    if whole.is_some_and(|whole| !whole.incomplete.is_empty()) {
+                        incomplete.extend(intervals);
+                    }
+                }
+            }
             // A segment that is visible in several parts is opened once, so that all parts show the same moment.
             let mut opened: Vec<(SegmentId, _, Vec<Interval>)> = Vec::new();
             let mut known: HashMap<SegmentId, usize> = HashMap::new();
