@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use coordinator::Coordinator;
@@ -32,7 +32,7 @@ use ring::rand::SecureRandom;
 use crate::config::AuthSettings;
 use oidc::Oidc;
 use password::Passwords;
-use throttle::Throttle;
+use throttle::{Throttle, key};
 use users::Account;
 
 /// Whoever brings no credentials where none are needed.
@@ -97,6 +97,8 @@ pub struct Asked<'a> {
     pub method: &'a Method,
     /// Host and port that the request is for, as its sender wrote them.
     pub host: Option<&'a str>,
+    /// Those whose pages are welcome.
+    pub origins: &'a [HeaderValue],
     pub address: IpAddr,
 }
 
@@ -300,6 +302,9 @@ impl Identity {
         let Some(origin) = asked.headers.get(header::ORIGIN) else {
             return asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         };
+        if asked.origins.iter().any(|welcome| welcome == origin || welcome == "*") {
+            return false;
+        }
         let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         let host = asked.host.or_else(|| text(header::HOST));
         from.is_none() || from != host || !(self.settings.anywhere || host.is_some_and(is_local_name))
@@ -335,6 +340,13 @@ fn basic(encoded: &str) -> Option<(String, String)> {
     let text = String::from_utf8(bytes).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_string(), password.to_string()))
+}
+
+/// The name that a request says it is from, whether or not it is.
+pub fn claimed(headers: &HeaderMap) -> Option<String> {
+    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (name, _) = basic(rest.trim()).filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    Some(key(&name))
 }
 
 /// The id of the session; none if several cookies claim to be it.

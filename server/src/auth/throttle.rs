@@ -77,7 +77,7 @@ impl Throttle {
 }
 
 /// Names are as long as whoever sends them likes.
-fn key(account: &str) -> String {
+pub fn key(account: &str) -> String {
     account.chars().take(128).collect()
 }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::App;
 use super::error::Refusal;
 use crate::audit;
-use crate::auth::{Asked, COOKIE, Caller, How, Refused};
+use crate::auth::{Asked, COOKIE, Caller, How, Refused, claimed};
 
 /// What a route needs before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,21 +75,25 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         return next.run(Request::from_parts(parts, body)).await;
     }
     let host = parts.uri.authority().map(|authority| authority.as_str().to_string());
-    let asked = Asked { headers: &parts.headers, method: &parts.method, host: host.as_deref(), address };
+    let asked = Asked {
+        headers: &parts.headers,
+        method: &parts.method,
+        host: host.as_deref(),
+        origins: &app.config.cors_origins,
+        address,
+    };
     let caller = match app.identity.identify(&asked).await {
         Ok(caller) => caller,
         Err(Refused::Missing) if need == Need::Connection => {
             return next.run(Request::from_parts(parts, body)).await;
         }
-        Err(refused) => return answer(&parts, refused),
+        Err(refused) => {
+            // Who sent it is not known; who it said it was from is.
+            audit::note(|details| details.object = claimed(&parts.headers));
+            return answer(&parts, refused);
+        }
     };
-    let rules = app.broker.authorizer().current();
-    audit::note(|details| {
-        details.user = Some(caller.principal.name.clone());
-        details.roles = rules.roles_of(&caller.principal).into_iter().collect();
-        details.address = Some(caller.address);
-        details.policy_version = Some(rules.version());
-    });
+    app.note(&caller);
     if let Some(rates) = &app.rates {
         let who = if caller.how == How::Anonymous { caller.address.to_string() } else { caller.principal.name.clone() };
         if let Err(refused) = rates.admit(&who) {
@@ -229,6 +233,17 @@ impl App {
 
     pub fn may(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> bool {
         self.rules().may(&caller.principal, kind, name, action)
+    }
+
+    /// Puts on record who asks.
+    pub fn note(&self, caller: &Caller) {
+        let rules = self.rules();
+        audit::note(|details| {
+            details.user = Some(caller.principal.name.clone());
+            details.roles = rules.roles_of(&caller.principal).into_iter().collect();
+            details.address = Some(caller.address);
+            details.policy_version = Some(rules.version());
+        });
     }
 
     /// Whether the caller has the role that permits everything, by itself or by way of others.

@@ -73,6 +73,7 @@ async fn serve(
         return (StatusCode::METHOD_NOT_ALLOWED, "This server expects only POST calls.").into_response();
     }
     let caller = asker.caller.clone();
+    app.note(&caller);
     let outcome = match request {
         Ok(request) => answer(app, &asker, request).await,
         Err(refused) => Err(refused),
