@@ -53,6 +53,14 @@ impl Principal {
     pub fn new(name: impl Into<String>) -> Principal {
         Principal { name: name.into(), ..Principal::default() }
     }
+
+    /// The roles by whose permissions it acts, without those that they include.
+    pub fn acting_roles(&self) -> BTreeSet<String> {
+        match &self.scope {
+            None => self.roles.clone(),
+            Some(scope) => self.roles.intersection(scope).cloned().collect(),
+        }
+    }
 }
 
 impl Authorizer {
@@ -87,6 +95,13 @@ impl Authorizer {
     /// Whether a principal may read a table at all.
     pub fn may_read(&self, who: &Principal, table: &str) -> bool {
         self.rules.load().may(who, Kind::Datasource, table, Action::Read)
+    }
+
+    /// Whether a principal may know how a datasource's supervisors or tasks stand: that tells of all its rows.
+    pub fn sees_work(&self, who: &Principal, kind: Kind, table: &str) -> bool {
+        let rules = self.rules.load();
+        let reads = rules.may(who, Kind::Datasource, table, Action::Read);
+        rules.may(who, kind, table, Action::Read) && !(reads && rules.is_restricted(who, table))
     }
 
     /// Runs a parser to which the lookups that a principal may read are those that are there.

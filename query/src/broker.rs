@@ -118,8 +118,12 @@ impl Broker {
         if let Some(bytes) = quota.memory_bytes {
             budget.bound_memory(bytes);
         }
-        let budget = Arc::new(budget);
         let leaf = self.authorizer().admit(Arc::new(query), who)?;
+        if leaf.sight().is_restricted() {
+            // Tables are as large as whole segments ask for: a limit of the asker's own would tell how large that is.
+            budget.leave_memory(quota.memory_bytes.unwrap_or(u64::MAX).min(self.settings.memory_bytes));
+        }
+        let budget = Arc::new(budget);
         let registered = self.register(&budget, who, leaf.sight(), quota.concurrent)?;
         let (node, own) = (self.node.clone(), budget.clone());
         let mut outcome = self.compute(&budget, move || node.run(&leaf, &own)).await?;
@@ -137,22 +141,17 @@ impl Broker {
         Ok(Answer { context: outcome.context, touched: outcome.touched, buckets: outcome.buckets, analyses, batches })
     }
 
-    /// Ends the queries of that id; whether there were any.
-    pub fn cancel(&self, query_id: &str) -> bool {
+    /// Ends the queries of that id, of one owner or of any; whether there were any.
+    pub fn cancel(&self, query_id: &str, owner: Option<&str>) -> bool {
         let running = self.running.lock();
         let mut any = false;
-        for query in running.queries.values().filter(|query| query.budget.query_id() == query_id) {
+        let is_meant =
+            |query: &&AtWork| query.budget.query_id() == query_id && owner.is_none_or(|owner| query.who.name == owner);
+        for query in running.queries.values().filter(is_meant) {
             query.budget.cancel();
             any = true;
         }
         any
-    }
-
-    /// Whose queries run under that id.
-    pub fn owners(&self, query_id: &str) -> Vec<String> {
-        let running = self.running.lock();
-        let of_id = running.queries.values().filter(|query| query.budget.query_id() == query_id);
-        of_id.map(|query| query.who.name.clone()).collect()
     }
 
     /// Ends the queries of callers who would see something else now than what they were let in for.

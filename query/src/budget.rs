@@ -168,6 +168,11 @@ impl Budget {
         self.memory_limit = self.memory_limit.min(bytes);
     }
 
+    /// Lets the query hold this much memory, whatever its context said.
+    pub fn leave_memory(&mut self, bytes: u64) {
+        self.memory_limit = bytes;
+    }
+
     /// Cancels it because the asker may no longer see what it was let in for.
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Relaxed);

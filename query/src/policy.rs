@@ -39,9 +39,15 @@ const INCLUDES_DEPTH_MAX: usize = 16;
 /// Values that a policy may put in place of an identity.
 const IDENTITY_VALUES_MAX: usize = 10_000;
 
-/// Filters in which an identity may stand: elsewhere (in patterns, expressions, parts of a text) a value of it could mean
-/// more than itself.
-const COMPARES: [&str; 7] = ["equals", "selector", "in", "inType", "range", "bound", "arrayContainsElement"];
+/// Filters in which an identity may stand, and where: anywhere else (in patterns, expressions, names of columns) a value of
+/// it could mean more than itself.
+const COMPARES: [(&str, &str); 5] = [
+    ("equals", "matchValue"),
+    ("selector", "value"),
+    ("in", "values"),
+    ("inType", "values"),
+    ("arrayContainsElement", "elementMatchValue"),
+];
 
 /// The column whose equality with a text asks whether the caller is in that group, in filters made from SQL.
 pub const MEMBER_COLUMN: &str = "\u{2}member";
@@ -277,7 +283,7 @@ impl Rules {
     fn acting(&self, who: &Principal) -> BTreeSet<String> {
         match &who.scope {
             None => self.roles_of(who),
-            Some(scope) => self.included(who.roles.intersection(scope)),
+            Some(_) => self.included(who.acting_roles().iter()),
         }
     }
 
@@ -300,15 +306,16 @@ impl Rules {
     /// its supervisors and tasks. What the store keeps of itself is a system table, whatever it is asked as: a pattern
     /// that means all datasources does not mean the audit log.
     pub fn may(&self, who: &Principal, kind: Kind, name: &str, action: Action) -> bool {
-        let roles = self.acting(who);
-        if roles.contains(ADMIN) {
+        let acting = self.acting(who);
+        if acting.contains(ADMIN) {
             return true;
         }
         let (kind, name) = match (kind, segment::system_table(name)) {
             (Kind::Datasource | Kind::Supervisor | Kind::Task, Some(table)) => (Kind::SystemTable, table),
             _ => (kind, name),
         };
-        self.each(who).flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {
+        let roles = acting.iter().filter_map(|name| self.roles.get(name));
+        roles.flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {
             let implied =
                 *of == Kind::Datasource && *allowed == Action::Write && matches!(kind, Kind::Supervisor | Kind::Task);
             ((*of == kind && *allowed == action) || implied) && pattern.is_match(name)
@@ -591,8 +598,14 @@ fn identified(json: &Json, who: &Principal) -> std::result::Result<Json, String>
                 return Ok(several);
             }
             let kind = object.get("type").and_then(Json::as_str).unwrap_or_default();
-            if !COMPARES.contains(&kind) && object.values().any(names_identity) {
-                return Err(format!("a comparison ({}) for each identity", COMPARES.join(", ")));
+            let place = COMPARES.iter().find(|(of, _)| *of == kind).map(|(_, field)| *field);
+            if object.iter().any(|(field, value)| names_identity(value) && Some(field.as_str()) != place) {
+                let places: Vec<String> = COMPARES.iter().map(|(of, field)| format!("{field} of {of}")).collect();
+                return Err(format!("identities to stand as {}, and nowhere else", places.join(", ")));
+            }
+            let column = object.get("column").or_else(|| object.get("dimension")).and_then(Json::as_str);
+            if column.is_some_and(|name| name.starts_with('\u{2}')) {
+                return Err("membership in a group to be asked by = alone".to_string());
             }
             let fields = object.iter().map(|(name, value)| Ok((name.clone(), identified(value, who)?)));
             Ok(Json::Object(fields.collect::<std::result::Result<_, String>>()?))
@@ -622,7 +635,8 @@ fn names_identity(json: &Json) -> bool {
 /// The group that a test asks about, if that is what it does.
 fn member(json: &Json) -> Option<&str> {
     let column = json.get("column").or_else(|| json.get("dimension"))?;
-    if column.as_str() != Some(MEMBER_COLUMN) {
+    let equality = matches!(json.get("type").and_then(Json::as_str), Some("equals" | "selector"));
+    if column.as_str() != Some(MEMBER_COLUMN) || !equality {
         return None;
     }
     json.get("matchValue").or_else(|| json.get("value"))?.as_str()
@@ -693,7 +707,21 @@ mod tests {
             (json!({"a": {"includes": ["gone"]}}), "roles.a.includes: there is no role [gone]"),
             (json!({"admin": {}}), "built in"),
             (policed(json!({"type": "nothing"})), "roles.r.policies[0].filter"),
-            (policed(json!({"type": "like", "dimension": "u", "pattern": {"identity": "user"}})), "a comparison"),
+            (policed(json!({"type": "like", "dimension": "u", "pattern": {"identity": "user"}})), "and nowhere else"),
+            (policed(json!({"type": "regex", "dimension": "u", "pattern": {"identity": "user"}})), "and nowhere else"),
+            (
+                policed(
+                    json!({"type": "range", "column": "u", "matchValueType": "STRING", "lower": {"identity": "user"}}),
+                ),
+                "and nowhere else",
+            ),
+            (
+                policed(
+                    json!({"type": "equals", "column": {"identity": "user"}, "matchValueType": "STRING", "matchValue": "x"}),
+                ),
+                "and nowhere else",
+            ),
+            (policed(json!({"type": "in", "dimension": MEMBER_COLUMN, "values": ["a", "b"]})), "by = alone"),
             (
                 policed(json!({"type": "selector", "dimension": "u", "value": {"identity": "shoe size"}})),
                 "identity to be",
@@ -722,13 +750,15 @@ mod tests {
         let tenants = json!({"identity": "attribute", "name": "tenants"});
         let of = |filter: Json, who: &Principal| rules(policed(filter)).expect("rules").restriction(who, "t");
         let equals = json!({"type": "equals", "column": "tenant", "matchValueType": "STRING", "matchValue": tenants});
-        let Ok(Restriction::Restricted(seen)) = of(json!({"type": "not", "field": equals}), &who()) else {
+        let Ok(Restriction::Restricted(seen)) = of(json!({"type": "not", "field": equals.clone()}), &who()) else {
             panic!("restricted")
         };
         let any = json!({"type": "in", "dimension": "tenant", "values": ["A", "B"]});
         assert_eq!(seen.filter_json, Some(json!({"type": "not", "field": any})));
-        let range = json!({"type": "range", "column": "tenant", "matchValueType": "STRING", "lower": tenants});
-        assert!(matches!(of(range, &who()), Err(Error::Denied(_))));
+        // Acting by fewer roles takes permissions away, and no policy.
+        let scoped = |scope: &[&str]| Principal { scope: Some(scope.iter().map(|s| s.to_string()).collect()), ..who() };
+        assert!(matches!(of(equals.clone(), &scoped(&[])), Err(Error::Denied(_))));
+        assert!(matches!(of(equals.clone(), &scoped(&["r"])), Ok(Restriction::Restricted(_))));
         let error = of(equals, &Principal { attributes: BTreeMap::new(), ..who() }).expect_err("denied").to_string();
         assert!(error.contains("the attribute [tenants]"), "{error}");
         assert!(matches!(of(json!({"type": "true"}), &Principal::new("bob")), Err(Error::Denied(_))));

@@ -33,7 +33,6 @@ use crate::auth::{self, Identity};
 use crate::config::Config;
 use crate::http::avatica::{self, Connections};
 use crate::http::guard::{self, Encrypted};
-use crate::http::running::Running;
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
 use crate::roles::cluster::LocalCluster;
@@ -176,7 +175,6 @@ impl Node {
             flight,
             statements,
             identity,
-            running: Running::default(),
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),
             started,

@@ -308,6 +308,9 @@ fn stream(f: &Fields) -> Result<Stream> {
     }
 }
 
+/// Properties of the client library by which a spec could have code of the server's machine loaded or run, or its log filled.
+const FORBIDDEN: [&str; 4] = ["plugin.library.paths", "sasl.kerberos.kinit.cmd", "debug", "log.queue"];
+
 fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
     let Some(map) = json.as_object() else {
         return Err(Error::invalid(format!("{path} must be an object, not {}", kind_of(json))));
@@ -315,6 +318,11 @@ fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, Stri
     let mut properties = BTreeMap::new();
     for (name, value) in map {
         let at = join(path, name);
+        if FORBIDDEN.contains(&name.as_str()) {
+            return Err(Error::invalid(format!(
+                "{at} is not allowed: it loads or runs what is on the server; leave it out"
+            )));
+        }
         let value = match value {
             Value::Null => continue,
             Value::String(s) => s.clone(),

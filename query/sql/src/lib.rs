@@ -57,7 +57,7 @@ use datafusion::logical_expr::TableSource;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
-use query::policy::{Action, Kind};
+use query::policy::{Action, Kind, Restriction};
 use query::{Broker, Principal, ResponseContext};
 use segment::schema::ValueType;
 use segment::time::Zone;
@@ -161,8 +161,19 @@ pub struct Sql {
     settings: Settings,
     plans: Box<Hidden<Plans>>,
     clock: AtomicU64,
-    running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
+    running: Arc<Mutex<Running>>,
     workers: Workers,
+}
+
+/// The statements at work, by their id: ids are of the clients' choice and may be the same.
+type Running = HashMap<String, Vec<Arc<AtWork>>>;
+
+/// A statement whose rows are still made or read.
+struct AtWork {
+    ended: Arc<AtomicBool>,
+    who: Principal,
+    /// What its asker saw of its tables when it began.
+    sight: Vec<(String, Option<Restriction>)>,
 }
 
 /// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
@@ -256,9 +267,10 @@ impl Sql {
         // Leaves are cancelled by the id of the statement.
         context.insert("queryId".to_string(), query_id.clone().into());
         let stringify_arrays = stringify_arrays(&context);
-        let registered = self.register(&query_id);
+        let registered = self.register(&query_id, who, &prepared);
         let planner = self.plans().planners.of(&prepared.zone);
-        let run = Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.flag.clone(), planner)?);
+        let run =
+            Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.work.ended.clone(), planner)?);
         let answer =
             |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
                 columns,
@@ -298,16 +310,36 @@ impl Sql {
         Ok(answer(prepared.columns.clone(), prepared.schema.clone(), context, batches))
     }
 
-    /// Ends the statements of that id; whether there were any.
-    pub fn cancel(&self, query_id: &str) -> bool {
-        let ended = match lock(&self.running).get(query_id) {
-            Some(flags) => {
-                flags.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
-                true
+    /// Ends the statements of that id, of one owner or of any; whether there were any.
+    pub fn cancel(&self, query_id: &str, owner: Option<&str>) -> bool {
+        let mut ended = false;
+        for work in lock(&self.running).get(query_id).into_iter().flatten() {
+            if owner.is_none_or(|owner| work.who.name == owner) {
+                work.ended.store(true, Ordering::Relaxed);
+                ended = true;
             }
-            None => false,
-        };
-        self.broker.cancel(query_id) || ended
+        }
+        self.broker.cancel(query_id, owner) || ended
+    }
+
+    /// Ends the statements and queries of a principal, who may not go on asking.
+    pub fn end_queries_of(&self, name: &str) {
+        self.end(&|work| work.who.name == name);
+        self.broker.end_queries_of(name);
+    }
+
+    /// Ends the statements and queries of callers who would see something else now than when they began.
+    pub fn policies_changed(&self) {
+        let authorizer = self.broker.authorizer();
+        let sees = |work: &AtWork, table: &str| authorizer.restriction(&work.who, table).ok();
+        self.end(&|work| work.sight.iter().any(|(table, seen)| sees(work, table) != *seen));
+        self.broker.policies_changed();
+    }
+
+    fn end(&self, which: &dyn Fn(&AtWork) -> bool) {
+        for work in lock(&self.running).values().flatten().filter(|work| which(work)) {
+            work.ended.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The native queries that a statement becomes, in Druid's JSON.
@@ -460,10 +492,17 @@ impl Sql {
         Ok((Prepared { overrides, zone, explain, plan, columns, schema, tables }, keep))
     }
 
-    fn register(&self, query_id: &str) -> Registered {
-        let flag = Arc::new(AtomicBool::new(false));
-        lock(&self.running).entry(query_id.to_string()).or_default().push(flag.clone());
-        Registered { running: self.running.clone(), query_id: query_id.to_string(), flag }
+    fn register(&self, query_id: &str, who: &Principal, prepared: &Prepared) -> Registered {
+        let authorizer = self.broker.authorizer();
+        let sight = |(table, _): &(String, Columns)| (table.clone(), authorizer.restriction(who, table).ok());
+        let work = AtWork {
+            ended: Arc::new(AtomicBool::new(false)),
+            who: who.clone(),
+            sight: prepared.tables.iter().map(sight).collect(),
+        };
+        let work = Arc::new(work);
+        lock(&self.running).entry(query_id.to_string()).or_default().push(work.clone());
+        Registered { running: self.running.clone(), query_id: query_id.to_string(), work }
     }
 }
 
@@ -518,17 +557,17 @@ fn key_of(statement: &Statement) -> String {
 
 /// Stands in the list of running statements until dropped.
 struct Registered {
-    running: Arc<Mutex<HashMap<String, Vec<Arc<AtomicBool>>>>>,
+    running: Arc<Mutex<Running>>,
     query_id: String,
-    flag: Arc<AtomicBool>,
+    work: Arc<AtWork>,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut running = lock(&self.running);
-        if let Some(flags) = running.get_mut(&self.query_id) {
-            flags.retain(|flag| !Arc::ptr_eq(flag, &self.flag));
-            if flags.is_empty() {
+        if let Some(of_id) = running.get_mut(&self.query_id) {
+            of_id.retain(|work| !Arc::ptr_eq(work, &self.work));
+            if of_id.is_empty() {
                 running.remove(&self.query_id);
             }
         }

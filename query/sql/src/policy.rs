@@ -1,7 +1,7 @@
 //! Conditions of row policies: SQL to a native filter in which identities stand for values.
 //!
 //! 1. The condition is parsed as an expression alone. `CURRENT_USER`, `USER_ATTRIBUTE('name')` and `USER_GROUPS()` become
-//!    texts that no one else writes, each its own; `USER_IN_GROUP('name')` an equality of a column that no table has.
+//!    texts that no one else writes, each its own; each `USER_IN_GROUP('name')` an equality of a column that no table has.
 //! 2. It is planned as the `WHERE` of a scan of the table, which must leave nothing to do but the engine's filter.
 //! 3. In the filter, each of these texts must stand as a whole value: it becomes the identity. One that went anywhere else
 //!    (a constant that was folded, a part of a text) is refused, for there the identity would be lost.
@@ -23,6 +23,7 @@ use segment::schema::ValueType;
 use segment::time::Zone;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::leaves::{Shape, Table};
@@ -103,7 +104,7 @@ impl Sql {
         // An expression and nothing else: what it is put into cannot be left by it.
         parse::expression(text)?;
         let mut parsed = parse::parse(&format!("SELECT 1 FROM \"policed\" WHERE ({text}\n)"))?;
-        let mut marks = Marks { found: Vec::new() };
+        let mut marks = Marks { found: Vec::new(), groups: Vec::new() };
         if let ControlFlow::Break(error) = parsed.query.visit(&mut marks) {
             return Err(error);
         }
@@ -113,7 +114,7 @@ impl Sql {
             return Err(Error::invalid("a condition may use neither parameters nor the current time"));
         }
         let mut columns = columns.to_vec();
-        columns.push((MEMBER_COLUMN.to_string(), ValueType::String, false));
+        columns.extend((0..marks.groups.len()).map(|nth| (member(nth), ValueType::String, false)));
         let table = Arc::new(Table::new(vec!["policed".to_string()], &columns, true));
         let planner = self.plans().planners.of(&zone);
         let outer = Outer { limit: None, finish_sketches: false };
@@ -132,7 +133,11 @@ impl Sql {
         };
         if is_empty(&logical) {
             // What is never true reads no table.
-            return if marks.found.is_empty() { Ok(json!({"type": "false"})) } else { Err(lost(0)) };
+            return match (marks.found.is_empty(), marks.groups.is_empty()) {
+                (true, true) => Ok(json!({"type": "false"})),
+                (true, false) => Err(refuse()),
+                _ => Err(lost(0)),
+            };
         }
         let leaf = match Plan::new(logical, &planner)? {
             Plan::Direct { leaf: Some(leaf), ref steps, .. }
@@ -157,6 +162,11 @@ impl Sql {
         }
         if let Some(nth) = used.iter().position(|used| !used) {
             return Err(lost(nth));
+        }
+        for (group, asked) in &marks.groups {
+            if !asked.load(Ordering::Relaxed) {
+                return Err(Error::invalid(format!("USER_IN_GROUP('{group}') changes nothing here; leave it out")));
+            }
         }
         Ok(match filters.len() {
             0 => json!({"type": "true"}),
@@ -226,6 +236,14 @@ impl Tables for Alone {
 /// The identities of a condition, in the order in which they stand, with how they were written.
 struct Marks {
     found: Vec<(Json, String)>,
+    /// Groups that are asked about, and whether the filter asks about them. Each has a column of its own: tests of one
+    /// column are folded together, as if it had one value.
+    groups: Vec<(String, AtomicBool)>,
+}
+
+/// The column that stands for being in the nth group.
+fn member(nth: usize) -> String {
+    format!("{MEMBER_COLUMN}{nth}")
 }
 
 impl Marks {
@@ -258,11 +276,18 @@ impl Marks {
                 let identity = json!({"identity": "attribute", "name": attribute});
                 Some(self.mark(identity, format!("USER_ATTRIBUTE('{attribute}')"))?)
             }
-            ("USER_IN_GROUP", Some(group)) => Some(Expr::Nested(Box::new(Expr::BinaryOp {
-                left: Box::new(Expr::Identifier(Ident::with_quote('"', MEMBER_COLUMN))),
-                op: BinaryOperator::Eq,
-                right: Box::new(Expr::value(Value::SingleQuotedString(group))),
-            }))),
+            ("USER_IN_GROUP", Some(group)) => {
+                if self.groups.len() >= IDENTITIES_MAX {
+                    return Err(Error::invalid(format!("a condition may ask about at most {IDENTITIES_MAX} groups")));
+                }
+                let column = Ident::with_quote('"', member(self.groups.len()));
+                self.groups.push((group.clone(), AtomicBool::new(false)));
+                Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                    left: Box::new(Expr::Identifier(column)),
+                    op: BinaryOperator::Eq,
+                    right: Box::new(Expr::value(Value::SingleQuotedString(group))),
+                })))
+            }
             ("USER_ATTRIBUTE" | "USER_IN_GROUP", None) => {
                 return Err(Error::invalid(format!("{name} takes one name, as a text in quotes")));
             }
@@ -270,10 +295,33 @@ impl Marks {
         })
     }
 
+    /// The test of a group, if that is what a filter is: by equality with its name alone.
+    fn membership(&self, json: &Json) -> Option<Result<Json>> {
+        let column = json.get("column").or_else(|| json.get("dimension"))?.as_str()?;
+        let nth = column.strip_prefix(MEMBER_COLUMN)?.parse::<usize>().ok();
+        let kind = json.get("type").and_then(Json::as_str);
+        let value = match kind {
+            Some("equals") => json.get("matchValue"),
+            Some("selector") => json.get("value"),
+            _ => None,
+        };
+        let value = value.and_then(Json::as_str);
+        Some(match nth.and_then(|nth| self.groups.get(nth)) {
+            Some((group, asked)) if value == Some(group) => {
+                asked.store(true, Ordering::Relaxed);
+                Ok(json!({"type": "equals", "column": MEMBER_COLUMN, "matchValueType": "STRING", "matchValue": group}))
+            }
+            _ => Err(Error::invalid("USER_IN_GROUP stands by itself, or under AND, OR and NOT; here it is compared")),
+        })
+    }
+
     /// A filter with identities where their texts stand.
     fn placed(&self, json: &Json, used: &mut [bool]) -> Result<Json> {
+        if let Some(asked) = self.membership(json) {
+            return asked;
+        }
         Ok(match json {
-            Json::String(text) if text.contains(MARK) && text != MEMBER_COLUMN => {
+            Json::String(text) if text.contains(MARK) => {
                 let nth = text.strip_prefix(MARK).and_then(|nth| nth.parse::<usize>().ok());
                 match nth.filter(|nth| *nth < self.found.len()) {
                     Some(nth) => {

@@ -397,10 +397,10 @@ fn queries_end_when_told_and_make_room() {
         let budget = Budget::from_context(&context, broker.settings()).expect("a budget");
         runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &Principal::new("test"), budget))
     };
-    assert!(!broker.cancel("slow"));
+    assert!(!broker.cancel("slow", None));
     let mut answer = start().expect("an answer");
     assert!(matches!(start(), Err(Error::Capacity(_))));
-    assert!(broker.cancel("slow"));
+    assert!(broker.cancel("slow", None));
     let last = runtime.block_on(async {
         let mut last = None;
         while let Some(batch) = answer.batches.next().await {

@@ -15,7 +15,7 @@ pub mod throttle;
 pub mod tokens;
 pub mod users;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,6 +184,12 @@ impl Identity {
             return match scheme {
                 scheme if scheme.eq_ignore_ascii_case("basic") => {
                     let (name, password) = basic(rest).ok_or(Refused::Wrong)?;
+                    if self.is_anybody(&name) {
+                        return match self.is_of_another_page(asked) {
+                            true => Err(Refused::Forged),
+                            false => Ok(caller(self.anonymous.clone(), How::Anonymous)),
+                        };
+                    }
                     let principal = self.by_password(&name, &password, asked.address).await?;
                     Ok(caller(principal, How::Password))
                 }
@@ -213,6 +219,11 @@ impl Identity {
             return Err(Refused::Forged);
         }
         Ok(caller(self.anonymous.clone(), How::Anonymous))
+    }
+
+    /// Whether a name is as good as none: clients that must have one to send are welcome where nobody needs one.
+    pub fn is_anybody(&self, name: &str) -> bool {
+        !self.settings.required && self.coordinator.document(users::USER, name).is_none()
     }
 
     /// A name and a password, wherever they came from. What was right a moment ago is not computed again.
@@ -299,6 +310,10 @@ impl Identity {
     /// says where a page is from, and a name that was made to point here is not ours.
     fn is_of_another_page(&self, asked: &Asked<'_>) -> bool {
         let text = |name: header::HeaderName| asked.headers.get(name).and_then(|value| value.to_str().ok());
+        let host = asked.host.or_else(|| text(header::HOST));
+        if !self.settings.anywhere && host.is_some_and(|host| !is_local_name(host)) {
+            return true;
+        }
         let Some(origin) = asked.headers.get(header::ORIGIN) else {
             return asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         };
@@ -306,8 +321,7 @@ impl Identity {
             return false;
         }
         let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-        let host = asked.host.or_else(|| text(header::HOST));
-        from.is_none() || from != host || !(self.settings.anywhere || host.is_some_and(is_local_name))
+        from.is_none() || from != host
     }
 }
 
@@ -382,11 +396,6 @@ pub fn digest(of: &str) -> String {
 /// Equality in a time that does not tell where the two differ.
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-}
-
-/// The roles of one that are also among others.
-fn within(roles: &BTreeSet<String>, others: &BTreeSet<String>) -> BTreeSet<String> {
-    roles.intersection(others).cloned().collect()
 }
 
 #[cfg(test)]

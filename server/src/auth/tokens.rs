@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::users::{Error, Result, change, invalid};
-use super::{Identity, digest, random, random_text, same, within};
+use super::{Identity, digest, random, random_text, same};
 use crate::node::now;
 
 pub const TOKEN: &str = "token";
@@ -63,7 +63,7 @@ impl Identity {
         let principal = self.principal(&token.user)?;
         let principal = match &token.roles {
             None => principal,
-            Some(roles) => Arc::new(Principal { roles: within(&principal.roles, roles), ..(*principal).clone() }),
+            Some(roles) => Arc::new(Principal { scope: Some(roles.clone()), ..(*principal).clone() }),
         };
         Some((principal, id.to_string()))
     }

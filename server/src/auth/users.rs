@@ -115,6 +115,7 @@ impl Identity {
         }
         let user: User = serde_json::from_value(document.value.clone()).ok()?;
         let principal = Principal {
+            scope: None,
             name: name.to_string(),
             roles: user.roles.clone(),
             groups: user.groups.clone(),

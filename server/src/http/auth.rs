@@ -235,6 +235,12 @@ impl App {
         self.rules().may(&caller.principal, kind, name, action)
     }
 
+    /// Whose queries a caller may end: its own, or anybody's (`None`) with the right to write state.
+    pub fn may_end<'a>(&self, caller: &'a Caller) -> Option<&'a str> {
+        let any = self.may(caller, Kind::State, "STATE", Action::Write);
+        (!any).then_some(caller.principal.name.as_str())
+    }
+
     /// Puts on record who asks.
     pub fn note(&self, caller: &Caller) {
         let rules = self.rules();

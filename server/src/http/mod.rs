@@ -8,7 +8,6 @@ pub mod guard;
 pub mod manage;
 pub mod native;
 pub mod routes;
-pub mod running;
 pub mod sql;
 pub mod statements;
 pub mod status;
@@ -60,7 +59,6 @@ pub struct App {
     pub flight: flight::Handles,
     pub statements: statements::Statements,
     pub identity: Identity,
-    pub running: running::Running,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,

@@ -83,7 +83,6 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     };
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
-    let running = app.running.enter(&asked.query_id, caller);
     let by_segment = flag(context, "bySegment");
     let who = &caller.principal;
     let query = match by_segment {
@@ -106,7 +105,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     let mut answer = app.broker.answer(query.clone(), &caller.principal, budget).await?;
     answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
     let response_context = answer.context.clone();
-    let rows = running.during(respond(&query, answer, format)).boxed();
+    let rows = respond(&query, answer, format).boxed();
     let mut response = stream(rows).await?;
     put_context(&mut response, &response_context);
     Ok(response)
@@ -169,9 +168,7 @@ pub async fn cancel(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> StatusCode {
-    if app.may_cancel(&caller, &id) {
-        app.broker.cancel(&id);
-    }
+    app.broker.cancel(&id, app.may_end(&caller));
     StatusCode::ACCEPTED
 }
 

@@ -95,11 +95,10 @@ pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql
 }
 
 async fn answer(app: &App, caller: &Caller, request: &Request, query_id: &str) -> query_sql::Result<Response> {
-    let running = app.running.enter(query_id, caller);
     let answer = begin(app, caller, request, query_id).await?;
     let response_context = answer.context.clone();
     let rows = answer.body(&request.format).map(|chunk| chunk.map(Bytes::from));
-    let mut response = stream(running.during(rows).boxed()).await?;
+    let mut response = stream(rows.boxed()).await?;
     put_context(&mut response, &response_context);
     let content = HeaderValue::from_static(request.format.result_format.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, content);
@@ -251,7 +250,7 @@ pub async fn cancel(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> StatusCode {
-    if app.may_cancel(&caller, &id) && app.sql.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
+    if app.sql.cancel(&id, app.may_end(&caller)) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
 }
 
 pub async fn engines() -> Json<Value> {

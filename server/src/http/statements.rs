@@ -367,7 +367,6 @@ async fn pages(
     statement: &Statement,
     rows_per_page: usize,
 ) -> query_sql::Result<Pages> {
-    let _running = app.running.enter(id, caller);
     let answer = super::sql::run(app, statement, &caller.principal).await?;
     if !answer.context.uncovered.is_empty() {
         // What is kept is read later, when nobody asks any more what it lacks.
@@ -498,7 +497,7 @@ pub async fn cancel(
     }
     // One that waits learns of it when its turn comes.
     app.statements.change(&id, |record| record.error = Some(Value::Null));
-    app.sql.cancel(&id);
+    app.sql.cancel(&id, Some(&record.owner));
     StatusCode::ACCEPTED.into_response()
 }
 

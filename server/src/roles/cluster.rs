@@ -126,7 +126,7 @@ impl Cluster for LocalCluster {
         let tasks = self.coordinator.tasks(filter).await.map_err(error)?;
         Ok(tasks
             .into_iter()
-            .filter(|task| self.may_read(who, Kind::Task, &task.record.datasource))
+            .filter(|task| self.authorizer.sees_work(who, Kind::Task, &task.record.datasource))
             .map(|task| {
                 let (status, runner_status) = match task.state {
                     TaskState::Pending => ("RUNNING", "PENDING"),
@@ -152,8 +152,8 @@ impl Cluster for LocalCluster {
 
     async fn supervisors(&self, who: &Principal) -> query_sql::Result<Vec<Supervisor>> {
         let supervisors = self.coordinator.supervisors().into_iter();
-        let may_read = |s: &coordinator::Supervisor| self.may_read(who, Kind::Supervisor, &s.spec.datasource);
-        let shown = supervisors.filter(may_read).map(|supervisor| Supervisor {
+        let seen = |s: &coordinator::Supervisor| self.authorizer.sees_work(who, Kind::Supervisor, &s.spec.datasource);
+        let shown = supervisors.filter(seen).map(|supervisor| Supervisor {
             state: supervisor.state.basic().to_string(),
             detailed_state: supervisor.state.detailed().to_string(),
             healthy: supervisor.state.is_healthy(),

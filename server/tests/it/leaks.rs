@@ -410,3 +410,58 @@ fn filled(path: &str, value: &str, values: &[String]) -> String {
 fn encoded(path: &str) -> String {
     path.replace(' ', "%20").replace('+', "%2B")
 }
+
+#[test]
+fn tokens_narrow_what_is_allowed_and_never_widen_what_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    // One role lets C read, another says which rows: a token of the first alone still sees no other rows.
+    let put = |path: &str, body: &Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    put(
+        "/roles/reader",
+        &json!({"permissions": [{"resource": {"type": "DATASOURCE", "name": "events"}, "action": "READ"}]}),
+    );
+    put(
+        "/roles/limits",
+        &json!({
+            "policies": [{"name": "own", "datasource": "events", "sql": "user_id = USER_ATTRIBUTE('tenant')"}],
+            "columns": [{"datasource": "events", "column": "data", "rule": {"type": "deny"}}],
+        }),
+    );
+    put(
+        "/users/C",
+        &json!({"password": "password of C", "roles": ["reader", "limits"], "attributes": {"tenant": ["A"]}}),
+    );
+    let basic = format!("Basic {}", STANDARD.encode("C:password of C"));
+    let made = server.send(
+        "POST",
+        "/henge/v1/security/tokens",
+        &[("Authorization", &basic)],
+        Some(&json!({"roles": ["reader"]})),
+    );
+    let token = format!("Bearer {}", made.body["token"].as_str().unwrap_or_else(|| panic!("{}", made.body)));
+    let rows = |authorization: &str, sql: &str| {
+        let body = json!({"query": sql, "resultFormat": "array"});
+        server.send("POST", "/druid/v2/sql", &[("Authorization", authorization)], Some(&body))
+    };
+    for authorization in [&basic, &token] {
+        assert_eq!(rows(authorization, "SELECT user_id, COUNT(*) FROM events GROUP BY 1").body, json!([["A", OWN]]));
+        assert_eq!(rows(authorization, "SELECT MAX(data) FROM events").status, 400);
+    }
+    // A token for no role of reading reads nothing.
+    let made = server.send(
+        "POST",
+        "/henge/v1/security/tokens",
+        &[("Authorization", &basic)],
+        Some(&json!({"roles": ["limits"]})),
+    );
+    let token = format!("Bearer {}", made.body["token"].as_str().unwrap());
+    assert!(rows(&token, "SELECT COUNT(*) FROM events").status >= 400);
+    // What memory a query needs is not told by a limit that the asker sets.
+    let query = json!({"queryType": "groupBy", "dataSource": "events", "intervals": ["1000/3000"], "granularity": "all",
+        "dimensions": ["n"], "aggregations": [], "context": {"maxQueryMemoryBytes": 200}});
+    assert_eq!(server.send("POST", "/druid/v2", &[("Authorization", &basic)], Some(&query)).status, 200);
+}

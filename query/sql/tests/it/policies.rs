@@ -53,6 +53,14 @@ fn conditions_become_filters_with_identities() {
         .unwrap()
         .to_string();
     assert!(held.contains(r#"{"identity":"user"}"#) && held.contains("member") && held.contains("auditors"), "{held}");
+    // Several groups are several questions: none is folded into another.
+    let member = |group: &str| json!({"type": "equals", "column": "\u{2}member", "matchValueType": "STRING", "matchValue": group});
+    let filter = f.native.condition(&columns(), "USER_IN_GROUP('staff') AND NOT USER_IN_GROUP('suspended')").unwrap();
+    let not = json!({"type": "not", "field": member("suspended")});
+    assert_eq!(filter, json!({"type": "and", "fields": [member("staff"), not]}));
+    let any = "USER_IN_GROUP('a') OR USER_IN_GROUP('b') OR USER_IN_GROUP('c') OR USER_IN_GROUP('d')";
+    let filter = f.native.condition(&columns(), any).unwrap();
+    assert_eq!(filter, json!({"type": "or", "fields": ["a", "b", "c", "d"].map(member)}));
 }
 
 #[test]
@@ -73,6 +81,7 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         ("tenant = '\u{2}0'", "U+0002"),
         ("", ""),
         ("LOOKUP(tenant, 'names') = 'x'", "lookup"),
+        ("USER_IN_GROUP('a') IS NULL", "USER_IN_GROUP"),
     ];
     for (text, says) in cases {
         let error = f.native.condition(&columns(), text).expect_err(text).to_string();

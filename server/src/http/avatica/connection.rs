@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 
 use super::message::{Frame, MISSING_CONNECTION, Props, Refused};
 use crate::config::JdbcLimits;
-use crate::http::running::Entered;
 
 /// Rows of a frame, whatever the client asks for.
 const FRAME_ROWS: std::ops::RangeInclusive<i64> = 100..=5000;
@@ -73,7 +72,7 @@ pub struct Prepared {
 /// Rows under way.
 pub struct Results {
     /// `None` once the last row was handed out.
-    rows: Option<(Rows, Entered)>,
+    rows: Option<Rows>,
     served: u64,
     rows_max: u64,
 }
@@ -213,8 +212,8 @@ impl Statement {
 }
 
 impl Results {
-    pub fn new(rows: Rows, running: Entered, rows_max: Option<u64>) -> Results {
-        Results { rows: Some((rows, running)), served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
+    pub fn new(rows: Rows, rows_max: Option<u64>) -> Results {
+        Results { rows: Some(rows), served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
     }
 
     /// The next rows. Waits for the first of them without end unless told how long; the query has its own deadline.
@@ -223,7 +222,7 @@ impl Results {
         let left = self.rows_max - self.served;
         let most = usize::try_from(left.min(asked as u64)).unwrap_or(usize::MAX);
         let offset = self.served;
-        let Some((rows, _)) = &mut self.rows else { return Ok(Frame { offset, done: true, rows: Vec::new() }) };
+        let Some(rows) = &mut self.rows else { return Ok(Frame { offset, done: true, rows: Vec::new() }) };
         let zone = rows.zone.clone();
         let mut read = match wait {
             _ if most == 0 => Vec::new(),

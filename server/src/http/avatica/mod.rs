@@ -110,6 +110,7 @@ async fn asker(
     let opened = |principal| Caller { principal, address, how: How::Password };
     if let Some(Request::OpenConnection { info, .. }) = request
         && let Some(name) = said(info, "user").filter(|name| !name.is_empty())
+        && !(caller.is_some() && app.identity.is_anybody(name))
     {
         let principal = app.identity.by_password(name, said(info, "password").unwrap_or_default(), address).await?;
         let password_version = app.identity.password_version(name);
@@ -253,10 +254,9 @@ async fn begin(
 ) -> query_sql::Result<(Vec<query_sql::SqlColumn>, Frame, Results)> {
     let query_id = asked.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
     super::sql::measured(app, query_id, || async {
-        let running = app.running.enter(query_id, caller);
         let answer = super::sql::run(app, asked, &caller.principal).await?;
         let columns = answer.columns.clone();
-        let mut results = Results::new(answer.rows(), running, rows_max);
+        let mut results = Results::new(answer.rows(), rows_max);
         let first = results.frame(frame, None).await?;
         Ok((columns, first, results))
     })

@@ -224,7 +224,7 @@ impl Flight {
         for ticket in info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref()) {
             if let Command::TicketStatementQuery(ticket) = command(&ticket.ticket)? {
                 let id = statement::read(&ticket.statement_handle)?.query_id();
-                any |= self.app.may_cancel(caller, &id) && self.app.sql.cancel(&id);
+                any |= self.app.sql.cancel(&id, self.app.may_end(caller));
             }
         }
         Ok(if any { CANCELLING } else { NOT_CANCELLABLE })

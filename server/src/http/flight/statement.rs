@@ -60,10 +60,8 @@ pub fn read(handle: &[u8]) -> Result<Asked, Status> {
 /// Runs a statement up to its first rows; the others are made as they are read. Dropping them ends it.
 pub async fn rows(app: &Arc<App>, caller: &Caller, asked: &Asked) -> Result<Rows, Status> {
     let query_id = asked.query_id();
-    let running = app.running.enter(&query_id, caller);
     let begun = measured(app, &query_id, || first(app, caller, asked, &query_id)).await;
     let (schema, batches) = begun.map_err(|error| status(app, &error))?;
-    let batches = running.during(batches).boxed();
     let app = app.clone();
     Ok(encoded(schema, batches, move |error| {
         tracing::warn!(%error, "a query failed after its first row");

@@ -96,7 +96,7 @@ async fn delete_user(
     Path((_, name)): Named,
 ) -> Answered {
     app.identity.delete_user(&name, None, &caller.principal.name).await?;
-    app.broker.end_queries_of(&name);
+    app.sql.end_queries_of(&name);
     done()
 }
 
@@ -187,7 +187,7 @@ async fn create_role(
     Path((_, name)): Named,
 ) -> Answered {
     app.identity.put_role(&name, &Role::default(), Some(0), &caller.principal.name).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     done()
 }
 
@@ -197,7 +197,7 @@ async fn delete_role(
     Path((_, name)): Named,
 ) -> Answered {
     app.identity.delete_role(&name, None, &caller.principal.name).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     done()
 }
 
@@ -218,6 +218,6 @@ async fn set_permissions(
     let document = app.identity.role(&name)?;
     let role = Role { permissions, ..parse(&document)? };
     app.identity.put_role(&name, &role, Some(document.version), &caller.principal.name).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     done()
 }

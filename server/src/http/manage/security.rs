@@ -192,7 +192,7 @@ fn about(app: &App, caller: &Caller) -> Value {
     let who = &caller.principal;
     json!({
         "username": who.name,
-        "roles": who.roles,
+        "roles": who.acting_roles(),
         "groups": who.groups,
         "attributes": who.attributes,
         "authenticated": caller.how != How::Anonymous,
@@ -347,7 +347,7 @@ async fn put_user(
 /// Queries that somebody began as whom they are no more come to an end.
 pub fn end_queries(app: &App, name: &str, before: Option<Arc<Principal>>) {
     if before.is_some() && before != app.identity.principal(name) {
-        app.broker.end_queries_of(name);
+        app.sql.end_queries_of(name);
     }
 }
 
@@ -358,7 +358,7 @@ async fn delete_user(
     headers: HeaderMap,
 ) -> Answered {
     app.identity.delete_user(&name, expected(&headers)?, by(&caller)).await?;
-    app.broker.end_queries_of(&name);
+    app.sql.end_queries_of(&name);
     Ok(Json(json!({"username": name})).into_response())
 }
 
@@ -509,7 +509,7 @@ async fn put_role(
     let role: Role = read(&body)?;
     let role = app.sql.checked(role, "role").map_err(|error| Refusal::invalid(error.to_string()))?;
     let version = app.identity.put_role(&name, &role, expected(&headers)?, by(&caller)).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     Ok(tagged(version, json!({"name": name, "version": version})))
 }
 
@@ -520,7 +520,7 @@ async fn delete_role(
     headers: HeaderMap,
 ) -> Answered {
     app.identity.delete_role(&name, expected(&headers)?, by(&caller)).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     Ok(Json(json!({"name": name})).into_response())
 }
 
@@ -542,7 +542,7 @@ async fn put_table_rule(
 ) -> Answered {
     let rule: TableRule = read(&body)?;
     let version = app.identity.put_table_rule(&name, &rule, expected(&headers)?, by(&caller)).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     Ok(tagged(version, json!({"name": name, "version": version})))
 }
 
@@ -553,6 +553,6 @@ async fn delete_table_rule(
     headers: HeaderMap,
 ) -> Answered {
     app.identity.delete_table_rule(&name, expected(&headers)?, by(&caller)).await?;
-    app.broker.policies_changed();
+    app.sql.policies_changed();
     Ok(Json(json!({"name": name})).into_response())
 }

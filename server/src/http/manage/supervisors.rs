@@ -61,7 +61,9 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
     // Whoever names a stream reads it.
     let (stream, topic) = ("kafka", format!("kafka:{}", source(&spec)));
     if !app.may(&caller, Kind::External, stream, Action::Read) {
-        app.require(&caller, Kind::External, &topic, Action::Read)?;
+        // A pattern may match topics that there are not yet: it needs the right to all.
+        let needed = if is_pattern(&spec) { stream } else { &topic };
+        app.require(&caller, Kind::External, needed, Action::Read)?;
     }
     let existing = app.coordinator.supervisor(&spec.id).ok();
     if let Some(existing) = &existing {
@@ -87,6 +89,10 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         answer.insert("ignored".into(), json!(spec.ignored));
     }
     Ok(Json(Value::Object(answer)).into_response())
+}
+
+fn is_pattern(spec: &SupervisorSpec) -> bool {
+    matches!(spec.io.stream, Stream::Pattern { .. })
 }
 
 fn source(spec: &SupervisorSpec) -> String {
