@@ -33,6 +33,9 @@ use crate::language::VirtualColumn;
 /// The role that may do everything and sees every row. It is always there and is not kept as a document.
 pub const ADMIN: &str = "admin";
 
+/// The system table that only its own name permits.
+const AUDIT: &str = "audit";
+
 /// Roles may include each other this deep.
 const INCLUDES_DEPTH_MAX: usize = 16;
 
@@ -318,7 +321,9 @@ impl Rules {
         roles.flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {
             let implied =
                 *of == Kind::Datasource && *allowed == Action::Write && matches!(kind, Kind::Supervisor | Kind::Task);
-            ((*of == kind && *allowed == action) || implied) && pattern.is_match(name)
+            // The audit log holds what everybody asked: a pattern that means all system tables does not mean it.
+            let named = kind != Kind::SystemTable || name != AUDIT || pattern.as_str() == whole_text(AUDIT);
+            ((*of == kind && *allowed == action) || implied) && named && pattern.is_match(name)
         })
     }
 
@@ -527,9 +532,13 @@ fn circle<'a>(roles: &'a BTreeMap<String, Role>, path: &mut Vec<&'a str>) -> Res
     Ok(())
 }
 
+fn whole_text(text: &str) -> String {
+    format!("^(?:{text})$")
+}
+
 /// A pattern that matches whole names.
 fn whole(text: &str, path: &str) -> Result<Regex> {
-    Regex::new(&format!("^(?:{text})$"))
+    Regex::new(&whole_text(text))
         .map_err(|error| Error::Invalid(format!("{path}: [{text}] is no regular expression: {error}")))
 }
 
@@ -776,5 +785,11 @@ mod tests {
         assert!(!may(Kind::Datasource, "ab", Action::Write) && !may(Kind::Datasource, "a", Action::Read));
         let all = json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}]}});
         assert!(!super::tests::rules(all).expect("rules").may(&who(), Kind::Datasource, "sys.audit", Action::Read));
+        for (pattern, allowed) in [(".*", false), ("audit", true)] {
+            let tables = json!({"r": {"permissions": [{"resource": {"type": "SYSTEM_TABLE", "name": pattern}, "action": "READ"}]}});
+            let may =
+                super::tests::rules(tables).expect("rules").may(&who(), Kind::Datasource, "sys.audit", Action::Read);
+            assert_eq!(may, allowed, "{pattern}");
+        }
     }
 }

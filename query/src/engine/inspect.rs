@@ -204,7 +204,8 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>)
         rows: segment.rows() as u64,
         query_granularity: provenance.query_granularity.clone().filter(|_| query.wants(AnalysisType::QueryGranularity)),
         rollup: query.wants(AnalysisType::Rollup).then_some(provenance.rollup),
-        aggregators: query.wants(AnalysisType::Aggregators).then(aggregators),
+        // They name the columns that they read, which may not be there for the asker.
+        aggregators: (query.wants(AnalysisType::Aggregators) && !piece.is_restricted()).then(aggregators),
     })
 }
 

@@ -60,7 +60,7 @@ fn conditions_become_filters_with_identities() {
     assert_eq!(filter, json!({"type": "and", "fields": [member("staff"), not]}));
     let any = "USER_IN_GROUP('a') OR USER_IN_GROUP('b') OR USER_IN_GROUP('c') OR USER_IN_GROUP('d')";
     let filter = f.native.condition(&columns(), any).unwrap();
-    assert_eq!(filter, json!({"type": "or", "fields": ["a", "b", "c", "d"].map(member)}));
+    assert_eq!(filter, json!({"type": "or", "fields": (["a", "b", "c", "d"].map(member))}));
 }
 
 #[test]
