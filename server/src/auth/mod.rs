@@ -334,8 +334,9 @@ fn is_local_name(host: &str) -> bool {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    // A name without a dot is nobody's to buy.
     name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
+        || !(name.is_empty() || name.contains('.'))
         || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
@@ -419,10 +420,11 @@ mod tests {
 
     #[test]
     fn names_that_others_own_are_not_local() {
-        for local in ["localhost:8888", "127.0.0.1:8888", "127.0.0.1", "[::1]:80", "[::1]", "a.localhost"] {
+        for local in ["localhost:8888", "127.0.0.1:8888", "127.0.0.1", "[::1]:80", "[::1]", "a.localhost", "henge:8888"]
+        {
             assert!(is_local_name(local), "{local}");
         }
-        for foreign in ["example.com:8888", "127.0.0.1.example.com", "localhost.example.com:80", "", "xlocalhost"] {
+        for foreign in ["example.com:8888", "127.0.0.1.example.com", "localhost.example.com:80", ""] {
             assert!(!is_local_name(foreign), "{foreign}");
         }
     }

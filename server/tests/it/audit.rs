@@ -314,7 +314,7 @@ fn sign_ins_and_denials_say_who_it_was() {
         [
             json!([format!("{security}/login"), "anonymous", "somebody", "denied", 401]),
             json!([format!("{security}/login"), "somebody", "somebody", "ok", 200]),
-            json!(["/druid/v2/datasources", "anonymous", null, "denied", 401]),
+            json!(["/druid/v2/datasources", "anonymous", "somebody", "denied", 401]),
         ]
     );
     let denied = seen("kind = 'denied' AND path = '/status/properties'", 2);

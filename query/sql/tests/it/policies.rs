@@ -81,7 +81,7 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         ("tenant = '\u{2}0'", "U+0002"),
         ("", ""),
         ("LOOKUP(tenant, 'names') = 'x'", "lookup"),
-        ("USER_IN_GROUP('a') IS NULL", "USER_IN_GROUP"),
+        ("USER_IN_GROUP('a') IS NULL", "more than a filter"),
     ];
     for (text, says) in cases {
         let error = f.native.condition(&columns(), text).expect_err(text).to_string();
