@@ -100,8 +100,10 @@ impl Authorizer {
     /// Whether a principal may know how a datasource's supervisors or tasks stand: that tells of all its rows.
     pub fn sees_work(&self, who: &Principal, kind: Kind, table: &str) -> bool {
         let rules = self.rules.load();
-        let reads = rules.may(who, Kind::Datasource, table, Action::Read);
-        rules.may(who, kind, table, Action::Read) && !(reads && rules.is_restricted(who, table))
+        // Whoever acts by fewer of its roles does not see more for it.
+        let owner = Principal { scope: None, ..who.clone() };
+        let reads = rules.may(&owner, Kind::Datasource, table, Action::Read);
+        rules.may(who, kind, table, Action::Read) && !(reads && rules.is_restricted(&owner, table))
     }
 
     /// Runs a parser to which the lookups that a principal may read are those that are there.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use segment::Segment;
-use segment::block::{Block, Value};
+use segment::block::{BLOCK_ROWS, Block, Value};
 use segment::column::{Column, DictColumn, NumberColumn};
 use segment::expr::Inputs;
 use segment::schema::{TIME, ValueType};
@@ -11,6 +11,7 @@ use segment::schema::{TIME, ValueType};
 use crate::engine::piece::Seen;
 use crate::error::Result;
 use crate::language::VirtualColumn;
+use crate::selection::{Scratch, Selector};
 
 /// A segment and the query's virtual columns, which may shadow its own. Columns that the asker may not see are missing,
 /// and masks stand in place of those that are masked. A [`Piece`](crate::engine::Piece) makes them.
@@ -103,6 +104,10 @@ impl Columns {
     /// The single-value dictionary column that alone decides a column's values, with its name: the column itself, or
     /// the only one that a virtual column reads, through others or not.
     pub fn dictionary_of(&self, name: &str) -> Result<Option<(String, &DictColumn)>> {
+        if self.seen.is_some() {
+            // Its values are those of all rows: what is made of them together would tell of the ones that are not seen.
+            return Ok(None);
+        }
         let dictionary = |name: &str, resolved| match resolved {
             Resolved::Physical(Column::Dict(dict)) if !dict.is_multi() => Some((name.to_string(), dict)),
             _ => None,
@@ -182,8 +187,41 @@ impl Columns {
     pub fn block(&self, name: &str, start: usize, len: usize) -> Result<Block> {
         match self.resolve(name)? {
             Resolved::Virtual(column) => self.virtual_block(column, start, len),
-            other => Ok(other.block(start, len)),
+            other => self.cover(other.block(start, len), start),
         }
+    }
+
+    /// Values in which those of rows that are not seen are those of one that is: whatever is made of a block as a whole
+    /// (its type is one for all of its rows) is made of rows that are seen.
+    pub fn cover(&self, block: Block, start: usize) -> Result<Block> {
+        let Some(seen) = &self.seen else { return Ok(block) };
+        let len = block.len();
+        let selector = Selector::of_node(self.segment.clone(), seen.node.clone(), seen.range.clone());
+        let (mut scratch, mut shown) = (Scratch::default(), vec![false; len]);
+        let mut at = start / BLOCK_ROWS * BLOCK_ROWS;
+        while at < start + len {
+            let rows = selector.rows_of(at, BLOCK_ROWS.min(selector.rows() - at), &mut scratch)?;
+            for row in rows.into_iter().map(|row| at + row).filter(|row| (start..start + len).contains(row)) {
+                shown[row - start] = true;
+            }
+            at += BLOCK_ROWS;
+        }
+        let Some(one) = shown.iter().position(|shown| *shown) else {
+            return Ok(Block::Any { values: vec![Value::Null; len] });
+        };
+        let from = |row: usize| if shown[row] { row } else { one };
+        Ok(match block {
+            Block::Long { values, nulls } => Block::Long {
+                values: (0..len).map(|row| values[from(row)]).collect(),
+                nulls: nulls.map(|nulls| (0..len).map(|row| nulls[from(row)]).collect()),
+            },
+            Block::Double { values, nulls } => Block::Double {
+                values: (0..len).map(|row| values[from(row)]).collect(),
+                nulls: nulls.map(|nulls| (0..len).map(|row| nulls[from(row)]).collect()),
+            },
+            Block::Text { values } => Block::Text { values: (0..len).map(|row| values[from(row)].clone()).collect() },
+            other => Block::Any { values: (0..len).map(|row| other.value(from(row))).collect() },
+        })
     }
 
     pub fn virtual_block(&self, column: &VirtualColumn, start: usize, len: usize) -> Result<Block> {
@@ -194,7 +232,7 @@ impl Columns {
             let block = match self.read_by(column, name)? {
                 Resolved::Missing => None,
                 Resolved::Virtual(inner) => Some(self.virtual_block(inner, start, len)?),
-                other => Some(other.block(start, len)),
+                other => Some(self.cover(other.block(start, len), start)?),
             };
             blocks.push((name, block));
         }

@@ -318,11 +318,6 @@ fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, Stri
     let mut properties = BTreeMap::new();
     for (name, value) in map {
         let at = join(path, name);
-        if FORBIDDEN.contains(&name.as_str()) {
-            return Err(Error::invalid(format!(
-                "{at} is not allowed: it loads or runs what is on the server; leave it out"
-            )));
-        }
         let value = match value {
             Value::Null => continue,
             Value::String(s) => s.clone(),
@@ -345,6 +340,12 @@ fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, Stri
     }
     if properties.get("bootstrap.servers").is_none_or(|s| s.trim().is_empty()) {
         return Err(Error::invalid(format!("{path} must have bootstrap.servers, such as \"localhost:9092\"")));
+    }
+    // Whichever way they came.
+    if let Some(name) = FORBIDDEN.into_iter().find(|name| properties.contains_key(*name)) {
+        return Err(Error::invalid(format!(
+            "{path}: {name} is not allowed: it loads or runs what is on the server; leave it out"
+        )));
     }
     Ok(properties)
 }

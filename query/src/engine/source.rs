@@ -70,6 +70,12 @@ pub fn evaluate(
         if let Some(column) = number.filter(|c| c.value_type() == ValueType::Long && !c.has_nulls()) {
             let mut values = vec![0; len];
             column.longs(start, &mut values);
+            if columns.seen().is_some()
+                && let Block::Long { values: covered, .. } =
+                    columns.cover(Block::Long { values: values.clone(), nulls: None }, start)?
+            {
+                values = covered;
+            }
             let runs = values.chunk_by(|a, b| a == b).count();
             if runs * 2 <= len {
                 let mut end = 0;
@@ -92,11 +98,11 @@ pub fn evaluate(
         let block = match resolve(name)? {
             Resolved::Missing => None,
             Resolved::Virtual(inner) => Some(columns.virtual_block(inner, start, len)?),
-            Resolved::Physical(column) => Some(column.block(start, len)),
+            Resolved::Physical(column) => Some(columns.cover(column.block(start, len), start)?),
             Resolved::Time(column) => {
                 let mut values = vec![0; len];
                 column.longs(start, &mut values);
-                Some(Block::Long { values, nulls: None })
+                Some(columns.cover(Block::Long { values, nulls: None }, start)?)
             }
         };
         blocks.push((name, block));

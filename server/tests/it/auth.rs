@@ -591,8 +591,15 @@ fn flight_takes_names_and_tokens_and_keeps_statements_apart() {
 fn a_loopback_is_open_and_another_page_is_not_let_in_by_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let log = server.log();
-    let line = log.lines().find(|line| line.starts_with("user admin was made")).expect("the first password is told");
+    // It is told once the node serves.
+    let end = Instant::now() + Duration::from_secs(20);
+    let line = loop {
+        match server.log().lines().find(|line| line.starts_with("user admin was made")) {
+            Some(line) => break line.to_string(),
+            None => assert!(Instant::now() < end, "the first password is not told"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
     let password = line.split_whitespace().nth(7).unwrap().to_string();
     let who = server.get(&format!("{SECURITY}/whoami"));
     assert_eq!((&who.body["username"], &who.body["roles"]), (&json!("anonymous"), &json!(["admin"])));

@@ -159,6 +159,19 @@ impl Server {
 
     /// Any request; a body is JSON.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
+        // A connection may be closed after an answer that came before its request was read: then another is taken.
+        let again = |_| self.try_send(method, path, headers, body);
+        let reply = self.try_send(method, path, headers, body).or_else(again);
+        reply.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply, String> {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -169,7 +182,7 @@ impl Server {
         let request = request.body(body.map(Value::to_string).unwrap_or_default()).unwrap();
         let agent = &self.agent;
         let config = agent.configure_request(request).allow_non_standard_methods(true).build();
-        read(agent.run(config).unwrap_or_else(|error| panic!("{method} {path}: {error}"))).unwrap()
+        read(agent.run(config).map_err(|error| error.to_string())?)
     }
 
     /// As [`Server::post`], and it must succeed.

@@ -460,6 +460,19 @@ fn tokens_narrow_what_is_allowed_and_never_widen_what_is_seen() {
     );
     let token = format!("Bearer {}", made.body["token"].as_str().unwrap());
     assert!(rows(&token, "SELECT COUNT(*) FROM events").status >= 400);
+    // Nor is what is made of a block of rows told by the rows of others in it: its numbers are all longs, or all doubles.
+    for value in ["canary0", "nobody"] {
+        let expression = format!("if(data == '{value}', 0.5, 9007199254740993)");
+        let query = json!({"queryType": "scan", "dataSource": "events", "intervals": ["1000/3000"], "columns": ["x"],
+            "virtualColumns": [{"type": "expression", "name": "x", "expression": expression, "outputType": "LONG"}]});
+        let reply = ask(&server, "POST", "/druid/v2", Some(&query));
+        let rows = reply.body.to_string();
+        assert_eq!(rows.matches("9007199254740993").count(), OWN, "{rows}");
+        let sum = json!({"queryType": "timeseries", "dataSource": "events", "intervals": ["1000/3000"], "granularity": "all",
+            "virtualColumns": query["virtualColumns"], "aggregations": [{"type": "longMax", "name": "m", "fieldName": "x"}]});
+        let reply = ask(&server, "POST", "/druid/v2", Some(&sum));
+        assert_eq!(reply.body[0]["result"]["m"], 9007199254740993_i64, "{}", reply.body);
+    }
     // What memory a query needs is not told by a limit that the asker sets.
     let query = json!({"queryType": "groupBy", "dataSource": "events", "intervals": ["1000/3000"], "granularity": "all",
         "dimensions": ["n"], "aggregations": [], "context": {"maxQueryMemoryBytes": 200}});
