@@ -40,7 +40,7 @@ enum Cut {
         millis: i64,
         origin: i64,
     },
-    /// Multiples of `count` months from a local time. Whether it is the start of a month spares a search.
+    /// Multiples of `count` months from a local time. Whether it is the start of a month spares a search in UTC.
     Months {
         count: i64,
         origin: Civil,
@@ -88,66 +88,51 @@ impl Period {
         match &self.cut {
             Cut::Fixed { millis, origin } => floor_fixed(t, *millis, *origin),
             Cut::Clock { millis } => self.floor_clock(t, *millis),
-            Cut::Days { millis, origin } => {
-                let local = floor_fixed(self.zone.to_local(t), *millis, *origin);
-                self.settle(t, |back| self.zone.to_utc(local.saturating_sub(back * millis), t))
+            Cut::Days { .. } => self.start_before(t),
+            Cut::Months { count, origin, aligned } if *aligned && self.zone.is_utc() => {
+                origin.add_months(passed(t, *count, *origin)).to_millis()
             }
-            Cut::Months { count, origin, aligned } => {
-                let local = Civil::from_millis(self.zone.to_local(t));
-                let passed = (local.month_index() - origin.month_index()).div_euclid(*count) * count;
-                let start = |months: i64| origin.add_months(months).to_millis();
-                if *aligned && self.zone.is_utc() {
-                    return start(passed);
-                }
-                self.settle(t, |back| self.zone.to_utc(start(passed - back * count), t))
-            }
+            Cut::Months { .. } => self.start_before(t),
             Cut::Chain(chain) => chain.bucket(t, &self.span, &self.zone).0,
         }
     }
 
-    /// The first of `start(0)`, `start(1)`, … (each a bucket earlier) that is not after `t`.
-    fn settle(&self, t: i64, start: impl Fn(i64) -> i64) -> i64 {
-        let first = start(0);
-        if first <= t {
-            return first;
+    /// The local start, in milliseconds, of the bucket that is `steps` away from the one of the local time `local`.
+    /// A day of the month that was cut to a shorter month may make it the one after.
+    fn local_start(&self, local: i64, steps: i64) -> i64 {
+        match &self.cut {
+            Cut::Days { millis, origin } => floor_fixed(local, *millis, *origin).saturating_add(steps * millis),
+            Cut::Months { count, origin, .. } => {
+                origin.add_months(passed(local, *count, *origin).saturating_add(steps * count)).to_millis()
+            }
+            Cut::Fixed { .. } | Cut::Clock { .. } | Cut::Chain(_) => local,
         }
-        start(1).min(t)
+    }
+
+    /// The last start of a bucket that is not after `t`. A local start that comes twice starts a bucket each time, even
+    /// where the clock then runs through the end of the bucket before again: buckets follow one another in time.
+    fn start_before(&self, t: i64) -> i64 {
+        let offset = self.zone.offset_at(t);
+        let local = t.saturating_add(offset);
+        let near = self.local_start(local, 0).saturating_sub(offset);
+        if near <= t && t - near < MILLIS_PER_DAY && self.zone.offset_at(near) == offset {
+            return near;
+        }
+        let starts = [1, 0, -1].map(|steps| self.zone.instants(self.local_start(local, steps)));
+        let not_after = starts.into_iter().flatten().filter(|start| *start <= t);
+        not_after.max().unwrap_or(t)
     }
 
     /// Start of the bucket after the one that starts at `start`.
     pub fn next(&self, start: i64) -> i64 {
-        let next = self.next_cut(start);
-        let last = next.saturating_sub(1);
-        if self.zone.fixed().is_some() || last <= start || self.floor(last) == start {
-            return next;
-        }
-        // A local midnight that comes twice starts a bucket each time.
-        let (mut low, mut high) = (start, last);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.floor(middle) == start { low = middle } else { high = middle }
-        }
-        high
-    }
-
-    fn next_cut(&self, start: i64) -> i64 {
         match &self.cut {
             Cut::Fixed { millis, .. } => start.saturating_add(*millis),
             Cut::Clock { millis } => self.next_clock(start, *millis),
-            Cut::Days { millis, origin } => {
-                let local = floor_fixed(self.zone.to_local(start), *millis, *origin);
-                let next = |steps: i64| self.zone.to_utc(local.saturating_add(steps * millis), start);
-                after(start, next)
-            }
-            Cut::Months { count, origin, .. } => {
-                let local = Civil::from_millis(self.zone.to_local(start));
-                let passed = (local.month_index() - origin.month_index()).div_euclid(*count) * count;
-                let next = |steps: i64| {
-                    let local = origin.add_months(passed.saturating_add(steps * count)).to_millis();
-                    self.zone.to_utc(local, start)
-                };
-                // The origin's day may be later in the month than `start`'s when it was cut to a shorter month.
-                after(start, next)
+            Cut::Days { .. } | Cut::Months { .. } => {
+                let local = self.zone.to_local(start);
+                let starts = [0, 1, 2].map(|steps| self.zone.instants(self.local_start(local, steps)));
+                let after = starts.into_iter().flatten().filter(|next| *next > start);
+                after.min().unwrap_or(i64::MAX)
             }
             Cut::Chain(chain) => chain.bucket(start, &self.span, &self.zone).1,
         }
@@ -176,17 +161,21 @@ impl Period {
     /// A change of the offset inside a local hour (by half an hour, say) ends the bucket there.
     fn next_clock(&self, start: i64, millis: i64) -> i64 {
         let next = start.saturating_add(millis);
-        match self.floor(next.saturating_sub(1)) == start {
-            true => self.floor(next).max(start.saturating_add(1)).min(next),
-            false => next,
+        if self.floor_clock(next.saturating_sub(1), millis) == start {
+            return next;
         }
+        let (mut inside, mut beyond) = (start, next);
+        while beyond - inside > 1 {
+            let middle = inside + (beyond - inside) / 2;
+            if self.floor_clock(middle, millis) == start { inside = middle } else { beyond = middle }
+        }
+        beyond
     }
 }
 
-/// The first of `next(1)`, `next(2)`, … that is after `start`.
-fn after(start: i64, next: impl Fn(i64) -> i64) -> i64 {
-    let first = next(1);
-    if first > start { first } else { next(2).max(start.saturating_add(1)) }
+/// The months from `origin` to the last multiple of `count` from it that is not after the local time's month.
+fn passed(local: i64, count: i64, origin: Civil) -> i64 {
+    (Civil::from_millis(local).month_index() - origin.month_index()).div_euclid(count) * count
 }
 
 fn cut(span: &Span, zone: &Zone, has_origin: bool, origin: i64) -> Cut {

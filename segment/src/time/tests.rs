@@ -165,6 +165,8 @@ fn any_granularity() -> impl Strategy<Value = Granularity> {
         "+05:45",
         "Europe/Dublin",
         "America/Havana",
+        "America/St_Johns",
+        "Pacific/Kwajalein",
     ]);
     let origin = prop::option::of(-2_000_000_000_000i64..3_000_000_000_000);
     let periods = (period, zone, origin).prop_map(|(p, z, o)| Granularity::period(p, z, o).unwrap());
@@ -199,6 +201,34 @@ fn a_midnight_that_comes_twice_starts_a_day_each_time() {
             assert_eq!(days.bucket(t), Interval { start: pair[0], end: pair[1] }, "{t}");
         }
     }
+}
+
+/// The same for months, seen from the summer after, when the offset is the one of the first midnight again; and where
+/// clocks went back from 00:01 to 23:01 of the day before.
+#[test]
+fn a_start_that_comes_twice_starts_a_bucket_each_time() {
+    let at = |text: &str| parse_timestamp(text).unwrap();
+    let check = |period: &str, zone: &str, starts: &[&str]| {
+        let granularity = Granularity::period(period, zone, None).unwrap();
+        let starts: Vec<i64> = starts.iter().map(|text| at(text)).collect();
+        for pair in starts.windows(2) {
+            for t in [pair[0], (pair[0] + pair[1]) / 2, pair[1] - 1] {
+                assert_eq!(granularity.bucket(t), Interval { start: pair[0], end: pair[1] }, "{period} {zone} {t}");
+            }
+        }
+    };
+    check(
+        "P5M",
+        "America/Havana",
+        &["2020-06-01T04:00Z", "2020-11-01T04:00Z", "2020-11-01T05:00Z", "2021-04-01T04:00Z"],
+    );
+    check(
+        "P1M",
+        "America/Havana",
+        &["2020-10-01T04:00Z", "2020-11-01T04:00Z", "2020-11-01T05:00Z", "2020-12-01T05:00Z"],
+    );
+    let days = ["2010-11-06T02:30Z", "2010-11-07T02:30Z", "2010-11-07T03:30Z", "2010-11-08T03:30Z"];
+    check("P1D", "America/St_Johns", &days);
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Time zones, as offsets of milliseconds to add to UTC.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::error::{Error, Result};
 use crate::time::civil::Civil;
@@ -83,15 +83,23 @@ impl Zone {
     /// The instant of a local time. Of two, the one with the offset that holds at `near` if it is one of them, else the
     /// earlier; a local time that a gap leaves out is moved on by the gap.
     pub fn to_utc(&self, local: i64, near: i64) -> i64 {
-        let Zone::Named { zone, .. } = self else { return local.saturating_sub(self.offset_at(0)) };
+        let Zone::Named { .. } = self else { return local.saturating_sub(self.offset_at(0)) };
         let offset = self.offset_at(near);
         let instant = local.saturating_sub(offset);
         if self.offset_at(instant) == offset {
             return instant;
         }
+        self.instants(local)[0]
+    }
+
+    /// The earlier and the later instant of a local time, which are one unless clocks go back over it. A local time that
+    /// a gap leaves out is moved on by the gap.
+    pub fn instants(&self, local: i64) -> [i64; 2] {
+        let about = local.saturating_sub(self.offset_at(local));
+        let Zone::Named { zone, .. } = self else { return [about; 2] };
         let civil = Civil::from_millis(local);
         if civil.year.abs() > 9_990 {
-            return local.saturating_sub(self.offset_at(local));
+            return [about; 2];
         }
         let (h, m) = (civil.millis / 3_600_000, civil.millis / 60_000 % 60);
         let (s, ms) = (civil.millis / 1000 % 60, civil.millis % 1000);
@@ -104,8 +112,13 @@ impl Zone {
             s as i8,
             ms as i32 * 1_000_000,
         );
-        let resolved = datetime.ok().and_then(|d| zone.to_ambiguous_timestamp(d).compatible().ok());
-        resolved.map_or(instant, |at| at.as_millisecond())
+        let Ok(ambiguous) = datetime.map(|d| zone.to_ambiguous_timestamp(d)) else { return [about; 2] };
+        let earlier = ambiguous.compatible().map_or(about, |at| at.as_millisecond());
+        let later = match ambiguous.offset() {
+            AmbiguousOffset::Fold { .. } => ambiguous.later().map_or(earlier, |at| at.as_millisecond()),
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => earlier,
+        };
+        [earlier, later]
     }
 }
 
