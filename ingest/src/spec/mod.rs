@@ -17,5 +17,5 @@ pub use batch::{BatchSpec, InputSource};
 pub use data_schema::{DataSchema, TimestampFormat, TimestampSpec, TransformSpec};
 pub use fields::period_millis;
 pub use format::{Flatten, InputFormat};
-pub use supervisor::{JOURNAL, KafkaIo, Stream, SupervisorSpec};
+pub use supervisor::{JOURNAL, KafkaIo, Stream, SupervisorSpec, consumer_properties};
 pub use tuning::{MemoryBound, Tuning};

@@ -311,11 +311,16 @@ fn stream(f: &Fields) -> Result<Stream> {
 /// Properties of the client library by which a spec could have code of the server's machine loaded or run, or its log filled.
 const FORBIDDEN: [&str; 4] = ["plugin.library.paths", "sasl.kerberos.kinit.cmd", "debug", "log.queue"];
 
-fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
+/// The client library takes it for `bootstrap.servers`: beside that, which of the two holds would be anybody's guess.
+const ALIAS: &str = "metadata.broker.list";
+
+/// The properties as the client has them, whichever way a spec gives them: a provider goes before what stands beside it.
+/// `path` is where they stand.
+pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
     let Some(map) = json.as_object() else {
         return Err(Error::invalid(format!("{path} must be an object, not {}", kind_of(json))));
     };
-    let mut properties = BTreeMap::new();
+    let (mut properties, mut provided) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in map {
         let at = join(path, name);
         let value = match value {
@@ -323,7 +328,7 @@ fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, Stri
             Value::String(s) => s.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Object(_) if name == "druid.dynamic.config.provider" => {
-                dynamic_properties(value, &at, &mut properties)?;
+                dynamic_properties(value, &at, &mut provided)?;
                 continue;
             }
             Value::Object(provider) => match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
@@ -337,6 +342,10 @@ fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, Stri
             Value::Array(_) => return Err(Error::invalid(format!("{at} must be a text, not a list"))),
         };
         properties.insert(name.clone(), value);
+    }
+    properties.append(&mut provided);
+    if properties.contains_key(ALIAS) {
+        return Err(Error::invalid(format!("{path}: {ALIAS} is another name of bootstrap.servers; give that one alone")));
     }
     if properties.get("bootstrap.servers").is_none_or(|s| s.trim().is_empty()) {
         return Err(Error::invalid(format!("{path} must have bootstrap.servers, such as \"localhost:9092\"")));

@@ -149,6 +149,13 @@ fn mistakes_are_refused_with_their_path() {
         expect![[r#"spec.ioConfig.consumerProperties must have bootstrap.servers, such as "localhost:9092""#]],
     );
     refused(
+        "/spec/ioConfig/consumerProperties",
+        json!({"bootstrap.servers": "here:1", "metadata.broker.list": "there:1"}),
+        expect![
+            "spec.ioConfig.consumerProperties: metadata.broker.list is another name of bootstrap.servers; give that one alone"
+        ],
+    );
+    refused(
         "/spec/ioConfig/inputFormat/type",
         json!("jsn"),
         expect![[

@@ -447,6 +447,10 @@ fn what_others_have_is_neither_listed_nor_told_of() {
     secretive["spec"]["ioConfig"]["consumerProperties"] =
         json!({"bootstrap.servers": "evil.example:1", "sasl.password": "(hidden)"});
     assert_eq!(ask(&server, &admin(), "POST", root, Some(&secretive)).status, 400);
+    let provider = json!({"type": "mapString", "config": {"bootstrap.servers": "evil.example:1"}});
+    secretive["spec"]["ioConfig"]["consumerProperties"] = json!({"bootstrap.servers": "127.0.0.1:1", "sasl.password": "(hidden)", "druid.dynamic.config.provider": provider});
+    let refused = ask(&server, &admin(), "POST", root, Some(&secretive));
+    assert!(refused.status == 400 && refused.body.to_string().contains("bootstrap.servers"), "{}", refused.body);
     ok(&server, &admin(), "POST", &format!("{root}/other/terminate"), Value::Null);
     // An id that is another's supervisor is not taken over.
     let mut taken = crate::harness::supervisor("numbers", "t", "127.0.0.1:1", json!({}), json!({}));

@@ -1,6 +1,8 @@
 //! Secrets in specs: passwords and keys among a stream's `consumerProperties` are kept and used, and never shown. In their
 //! place stands [`HIDDEN`]; a spec that comes back with it keeps the value it had, for the same servers only.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::http::error::{Answered, Refusal};
@@ -9,7 +11,30 @@ use crate::http::error::{Answered, Refusal};
 pub const HIDDEN: &str = "(hidden)";
 
 const PROPERTIES: &str = "consumerProperties";
-const SERVERS: &str = "bootstrap.servers";
+
+/// Beginnings of the names of properties that decide to whom secrets go.
+const DIRECTING: [&str; 8] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "security.protocol",
+    "sasl.",
+    "ssl.",
+    "enable.sasl.",
+    "enable.ssl.",
+    "https.",
+];
+
+/// Of these, what is told to the servers and decides nothing.
+const TOLD: [&str; 8] = [
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.certificate.pem",
+    "ssl.keystore.password",
+];
 
 /// Parts of the names of properties whose values are nobody's business.
 const SECRET: [&str; 9] =
@@ -31,24 +56,59 @@ pub fn hidden(spec: &Value) -> Value {
     shown
 }
 
-/// Puts the values of an earlier spec where a posted one says that they are hidden.
+/// Puts the values of an earlier spec where a posted one says that they are hidden. Refuses where they would be told to
+/// somebody else than before, and where the mark stands within a provider: what that gave is not known by name.
 pub fn restore(spec: &mut Value, earlier: Option<&Value>) -> Answered<()> {
     let earlier = earlier.and_then(found);
     properties(spec, &mut |properties| {
-        let servers = properties.get(SERVERS).cloned();
+        if let Some((name, _)) = properties.iter().find(|(_, value)| !value.is_string() && says_hidden(value)) {
+            return Err(Refusal::invalid(format!(
+                "{PROPERTIES}.{name}: {HIDDEN} cannot stand within a provider; give its values"
+            )));
+        }
+        let mut restored = None;
         for (name, value) in properties.iter_mut().filter(|(_, value)| **value == HIDDEN) {
-            let kept = earlier.filter(|earlier| earlier.get(SERVERS) == servers.as_ref()).and_then(|of| of.get(name));
-            // Other servers would be told a secret that is not meant for them.
-            let Some(kept) = kept else {
+            let Some(kept) = earlier.and_then(|of| of.get(name)) else {
                 return Err(Refusal::invalid(format!(
-                    "{PROPERTIES}.{name}: {HIDDEN} stands for the value of the spec before, which had none for these servers; \
-                     give the value"
+                    "{PROPERTIES}.{name}: {HIDDEN} stands for the value of the spec before, which had none; give the value"
                 )));
             };
             *value = kept.clone();
+            restored = Some(name.clone());
         }
-        Ok(())
+        let (Some(name), Some(earlier)) = (restored, earlier) else { return Ok(()) };
+        match redirected(&effective(earlier)?, &effective(properties)?) {
+            None => Ok(()),
+            Some(by) => Err(Refusal::invalid(format!(
+                "{PROPERTIES}.{by} is not what it was, and {HIDDEN} in {name} stands for a value that is for the servers of \
+                 the spec before; give the value"
+            ))),
+        }
     })
+}
+
+fn effective(properties: &Map<String, Value>) -> Answered<BTreeMap<String, String>> {
+    Ok(ingest::spec::consumer_properties(&Value::Object(properties.clone()), PROPERTIES)?)
+}
+
+/// A property by which secrets would go to others, or go another way, than before.
+fn redirected<'a>(before: &'a BTreeMap<String, String>, now: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    let names = before.keys().chain(now.keys());
+    names.map(String::as_str).find(|name| directs(name) && before.get(*name) != now.get(*name))
+}
+
+/// Whether a property says to whom secrets are told, how it is known that it is them, or who else can listen. Of the families
+/// of properties that do, all count but those that are told themselves.
+fn directs(name: &str) -> bool {
+    !TOLD.contains(&name) && DIRECTING.iter().any(|family| name.starts_with(family))
+}
+
+fn says_hidden(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.values().any(says_hidden),
+        Value::Array(items) => items.iter().any(says_hidden),
+        value => *value == HIDDEN,
+    }
 }
 
 fn is_secret(name: &str) -> bool {
@@ -59,7 +119,9 @@ fn is_secret(name: &str) -> bool {
 fn hide(value: &mut Value) {
     match value {
         Value::Object(fields) if fields.get("type").is_some_and(|of| of == "environment") => {}
-        Value::Object(fields) => fields.values_mut().for_each(hide),
+        Value::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "type").for_each(|(_, value)| hide(value));
+        }
         Value::Array(items) => items.iter_mut().for_each(hide),
         Value::String(text) => *text = HIDDEN.into(),
         _ => {}
@@ -105,7 +167,9 @@ mod tests {
         let properties = &shown["spec"]["ioConfig"]["consumerProperties"];
         assert_eq!((&properties["sasl.username"], &properties["bootstrap.servers"]), (&json!("ann"), &json!("a:1")));
         assert_eq!(properties["from"]["variable"], json!("SECRET"));
+        assert_eq!(properties["provider"], json!({"type": "map", "config": {"a": HIDDEN}}));
 
+        let spec = json!({"ioConfig": {"consumerProperties": {"bootstrap.servers": "a:1", "sasl.password": "xyzzy"}}});
         let mut again =
             json!({"ioConfig": {"consumerProperties": {"bootstrap.servers": "a:1", "sasl.password": HIDDEN}}});
         let posted = again.clone();
@@ -116,5 +180,57 @@ mod tests {
         let refused = restore(&mut elsewhere, Some(&spec)).unwrap_err();
         assert!(refused.message.contains("sasl.password") && !refused.message.contains("xyzzy"), "{}", refused.message);
         assert!(restore(&mut posted.clone(), None).is_err());
+    }
+
+    /// Whoever may change a supervisor, and not know its password, has it sent nowhere else.
+    #[test]
+    fn what_decides_to_whom_a_secret_goes_is_as_it_was() {
+        let earlier = json!({"spec": {"ioConfig": {"consumerProperties": {"bootstrap.servers": "a:1",
+            "security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER", "sasl.username": "ann",
+            "sasl.password": "xyzzy", "sasl.oauthbearer.token.endpoint.url": "https://id.example.com/token",
+            "fetch.max.bytes": 7}}}});
+        let posted = |changes: Value| {
+            let mut spec = hidden(&earlier);
+            let properties = spec["spec"]["ioConfig"]["consumerProperties"].as_object_mut().unwrap();
+            for (name, value) in changes.as_object().unwrap() {
+                properties.insert(name.clone(), value.clone());
+            }
+            restore(&mut spec, Some(&earlier)).map(|()| spec["spec"]["ioConfig"]["consumerProperties"].clone())
+        };
+        for (name, value) in [
+            ("bootstrap.servers", json!("evil:1")),
+            ("bootstrap.servers", json!("a:1,evil:1")),
+            ("metadata.broker.list", json!("evil:1")),
+            ("security.protocol", json!("SASL_PLAINTEXT")),
+            ("security.protocol", Value::Null),
+            ("sasl.mechanism", json!("PLAIN")),
+            ("sasl.mechanisms", json!("PLAIN")),
+            ("sasl.oauthbearer.token.endpoint.url", json!("https://evil.example.com/token")),
+            ("ssl.ca.location", json!("/some/file")),
+            ("ssl.ca.pem", json!("-----BEGIN")),
+            ("https.ca.pem", json!("-----BEGIN")),
+            ("ssl.endpoint.identification.algorithm", json!("none")),
+            ("enable.ssl.certificate.verification", json!("false")),
+        ] {
+            let refused = posted(json!({name: value})).expect_err(name).message;
+            assert!(refused.contains(name) && !refused.contains("xyzzy") && !refused.contains("evil"), "{refused}");
+            // By a provider, which goes before what stands beside it.
+            if value.is_string() {
+                let provider = json!({"type": "mapString", "config": {name: value}});
+                let refused = posted(json!({"druid.dynamic.config.provider": provider})).expect_err(name).message;
+                assert!(refused.contains(name), "{refused}");
+            }
+        }
+        for harmless in [json!({}), json!({"fetch.max.bytes": 8}), json!({"sasl.username": "bob"})] {
+            let kept = posted(harmless).unwrap_or_else(|refused| panic!("{}", refused.message));
+            assert_eq!(kept["sasl.password"], "xyzzy");
+        }
+        for provider in [
+            json!({"druid.dynamic.config.provider": {"type": "mapString", "config": {"sasl.password": HIDDEN}}}),
+            json!({"sasl.password": {"type": "default", "password": HIDDEN}}),
+        ] {
+            let refused = posted(provider).expect_err("within a provider").message;
+            assert!(refused.contains("within a provider"), "{refused}");
+        }
     }
 }
