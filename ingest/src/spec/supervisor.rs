@@ -345,7 +345,9 @@ pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, 
     }
     properties.append(&mut provided);
     if properties.contains_key(ALIAS) {
-        return Err(Error::invalid(format!("{path}: {ALIAS} is another name of bootstrap.servers; give that one alone")));
+        return Err(Error::invalid(format!(
+            "{path}: {ALIAS} is another name of bootstrap.servers; give that one alone"
+        )));
     }
     if properties.get("bootstrap.servers").is_none_or(|s| s.trim().is_empty()) {
         return Err(Error::invalid(format!("{path} must have bootstrap.servers, such as \"localhost:9092\"")));
