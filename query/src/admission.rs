@@ -4,12 +4,14 @@
 //! 1. [`Authorizer::admit`] works out the restriction of every table that a query reads, wherever in it, and refuses the
 //!    query if one of them may not be read.
 //! 2. [`Authorizer::recheck`] does so again where the rows are, and refuses a leaf whose restrictions differ.
+//! 3. [`Authorizer::still_sees`] does so again when rows that were made earlier are handed out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use segment::lookup::Lookups;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::language::Query;
@@ -40,6 +42,19 @@ pub struct Leaf {
 #[derive(Debug, PartialEq)]
 pub struct Sight {
     tables: BTreeMap<String, Restriction>,
+}
+
+/// What a statement reads, and by which rules its asker saw that when it began. It is kept beside its rows, also beyond the
+/// process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Seen {
+    /// The key of the restriction of each table.
+    tables: BTreeMap<String, String>,
+    lookups: BTreeSet<String>,
+    /// Where it reads lists of what there is, which are made by all rules for all that the asker is: these two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists: Option<String>,
 }
 
 /// Lets queries in by the rules there are now.
@@ -130,6 +145,41 @@ impl Authorizer {
         Ok(sight)
     }
 
+    /// By which rules a principal sees what a statement reads; an error if some of it may not be read.
+    pub fn seen<'a>(
+        &self,
+        who: &Principal,
+        tables: impl Iterator<Item = &'a str>,
+        lookups: &BTreeSet<String>,
+        lists: bool,
+    ) -> Result<Seen> {
+        let rules = self.rules.load_full();
+        let mut seen = Seen { lookups: lookups.clone(), ..Seen::default() };
+        for table in tables {
+            seen.tables.insert(table.to_string(), rules.restriction(who, table)?.key().to_string());
+        }
+        if let Some(lookup) = lookups.iter().find(|lookup| !rules.may(who, Kind::Lookup, lookup, Action::Read)) {
+            return Err(Error::Denied(format!("you may not read lookup [{lookup}], or there is none")));
+        }
+        if lists {
+            seen.lists = Some(format!("{} {who:?}", rules.version()));
+        }
+        Ok(seen)
+    }
+
+    /// Refuses to hand out rows that were made when their asker saw something else than a principal sees now.
+    pub fn still_sees(&self, who: &Principal, seen: &Seen) -> Result<()> {
+        let now = self.seen(who, seen.tables(), &seen.lookups, seen.lists.is_some())?;
+        let changed = seen.tables.iter().find(|(table, key)| now.tables.get(*table) != Some(key));
+        let changed = changed.map(|(table, _)| table.as_str());
+        match changed.or((now.lists != seen.lists).then_some("sys")) {
+            None => Ok(()),
+            Some(table) => Err(Error::Denied(format!(
+                "the policies on [{table}] have changed since this statement ran; run it again"
+            ))),
+        }
+    }
+
     /// Refuses a leaf that would not be let in as it is by the rules here and now.
     pub(crate) fn recheck(&self, leaf: &Leaf) -> Result<()> {
         self.still(&leaf.who, &leaf.sight)
@@ -142,6 +192,13 @@ impl Authorizer {
             Ok(now) if now == *sight => Ok(()),
             _ => Err(Error::Denied("what you may see has changed while the query was on its way; ask again".into())),
         }
+    }
+}
+
+impl Seen {
+    /// The datasources that are read.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
     }
 }
 

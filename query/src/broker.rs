@@ -199,11 +199,7 @@ impl Broker {
     /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller.
     pub fn columns(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
         let restriction = self.authorizer().restriction(who, datasource).ok()?;
-        let key = match &restriction {
-            Restriction::Unrestricted => String::new(),
-            Restriction::Restricted(restricted) => restricted.key.clone(),
-        };
-        let key = (datasource.to_string(), key);
+        let key = (datasource.to_string(), restriction.key().to_string());
         let generation = self.node.inventory.generation();
         if let Some((of, columns)) = self.columns.lock().get(&key)
             && *of == generation

@@ -44,7 +44,7 @@ mod windows;
 mod words;
 mod wrappers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -57,8 +57,8 @@ use datafusion::logical_expr::TableSource;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
-use query::policy::{Action, Kind, Restriction};
-use query::{Broker, Principal, ResponseContext};
+use query::policy::{Action, Kind};
+use query::{Broker, Principal, ResponseContext, Seen};
 use segment::schema::ValueType;
 use segment::time::Zone;
 use serde_json::{Map, Value as Json};
@@ -121,6 +121,8 @@ pub struct SqlAnswer {
     pub query_id: String,
     /// The datasources it reads.
     pub datasources: Vec<String>,
+    /// By which rules: what is handed out later is checked by it.
+    pub seen: Seen,
     pub context: ResponseContext,
     pub batches: Batches,
     /// Of the batches, but for types that are cast on the way out.
@@ -172,8 +174,8 @@ type Running = HashMap<String, Vec<Arc<AtWork>>>;
 struct AtWork {
     ended: Arc<AtomicBool>,
     who: Principal,
-    /// What its asker saw of its tables when it began.
-    sight: Vec<(String, Option<Restriction>)>,
+    /// By which rules its asker saw its tables when it began.
+    seen: Seen,
 }
 
 /// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
@@ -208,6 +210,9 @@ struct Prepared {
     schema: SchemaRef,
     /// The tables as they were; with other columns the plan is void.
     tables: Vec<(String, Columns)>,
+    lookups: BTreeSet<String>,
+    /// Whether it reads tables that are made of what its asker may know.
+    lists: bool,
 }
 
 impl Prepared {
@@ -267,7 +272,8 @@ impl Sql {
         // Leaves are cancelled by the id of the statement.
         context.insert("queryId".to_string(), query_id.clone().into());
         let stringify_arrays = stringify_arrays(&context);
-        let registered = self.register(&query_id, who, &prepared);
+        let registered = self.register(&query_id, who, &prepared)?;
+        let seen = registered.work.seen.clone();
         let planner = self.plans().planners.of(&prepared.zone);
         let run =
             Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.work.ended.clone(), planner)?);
@@ -276,6 +282,7 @@ impl Sql {
                 columns,
                 query_id: query_id.clone(),
                 datasources: prepared.tables.iter().map(|(name, _)| name.clone()).collect(),
+                seen: seen.clone(),
                 context,
                 batches,
                 schema,
@@ -331,8 +338,7 @@ impl Sql {
     /// Ends the statements and queries of callers who would see something else now than when they began.
     pub fn policies_changed(&self) {
         let authorizer = self.broker.authorizer();
-        let sees = |work: &AtWork, table: &str| authorizer.restriction(&work.who, table).ok();
-        self.end(&|work| work.sight.iter().any(|(table, seen)| sees(work, table) != *seen));
+        self.end(&|work| authorizer.still_sees(&work.who, &work.seen).is_err());
         self.broker.policies_changed();
     }
 
@@ -377,7 +383,7 @@ impl Sql {
         if count > 0 {
             let moment = rewrite::Moment { now: statement.now, zone: &Zone::Utc, parameters: None, listed_max: None };
             rewrite::rewrite(&mut parsed, &moment)?;
-            let seen = Seen::new(self, who);
+            let seen = Looked::new(self, who);
             let planner = self.plans().planners.of(&Zone::Utc);
             // Where a place leaves its type open, planning may refuse; a text is taken anywhere.
             let lookups = self.broker.lookups();
@@ -462,7 +468,7 @@ impl Sql {
         let momentary = rewrite::rewrite(&mut parsed, &moment)?;
         let timed = get("requireTimeCondition").is_some_and(|json| json.as_bool() == Some(true) || *json == "true");
         let planner = self.plans().planners.of(&zone);
-        let seen = Seen::new(self, who);
+        let seen = Looked::new(self, who);
         let outer = planner::Outer {
             limit: outer_limit,
             finish_sketches: get("sqlFinalizeOuterSketches").is_some_and(is_true),
@@ -487,22 +493,19 @@ impl Sql {
                 leaf.datasources.join(", ")
             )));
         }
-        let keep = !momentary && !seen.system.load(Ordering::Relaxed);
+        let lists = seen.system.load(Ordering::Relaxed);
         let tables = seen.members.into_inner().unwrap_or_default();
-        Ok((Prepared { overrides, zone, explain, plan, columns, schema, tables }, keep))
+        let lookups = seen.lookups.into_inner().unwrap_or_default();
+        let prepared = Prepared { overrides, zone, explain, plan, columns, schema, tables, lookups, lists };
+        Ok((prepared, !momentary && !lists))
     }
 
-    fn register(&self, query_id: &str, who: &Principal, prepared: &Prepared) -> Registered {
-        let authorizer = self.broker.authorizer();
-        let sight = |(table, _): &(String, Columns)| (table.clone(), authorizer.restriction(who, table).ok());
-        let work = AtWork {
-            ended: Arc::new(AtomicBool::new(false)),
-            who: who.clone(),
-            sight: prepared.tables.iter().map(sight).collect(),
-        };
-        let work = Arc::new(work);
+    fn register(&self, query_id: &str, who: &Principal, prepared: &Prepared) -> Result<Registered> {
+        let tables = prepared.tables.iter().map(|(table, _)| table.as_str());
+        let seen = self.broker.authorizer().seen(who, tables, &prepared.lookups, prepared.lists)?;
+        let work = Arc::new(AtWork { ended: Arc::new(AtomicBool::new(false)), who: who.clone(), seen });
         lock(&self.running).entry(query_id.to_string()).or_default().push(work.clone());
-        Registered { running: self.running.clone(), query_id: query_id.to_string(), work }
+        Ok(Registered { running: self.running.clone(), query_id: query_id.to_string(), work })
     }
 }
 
@@ -604,18 +607,26 @@ fn bounded(batches: Batches, run: Arc<Run>) -> Batches {
 }
 
 /// Looks up tables for the planner and remembers them.
-struct Seen<'a> {
+struct Looked<'a> {
     sql: &'a Sql,
     who: &'a Principal,
     tables: Mutex<Vec<(String, Arc<Table>)>>,
     /// The datasources that the tables read, as they are now.
     members: Mutex<Vec<(String, Columns)>>,
+    lookups: Mutex<BTreeSet<String>>,
     system: AtomicBool,
 }
 
-impl<'a> Seen<'a> {
-    fn new(sql: &'a Sql, who: &'a Principal) -> Seen<'a> {
-        Seen { sql, who, tables: Mutex::default(), members: Mutex::default(), system: AtomicBool::new(false) }
+impl<'a> Looked<'a> {
+    fn new(sql: &'a Sql, who: &'a Principal) -> Looked<'a> {
+        Looked {
+            sql,
+            who,
+            tables: Mutex::default(),
+            members: Mutex::default(),
+            lookups: Mutex::default(),
+            system: AtomicBool::new(false),
+        }
     }
 
     fn columns(&self, name: &str) -> DfResult<Columns> {
@@ -647,7 +658,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl Seen<'_> {
+impl Looked<'_> {
     fn datasource(&self, name: &str) -> DfResult<Arc<dyn TableSource>> {
         if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
             return Ok(table.clone());
@@ -659,7 +670,7 @@ impl Seen<'_> {
     }
 }
 
-impl Tables for Seen<'_> {
+impl Tables for Looked<'_> {
     fn table(&self, reference: &TableReference) -> DfResult<Arc<dyn TableSource>> {
         let refuse = |text: String| Err(DataFusionError::Plan(text));
         if reference.schema() == Some(system::SCHEMA) {
@@ -705,6 +716,7 @@ impl Tables for Seen<'_> {
     }
 
     fn may_lookup(&self, name: &str) -> bool {
+        lock(&self.lookups).insert(name.to_string());
         self.sql.broker.authorizer().current().may(self.who, Kind::Lookup, name, Action::Read)
     }
 }

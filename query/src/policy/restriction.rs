@@ -40,6 +40,16 @@ impl PartialEq for Restricted {
     }
 }
 
+impl Restriction {
+    /// Equal for equal restrictions, and of no restriction empty.
+    pub fn key(&self) -> &str {
+        match self {
+            Restriction::Unrestricted => "",
+            Restriction::Restricted(restricted) => &restricted.key,
+        }
+    }
+}
+
 impl Restricted {
     /// What is done to a column; `None`: it is seen as it is.
     pub fn treatment(&self, column: &str) -> Option<Treatment> {

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::StreamExt;
 use parking_lot::Mutex;
+use query::Seen;
 use query::language::failure::{Category, Failure};
 use query_sql::{Format, ResultFormat, SqlAnswer, SqlColumn, Statement};
 use segment::storage::objects::Objects;
@@ -84,6 +85,9 @@ struct Record {
     /// Rows and bytes of each.
     pages: Vec<(u64, u64)>,
     sample: Value,
+    /// By which rules its rows were made; nothing before it has ended well.
+    #[serde(default)]
+    seen: Option<Seen>,
     error: Option<Value>,
 }
 
@@ -162,6 +166,23 @@ impl Statements {
     }
 }
 
+/// Refuses what was made of rows to who would not see the same of them now: a token may be for fewer roles than its owner
+/// has, and rules change.
+fn check_sees(app: &App, caller: &Caller, record: &Record) -> query_sql::Result<()> {
+    let (Progress::Success, who) = (record.progress, &caller.principal) else { return Ok(()) };
+    let Some(seen) = &record.seen else {
+        return Err(
+            query::Error::Denied("it is not known by which rules this statement ran; run it again".into()).into()
+        );
+    };
+    // An administrator looks at what is somebody else's, and sees all that there is in any case.
+    let is_whole = |table| !app.rules().is_restricted(who, table);
+    if record.owner != who.name && seen.tables().all(is_whole) {
+        return Ok(());
+    }
+    Ok(app.identity.authorizer().still_sees(who, seen)?)
+}
+
 /// `None` if the caller has no such statement.
 async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Record>> {
     let found = app.statements.find(id).await?;
@@ -198,6 +219,11 @@ fn unknown(app: &App, id: &str) -> Response {
     let failure =
         failure(Category::NotFound, "notFound", format!("Query [{id}] was not found; its results may be too old"));
     super::error::failed_query(&failure, &app.address)
+}
+
+fn refused(app: &App, error: &query_sql::Error) -> Response {
+    let (category, body) = error_body(app, error);
+    (super::error::status(category), Json(body)).into_response()
 }
 
 fn broken(error: &segment::Error) -> Response {
@@ -257,18 +283,14 @@ pub async fn post(
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
     let who = &caller.principal;
     crate::audit::note(|details| details.query("sql", &id, &statement.text));
-    let refused = |error: &query_sql::Error| {
-        let (category, body) = error_body(&app, error);
-        (super::error::status(category), Json(body)).into_response()
-    };
     match app.sql.is_explain(&statement, who) {
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&app, &error),
         Ok(true) => return super::sql::query(State(app.clone()), Extension(caller), headers, body).await,
         Ok(false) => {}
     }
     let (columns, zone) = match app.sql.columns(&statement, who).and_then(|c| Ok((c, app.sql.zone(&statement)?))) {
         Ok(known) => known,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&app, &error),
     };
     let record = Record {
         id: id.clone(),
@@ -285,6 +307,7 @@ pub async fn post(
         stringify_arrays: query_sql::stringify_arrays(&statement.context),
         pages: Vec::new(),
         sample: json!([]),
+        seen: None,
         error: None,
     };
     match app.statements.find(&id).await {
@@ -339,10 +362,11 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
     let Some(mut record) = statements.running.lock().get(&id).cloned() else { return };
     record.ended = Some(now());
     match outcome {
-        Ok((pages, sample)) => {
+        Ok(made) => {
             record.progress = Progress::Success;
-            record.pages = pages;
-            record.sample = sample;
+            record.pages = made.pages;
+            record.sample = made.sample;
+            record.seen = Some(made.seen);
             record.error = None;
         }
         Err(error) => {
@@ -358,7 +382,11 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
     statements.running.lock().remove(&id);
 }
 
-type Pages = (Vec<(u64, u64)>, Value);
+struct Made {
+    pages: Vec<(u64, u64)>,
+    sample: Value,
+    seen: Seen,
+}
 
 async fn pages(
     app: &App,
@@ -366,7 +394,7 @@ async fn pages(
     id: &str,
     statement: &Statement,
     rows_per_page: usize,
-) -> query_sql::Result<Pages> {
+) -> query_sql::Result<Made> {
     let answer = super::sql::run(app, statement, &caller.principal).await?;
     if !answer.context.uncovered.is_empty() {
         // What is kept is read later, when nobody asks any more what it lacks.
@@ -376,7 +404,7 @@ async fn pages(
         .into());
     }
     let (columns, zone) = (answer.columns.clone(), app.sql.zone(statement)?);
-    let none = answer.no_rows()?;
+    let (none, seen) = (answer.no_rows()?, answer.seen.clone());
     let mut pages = answer.pages(rows_per_page);
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
@@ -409,7 +437,7 @@ async fn pages(
     if app.statements.is_cancelled(id) {
         return Err(query_sql::Error::Cancelled);
     }
-    Ok((written, sample))
+    Ok(Made { pages: written, sample, seen })
 }
 
 async fn first_rows(
@@ -475,7 +503,10 @@ pub async fn status(
     uri: Uri,
 ) -> Response {
     match find(&app, &caller, &id).await {
-        Ok(Some(record)) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
+        Ok(Some(record)) => match check_sees(&app, &caller, &record) {
+            Ok(()) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
+            Err(error) => refused(&app, &error),
+        },
         Ok(None) => unknown(&app, &id),
         Err(error) => broken(&error),
     }
@@ -513,6 +544,9 @@ pub async fn results(
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
     };
+    if let Err(error) = check_sees(&app, &caller, &record) {
+        return refused(&app, &error);
+    }
     match record.progress {
         Progress::Success => {}
         Progress::Failed => {
@@ -551,10 +585,7 @@ pub async fn results(
         };
         match kept(&app, &record, pages, &format).await {
             Ok(response) => response,
-            Err(error) => {
-                let (category, body) = error_body(&app, &error);
-                return (super::error::status(category), Json(body)).into_response();
-            }
+            Err(error) => return refused(&app, &error),
         }
     };
     let content = HeaderValue::from_static(result_format.content_type());

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -133,4 +135,95 @@ fn samples_have_the_statements_zone_and_no_rows_have_columns() {
         assert_eq!(names, ["__time", "n", "k"]);
         assert!(reader.next().is_none());
     }
+}
+
+/// Rows that were made earlier are handed out to who would be shown the same rows now, and to nobody else: not to a token of
+/// their owner that may not read, not by rules that have changed, not to who is out.
+#[test]
+fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    numbered(&server, 2_500);
+    let put = |path: &str, body: Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(&body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    let reads = json!([{"resource": {"type": "DATASOURCE", "name": "numbers"}, "action": "READ"},
+        {"resource": {"type": "SYSTEM_TABLE", "name": "supervisors"}, "action": "READ"}]);
+    put("/roles/reader", json!({"permissions": reads}));
+    put("/roles/other", json!({}));
+    let ann = json!({"password": "password of ann", "roles": ["reader", "other"]});
+    put("/users/ann", ann.clone());
+    let basic = format!("Basic {}", STANDARD.encode("ann:password of ann"));
+    let ask = |who: &str, method: &str, path: &str, body: Option<Value>| {
+        server.send(method, path, &[("Authorization", who)], body.as_ref())
+    };
+    let token = |roles: Value| {
+        let made = ask(&basic, "POST", "/henge/v1/security/tokens", Some(json!({"roles": roles})));
+        format!("Bearer {}", made.body["token"].as_str().unwrap_or_else(|| panic!("{}", made.body)))
+    };
+    let (narrow, reading) = (token(json!(["other"])), token(json!(["reader"])));
+
+    let run = |sql: &str| {
+        let body = json!({"query": sql, "context": {"executionMode": "ASYNC"}, "resultFormat": "array"});
+        let id = ask(&basic, "POST", PATH, Some(body)).body["queryId"].as_str().unwrap().to_string();
+        assert_eq!(wait(&server, &id)["state"], "SUCCESS");
+        id
+    };
+    let shown = |who: &str, id: &str| {
+        [format!("{PATH}/{id}"), format!("{PATH}/{id}/results")].map(|path| {
+            let reply = ask(who, "GET", &path, None);
+            let told = reply.body.to_string();
+            assert_eq!(reply.status == 200, told.contains("k6"), "{told}");
+            (reply.status, told)
+        })
+    };
+    let both = |who: &str, id: &str, status: u16| {
+        for (got, told) in shown(who, id) {
+            assert_eq!(got, status, "{told}");
+        }
+    };
+    let id = run("SELECT k, COUNT(*) FROM numbers GROUP BY 1");
+    let lists = run("SELECT 'k6', COUNT(*) FROM sys.supervisors");
+    for id in [&id, &lists] {
+        both(&basic, id, 200);
+        both(&narrow, id, 403);
+    }
+    both(&reading, &id, 200);
+    both(&reading, &lists, 403);
+
+    // The same by JDBC, whose connection is of the user, whatever the token.
+    let avatica = |who: &str, body: Value| ask(who, "POST", "/druid/v2/sql/avatica/", Some(body));
+    let open = |id: &str| {
+        avatica(&basic, json!({"request": "openConnection", "connectionId": id, "info": {}}));
+        let made = avatica(&basic, json!({"request": "createStatement", "connectionId": id}));
+        let statement = made.body["statementId"].clone();
+        let run = json!({"request": "prepareAndExecute", "connectionId": id, "statementId": statement,
+            "sql": "SELECT n, k FROM numbers", "maxRowsInFirstFrame": 100, "maxRowsTotal": -1});
+        assert_eq!(avatica(&basic, run).status, 200);
+        json!({"request": "fetch", "connectionId": id, "statementId": statement, "offset": 100, "fetchMaxRowCount": 100})
+    };
+    let fetch = open("c");
+    let refused = avatica(&narrow, fetch.clone());
+    assert!(refused.body["errorMessage"].as_str().is_some_and(|why| why.contains("may not read")), "{}", refused.body);
+    assert_eq!(avatica(&reading, fetch).body["frame"]["rows"].as_array().map(Vec::len), Some(100));
+
+    let fetch = open("d");
+    let policy = json!([{"name": "some", "datasource": "numbers", "sql": "k = 'k1'"}]);
+    put("/roles/reader", json!({"permissions": reads, "policies": policy}));
+    for (status, told) in shown(&basic, &id) {
+        assert_eq!(status, 403);
+        let why = "the policies on [numbers] have changed since this statement ran; run it again";
+        assert!(told.contains(why), "{told}");
+    }
+    let refused = avatica(&basic, fetch);
+    assert!(refused.body["errorMessage"].as_str().is_some_and(|why| why.contains("have changed")), "{}", refused.body);
+    // Who sees everything in any case is shown what others made.
+    assert_eq!(server.get(&format!("{PATH}/{id}/results")).status, 200);
+    put("/roles/reader", json!({"permissions": reads}));
+    both(&basic, &id, 200);
+    let mut disabled = ann;
+    disabled["disabled"] = json!(true);
+    put("/users/ann", disabled);
+    both(&basic, &id, 401);
 }

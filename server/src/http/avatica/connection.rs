@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use query::Seen;
+use query_sql::SqlAnswer;
 use query_sql::rows::{Cell, Rows};
 use segment::time::Zone;
 use serde_json::{Map, Value};
@@ -73,6 +75,8 @@ pub struct Prepared {
 pub struct Results {
     /// `None` once the last row was handed out.
     rows: Option<Rows>,
+    /// By which rules they are made.
+    seen: Seen,
     served: u64,
     rows_max: u64,
 }
@@ -193,10 +197,17 @@ impl Statement {
         *self.results.lock().await = None;
     }
 
-    /// The next frame; `None` if the statement was never run.
-    pub async fn fetch(&self, offset: u64, frame: i64) -> Result<Option<Frame>, Refused> {
+    /// The next frame; `None` if the statement was never run. `sees` refuses rows that were made by other rules than the
+    /// caller's: who asks now may act by fewer roles than who ran it, and rules change.
+    pub async fn fetch(
+        &self,
+        offset: u64,
+        frame: i64,
+        sees: impl FnOnce(&Seen) -> query::Result<()>,
+    ) -> Result<Option<Frame>, Refused> {
         let mut held = self.results.lock().await;
         let Some(results) = &mut *held else { return Ok(None) };
+        sees(&results.seen).map_err(query_sql::Error::from)?;
         if offset != results.served {
             return Err(Refused::new(format!(
                 "offset: rows are fetched in their order; {} were handed out, {offset} is asked for",
@@ -212,8 +223,9 @@ impl Statement {
 }
 
 impl Results {
-    pub fn new(rows: Rows, rows_max: Option<u64>) -> Results {
-        Results { rows: Some(rows), served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
+    pub fn new(answer: SqlAnswer, rows_max: Option<u64>) -> Results {
+        let seen = answer.seen.clone();
+        Results { rows: Some(answer.rows()), seen, served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
     }
 
     /// The next rows. Waits for the first of them without end unless told how long; the query has its own deadline.

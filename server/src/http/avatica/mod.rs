@@ -16,6 +16,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
+use query::Seen;
 use query_sql::{Parameter, Statement};
 use serde_json::{Map, Value, json};
 
@@ -184,9 +185,10 @@ async fn answer(app: &App, asker: &Asker, request: Request) -> Result<Response, 
             run(app, caller, &connection, id, statement, &prepared, parameters, frame).await?
         }
         Request::Fetch { connection, statement, offset, frame } => {
+            let sees = |seen: &Seen| app.identity.authorizer().still_sees(&caller.principal, seen);
             match connections.get(scope, &connection)?.statement(statement) {
                 None => Response::Fetch(Fetched::MissingStatement),
-                Some(statement) => match statement.fetch(offset, frame).await? {
+                Some(statement) => match statement.fetch(offset, frame, sees).await? {
                     None => Response::Fetch(Fetched::MissingResults),
                     Some(frame) => Response::Fetch(Fetched::Frame(frame)),
                 },
@@ -256,7 +258,7 @@ async fn begin(
     super::sql::measured(app, query_id, || async {
         let answer = super::sql::run(app, asked, &caller.principal).await?;
         let columns = answer.columns.clone();
-        let mut results = Results::new(answer.rows(), rows_max);
+        let mut results = Results::new(answer, rows_max);
         let first = results.frame(frame, None).await?;
         Ok((columns, first, results))
     })
