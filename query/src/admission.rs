@@ -117,8 +117,8 @@ impl Authorizer {
         let rules = self.rules.load();
         // Whoever acts by fewer of its roles does not see more for it.
         let owner = Principal { scope: None, ..who.clone() };
-        let reads = rules.may(&owner, Kind::Datasource, table, Action::Read);
-        rules.may(who, kind, table, Action::Read) && !(reads && rules.is_restricted(&owner, table))
+        let hides = |who| rules.may(who, Kind::Datasource, table, Action::Read) && rules.is_restricted(who, table);
+        rules.may(who, kind, table, Action::Read) && !hides(&owner) && !hides(who)
     }
 
     /// Runs a parser to which the lookups that a principal may read are those that are there.

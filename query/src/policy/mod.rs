@@ -7,7 +7,7 @@
 //! 2. A permission of any of them is enough; without one the thing is denied.
 //! 3. Row policies of all of them that are about a table: a row is seen if any permissive one lets it through and every
 //!    restrictive one does. Without a permissive one all rows are seen, unless the table is marked `requirePolicy`: then
-//!    none, but by administrators. A role without a policy widens nothing.
+//!    none, but by who acts as an administrator. A role without a policy widens nothing.
 //! 4. Column rules of all of them hold: a denied column is not there; of a masked one the mask is seen; two different masks
 //!    of one column show nulls.
 //!

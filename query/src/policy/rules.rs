@@ -184,8 +184,9 @@ impl Rules {
         let marked = self.tables.get(table);
         let mut parts = restrictive;
         match permissive.len() {
-            // Whoever may do everything could write a policy as well: the mark is for the others.
-            0 if marked.is_some_and(|(required, _)| *required) && !self.roles_of(who).contains(ADMIN) => {
+            // Whoever may do everything could write a policy as well: the mark is for the others, and for those who do not
+            // act by that role.
+            0 if marked.is_some_and(|(required, _)| *required) && !self.acting(who).contains(ADMIN) => {
                 parts.push(json!({"type": "false"}));
             }
             0 => {}

@@ -106,3 +106,29 @@ fn patterns_match_whole_names_and_the_audit_log_is_a_system_table() {
         assert_eq!(may, allowed, "{pattern}");
     }
 }
+
+#[test]
+fn a_marked_table_is_shown_without_a_policy_to_who_acts_as_an_administrator() {
+    let read = json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": "t"}, "action": "READ"},
+        {"resource": {"type": "TASK", "name": "t"}, "action": "READ"}]}});
+    let roles: BTreeMap<String, Role> = serde_json::from_value(read).expect("roles");
+    let tables = BTreeMap::from([("t".to_string(), TableRule { require_policy: true, ..TableRule::default() })]);
+    let rules = Rules::new(1, roles, tables, BTreeSet::new(), "key".into()).expect("rules");
+    let admin = Principal { roles: BTreeSet::from([ADMIN.to_string(), "r".to_string()]), ..Principal::new("root") };
+    let scoped =
+        |scope: &[&str]| Principal { scope: Some(scope.iter().map(|s| s.to_string()).collect()), ..admin.clone() };
+    let none = Some(json!({"type": "false"}));
+    for (who, expected) in
+        [(admin.clone(), None), (scoped(&[ADMIN]), None), (scoped(&["r"]), none.clone()), (scoped(&["r", ADMIN]), None)]
+    {
+        let seen = match rules.restriction(&who, "t").expect("may read") {
+            Restriction::Unrestricted => None,
+            Restriction::Restricted(seen) => seen.filter_json.clone(),
+        };
+        assert_eq!(seen, expected, "{:?}", who.scope);
+    }
+    // Nor is such a token told how the work of the table stands, which tells of its rows.
+    let authorizer = crate::Authorizer::new(rules);
+    assert!(authorizer.sees_work(&admin, Kind::Task, "t"));
+    assert!(!authorizer.sees_work(&scoped(&["r"]), Kind::Task, "t"));
+}
