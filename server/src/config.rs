@@ -38,6 +38,11 @@ pub const KEYS: &[Key] = &[
     key("tls.only", "false", "whether nothing is served without TLS"),
     key("http.cors_origins", "", "origins whose pages may read answers, separated by commas; empty is none, * is any"),
     key(
+        "http.hosts",
+        "",
+        "names that a node without authentication is reached by beside localhost and the machine's own, separated by commas; requests for others are refused there",
+    ),
+    key(
         "http.requests_per_second",
         "0",
         "requests that one caller may send, twice as many at once; more are refused with 429; 0 is no limit",
@@ -48,7 +53,7 @@ pub const KEYS: &[Key] = &[
     key(
         "auth.required",
         "auto",
-        "whether every request needs credentials: true, false, or auto, which is true unless host is a loopback address; credentials that are sent are checked always",
+        "whether every request needs credentials: true, false, or auto, which is true unless host is a loopback address; where none are needed, those of users are checked all the same",
     ),
     key(
         "auth.allow_anonymous_from_anywhere",
@@ -147,6 +152,8 @@ pub struct AuthSettings {
     pub required: bool,
     /// Whoever reaches the port may do everything, and somebody said so in as many words.
     pub anywhere: bool,
+    /// Names by which this node is asked, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     pub first_password: Option<String>,
     pub failures_max: u32,
     pub lockout: Duration,
@@ -404,6 +411,7 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
     let auth = AuthSettings {
         required,
         anywhere: !anywhere.is_empty(),
+        hosts: listed("http.hosts").into_iter().chain(crate::auth::hostname()).collect(),
         first_password,
         failures_max: number("auth.failures_max", 1, 1_000_000)? as u32,
         lockout: Duration::from_millis(number("auth.lockout_ms", 1, 1 << 40)?),

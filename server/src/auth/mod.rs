@@ -1,7 +1,8 @@
 //! Who is calling. [`Identity::identify`] is the one way from a request's credentials to a [`Caller`]: a name and a
 //! password (HTTP Basic), an API token, a token of a session, a JWT of the OIDC provider (all as bearer), or the cookie of
-//! a session. Credentials that are there are checked, always; where none are needed and none are there, the caller is
-//! [`ANONYMOUS`] and may do everything.
+//! a session. Where none are needed and none are there, the caller is [`ANONYMOUS`] and may do everything. Credentials that
+//! are there are checked, but for two that nobody there can have given out, and that clients send who must send something:
+//! where none are needed, a name that no user has is as good as none, and so is a JWT if there is no provider.
 //!
 //! Users, tokens, sessions, roles and table rules are documents of the catalog. What is asked of them is read from its
 //! picture in memory at each request, so that a change takes effect with the next.
@@ -318,7 +319,7 @@ impl Identity {
     fn is_of_another_page(&self, asked: &Asked<'_>) -> bool {
         let text = |name: header::HeaderName| asked.headers.get(name).and_then(|value| value.to_str().ok());
         let host = asked.host.or_else(|| text(header::HOST));
-        if !self.settings.anywhere && host.is_some_and(|host| !is_local_name(host)) {
+        if !self.settings.anywhere && host.is_some_and(|host| !is_local_name(host, &self.settings.hosts)) {
             return true;
         }
         let Some(origin) = asked.headers.get(header::ORIGIN) else {
@@ -333,18 +334,27 @@ impl Identity {
 }
 
 /// Whether a name and port can only be meant for an address, or this machine, and not be bent to it by the name's owner.
-fn is_local_name(host: &str) -> bool {
+/// `names` are those that are this node's: a name without a dot is whatever the resolver of who looks makes of it.
+fn is_local_name(host: &str, names: &[String]) -> bool {
     if let Ok(address) = host.parse::<std::net::SocketAddr>() {
         return address.port() > 0;
     }
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    // A name without a dot is nobody's to buy.
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     name.parse::<IpAddr>().is_ok()
-        || !(name.is_empty() || name.contains('.'))
-        || name.to_ascii_lowercase().ends_with(".localhost")
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || names.iter().any(|own| own.eq_ignore_ascii_case(&name))
+}
+
+/// The name that this machine gives itself, where the system tells it in a file or in the environment.
+pub fn hostname() -> Option<String> {
+    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    let told = files.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let told = told.or_else(|| std::env::var("HOSTNAME").ok())?;
+    Some(told.trim().to_string()).filter(|name| !name.is_empty())
 }
 
 /// Whether a name stands for something else than a user.
@@ -427,12 +437,34 @@ mod tests {
 
     #[test]
     fn names_that_others_own_are_not_local() {
-        for local in ["localhost:8888", "127.0.0.1:8888", "127.0.0.1", "[::1]:80", "[::1]", "a.localhost", "henge:8888"]
-        {
-            assert!(is_local_name(local), "{local}");
+        let own = ["henge".to_string(), "henge.example.org".to_string()];
+        for local in [
+            "localhost:8888",
+            "LOCALHOST",
+            "127.0.0.1:8888",
+            "127.0.0.1",
+            "[::1]:80",
+            "[::1]",
+            "a.localhost",
+            "henge:8888",
+            "Henge",
+            "henge.example.org:1",
+        ] {
+            assert!(is_local_name(local, &own), "{local}");
         }
-        for foreign in ["example.com:8888", "127.0.0.1.example.com", "localhost.example.com:80", ""] {
-            assert!(!is_local_name(foreign), "{foreign}");
+        for foreign in [
+            "example.com:8888",
+            "127.0.0.1.example.com",
+            "localhost.example.com:80",
+            "",
+            ":80",
+            "router",
+            "wpad:8888",
+            "henge.example.com",
+            "xhenge",
+            "mylocalhost",
+        ] {
+            assert!(!is_local_name(foreign, &own), "{foreign}");
         }
     }
 }

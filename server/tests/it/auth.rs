@@ -620,11 +620,24 @@ fn a_loopback_is_open_and_another_page_is_not_let_in_by_it() {
     assert_eq!(from(&own, host), 200);
     assert_eq!(from("https://evil.example", host), 403);
     assert_eq!(from("null", host), 403);
-    assert_eq!(from("http://evil.example:1", "evil.example:1"), 403, "a name that was bent to this machine");
+    for bent in ["evil.example:1", "router", "wpad:1"] {
+        assert_eq!(from(&format!("http://{bent}"), bent), 403, "a name that was bent to this machine");
+        assert_eq!(server.send("POST", "/druid/v2/sql", &[("Host", bent)], Some(&sql)).status, 403, "{bent}");
+    }
+    // What clients send who must send something is as good as nothing, and does not open what is closed to their page.
+    for nobody in [basic("nobody", "anything"), "Bearer a.b.c".to_string()] {
+        assert_eq!(whoami(&server, &nobody).body["username"], json!("anonymous"));
+        let headers = [("Authorization", nobody.as_str()), ("Host", "evil.example")];
+        assert_eq!(server.send("POST", "/druid/v2/sql", &headers, Some(&sql)).status, 403);
+    }
+    assert_eq!(whoami(&server, "Bearer henge_nothing").status, 401);
 
     // The password is told once and outlives a restart.
     assert!(server.stop());
-    let server = Server::start(dir.path());
+    let server = Server::start_with(dir.path(), &[("http.hosts", "henge, henge.example.org")]);
+    for (host, status) in [("henge.example.org", 200), ("HENGE:80", 200), ("henge.example.com", 403)] {
+        assert_eq!(server.send("POST", "/druid/v2/sql", &[("Host", host)], Some(&sql)).status, status, "{host}");
+    }
     assert_eq!(server.log().matches("user admin was made").count(), 1);
     assert_eq!(server.log().matches(&password).count(), 1);
     assert_eq!(whoami(&server, &basic("admin", &password)).status, 200);

@@ -135,7 +135,7 @@ fn long_answers_are_compressed_to_their_end() {
     let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
     write!(
         stream,
-        "POST /druid/v2/sql HTTP/1.1\r\nHost: henge\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\
+        "POST /druid/v2/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
