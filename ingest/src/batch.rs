@@ -174,7 +174,7 @@ impl Job {
 
     fn run(&self) -> Result<()> {
         self.progress.enter(Phase::Reading);
-        let splits = splits(&self.spec.source, &self.spec.format, &self.settings.allowed_folders)?;
+        let splits = splits(&self.spec.source, &self.spec.format, &self.settings.sources)?;
         let next = AtomicUsize::new(0);
         self.on_threads(splits.len(), &|_| {
             let mut loader = Loader::new(self)?;

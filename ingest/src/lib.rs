@@ -26,4 +26,5 @@ pub use error::{Error, Result};
 pub use ledger::{Allocation, Ledger, Publication, PublishMode};
 pub use positions::{PartitionKey, Positions};
 pub use report::{TaskReport, TaskState};
+pub use source::files::LocalSources;
 pub use worker::{Clock, Ports, Settings, StartTask, StopReason, Worker};

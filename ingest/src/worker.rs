@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail::FailPoints;
 use crate::ledger::Ledger;
 use crate::report::{Condition, TaskReport, TaskState};
+use crate::source::files::LocalSources;
 use crate::source::journal::Journal;
 use crate::spec::{BatchSpec, SupervisorSpec};
 use crate::task;
@@ -32,8 +33,8 @@ pub struct Settings {
     pub clock: Clock,
     /// `maxBytesInMemory` of a task whose spec gives none (or 0).
     pub bytes_in_memory_default: usize,
-    /// Folders that batch tasks may read files from; empty: any.
-    pub allowed_folders: Vec<PathBuf>,
+    /// Where batch tasks may read files.
+    pub sources: LocalSources,
     pub fail_points: FailPoints,
 }
 

@@ -110,7 +110,11 @@ pub const KEYS: &[Key] = &[
         "events that may wait to be published; past it changes of security are refused, other events are lost",
     ),
     key("storage.deep", "", "folder of deep storage; empty is deep-storage below data_dir"),
-    key("storage.local_sources", "*", "folders that local input sources may read, separated by commas; * is any"),
+    key(
+        "storage.local_sources",
+        "*",
+        "folders that local input sources may read, separated by commas; * is any; never those that this process keeps its own data in",
+    ),
     key("coordinator.cycle_ms", "1000", "longest time between two looks of the coordinator at what should be where"),
     key("ingest.fail_point", "", "for crash tests: the named step of a task at which the process kills itself"),
 ];

@@ -116,7 +116,10 @@ impl Node {
                 folder: folder("tasks"),
                 clock,
                 bytes_in_memory_default: BYTES_IN_MEMORY_DEFAULT,
-                allowed_folders: if any { Vec::new() } else { config.local_sources.iter().map(Into::into).collect() },
+                sources: ingest::LocalSources {
+                    allowed: if any { Vec::new() } else { config.local_sources.iter().map(Into::into).collect() },
+                    closed: vec![config.data_dir.clone(), config.deep_storage.clone()],
+                },
                 fail_points,
             },
         );

@@ -70,7 +70,7 @@ impl Bench {
             folder: folder.path().join("tasks"),
             clock: Arc::new(|| 0),
             bytes_in_memory_default: 64 << 20,
-            allowed_folders: Vec::new(),
+            sources: Default::default(),
             fail_points: FailPoints::none(),
         };
         Bench { folder, ledger, ports, settings, progress: Arc::default() }

@@ -27,6 +27,15 @@ const LINE_BYTES_MAX: usize = 256 << 20;
 /// Files that one task may read.
 const FILES_MAX: usize = 100_000;
 
+/// Where files of this machine may be read.
+#[derive(Debug, Clone, Default)]
+pub struct LocalSources {
+    /// Folders that they may be in; empty: any.
+    pub allowed: Vec<PathBuf>,
+    /// Folders that they may not be in: what this process keeps there has readers of its own, and rules for them.
+    pub closed: Vec<PathBuf>,
+}
+
 #[derive(Debug, Clone)]
 pub enum Split {
     Inline { text: Arc<str>, range: Range<usize> },
@@ -62,17 +71,17 @@ impl Split {
     }
 }
 
-/// Cuts a source into splits. `allowed` are the folders that files may be in; empty: any.
-pub fn splits(source: &InputSource, format: &InputFormat, allowed: &[PathBuf]) -> Result<Vec<Split>> {
+/// Cuts a source into splits. They name files by where these are, whatever links lead there.
+pub fn splits(source: &InputSource, format: &InputFormat, sources: &LocalSources) -> Result<Vec<Split>> {
     let headed = matches!(format, InputFormat::Delimited(d) if d.header || d.skip_rows > 0);
     match source {
         InputSource::Inline(text) => Ok(inline(Arc::from(text.as_str()), headed)),
         InputSource::Local { folder, filter, files } => {
             let paths = match folder {
                 Some(folder) => {
-                    check_allowed(folder, allowed)?;
+                    let real = sources.resolve(folder, "folder")?;
                     let mut paths = Vec::new();
-                    list(folder, filter, &mut paths)?;
+                    list(folder, filter, &sources.closed_below(&real), &mut paths)?;
                     paths.sort();
                     if paths.is_empty() {
                         return Err(Error::NotFound(format!("no file in {} matches {filter:?}", folder.display())));
@@ -83,11 +92,37 @@ pub fn splits(source: &InputSource, format: &InputFormat, allowed: &[PathBuf]) -
             };
             let mut splits = Vec::new();
             for path in paths {
-                check_allowed(&path, allowed)?;
-                split_file(&path, format, headed, &mut splits)?;
+                split_file(&sources.resolve(&path, "file")?, format, headed, &mut splits)?;
             }
             Ok(splits)
         }
+    }
+}
+
+impl LocalSources {
+    /// Where a file or folder is, links followed, if it may be read.
+    fn resolve(&self, path: &Path, what: &str) -> Result<PathBuf> {
+        let real = path.canonicalize().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no {what} {}", path.display())),
+            _ => Error::io(format!("cannot read {}", path.display()), e),
+        })?;
+        let is_in = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+        if self.closed.iter().any(is_in) {
+            return Err(Error::invalid(format!(
+                "{} is in a folder that this server keeps its own data in, or leads there; read input from another",
+                path.display()
+            )));
+        }
+        if self.allowed.is_empty() || self.allowed.iter().any(is_in) {
+            return Ok(real);
+        }
+        Err(Error::invalid(format!("{} is not in a folder that this server may read input from", path.display())))
+    }
+
+    /// The closed folders below one, which is where it is; the others are not met there but by links.
+    fn closed_below(&self, real: &Path) -> Vec<PathBuf> {
+        let closed = self.closed.iter().filter_map(|folder| folder.canonicalize().ok());
+        closed.filter(|folder| folder.starts_with(real)).collect()
     }
 }
 
@@ -139,20 +174,8 @@ fn split_file(path: &Path, format: &InputFormat, headed: bool, splits: &mut Vec<
     Ok(())
 }
 
-fn check_allowed(path: &Path, allowed: &[PathBuf]) -> Result<()> {
-    if allowed.is_empty() {
-        return Ok(());
-    }
-    let real = path.canonicalize().map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
-    let inside = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
-    if allowed.iter().any(inside) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("{} is not in a folder that this server may read input from", path.display())))
-}
-
-/// Files of the folder and the folders below it, hidden ones left out.
-fn list(folder: &Path, filter: &str, into: &mut Vec<PathBuf>) -> Result<()> {
+/// Files of the folder and the folders below it, but for those of the closed ones.
+fn list(folder: &Path, filter: &str, closed: &[PathBuf], into: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no folder {}", folder.display())),
         _ => Error::io(format!("cannot list {}", folder.display()), e),
@@ -162,7 +185,10 @@ fn list(folder: &Path, filter: &str, into: &mut Vec<PathBuf>) -> Result<()> {
         let name = entry.file_name();
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
-            list(&entry.path(), filter, into)?;
+            let is_closed = !closed.is_empty() && entry.path().canonicalize().is_ok_and(|real| closed.contains(&real));
+            if !is_closed {
+                list(&entry.path(), filter, closed, into)?;
+            }
         } else if matches(filter.as_bytes(), name.to_string_lossy().as_bytes()) {
             into.push(entry.path());
             if into.len() > FILES_MAX {
@@ -275,16 +301,67 @@ mod tests {
     #[test]
     fn missing_files_and_folders_are_named() {
         let source = InputSource::Local { folder: Some("/no/such/place".into()), filter: "*".into(), files: vec![] };
-        let error = splits(&source, &InputFormat::Lines, &[]).unwrap_err().to_string();
+        let any = LocalSources::default();
+        let error = splits(&source, &InputFormat::Lines, &any).unwrap_err().to_string();
         assert_eq!(error, "there is no folder /no/such/place");
         let source = InputSource::Local { folder: None, filter: "*".into(), files: vec!["/no/file".into()] };
-        assert_eq!(splits(&source, &InputFormat::Lines, &[]).unwrap_err().to_string(), "there is no file /no/file");
+        assert_eq!(splits(&source, &InputFormat::Lines, &any).unwrap_err().to_string(), "there is no file /no/file");
         let folder = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a"), "x").unwrap();
         let source = InputSource::Local { folder: Some(folder.path().into()), filter: "*".into(), files: vec![] };
-        assert_eq!(splits(&source, &InputFormat::Lines, &[folder.path().into()]).unwrap().len(), 1);
-        assert!(splits(&source, &InputFormat::Lines, &[other.path().into()]).is_err());
+        let only = |folder: &Path| LocalSources { allowed: vec![folder.into()], closed: vec![] };
+        assert_eq!(splits(&source, &InputFormat::Lines, &only(folder.path())).unwrap().len(), 1);
+        assert!(splits(&source, &InputFormat::Lines, &only(other.path())).is_err());
+    }
+
+    /// What the server keeps is not read as input, by whatever way a path leads there.
+    #[cfg(unix)]
+    #[test]
+    fn closed_folders_are_read_by_no_path_and_no_link() {
+        use std::os::unix::fs::symlink;
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        for folder in ["data/segments", "input/below", "linked"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in ["data/catalog.db", "data/segments/x", "input/a", "input/below/b"] {
+            std::fs::write(at(file), "x").unwrap();
+        }
+        symlink(at("data/catalog.db"), at("linked/file")).unwrap();
+        symlink(at("data"), at("folder")).unwrap();
+        symlink(at("input"), at("harmless")).unwrap();
+        let sources = LocalSources { allowed: vec![], closed: vec![at("data"), at("not there")] };
+        let read = |folder: Option<&str>, files: &[&str]| {
+            let files = files.iter().map(|file| at(file)).collect();
+            let source = InputSource::Local { folder: folder.map(at), filter: "*".into(), files };
+            let splits = splits(&source, &InputFormat::Lines, &sources).map_err(|error| error.to_string())?;
+            Ok(splits.iter().map(|split| split.place().rsplit('/').next().unwrap().to_string()).collect::<Vec<_>>())
+        };
+        for (folder, files) in [
+            (Some("data"), [].as_slice()),
+            (Some("data/segments"), &[]),
+            (Some("folder"), &[]),
+            (Some("folder/segments"), &[]),
+            (Some("input/../data"), &[]),
+            (Some("linked"), &[]),
+            (None, &["data/catalog.db"]),
+            (None, &["linked/file"]),
+            (None, &["input/a", "folder/catalog.db"]),
+            (None, &["input/../data/segments/x"]),
+        ] {
+            let refused: std::result::Result<Vec<String>, String> = read(folder, files);
+            let error = refused.expect_err(&format!("{folder:?} {files:?}"));
+            assert!(error.contains("keeps its own data in"), "{error}");
+        }
+        let both = Ok::<_, String>(vec!["a".to_string(), "b".to_string()]);
+        assert_eq!(read(Some("input"), &[]), both);
+        assert_eq!(read(Some("harmless"), &[]), both);
+        // A folder that holds both is read without what is closed in it.
+        for link in ["linked/file", "folder", "harmless"] {
+            std::fs::remove_file(at(link)).unwrap();
+        }
+        assert_eq!(read(Some("."), &[]), both);
     }
 
     proptest! {

@@ -104,7 +104,7 @@ impl World {
             folder: self.tasks_folder(),
             clock: Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64),
             bytes_in_memory_default: 64 << 20,
-            allowed_folders: Vec::new(),
+            sources: Default::default(),
             fail_points,
         };
         let deep = DeepStorage::local(&self.deep_folder()).unwrap();

@@ -64,6 +64,28 @@ fn append_adds_and_replace_replaces_only_its_days() {
     wait_for(&server, sums, &json!([["01", 1, 100], ["02", 2, 15]]));
 }
 
+/// What the server keeps is read by its own rules, and not as input.
+#[test]
+fn the_folders_of_the_server_are_no_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("deep");
+    let server = Server::start_with(dir.path(), &[("storage.deep", deep.to_str().unwrap())]);
+    let mut spec = task("t", &[row(1, "a", 1)], false);
+    let mut run = |source: Value| {
+        spec["spec"]["ioConfig"]["inputSource"] = source;
+        server.run_task(&spec, Duration::from_secs(60))
+    };
+    for folder in ["data", "deep", "data/tasks/.."] {
+        let status = run(json!({"type": "local", "baseDir": dir.path().join(folder), "filter": "*"}));
+        assert_eq!(status["status"], "FAILED", "{status}");
+        assert!(status["errorMsg"].as_str().is_some_and(|why| why.contains("keeps its own data in")), "{status}");
+    }
+    let input = dir.path().join("input");
+    std::fs::create_dir(&input).unwrap();
+    std::fs::write(input.join("rows.json"), format!("{}\n", row(1, "a", 1))).unwrap();
+    assert_eq!(run(json!({"type": "local", "baseDir": input, "filter": "*"}))["status"], "SUCCESS");
+}
+
 #[test]
 fn unparseable_rows_are_counted_and_reported() {
     let dir = tempfile::tempdir().unwrap();
