@@ -1,8 +1,9 @@
 //! `/druid/v2/sql/statements`: statements that run on their own and whose results are kept in deep storage, in pages,
 //! for a while.
 //!
-//! A statement is an object `<id>/status` and an object for each page. The status is written before the statement is
-//! accepted and again when it has ended; one that says it runs and that nobody runs was cut off by a crash.
+//! A statement is an object `<owner>/<id>/status` and an object for each page: ids are of their owners' choice, and nobody
+//! is told by a clash what others have. The status is written before the statement is accepted and again when it has ended;
+//! one that says it runs and that nobody runs was cut off by a crash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 
 pub struct Statements {
     objects: Objects,
-    /// Those that wait or run in this process.
+    /// Those that wait or run in this process, by their places.
     running: Mutex<HashMap<String, Record>>,
     permits: Semaphore,
     time_to_live_ms: i64,
@@ -91,6 +92,17 @@ struct Record {
     error: Option<Value>,
 }
 
+impl Record {
+    fn place(&self) -> String {
+        place(&self.owner, &self.id)
+    }
+}
+
+/// Where a statement is kept. The name of a user may be long, and hold what names of objects may not.
+fn place(owner: &str, id: &str) -> String {
+    format!("{}/{id}", &crate::auth::digest(owner)[..32])
+}
+
 impl Statements {
     pub fn new(objects: Objects, time_to_live: Duration, bytes_max: u64) -> Statements {
         Statements {
@@ -104,18 +116,19 @@ impl Statements {
 
     async fn write(&self, record: &Record) -> segment::Result<()> {
         let text = serde_json::to_vec(record).map_err(|error| segment::Error::invalid(error.to_string()))?;
-        self.objects.put(&format!("{}/status", record.id), text.into()).await
+        self.objects.put(&format!("{}/status", record.place()), text.into()).await
     }
 
-    /// `None` if there is no such statement.
-    async fn find(&self, id: &str) -> segment::Result<Option<Record>> {
-        if let Some(record) = self.running.lock().get(id) {
+    /// `None` if there is no statement at that place.
+    async fn find(&self, place: &str) -> segment::Result<Option<Record>> {
+        if let Some(record) = self.running.lock().get(place) {
             return Ok(Some(record.clone()));
         }
-        let Some(bytes) = self.objects.get(&format!("{id}/status")).await? else { return Ok(None) };
-        let unreadable = |error| segment::Error::corrupt(format!("the status of statement {id}: {error}"));
+        let Some(bytes) = self.objects.get(&format!("{place}/status")).await? else { return Ok(None) };
+        let unreadable = |error| segment::Error::corrupt(format!("the status of statement {place}: {error}"));
         let mut record: Record = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        if matches!(record.progress, Progress::Accepted | Progress::Running) && !self.running.lock().contains_key(id) {
+        if matches!(record.progress, Progress::Accepted | Progress::Running) && !self.running.lock().contains_key(place)
+        {
             record.progress = Progress::Failed;
             record.ended.get_or_insert(record.created);
             let message = "the server stopped while the statement ran; run it again".to_string();
@@ -124,43 +137,62 @@ impl Statements {
         Ok(Some(record))
     }
 
-    /// Whether somebody asked a statement that has not ended to end.
-    fn is_cancelled(&self, id: &str) -> bool {
-        self.running.lock().get(id).is_some_and(|record| record.error.is_some())
+    /// The first statement of that id, whosever it is.
+    async fn find_anywhere(&self, id: &str) -> segment::Result<Option<Record>> {
+        let is_meant = |place: &str| place.rsplit_once('/').is_some_and(|(_, of)| of == id);
+        let running = self.running.lock().keys().find(|place| is_meant(place)).cloned();
+        let place = match running {
+            Some(place) => Some(place),
+            None => self.places().await?.into_iter().find(|place| is_meant(place)),
+        };
+        match place {
+            Some(place) => self.find(&place).await,
+            None => Ok(None),
+        }
     }
 
-    fn change(&self, id: &str, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = self.running.lock().get_mut(id) {
+    /// Whether somebody asked a statement that has not ended to end.
+    fn is_cancelled(&self, place: &str) -> bool {
+        self.running.lock().get(place).is_some_and(|record| record.error.is_some())
+    }
+
+    fn change(&self, place: &str, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.running.lock().get_mut(place) {
             change(record);
         }
     }
 
-    async fn remove(&self, id: &str) -> segment::Result<()> {
+    async fn remove(&self, place: &str) -> segment::Result<()> {
         // The status goes last: until then the rest can be found by it.
-        let status = format!("{id}/status");
-        for name in self.objects.list(id).await?.iter().filter(|name| **name != status) {
+        let status = format!("{place}/status");
+        for name in self.objects.list(place).await?.iter().filter(|name| **name != status) {
             self.objects.delete(name).await?;
         }
         self.objects.delete(&status).await
     }
 
+    /// Of all statements that are kept.
+    async fn places(&self) -> segment::Result<Vec<String>> {
+        let names = self.objects.list("").await?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix("/status")).map(str::to_string).collect())
+    }
+
     /// Removes results that are older than they may be.
     async fn sweep(&self, now: i64) -> segment::Result<()> {
-        let names = self.objects.list("").await?;
-        for id in names.iter().filter_map(|name| name.strip_suffix("/status")) {
+        for place in self.places().await? {
             // One that cannot be read keeps no other.
-            if let Err(error) = self.sweep_one(id, now).await {
-                tracing::warn!(%error, id, "results of a statement cannot be removed");
+            if let Err(error) = self.sweep_one(&place, now).await {
+                tracing::warn!(%error, place, "results of a statement cannot be removed");
             }
         }
         Ok(())
     }
 
-    async fn sweep_one(&self, id: &str, now: i64) -> segment::Result<()> {
-        let Some(record) = self.find(id).await? else { return Ok(()) };
+    async fn sweep_one(&self, place: &str, now: i64) -> segment::Result<()> {
+        let Some(record) = self.find(place).await? else { return Ok(()) };
         let ended = matches!(record.progress, Progress::Success | Progress::Failed);
         if ended && now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms {
-            self.remove(id).await?;
+            self.remove(place).await?;
         }
         Ok(())
     }
@@ -185,8 +217,15 @@ fn check_sees(app: &App, caller: &Caller, record: &Record) -> query_sql::Result<
 
 /// `None` if the caller has no such statement.
 async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Record>> {
-    let found = app.statements.find(id).await?;
-    Ok(found.filter(|record| record.owner == caller.principal.name || app.is_admin(caller)))
+    // Of another form none is accepted, and none is looked for elsewhere.
+    if !is_plain(id) {
+        return Ok(None);
+    }
+    let own = app.statements.find(&place(&caller.principal.name, id)).await?;
+    match own {
+        None if app.is_admin(caller) => app.statements.find_anywhere(id).await,
+        own => Ok(own),
+    }
 }
 
 /// Removes old results for as long as the node runs.
@@ -310,26 +349,29 @@ pub async fn post(
         seen: None,
         error: None,
     };
-    match app.statements.find(&id).await {
+    let place = record.place();
+    match app.statements.find(&place).await {
         Ok(None) => {}
-        Ok(Some(_)) => return invalid(&app, format!("sqlQueryId [{id}] is taken; give another or none")),
+        Ok(Some(_)) => {
+            return invalid(&app, format!("sqlQueryId [{id}] is taken by a statement of yours; give another or none"));
+        }
         Err(error) => return broken(&error),
     }
     {
         let mut running = app.statements.running.lock();
-        if running.contains_key(&id) {
+        if running.contains_key(&place) {
             drop(running);
-            return invalid(&app, format!("sqlQueryId [{id}] is taken; give another or none"));
+            return invalid(&app, format!("sqlQueryId [{id}] is taken by a statement of yours; give another or none"));
         }
         if running.len() >= ACCEPTED_MAX {
             let message = format!("{ACCEPTED_MAX} statements wait or run already; try again later");
             let failure = failure(Category::CapacityExceeded, "general", message);
             return super::error::failed_query(&failure, &app.address);
         }
-        running.insert(id.clone(), record.clone());
+        running.insert(place.clone(), record.clone());
     }
     if let Err(error) = app.statements.write(&record).await {
-        app.statements.running.lock().remove(&id);
+        app.statements.running.lock().remove(&place);
         return broken(&error);
     }
     tokio::spawn(run(app.clone(), caller, statement, rows_per_page as usize));
@@ -339,18 +381,19 @@ pub async fn post(
 /// Runs an accepted statement to its end.
 async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
+    let place = place(&caller.principal.name, &id);
     let statements = &app.statements;
     let Ok(permit) = statements.permits.acquire().await else { return };
-    let cancelled = statements.is_cancelled(&id);
-    statements.change(&id, |record| record.progress = Progress::Running);
+    let cancelled = statements.is_cancelled(&place);
+    statements.change(&place, |record| record.progress = Progress::Running);
     let outcome = match cancelled {
         true => Err(query_sql::Error::Cancelled),
         false => {
-            let (app, id) = (app.clone(), id.clone());
+            let (app, id, place) = (app.clone(), id.clone(), place.clone());
             // In a task of its own, so that whatever befalls it, the statement ends.
             let work = async move {
                 let path = format!("/druid/v2/sql/statements/{id}");
-                let work = super::sql::measured(&app, &id, || pages(&app, &caller, &id, &statement, rows_per_page));
+                let work = super::sql::measured(&app, &id, || pages(&app, &caller, &place, &statement, rows_per_page));
                 crate::audit::followed(&app.audit, caller.address, path, work).await
             };
             let ended = tokio::spawn(work).await;
@@ -359,7 +402,7 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
     };
     // What is left is to tell of it.
     drop(permit);
-    let Some(mut record) = statements.running.lock().get(&id).cloned() else { return };
+    let Some(mut record) = statements.running.lock().get(&place).cloned() else { return };
     record.ended = Some(now());
     match outcome {
         Ok(made) => {
@@ -379,7 +422,7 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
         tracing::warn!(%error, %id, "the status of a statement cannot be written; trying again");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    statements.running.lock().remove(&id);
+    statements.running.lock().remove(&place);
 }
 
 struct Made {
@@ -391,7 +434,7 @@ struct Made {
 async fn pages(
     app: &App,
     caller: &Caller,
-    id: &str,
+    place: &str,
     statement: &Statement,
     rows_per_page: usize,
 ) -> query_sql::Result<Made> {
@@ -409,7 +452,7 @@ async fn pages(
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
         let page = page?;
-        if app.statements.is_cancelled(id) {
+        if app.statements.is_cancelled(place) {
             return Err(query_sql::Error::Cancelled);
         }
         bytes += page.bytes.len() as u64;
@@ -424,17 +467,17 @@ async fn pages(
             sample = first_rows(&columns, page.bytes.clone(), zone.clone(), stringify_arrays).await?;
         }
         let size = page.bytes.len() as u64;
-        let name = format!("{id}/page-{}", written.len());
+        let name = format!("{place}/page-{}", written.len());
         let kept = app.statements.objects.put(&name, page.bytes.into()).await;
         kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
         written.push((page.rows as u64, size));
     }
     // It counts as no page, and has the types that readers of Arrow want.
     if written.is_empty() {
-        let kept = app.statements.objects.put(&format!("{id}/page-0"), none.into()).await;
+        let kept = app.statements.objects.put(&format!("{place}/page-0"), none.into()).await;
         kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
     }
-    if app.statements.is_cancelled(id) {
+    if app.statements.is_cancelled(place) {
         return Err(query_sql::Error::Cancelled);
     }
     Ok(Made { pages: written, sample, seen })
@@ -527,7 +570,7 @@ pub async fn cancel(
         return StatusCode::OK.into_response();
     }
     // One that waits learns of it when its turn comes.
-    app.statements.change(&id, |record| record.error = Some(Value::Null));
+    app.statements.change(&record.place(), |record| record.error = Some(Value::Null));
     app.sql.cancel(&id, Some(&record.owner));
     StatusCode::ACCEPTED.into_response()
 }
@@ -609,9 +652,9 @@ async fn kept(
     let columns = record.columns.iter().cloned();
     let columns = columns.map(|(name, native_type, sql_type)| SqlColumn { name, native_type, sql_type }).collect();
     let zone = Zone::parse(&record.zone).map_err(|error| query_sql::Error::Bug(error.to_string()))?;
-    let (app, id) = (app.clone(), record.id.clone());
+    let (app, place) = (app.clone(), record.place());
     let bytes = futures::stream::iter(pages).then(move |page| {
-        let (app, name) = (app.clone(), format!("{id}/page-{page}"));
+        let (app, name) = (app.clone(), format!("{place}/page-{page}"));
         async move {
             match app.statements.objects.get(&name).await {
                 Ok(Some(bytes)) => Ok(bytes.to_vec()),

@@ -508,6 +508,87 @@ fn what_others_have_is_neither_listed_nor_told_of() {
     assert_eq!(ask(&server, &ann, "GET", &format!("{path}/results"), None).status, 200, "users outlive a restart");
 }
 
+/// An id of a client's choice tells nothing of what others have, and gives nothing of it.
+#[test]
+fn an_id_that_somebody_else_has_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), REQUIRED);
+    let who = ["ann", "bob"].map(|name| {
+        user(&server, name, json!({"password": format!("{name}'s own")}));
+        (name, basic(name, &format!("{name}'s own")))
+    });
+    const STATEMENTS: &str = "/druid/v2/sql/statements";
+    let body = |name: &str| {
+        json!({"query": format!("SELECT '{name}' AS who"), "resultFormat": "array",
+            "context": {"executionMode": "ASYNC", "sqlQueryId": "same"}})
+    };
+    for (name, authorization) in &who {
+        let accepted = ok(&server, authorization, "POST", STATEMENTS, body(name));
+        assert_eq!(accepted["queryId"], "same", "{accepted}");
+    }
+    for (name, authorization) in &who {
+        let end = Instant::now() + Duration::from_secs(30);
+        while ok(&server, authorization, "GET", &format!("{STATEMENTS}/same"), Value::Null)["state"] != "SUCCESS" {
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let results = ok(&server, authorization, "GET", &format!("{STATEMENTS}/same/results"), Value::Null);
+        assert_eq!(results, json!([[name]]));
+        let again = ask(&server, authorization, "POST", STATEMENTS, Some(&body(name)));
+        assert!(again.status == 400 && again.body.to_string().contains("of yours"), "{}", again.body);
+    }
+    assert_eq!(ask(&server, &admin(), "GET", &format!("{STATEMENTS}/same/results"), None).status, 200);
+    for strange in ["..%2Fsame", "%2E%2E", "a%2Fstatus"] {
+        assert_eq!(
+            ask(&server, &admin(), "GET", &format!("{STATEMENTS}/{strange}/results"), None).status,
+            404,
+            "{strange}"
+        );
+    }
+
+    // By headers, connections are their users'; by a password, their ids are known to whoever opens them.
+    let avatica = |headers: &[(&str, &str)], info: Value| {
+        let body = json!({"request": "openConnection", "connectionId": "same", "info": info});
+        server.send("POST", "/druid/v2/sql/avatica/", headers, Some(&body))
+    };
+    let mut told = Vec::new();
+    for (name, authorization) in &who {
+        assert_eq!(avatica(&[("Authorization", authorization)], json!({})).status, 200, "{name}");
+        for _ in 0..2 {
+            let reply = avatica(&[], json!({"user": name, "password": format!("{name}'s own")}));
+            told.push((reply.status, reply.body["errorMessage"].clone()));
+        }
+    }
+    // The first had it opened; who comes then is told the same of its own and of another's.
+    assert_eq!((told[0].0, told[1].0), (200, 500), "{told:?}");
+    assert!(told[1..].iter().all(|reply| *reply == told[1]), "{told:?}");
+    assert!(!told[1].1.to_string().contains("already"), "{told:?}");
+}
+
+/// A connection is opened by no more guesses, and asked about no oftener, than anything else.
+#[test]
+fn a_connection_without_headers_is_bounded_as_any_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[REQUIRED, &[("auth.failures_max", "3")]].concat());
+    user(&server, "ann", json!({"password": "ann's own"}));
+    let avatica = |server: &Server, body: Value| server.send("POST", "/druid/v2/sql/avatica/", &[], Some(&body));
+    let open = |password: &str| json!({"request": "openConnection", "connectionId": "c", "info": {"user": "ann", "password": password}});
+    let guesses: Vec<u16> = (0..5).map(|n| avatica(&server, open(&format!("guess {n}"))).status).collect();
+    assert_eq!(guesses, [401, 401, 401, 429, 429]);
+    assert_eq!(whoami(&server, &basic("ann", "ann's own")).status, 429, "an attempt is one, by whatever way");
+    drop(server);
+
+    let settings = [REQUIRED, &[("http.requests_per_second", "10")]].concat();
+    let server = Server::start_with(dir.path(), &settings);
+    assert_eq!(avatica(&server, open("ann's own")).status, 200);
+    let most = |body: Value, expected: u16| {
+        let statuses: Vec<u16> = (0..200).map(|_| avatica(&server, body.clone()).status).collect();
+        assert!(statuses.contains(&429) && statuses.iter().all(|of| [429, expected].contains(of)), "{statuses:?}");
+    };
+    most(json!({"request": "databaseProperties", "connectionId": "c"}), 200);
+    most(json!({"request": "databaseProperties", "connectionId": "unknown"}), 401);
+}
+
 #[test]
 fn a_query_is_ended_by_who_asked_it() {
     let dir = tempfile::tempdir().unwrap();

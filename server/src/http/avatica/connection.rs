@@ -92,7 +92,13 @@ impl Connections {
             return Err(Refused::new("connectionId: is missing; it is a UUID of the client's choice"));
         }
         if open.contains_key(&scope.key(id)) {
-            return Err(Refused::new(format!("Connection [{id}] already open.")));
+            return Err(match scope {
+                Scope::Of(_) => Refused::new(format!("Connection [{id}] already open.")),
+                // It may be somebody else's, and whoever knows its id acts as them.
+                Scope::Opened { .. } => {
+                    Refused::new("connectionId: a connection cannot be opened by it; give a new UUID")
+                }
+            });
         }
         if open.len() >= self.limits.connections_max {
             let most = self.limits.connections_max;

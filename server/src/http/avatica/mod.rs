@@ -29,44 +29,57 @@ use super::auth::{Address, Asker as AskerOf};
 use crate::auth::{self, Caller, How};
 use crate::node::now;
 
-pub async fn json(
-    State(app): State<Arc<App>>,
-    AskerOf(caller): AskerOf,
-    Extension(address): Extension<Address>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
-) -> HttpResponse {
-    // Drivers before 1.8 say it in a header.
-    let said = headers.get("request").filter(|_| body.is_empty()).map(|value| Bytes::copy_from_slice(value.as_bytes()));
-    let content = "application/json;charset=utf-8";
-    let request = json::read(&said.unwrap_or(body));
-    serve(&app, (caller, address), method, content, request, json::write, json::write_error).await
+/// How requests and responses are written.
+struct Encoding {
+    content: &'static str,
+    read: fn(&[u8]) -> Result<Request, Refused>,
+    write: fn(&Response, &str) -> Vec<u8>,
+    write_error: fn(&Refused, &str) -> Vec<u8>,
 }
 
-pub async fn protobuf(
-    State(app): State<Arc<App>>,
-    AskerOf(caller): AskerOf,
-    Extension(address): Extension<Address>,
-    method: Method,
-    body: Bytes,
-) -> HttpResponse {
-    let content = "application/octet-stream;charset=utf-8";
-    let request = protobuf::read(&body);
-    serve(&app, (caller, address), method, content, request, protobuf::write, protobuf::write_error).await
+const JSON: Encoding = Encoding {
+    content: "application/json;charset=utf-8",
+    read: json::read,
+    write: json::write,
+    write_error: json::write_error,
+};
+
+const PROTOBUF: Encoding = Encoding {
+    content: "application/octet-stream;charset=utf-8",
+    read: protobuf::read,
+    write: protobuf::write,
+    write_error: protobuf::write_error,
+};
+
+/// What a handler is given of a request.
+type Said = (State<Arc<App>>, AskerOf, Extension<Address>, Method, HeaderMap, Bytes);
+
+pub async fn json(said: Said) -> HttpResponse {
+    serve(said, &JSON).await
+}
+
+pub async fn protobuf(said: Said) -> HttpResponse {
+    serve(said, &PROTOBUF).await
 }
 
 async fn serve(
-    app: &App,
-    (caller, Address(address)): (Option<Caller>, Address),
-    method: Method,
-    content: &'static str,
-    request: Result<Request, Refused>,
-    write: fn(&Response, &str) -> Vec<u8>,
-    write_error: fn(&Refused, &str) -> Vec<u8>,
+    (State(app), AskerOf(caller), Extension(Address(address)), method, headers, body): Said,
+    encoding: &Encoding,
 ) -> HttpResponse {
+    let app = &*app;
+    // Drivers before 1.8 say it in a header.
+    let said = headers.get("request").filter(|_| body.is_empty()).map(|value| value.as_bytes());
+    let request = (encoding.read)(said.unwrap_or(&body));
     let known = caller.is_some();
-    let asker = match asker(app, caller, address, request.as_ref().ok()).await {
+    let asker = asker(app, caller, address, request.as_ref().ok()).await;
+    // The door did not know who asks, and counted nothing.
+    if let (false, Some(rates)) = (known, &app.rates) {
+        let who = asker.as_ref().map_or_else(|_| address.to_string(), |asker| asker.caller.principal.name.clone());
+        if let Err(refused) = rates.admit(&who) {
+            return *refused;
+        }
+    }
+    let asker = match asker {
         Ok(asker) => asker,
         Err(refused) => return refused.into_response(),
     };
@@ -80,10 +93,10 @@ async fn serve(
         Err(refused) => Err(refused),
     };
     let (status, bytes) = match outcome {
-        Ok(response) => (StatusCode::OK, write(&response, &app.address)),
-        Err(refused) => (StatusCode::INTERNAL_SERVER_ERROR, write_error(&refused, &app.address)),
+        Ok(response) => (StatusCode::OK, (encoding.write)(&response, &app.address)),
+        Err(refused) => (StatusCode::INTERNAL_SERVER_ERROR, (encoding.write_error)(&refused, &app.address)),
     };
-    let mut response = (status, [(header::CONTENT_TYPE, content)], bytes).into_response();
+    let mut response = (status, [(header::CONTENT_TYPE, encoding.content)], bytes).into_response();
     if !known {
         response.extensions_mut().insert(caller);
     }
