@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use coordinator::{Change, Coordinator, Document};
 use query::policy::{ADMIN, Role, Rules, TableRule};
+use query_sql::Sql;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -16,6 +18,52 @@ use crate::node::now;
 /// The kinds of their documents.
 pub const ROLE: &str = "role";
 pub const TABLE: &str = "tableRule";
+
+/// What is said of permissions: a role, or how a datasource is marked. Both are documents by their names, versioned and
+/// checked together.
+pub trait Rule: Serialize + DeserializeOwned + Send + Sync + 'static {
+    const KIND: &'static str;
+    /// As messages name it, before its name.
+    const CALLED: &'static str;
+
+    fn check_name(name: &str) -> Result<()>;
+
+    /// As it is kept: what is said in SQL is read against the tables that there are.
+    fn checked(self, sql: &Sql) -> query_sql::Result<Self>;
+}
+
+impl Rule for Role {
+    const KIND: &'static str = ROLE;
+    const CALLED: &'static str = "role";
+
+    fn check_name(name: &str) -> Result<()> {
+        check_name("role", name)?;
+        match name == ADMIN {
+            true => invalid(format!("the role {ADMIN} is built in and cannot be changed")),
+            false => Ok(()),
+        }
+    }
+
+    fn checked(self, sql: &Sql) -> query_sql::Result<Role> {
+        sql.checked(self, "role")
+    }
+}
+
+impl Rule for TableRule {
+    const KIND: &'static str = TABLE;
+    const CALLED: &'static str = "rule for datasource";
+
+    fn check_name(name: &str) -> Result<()> {
+        match name.is_empty() {
+            true => invalid("the name of the datasource is missing"),
+            false => Ok(()),
+        }
+    }
+
+    fn checked(self, _: &Sql) -> query_sql::Result<TableRule> {
+        Ok(self)
+    }
+}
 
 /// Of the key of masks, which stays as long as the catalog does: equal values have equal hashes also tomorrow.
 const SECRET: &str = "secret";
@@ -68,57 +116,33 @@ fn parse<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T> {
 }
 
 impl Identity {
-    pub fn roles(&self) -> Vec<Arc<Document>> {
-        self.coordinator.documents(ROLE)
+    pub fn documents<R: Rule>(&self) -> Vec<Arc<Document>> {
+        self.coordinator.documents(R::KIND)
     }
 
-    pub fn role(&self, name: &str) -> Result<Arc<Document>> {
-        self.coordinator.document(ROLE, name).ok_or_else(|| Error::NotFound(format!("there is no role {name}")))
-    }
-
-    pub fn table_rules(&self) -> Vec<Arc<Document>> {
-        self.coordinator.documents(TABLE)
-    }
-
-    pub fn table_rule(&self, name: &str) -> Result<Arc<Document>> {
-        let found = self.coordinator.document(TABLE, name);
-        found.ok_or_else(|| Error::NotFound(format!("there is no rule for datasource {name}")))
+    pub fn document<R: Rule>(&self, name: &str) -> Result<Arc<Document>> {
+        let found = self.coordinator.document(R::KIND, name);
+        found.ok_or_else(|| Error::NotFound(format!("there is no {} {name}", R::CALLED)))
     }
 
     pub async fn history(&self, kind: &str, name: &str, most: usize) -> Result<Vec<Document>> {
         Ok(self.coordinator.document_history(kind, name, most).await?)
     }
 
-    /// `value` has been read as a role already. The version of the rules from now on.
-    pub async fn put_role(&self, name: &str, role: &Role, expected: Option<i64>, by: &str) -> Result<i64> {
-        check_name("role", name)?;
-        if name == ADMIN {
-            return invalid(format!("the role {ADMIN} is built in and cannot be changed"));
-        }
-        let value = serde_json::to_value(role).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.change_rules(vec![change(ROLE, name, Some(value), expected)], by).await
+    /// The version of the rules from now on.
+    pub async fn put_document<R: Rule>(&self, name: &str, rule: &R, expected: Option<i64>, by: &str) -> Result<i64> {
+        R::check_name(name)?;
+        let value = serde_json::to_value(rule).map_err(|error| Error::Invalid(error.to_string()))?;
+        self.change_rules(vec![change(R::KIND, name, Some(value), expected)], by).await
     }
 
-    /// Whoever had it has it no more.
-    pub async fn delete_role(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
-        if name == ADMIN {
+    /// Whoever had a role has it no more.
+    pub async fn delete_document<R: Rule>(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
+        if R::KIND == ROLE && name == ADMIN {
             return invalid(format!("the role {ADMIN} is built in and cannot be deleted"));
         }
-        self.role(name)?;
-        self.change_rules(vec![change(ROLE, name, None, expected)], by).await
-    }
-
-    pub async fn put_table_rule(&self, name: &str, rule: &TableRule, expected: Option<i64>, by: &str) -> Result<i64> {
-        if name.is_empty() {
-            return invalid("the name of the datasource is missing");
-        }
-        let value = serde_json::to_value(rule).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.change_rules(vec![change(TABLE, name, Some(value), expected)], by).await
-    }
-
-    pub async fn delete_table_rule(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
-        self.table_rule(name)?;
-        self.change_rules(vec![change(TABLE, name, None, expected)], by).await
+        self.document::<R>(name)?;
+        self.change_rules(vec![change(R::KIND, name, None, expected)], by).await
     }
 
     /// Checks the rules as they would be, keeps the change, and puts them in force, before it is told.

@@ -145,7 +145,7 @@ async fn take_role(
 }
 
 async fn roles(State(app): State<Arc<App>>) -> Response {
-    let mut names: BTreeSet<String> = app.identity.roles().iter().map(|role| role.name.clone()).collect();
+    let mut names: BTreeSet<String> = app.identity.documents::<Role>().iter().map(|role| role.name.clone()).collect();
     names.insert(query::policy::ADMIN.to_string());
     Json(names).into_response()
 }
@@ -166,7 +166,7 @@ fn shown_role(app: &App, name: &str, simple: bool) -> Answered<Value> {
     if name == query::policy::ADMIN {
         return Ok(json!({"name": name, "permissions": []}));
     }
-    let role: Role = parse(&*app.identity.role(name)?)?;
+    let role: Role = parse(&*app.identity.document::<Role>(name)?)?;
     Ok(json!({"name": name, "permissions": shown_permissions(&role, simple)}))
 }
 
@@ -186,7 +186,7 @@ async fn create_role(
     Extension(caller): Extension<Caller>,
     Path((_, name)): Named,
 ) -> Answered {
-    app.identity.put_role(&name, &Role::default(), Some(0), &caller.principal.name).await?;
+    app.identity.put_document(&name, &Role::default(), Some(0), &caller.principal.name).await?;
     app.sql.policies_changed();
     done()
 }
@@ -196,13 +196,13 @@ async fn delete_role(
     Extension(caller): Extension<Caller>,
     Path((_, name)): Named,
 ) -> Answered {
-    app.identity.delete_role(&name, None, &caller.principal.name).await?;
+    app.identity.delete_document::<Role>(&name, None, &caller.principal.name).await?;
     app.sql.policies_changed();
     done()
 }
 
 async fn permissions(State(app): State<Arc<App>>, Path((_, name)): Named, uri: Uri) -> Answered {
-    let role: Role = parse(&*app.identity.role(&name)?)?;
+    let role: Role = parse(&*app.identity.document::<Role>(&name)?)?;
     Ok(Json(shown_permissions(&role, Parameters::of(&uri).has("simplifyPermissions"))).into_response())
 }
 
@@ -215,9 +215,9 @@ async fn set_permissions(
 ) -> Answered {
     let permissions: Vec<Permission> = serde_json::from_value(json_body(&body)?)
         .map_err(|error| Refusal::invalid(format!("the body must be an array of permissions: {error}")))?;
-    let document = app.identity.role(&name)?;
+    let document = app.identity.document::<Role>(&name)?;
     let role = Role { permissions, ..parse(&document)? };
-    app.identity.put_role(&name, &role, Some(document.version), &caller.principal.name).await?;
+    app.identity.put_document(&name, &role, Some(document.version), &caller.principal.name).await?;
     app.sql.policies_changed();
     done()
 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::Parameters;
 use super::explain::explain;
-use crate::auth::roles::{ROLE, TABLE};
+use crate::auth::roles::Rule;
 use crate::auth::users::{self, USER, User, UserKind};
 use crate::auth::{Caller, How, cookie, digest, sessions};
 use crate::http::auth::{Address, Need, SECURITY, forget_cookie, session_cookie};
@@ -60,17 +60,17 @@ pub fn routes() -> Vec<Route> {
         get(path("/users/{name}/tokens"), READ, tokens),
         post(path("/users/{name}/tokens"), WRITE, create_token),
         delete(path("/users/{name}/tokens/{id}"), WRITE, revoke_token),
-        get(path("/roles"), READ, list_roles),
-        get(path("/roles/{name}"), READ, role),
-        put(path("/roles/{name}"), WRITE, put_role),
-        delete(path("/roles/{name}"), WRITE, delete_role),
-        get(path("/roles/{name}/history"), READ, role_history),
+        get(path("/roles"), READ, list_rules::<Role>),
+        get(path("/roles/{name}"), READ, rule::<Role>),
+        put(path("/roles/{name}"), WRITE, put_rule::<Role>),
+        delete(path("/roles/{name}"), WRITE, delete_rule::<Role>),
+        get(path("/roles/{name}/history"), READ, rule_history::<Role>),
         post(path("/explain"), READ, explain),
-        get(path("/datasources"), READ, list_table_rules),
-        get(path("/datasources/{name}"), READ, table_rule),
-        put(path("/datasources/{name}"), WRITE, put_table_rule),
-        delete(path("/datasources/{name}"), WRITE, delete_table_rule),
-        get(path("/datasources/{name}/history"), READ, table_rule_history),
+        get(path("/datasources"), READ, list_rules::<TableRule>),
+        get(path("/datasources/{name}"), READ, rule::<TableRule>),
+        put(path("/datasources/{name}"), WRITE, put_rule::<TableRule>),
+        delete(path("/datasources/{name}"), WRITE, delete_rule::<TableRule>),
+        get(path("/datasources/{name}/history"), READ, rule_history::<TableRule>),
     ]
 }
 
@@ -482,77 +482,39 @@ async fn user_history(State(app): State<Arc<App>>, Path(name): Path<String>, uri
     history(&app, USER, &name, &uri).await
 }
 
-async fn role_history(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
-    history(&app, ROLE, &name, &uri).await
+async fn rule_history<R: Rule>(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
+    history(&app, R::KIND, &name, &uri).await
 }
 
-async fn table_rule_history(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) -> Answered {
-    history(&app, TABLE, &name, &uri).await
+async fn list_rules<R: Rule>(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(app.identity.documents::<R>().iter().map(|document| shown(document)).collect())
 }
 
-async fn list_roles(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(app.identity.roles().iter().map(|document| shown(document)).collect())
-}
-
-async fn role(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
-    let document = app.identity.role(&name)?;
+async fn rule<R: Rule>(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
+    let document = app.identity.document::<R>(&name)?;
     Ok(tagged(document.version, shown(&document)))
 }
 
-async fn put_role(
+async fn put_rule<R: Rule>(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let role: Role = read(&body)?;
-    let role = app.sql.checked(role, "role").map_err(|error| Refusal::invalid(error.to_string()))?;
-    let version = app.identity.put_role(&name, &role, expected(&headers)?, by(&caller)).await?;
+    let rule = read::<R>(&body)?.checked(&app.sql).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let version = app.identity.put_document(&name, &rule, expected(&headers)?, by(&caller)).await?;
     app.sql.policies_changed();
     Ok(tagged(version, json!({"name": name, "version": version})))
 }
 
-async fn delete_role(
+async fn delete_rule<R: Rule>(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    app.identity.delete_role(&name, expected(&headers)?, by(&caller)).await?;
-    app.sql.policies_changed();
-    Ok(Json(json!({"name": name})).into_response())
-}
-
-async fn list_table_rules(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(app.identity.table_rules().iter().map(|document| shown(document)).collect())
-}
-
-async fn table_rule(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
-    let document = app.identity.table_rule(&name)?;
-    Ok(tagged(document.version, shown(&document)))
-}
-
-async fn put_table_rule(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    let rule: TableRule = read(&body)?;
-    let version = app.identity.put_table_rule(&name, &rule, expected(&headers)?, by(&caller)).await?;
-    app.sql.policies_changed();
-    Ok(tagged(version, json!({"name": name, "version": version})))
-}
-
-async fn delete_table_rule(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    app.identity.delete_table_rule(&name, expected(&headers)?, by(&caller)).await?;
+    app.identity.delete_document::<R>(&name, expected(&headers)?, by(&caller)).await?;
     app.sql.policies_changed();
     Ok(Json(json!({"name": name})).into_response())
 }
