@@ -2,7 +2,6 @@
 //! storage is damaged as well, answers say what is missing or are refused.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,24 +17,7 @@ fn load(server: &Server) {
                 .to_string()
         })
         .collect();
-    let spec = json!({"type": "index_parallel", "spec": {
-        "dataSchema": {
-            "dataSource": "d",
-            "timestampSpec": {"column": "t", "format": "iso"},
-            "dimensionsSpec": {"dimensions": ["k", {"type": "long", "name": "v"}]},
-            "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false},
-        },
-        "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
-            "inputSource": {"type": "inline", "data": rows.join("\n")}},
-        "tuningConfig": {"type": "index_parallel"},
-    }});
-    let status = server.run_task(&spec, Duration::from_secs(60));
-    assert_eq!(status["status"], "SUCCESS", "{status}");
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while server.try_count_rows("d") != Ok(ROWS) {
-        assert!(std::time::Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    server.load("d", "iso", json!({"dimensions": ["k", {"type": "long", "name": "v"}]}), &rows.join("\n"));
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -212,6 +212,24 @@ impl Server {
         }
     }
 
+    /// Loads lines of JSON into a new datasource and waits until each is counted. `format` is that of their times, in `t`.
+    pub fn load(&self, datasource: &str, format: &str, dimensions: Value, lines: &str) {
+        let spec = json!({"type": "index_parallel", "spec": {
+            "dataSchema": {"dataSource": datasource, "timestampSpec": {"column": "t", "format": format},
+                "dimensionsSpec": dimensions,
+                "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false}},
+            "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
+                "inputSource": {"type": "inline", "data": lines}},
+            "tuningConfig": {"type": "index_parallel"}}});
+        let status = self.run_task(&spec, Duration::from_secs(60));
+        assert_eq!(status["status"], "SUCCESS", "{status}");
+        let (rows, end) = (lines.lines().count() as u64, Instant::now() + Duration::from_secs(30));
+        while self.try_count_rows(datasource) != Ok(rows) {
+            assert!(Instant::now() < end, "the rows are not served");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Peak resident set of the process so far, in bytes.
     pub fn rss_peak_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

@@ -11,19 +11,7 @@ const PATH: &str = "/druid/v2/sql/avatica/";
 /// A datasource `n` of so many rows, numbered in the order of time.
 pub fn numbered(server: &Server, rows: usize) {
     let data: String = (0..rows).map(|n| format!("{{\"t\":{},\"n\":{n},\"k\":\"k{}\"}}\n", n * 1000, n % 7)).collect();
-    let spec = json!({"type": "index_parallel", "spec": {
-        "dataSchema": {"dataSource": "numbers", "timestampSpec": {"column": "t", "format": "millis"},
-            "dimensionsSpec": {"dimensions": ["k", {"type": "long", "name": "n"}]},
-            "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false}},
-        "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
-            "inputSource": {"type": "inline", "data": data}},
-        "tuningConfig": {"type": "index_parallel"}}});
-    assert_eq!(server.run_task(&spec, Duration::from_secs(60))["status"], "SUCCESS");
-    let end = Instant::now() + Duration::from_secs(30);
-    while server.try_count_rows("numbers") != Ok(rows as u64) {
-        assert!(Instant::now() < end, "the rows are not served");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    server.load("numbers", "millis", json!({"dimensions": ["k", {"type": "long", "name": "n"}]}), &data);
 }
 
 fn call(server: &Server, body: Value) -> Reply {

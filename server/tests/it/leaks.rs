@@ -11,8 +11,10 @@ use arrow_flight::sql::{CommandGetDbSchemas, CommandGetTables};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
+use prost::Message;
 use query::Query;
 use serde_json::{Value, json};
+use server::http::avatica::proto::{Wire, answered, asked};
 use tonic::transport::Endpoint;
 
 use crate::harness::{Reply, Server};
@@ -39,22 +41,6 @@ fn rows() -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-fn load(server: &Server, datasource: &str, data: &str, count: usize) {
-    let spec = json!({"type": "index_parallel", "spec": {
-        "dataSchema": {"dataSource": datasource, "timestampSpec": {"column": "t", "format": "iso"},
-            "dimensionsSpec": {"useSchemaDiscovery": true},
-            "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": false}},
-        "ioConfig": {"type": "index_parallel", "inputFormat": {"type": "json"},
-            "inputSource": {"type": "inline", "data": data}},
-        "tuningConfig": {"type": "index_parallel"}}});
-    assert_eq!(server.run_task(&spec, Duration::from_secs(60))["status"], "SUCCESS");
-    let end = Instant::now() + Duration::from_secs(30);
-    while server.try_count_rows(datasource) != Ok(count as u64) {
-        assert!(Instant::now() < end, "the rows are not served");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Everything that an administrator sees a table of.
 fn tables(server: &Server) -> Vec<(String, String)> {
     let text = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES";
@@ -65,8 +51,9 @@ fn tables(server: &Server) -> Vec<(String, String)> {
 /// A server with the rows of both, on which `A` sees A's.
 fn server(dir: &std::path::Path) -> Server {
     let server = Server::start(dir);
-    load(&server, "events", &rows(), OWN + OTHERS);
-    load(&server, "otherstore", "{\"t\":\"2031-07-07\",\"v\":\"canary\"}\n", 1);
+    let discovered = json!({"useSchemaDiscovery": true});
+    server.load("events", "iso", discovered.clone(), &rows());
+    server.load("otherstore", "iso", discovered, "{\"t\":\"2031-07-07\",\"v\":\"canary\"}\n");
     let lookups = json!({"__default": {
         "open": {"version": "v1", "lookupExtractorFactory": {"type": "map", "map": {"A": "anna"}}},
         "canarylookup": {"version": "v1", "lookupExtractorFactory": {"type": "map", "map": {"canaryk": "canaryv"}}}}});
@@ -296,6 +283,7 @@ fn statements_by_every_way_keep_to_the_rows_of_the_asker() {
         avatica(json!({"request": request, "connectionId": "c"}));
     }
     avatica(json!({"request": "getColumns", "connectionId": "c", "tableNamePattern": "%", "columnNamePattern": "%"}));
+    by_protobuf(&server, &statements);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let channel = Endpoint::from_shared(server.base.clone()).unwrap().connect().await.unwrap();
@@ -336,6 +324,75 @@ fn statements_by_every_way_keep_to_the_rows_of_the_asker() {
     assert!(ask(&server, "POST", "/druid/v2/sql", Some(&body)).status >= 400);
     let body = json!({"queryType": "scan", "dataSource": "sys.audit", "intervals": ["1000/3000"], "columns": []});
     assert_eq!(ask(&server, "POST", "/druid/v2", Some(&body)).status, 403);
+}
+
+/// A request of JDBC in its other encoding: the name of the answer and what it says, numbers in digits.
+fn protobuf(server: &Server, about: &str, name: &str, message: &impl Message) -> (String, String) {
+    let package = "org.apache.calcite.avatica.proto";
+    let wire = Wire { name: format!("{package}.Requests${name}"), wrapped: message.encode_to_vec() };
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let request = agent.post(format!("{}/druid/v2/sql/avatica-protobuf/", server.base));
+    let mut reply = request.header("Authorization", authorization()).send(&wire.encode_to_vec()[..]).unwrap();
+    let bytes = reply.body_mut().read_to_vec().unwrap();
+    let wire = Wire::decode(&*bytes).unwrap_or_else(|error| panic!("{name}: {error} in {bytes:?}"));
+    let name = wire.name.rsplit('$').next().unwrap().to_string();
+    let of = &*wire.wrapped;
+    let told = match name.as_str() {
+        "ExecuteResponse" => format!("{:?}", answered::Execute::decode(of).unwrap()),
+        "FetchResponse" => format!("{:?}", answered::Fetch::decode(of).unwrap()),
+        "ResultSetResponse" => format!("{:?}", answered::ResultSet::decode(of).unwrap()),
+        "PrepareResponse" => format!("{:?}", answered::Prepare::decode(of).unwrap()),
+        "CreateStatementResponse" => format!("{:?}", answered::Statement::decode(of).unwrap()),
+        "ErrorResponse" => format!("{:?}", answered::Error::decode(of).unwrap()),
+        _ => String::new(),
+    };
+    let told = format!("{told} {}", String::from_utf8_lossy(&bytes));
+    clean(about, &told);
+    (name, told)
+}
+
+fn by_protobuf(server: &Server, statements: &[String]) {
+    let connection = || asked::Connection { connection_id: "p".into(), ..asked::Connection::default() };
+    let bare = |name: &str| protobuf(server, name, name, &connection());
+    let (mut executed, mut own) = (0, 0);
+    for text in statements {
+        bare("OpenConnectionRequest");
+        let (answer, _) = bare("CreateStatementRequest");
+        assert_eq!(answer, "CreateStatementResponse");
+        // The first of a connection.
+        let (connection_id, statement_id) = ("p".to_string(), 1);
+        let run = asked::PrepareAndExecute {
+            connection_id: connection_id.clone(),
+            statement_id,
+            sql: text.clone(),
+            max_rows_total: -1,
+            first_frame_max_size: 100,
+            ..asked::PrepareAndExecute::default()
+        };
+        let (answer, told) = protobuf(server, text, "PrepareAndExecuteRequest", &run);
+        executed += usize::from(answer == "ExecuteResponse");
+        own += usize::from(told.contains("\"a4\""));
+        let fetch =
+            asked::Fetch { connection_id: connection_id.clone(), statement_id, offset: 100, ..Default::default() };
+        protobuf(server, text, "FetchRequest", &fetch);
+        let prepare = asked::Prepare { connection_id, sql: text.clone(), max_rows_total: -1 };
+        protobuf(server, text, "PrepareRequest", &prepare);
+        bare("CloseConnectionRequest");
+    }
+    assert!(executed > 30 && own > 2, "{executed} statements were answered, {own} with rows of the asker");
+    bare("OpenConnectionRequest");
+    for name in ["CatalogsRequest", "TableTypesRequest", "TypeInfoRequest", "DatabasePropertyRequest"] {
+        bare(name);
+    }
+    let connection_id = || "p".to_string();
+    let schemas = asked::Schemas { connection_id: connection_id(), ..Default::default() };
+    protobuf(server, "", "SchemasRequest", &schemas);
+    let tables = asked::Tables { connection_id: connection_id(), ..Default::default() };
+    let (_, told) = protobuf(server, "", "TablesRequest", &tables);
+    assert!(told.contains("\"events\""), "{told}");
+    let columns = asked::Columns { connection_id: connection_id(), ..Default::default() };
+    let (_, told) = protobuf(server, "", "ColumnsRequest", &columns);
+    assert!(told.contains("\"user_id\""), "{told}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod connection;
 mod json;
 pub mod message;
 pub mod metadata;
-mod proto;
+pub mod proto;
 mod protobuf;
 
 use std::net::IpAddr;
