@@ -2,10 +2,14 @@
 //!
 //! 1. The condition is parsed as an expression alone. `CURRENT_USER`, `USER_ATTRIBUTE('name')` and `USER_GROUPS()` become
 //!    texts that no one else writes, each its own; each `USER_IN_GROUP('name')` an equality of a column that no table has.
-//! 2. It is planned as the `WHERE` of a scan of the table, which must leave nothing to do but the engine's filter.
-//! 3. In the filter, each of these texts must stand as a whole value: it becomes the identity. One that went anywhere else
+//! 2. It is taken apart at its `AND`, `OR` and `NOT` until each comparison with an identity stands by itself. The planner
+//!    simplifies by what constants are, and takes an identity's text for one: beside `c = 'x'` it would drop
+//!    `c <> CURRENT_USER`, as true.
+//! 3. Each part is planned as the `WHERE` of a scan of the table, which must leave nothing to do but the engine's filter.
+//! 4. In the filter, each of these texts must stand as a whole value: it becomes the identity. One that went anywhere else
 //!    (a constant that was folded, a part of a text) is refused, for there the identity would be lost.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::common::Result as DfResult;
@@ -13,8 +17,8 @@ use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
-    VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query,
+    SetExpr, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
 };
 use query::policy::{MEMBER_COLUMN, Role};
 use regex::Regex;
@@ -28,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Error, Result};
 use crate::leaves::{Shape, Table};
 use crate::plan::Plan;
-use crate::planner::{Outer, Tables, datasource};
+use crate::planner::{Outer, Planner, Tables, datasource};
 use crate::rewrite::Moment;
 use crate::{Sql, parse, rewrite};
 
@@ -113,66 +117,201 @@ impl Sql {
         if parsed.placeholders > 0 || rewrite::rewrite(&mut parsed, &moment)? {
             return Err(Error::invalid("a condition may use neither parameters nor the current time"));
         }
+        let SetExpr::Select(select) = parsed.query.body.as_mut() else { return Err(beyond()) };
+        let Some(condition) = select.selection.take() else { return Err(beyond()) };
         let mut columns = columns.to_vec();
         columns.extend((0..marks.groups.len()).map(|nth| (member(nth), ValueType::String, false)));
         let table = Arc::new(Table::new(vec!["policed".to_string()], &columns, true));
         let planner = self.plans().planners.of(&zone);
+        let parts = Parts { marks: &marks, table, planner: &planner, scan: &parsed.query };
+        let filter = parts.filter(&condition, false)?;
+        for (group, asked) in &marks.groups {
+            if !asked.load(Ordering::Relaxed) {
+                return Err(Error::invalid(format!("USER_IN_GROUP('{group}') changes nothing here; leave it out")));
+            }
+        }
+        Ok(filter)
+    }
+}
+
+fn beyond() -> Error {
+    Error::invalid(
+        "the condition is more than a filter of the engine can say; compare columns with constants and identities by =, \
+         <>, IN, LIKE, IS NULL, <, >, BETWEEN, AND, OR and NOT, or give a native filter",
+    )
+}
+
+/// The parts of a condition that are planned each by itself.
+struct Parts<'a> {
+    marks: &'a Marks,
+    table: Arc<Table>,
+    planner: &'a Planner,
+    /// `SELECT 1 FROM` the table, for a part to be the `WHERE` of.
+    scan: &'a Query,
+}
+
+impl Parts<'_> {
+    /// The filter of an expression, or of its negation. `NOT` goes down to the parts, for a filter that stands for a part
+    /// tells rows of which it is true from all others: what is unknown must not become true by a `NOT` above.
+    fn filter(&self, expr: &Expr, negated: bool) -> Result<Json> {
+        match expr {
+            Expr::Nested(inner) => self.filter(inner, negated),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.filter(expr, !negated),
+            Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } if names_identity(expr) => {
+                self.all_or_any(expr, op, negated)
+            }
+            _ => self.planned(expr, negated),
+        }
+    }
+
+    fn all_or_any(&self, expr: &Expr, op: &BinaryOperator, negated: bool) -> Result<Json> {
+        let mut operands = Vec::new();
+        let mut rest = expr;
+        while let Expr::BinaryOp { left, op: other, right } = rest
+            && other == op
+        {
+            operands.push(right.as_ref());
+            rest = left;
+        }
+        operands.push(rest);
+        let all = (*op == BinaryOperator::And) != negated;
+        let (kind, decided) = if all { ("and", "false") } else { ("or", "true") };
+        let mut fields = Vec::new();
+        // What names no identity is planned as one: a range of two bounds stays a range.
+        let plain: Vec<&Expr> = operands.iter().rev().copied().filter(|operand| !names_identity(operand)).collect();
+        let plain = plain.into_iter().cloned().reduce(|left, right| Expr::BinaryOp {
+            left: Box::new(left),
+            op: op.clone(),
+            right: Box::new(right),
+        });
+        let with_identity = operands.iter().rev().copied().filter(|operand| names_identity(operand));
+        for operand in with_identity.chain(plain.as_ref()) {
+            let filter = self.filter(operand, negated)?;
+            if filter["type"] == decided {
+                return Err(self.lost(expr));
+            }
+            match filter {
+                Json::Object(mut object) if object["type"] == kind => match object.remove("fields") {
+                    Some(Json::Array(inner)) => fields.extend(inner),
+                    _ => return Err(beyond()),
+                },
+                filter if filter["type"] == "true" || filter["type"] == "false" => {}
+                filter => fields.push(filter),
+            }
+        }
+        Ok(match fields.len() {
+            1 => fields.remove(0),
+            _ => json!({"type": kind, "fields": fields}),
+        })
+    }
+
+    /// The first identity of an expression is of no effect.
+    fn lost(&self, expr: &Expr) -> Error {
+        let nth = identities(expr).pop_first();
+        let written = nth.and_then(|nth| self.marks.found.get(nth)).map(|(_, written)| written.as_str());
+        Error::invalid(match written {
+            Some(written) => {
+                format!("{written} must be compared with a column by = or IN; here its value would be lost")
+            }
+            None => "USER_IN_GROUP stands by itself, or under AND, OR and NOT; here it changes nothing".to_string(),
+        })
+    }
+
+    /// The filter of an expression that is one comparison, if it names an identity.
+    fn planned(&self, expr: &Expr, negated: bool) -> Result<Json> {
+        let identity = names_identity(expr);
+        if identity && !compares(expr) {
+            return Err(self.lost(expr));
+        }
+        let mut query = self.scan.clone();
+        let SetExpr::Select(select) = query.body.as_mut() else { return Err(beyond()) };
+        let part = Box::new(Expr::Nested(Box::new(expr.clone())));
+        select.selection = Some(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: part } } else { *part });
         let outer = Outer { limit: None, finish_sketches: false };
-        let logical = planner.plan(parsed.query, &Alone(table), outer)?;
-        let refuse = || {
-            Error::invalid(
-                "the condition is more than a filter of the engine can say; compare columns with constants and \
-                 identities by =, <>, IN, LIKE, IS NULL, <, >, BETWEEN, AND, OR and NOT, or give a native filter",
-            )
-        };
-        let lost = |nth: usize| {
-            Error::invalid(format!(
-                "{} must be compared with a column by = or IN; here its value would be lost",
-                marks.found[nth].1
-            ))
-        };
+        let logical = self.planner.plan(Box::new(query), &Alone(self.table.clone()), outer)?;
         if is_empty(&logical) {
             // What is never true reads no table.
-            return match (marks.found.is_empty(), marks.groups.is_empty()) {
-                (true, true) => Ok(json!({"type": "false"})),
-                (true, false) => Err(refuse()),
-                _ => Err(lost(0)),
-            };
+            return if identity { Err(self.lost(expr)) } else { Ok(json!({"type": "false"})) };
         }
-        let leaf = match Plan::new(logical, &planner)? {
+        let leaf = match Plan::new(logical, self.planner)? {
             Plan::Direct { leaf: Some(leaf), ref steps, .. }
                 if !steps.iter().any(|step| matches!(step, crate::plan::Step::Filter(_))) =>
             {
                 leaf
             }
-            _ => return Err(refuse()),
+            _ => return Err(beyond()),
         };
         let parts = leaf.parts();
         if !matches!(parts.kind, Shape::Scan { .. }) || !parts.virtual_columns.is_empty() || !parts.semis.is_empty() {
-            return Err(refuse());
+            return Err(beyond());
         }
-        let mut used = vec![false; marks.found.len()];
+        let mut used = BTreeSet::new();
         let mut filters: Vec<Json> = Vec::new();
         if let Some(filter) = &parts.filter {
-            filters.push(marks.placed(filter, &mut used)?);
+            filters.push(self.marks.placed(filter, &mut used)?);
+        }
+        if identity && used != identities(expr) {
+            return Err(self.lost(expr));
         }
         if parts.intervals != [Interval::ETERNITY] {
             let texts: Vec<String> = parts.intervals.iter().map(Interval::to_string).collect();
             filters.push(json!({"type": "interval", "dimension": "__time", "intervals": texts}));
-        }
-        if let Some(nth) = used.iter().position(|used| !used) {
-            return Err(lost(nth));
-        }
-        for (group, asked) in &marks.groups {
-            if !asked.load(Ordering::Relaxed) {
-                return Err(Error::invalid(format!("USER_IN_GROUP('{group}') changes nothing here; leave it out")));
-            }
         }
         Ok(match filters.len() {
             0 => json!({"type": "true"}),
             1 => filters.remove(0),
             _ => json!({"type": "and", "fields": filters}),
         })
+    }
+}
+
+/// The number of the identity that a text stands for.
+fn marked(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.strip_prefix(MARK)?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_member(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident) if ident.value.starts_with(MEMBER_COLUMN))
+}
+
+/// The identities in an expression, by their numbers.
+fn identities(expr: &Expr) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let _: ControlFlow<()> = visit_expressions(expr, |expr| {
+        found.extend(marked(expr));
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+fn names_identity(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match marked(expr).is_some() || is_member(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Whether it is one comparison of something with an identity, which no rule can fold with another.
+fn compares(expr: &Expr) -> bool {
+    let one = |left: &Expr, right: &Expr| {
+        (marked(left).is_some() && !names_identity(right)) || (marked(right).is_some() && !names_identity(left))
+    };
+    match expr {
+        Expr::Nested(inner) => compares(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_member(left) => !names_identity(right),
+        Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => one(left, right),
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => one(left, right),
+        Expr::InList { expr, list, .. } => {
+            !names_identity(expr) && list.iter().all(|item| marked(item).is_some() || !names_identity(item))
+        }
+        _ => false,
     }
 }
 
@@ -316,7 +455,8 @@ impl Marks {
     }
 
     /// A filter with identities where their texts stand.
-    fn placed(&self, json: &Json, used: &mut [bool]) -> Result<Json> {
+    /// `used` takes their numbers.
+    fn placed(&self, json: &Json, used: &mut BTreeSet<usize>) -> Result<Json> {
         if let Some(asked) = self.membership(json) {
             return asked;
         }
@@ -325,7 +465,7 @@ impl Marks {
                 let nth = text.strip_prefix(MARK).and_then(|nth| nth.parse::<usize>().ok());
                 match nth.filter(|nth| *nth < self.found.len()) {
                     Some(nth) => {
-                        used[nth] = true;
+                        used.insert(nth);
                         self.found[nth].0.clone()
                     }
                     None => {

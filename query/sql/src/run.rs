@@ -73,6 +73,7 @@ impl Run {
         planner: Arc<Planner>,
     ) -> Result<Run> {
         let budget = Budget::from_context(&context, broker.settings())?;
+        let quota = broker.authorizer().current().quota(&who);
         Ok(Run {
             broker,
             who,
@@ -80,7 +81,7 @@ impl Run {
             started: Instant::now(),
             deadline: budget.remaining(),
             cancelled,
-            memory_bytes: budget.memory_limit(),
+            memory_bytes: budget.memory_limit().min(quota.memory_bytes.unwrap_or(u64::MAX)),
             values_max: budget.subquery_rows_max(),
             planner,
             begun: Mutex::default(),

@@ -28,6 +28,7 @@ fn columns() -> Vec<(String, ValueType, bool)> {
 fn conditions_become_filters_with_identities() {
     let f = Fixture::new();
     let user = json!({"identity": "user"});
+    let equals = |column: &str, value: &Json| json!({"type": "equals", "column": column, "matchValueType": "STRING", "matchValue": value});
     let cases = [
         (
             "tenant = CURRENT_USER",
@@ -42,6 +43,26 @@ fn conditions_become_filters_with_identities() {
         ),
         ("TRUE", json!({"type": "true"})),
         ("1 = 2", json!({"type": "false"})),
+        // What a constant beside an identity says of a column is not what the identity's text says of it.
+        (
+            "tenant = CURRENT_USER AND tenant <> 'x'",
+            json!({"type": "and", "fields": [equals("tenant", &user), {"type": "not", "field": equals("tenant", &json!("x"))}]}),
+        ),
+        (
+            "tenant = 'x' AND NOT (tenant = CURRENT_USER OR level < 3)",
+            json!({"type": "and", "fields": [
+                {"type": "not", "field": equals("tenant", &user)},
+                {"type": "range", "column": "level", "matchValueType": "LONG", "lower": 3},
+                equals("tenant", &json!("x")),
+            ]}),
+        ),
+        (
+            "tenant <> CURRENT_USER OR tenant = 'x'",
+            json!({"type": "or", "fields": [{"type": "not", "field": equals("tenant", &user)}, equals("tenant", &json!("x"))]}),
+        ),
+        // What is unknown of a row does not let it through by being negated.
+        ("NOT (tenant = NULL)", json!({"type": "false"})),
+        ("NOT (tenant <> CURRENT_USER OR level = NULL)", json!({"type": "false"})),
     ];
     for (text, expected) in cases {
         let filter = f.native.condition(&columns(), text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -69,7 +90,7 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
     let cases = [
         ("CURRENT_USER = 'bob'", "CURRENT_USER"),
         ("CURRENT_USER <> 'bob'", "CURRENT_USER"),
-        ("tenant LIKE CONCAT(CURRENT_USER, '%')", "a part of something else"),
+        ("tenant LIKE CONCAT(CURRENT_USER, '%')", "CURRENT_USER"),
         ("tenant = CURRENT_USER OR 1 = 1", "CURRENT_USER"),
         ("tenant = USER_ATTRIBUTE(level)", "USER_ATTRIBUTE"),
         ("nobody = 1", "nobody"),
@@ -81,7 +102,12 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         ("tenant = '\u{2}0'", "U+0002"),
         ("", ""),
         ("LOOKUP(tenant, 'names') = 'x'", "lookup"),
-        ("USER_IN_GROUP('a') IS NULL", "more than a filter"),
+        ("USER_IN_GROUP('a') IS NULL", "USER_IN_GROUP"),
+        ("USER_IN_GROUP('a') = (tenant = 'x')", "USER_IN_GROUP"),
+        ("(tenant = CURRENT_USER AND tenant <> 'x') IS TRUE", "CURRENT_USER"),
+        ("CASE WHEN tenant = CURRENT_USER THEN TRUE ELSE FALSE END", "CURRENT_USER"),
+        ("tenant = CURRENT_USER AND 1 = 2", "CURRENT_USER"),
+        ("CURRENT_USER = USER_ATTRIBUTE('a')", "CURRENT_USER"),
     ];
     for (text, says) in cases {
         let error = f.native.condition(&columns(), text).expect_err(text).to_string();
@@ -257,4 +283,31 @@ fn policies_answer_what_their_conditions_written_by_hand_do() {
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different[..different.len().min(8)].join("\n"));
     println!("{policed} statements under policies answered as by hand");
     assert!(policed * 2 > cases, "only {policed} of {cases} statements were compared");
+}
+
+/// What DataFusion holds of a statement counts as what the engine holds does.
+#[test]
+fn a_quota_bounds_what_a_statement_holds_and_how_many_run() {
+    let mut f = Fixture::over(tables(7));
+    let format = Format { result_format: ResultFormat::Array, ..Format::default() };
+    let wide = statement(
+        "SELECT MAX(n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY a.l, b.l, a.s) AS n FROM r a CROSS JOIN r b CROSS JOIN q)",
+    );
+    f.who = Principal::new("ann");
+    f.who.roles.insert("some".into());
+    let ask = |quota: Json| {
+        let role: Role = serde_json::from_value(json!({
+            "permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}],
+            "quota": quota,
+        }))
+        .unwrap();
+        let rules = Rules::new(1, [("some".to_string(), role)].into(), BTreeMap::new(), BTreeSet::new(), "key".into());
+        f.broker.authorizer().replace(rules.unwrap());
+        f.body(&f.native, &wide, &format).map_err(|error| error.to_string())
+    };
+    assert!(ask(json!({})).is_ok());
+    let error = ask(json!({"memoryBytes": 300_000})).unwrap_err();
+    assert!(error.contains("memory"), "{error}");
+    let error = ask(json!({"concurrent": 0})).unwrap_err();
+    assert!(error.contains("at once"), "{error}");
 }
