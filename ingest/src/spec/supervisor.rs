@@ -314,9 +314,45 @@ const FORBIDDEN: [&str; 4] = ["plugin.library.paths", "sasl.kerberos.kinit.cmd",
 /// The client library takes it for `bootstrap.servers`: beside that, which of the two holds would be anybody's guess.
 const ALIAS: &str = "metadata.broker.list";
 
+/// What the names of variables begin with that a spec may have the value of: whoever may post a spec sends it to servers of
+/// their choice, and is not to learn the node's other secrets by it.
+const PROVIDED: [&str; 2] = ["KAFKA_", "SECRET_"];
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The value of a variable of the node's environment.
+fn from_environment(
+    variable: Option<&Value>,
+    path: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<String> {
+    let Some(Value::String(name)) = variable else {
+        return Err(Error::invalid(format!("{path} must name a variable of the environment, as a text")));
+    };
+    if !PROVIDED.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err(Error::invalid(format!(
+            "{path}: a spec may take variables that begin with {}, not [{name}]",
+            PROVIDED.join(" or ")
+        )));
+    }
+    environment(name).ok_or_else(|| {
+        Error::invalid(format!("{path}: variable [{name}] is not set for this process; set it and start the node anew"))
+    })
+}
+
 /// The properties as the client has them, whichever way a spec gives them: a provider goes before what stands beside it.
 /// `path` is where they stand.
 pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
+    properties_in(json, path, &environment)
+}
+
+pub(super) fn properties_in(
+    json: &Value,
+    path: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>> {
     let Some(map) = json.as_object() else {
         return Err(Error::invalid(format!("{path} must be an object, not {}", kind_of(json))));
     };
@@ -328,14 +364,18 @@ pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, 
             Value::String(s) => s.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Object(_) if name == "druid.dynamic.config.provider" => {
-                dynamic_properties(value, &at, &mut provided)?;
+                dynamic_properties(value, &at, environment, &mut provided)?;
                 continue;
             }
             Value::Object(provider) => match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
                 (Some("default"), Some(Value::String(password))) => password.clone(),
+                (Some("environment"), _) => {
+                    from_environment(provider.get("variable"), &join(&at, "variable"), environment)?
+                }
                 _ => {
                     return Err(Error::invalid(format!(
-                        "{at}: only the password provider {{\"type\":\"default\",\"password\":…}} is supported"
+                        "{at}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
+                         {{\"type\":\"environment\",\"variable\":…}}"
                     )));
                 }
             },
@@ -361,11 +401,25 @@ pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, 
     Ok(properties)
 }
 
-fn dynamic_properties(json: &Value, path: &str, into: &mut BTreeMap<String, String>) -> Result<()> {
-    let (Some("mapString"), Some(Value::Object(config))) =
-        (json.get("type").and_then(Value::as_str), json.get("config"))
-    else {
-        return Err(Error::invalid(format!("{path}: only {{\"type\":\"mapString\",\"config\":{{…}}}} is supported")));
+fn dynamic_properties(
+    json: &Value,
+    path: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+    into: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let kind = json.get("type").and_then(Value::as_str);
+    if let (Some("environment"), Some(Value::Object(variables))) = (kind, json.get("variables")) {
+        for (name, variable) in variables {
+            let at = join(&join(path, "variables"), name);
+            into.insert(name.clone(), from_environment(Some(variable), &at, environment)?);
+        }
+        return Ok(());
+    }
+    let (Some("mapString"), Some(Value::Object(config))) = (kind, json.get("config")) else {
+        return Err(Error::invalid(format!(
+            "{path}: a dynamic config provider is {{\"type\":\"mapString\",\"config\":{{…}}}} or \
+             {{\"type\":\"environment\",\"variables\":{{…}}}}"
+        )));
     };
     for (name, value) in config {
         let Value::String(value) = value else {

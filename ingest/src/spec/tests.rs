@@ -112,6 +112,37 @@ fn fields_without_a_meaning_are_named() {
 }
 
 #[test]
+fn secrets_come_from_the_environment() {
+    let environment = |name: &str| (name == "KAFKA_PASSWORD").then(|| "sesame".to_string());
+    let read = |json: Value| supervisor::properties_in(&json, "p", &environment);
+    let properties = read(json!({
+        "bootstrap.servers": "localhost:9092",
+        "ssl.key.password": {"type": "environment", "variable": "KAFKA_PASSWORD"},
+        "druid.dynamic.config.provider": {"type": "environment", "variables": {"sasl.password": "KAFKA_PASSWORD"}}
+    }));
+    let properties = properties.unwrap();
+    assert_eq!((&*properties["ssl.key.password"], &*properties["sasl.password"]), ("sesame", "sesame"));
+    for (provider, expected) in [
+        (
+            json!({"type": "environment", "variable": "HENGE_ADMIN_PASSWORD"}),
+            "p.x.variable: a spec may take variables that begin with KAFKA_ or SECRET_, not [HENGE_ADMIN_PASSWORD]",
+        ),
+        (
+            json!({"type": "environment", "variable": "KAFKA_OTHER"}),
+            "p.x.variable: variable [KAFKA_OTHER] is not set for this process; set it and start the node anew",
+        ),
+        (json!({"type": "environment"}), "p.x.variable must name a variable of the environment, as a text"),
+        (
+            json!({"type": "vault"}),
+            r#"p.x: a password provider is {"type":"default","password":…} or {"type":"environment","variable":…}"#,
+        ),
+    ] {
+        let error = read(json!({"bootstrap.servers": "localhost:9092", "x": provider})).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
 fn mistakes_are_refused_with_their_path() {
     refused("/typ", json!("x"), expect!["typ is not a known field; the nearest is type"]);
     refused("/type", json!("kafak"), expect![[r#"type "kafak" is not known; valid are kafka; the nearest is kafka"#]]);
