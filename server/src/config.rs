@@ -109,6 +109,12 @@ pub const KEYS: &[Key] = &[
         "1073741824",
         "events that may wait to be published; past it changes of security are refused, other events are lost",
     ),
+    key("audit.kafka_topic", "", "topic that gets a copy of every recorded event; empty is none"),
+    key(
+        "audit.kafka_properties",
+        "",
+        "file of the properties (name=value) with which that topic's brokers are reached",
+    ),
     key("storage.deep", "", "folder of deep storage; empty is deep-storage below data_dir"),
     key(
         "storage.local_sources",
@@ -457,6 +463,16 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
             publish: Duration::from_millis(number("audit.publish_ms", 100, 1 << 40)?),
             retention_days: number("audit.retention_days", 0, 100_000)?,
             journal_bytes_max: number("audit.journal_max_bytes", 1 << 20, 1 << 50)?,
+            copy: match (text("audit.kafka_topic"), text("audit.kafka_properties")) {
+                (topic, properties) if topic.is_empty() && properties.is_empty() => None,
+                (topic, _) if topic.is_empty() => {
+                    return Err(bad("audit.kafka_topic", "audit.kafka_properties needs a topic"));
+                }
+                (_, properties) if properties.is_empty() => {
+                    return Err(bad("audit.kafka_properties", "audit.kafka_topic needs the properties of its brokers"));
+                }
+                (topic, properties) => Some(crate::audit::CopySettings { topic, properties: properties.into() }),
+            },
         },
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
         ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,

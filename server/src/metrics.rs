@@ -16,6 +16,8 @@ pub const SERIES: &[(&str, &str)] = &[
         "events of the audit log, by outcome: recorded, passed over (strangers), or lost",
     ),
     ("henge_server_audit_journal_bytes", "events of the audit log that are not published yet"),
+    ("henge_server_audit_copied_total", "events of the audit log copied to Kafka, by outcome: sent, or passed over"),
+    ("henge_server_audit_copy_lag", "events of the audit log that Kafka has not acknowledged"),
     ("henge_ingest_rows_total", "rows of the running tasks, by task and outcome"),
     ("henge_ingest_lag", "records of a stream not yet read, by supervisor"),
     ("henge_ingest_tasks_count", "tasks running here"),

@@ -7,6 +7,7 @@
 //! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
 //!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
 
+mod copy;
 mod event;
 mod layer;
 
@@ -21,6 +22,9 @@ use serde_json::json;
 
 use crate::node::now;
 
+use copy::Copy;
+
+pub use copy::Settings as CopySettings;
 pub use event::Event;
 pub use layer::{Details, counted, followed, note, record};
 
@@ -58,11 +62,14 @@ pub struct Settings {
     /// Days that rows are kept; 0 for ever.
     pub retention_days: u64,
     pub journal_bytes_max: u64,
+    /// The topic that gets a copy.
+    pub copy: Option<CopySettings>,
 }
 
 pub struct Audit {
     settings: Settings,
     journal: Arc<Journal>,
+    copy: Option<Copy>,
     node: String,
     /// Events that were not taken since the last that was.
     refused: AtomicU64,
@@ -102,8 +109,9 @@ impl Audit {
         };
         let journal = Arc::new(Journal::open(JOURNAL, &folder.join(JOURNAL), published, limits)?);
         coordinator.put_system_supervisor(supervisor(&settings), now()).await?;
+        let copy = settings.copy.as_ref().map(|copy| Copy::start(copy, journal.clone(), folder)).transpose()?;
         let (refused, strangers) = Default::default();
-        Ok(Arc::new(Audit { settings, journal, node, refused, strangers }))
+        Ok(Arc::new(Audit { settings, journal, copy, node, refused, strangers }))
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -150,9 +158,15 @@ impl Audit {
 
     /// Writes what is queued; later events are lost.
     pub async fn close(self: &Arc<Audit>) {
-        let journal = self.journal.clone();
+        let audit = self.clone();
+        let close = move || {
+            audit.journal.close();
+            if let Some(copy) = &audit.copy {
+                copy.stop();
+            }
+        };
         // A panic there has been printed.
-        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+        let _ = tokio::task::spawn_blocking(close).await;
     }
 }
 
@@ -173,7 +187,10 @@ impl Audit {
         let committed = coordinator.positions(DATASOURCE).await?;
         if let Some(published) = committed.0.get(&self.journal.partition().to_string()).copied() {
             let journal = self.journal.clone();
-            tokio::task::spawn_blocking(move || journal.forget_before(published)).await??;
+            // What Kafka lacks is kept for it, while there is room.
+            let roomy = journal.bytes() < self.settings.journal_bytes_max / 2;
+            let done = self.copy.as_ref().filter(|_| roomy).map_or(published, |copy| copy.upto().min(published));
+            tokio::task::spawn_blocking(move || journal.forget_before(done)).await??;
         }
         if self.settings.retention_days > 0 {
             let before = now().saturating_sub(self.settings.retention_days as i64 * DAY_MS);
@@ -230,6 +247,7 @@ mod tests {
             publish: Duration::from_millis(1500),
             retention_days: 0,
             journal_bytes_max: 1,
+            copy: None,
         };
         let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings).document).expect("a spec");
         assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));

@@ -1,12 +1,14 @@
 //! The audit log: what it records of whom, that a crash neither loses nor doubles an event, and that nobody changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::harness::{Server, amount};
@@ -348,4 +350,85 @@ fn an_asynchronous_statement_is_followed_to_its_end() {
     let both = events(&server, "query_id = 'later'", 2);
     let ended = both.iter().find(|event| event["path"] == "/druid/v2/sql/statements/later").expect("its end");
     assert_eq!((&ended["rows"], &ended["outcome"], &ended["user"]), (&json!(3), &json!("ok"), &json!("anonymous")));
+}
+
+/// Every message of a topic's one partition: key and payload.
+fn messages(bootstrap: &str, topic: &str) -> Vec<(i64, String)> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", topic).create().unwrap();
+    let (low, high) = consumer.fetch_watermarks(topic, 0, Duration::from_secs(20)).unwrap();
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Offset(low)).unwrap();
+    consumer.assign(&from).unwrap();
+    let mut found = Vec::new();
+    let end = Instant::now() + Duration::from_secs(20);
+    while low + (found.len() as i64) < high {
+        assert!(Instant::now() < end, "{} of {} messages", found.len(), high - low);
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message.unwrap();
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        found.push((text(message.key()).parse().unwrap(), text(message.payload())));
+    }
+    found
+}
+
+/// However the node ends, each event that was on disk is in the topic, under its own number.
+#[test]
+fn a_copy_in_kafka_lacks_nothing_after_kills() {
+    let Some(bootstrap) = crate::harness::kafka("a_copy_in_kafka_lacks_nothing_after_kills") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let topic = format!("audit-{}", std::process::id());
+    crate::harness::create_topic(&bootstrap, &topic, 1);
+    let properties = dir.path().join("kafka.properties");
+    std::fs::write(&properties, format!("# of the test\nbootstrap.servers={bootstrap}\n")).unwrap();
+    let settings = [("audit.kafka_topic", topic.as_str()), ("audit.kafka_properties", properties.to_str().unwrap())];
+    let mut random = SmallRng::seed_from_u64(11);
+    let mut asked = 0;
+    let mut ask = |server: &Server, queries: usize| {
+        for _ in 0..queries {
+            server.post_ok(
+                "/druid/v2/sql",
+                &json!({"query": "SELECT 1", "context": {"sqlQueryId": format!("q{asked}")}}),
+            );
+            asked += 1;
+        }
+    };
+    for _ in 0..3 {
+        let mut server = Server::start_with(dir.path(), &settings);
+        ask(&server, 40);
+        std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
+        server.kill();
+    }
+    let server = Server::start_with(dir.path(), &settings);
+    ask(&server, 40);
+    // Of what was asked just before a kill, the log itself may lack the last 50 milliseconds.
+    let rows = events(&server, "query_id LIKE 'q%'", 40);
+    let rows: BTreeSet<String> = rows.iter().map(|row| row["query_id"].as_str().unwrap().to_string()).collect();
+    let end = Instant::now() + Duration::from_secs(30);
+    let copied = loop {
+        let copied = messages(&bootstrap, &topic);
+        if copied.iter().any(|(_, line)| line.contains(r#""q159""#)) {
+            break copied;
+        }
+        assert!(Instant::now() < end, "the copy stands still at {:?}", copied.last());
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let mut lines: BTreeMap<i64, &str> = BTreeMap::new();
+    for (number, line) in &copied {
+        assert_eq!(*lines.entry(*number).or_insert(line), line, "one number, one event");
+    }
+    assert_eq!(lines.keys().copied().collect::<Vec<i64>>(), (0..lines.len() as i64).collect::<Vec<_>>());
+    let ids = lines.values().filter_map(|line| {
+        let id = serde_json::from_str::<Value>(line).unwrap()["query_id"].as_str()?.to_string();
+        id.starts_with('q').then_some(id)
+    });
+    assert_eq!(ids.collect::<BTreeSet<String>>(), rows);
+    // A file that names no brokers is refused by name.
+    std::fs::write(&properties, "acks=all\n").unwrap();
+    assert!(server.stop());
+    let mut server = Server::launch(dir.path(), "server", &settings, &[]);
+    while !server.has_exited() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(server.log().contains("bootstrap.servers"), "{}", server.log());
 }
