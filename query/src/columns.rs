@@ -11,7 +11,7 @@ use segment::schema::{TIME, ValueType};
 use crate::engine::piece::Seen;
 use crate::error::Result;
 use crate::language::VirtualColumn;
-use crate::selection::{Scratch, Selector};
+use crate::selection::{Scratch, Selected, Selector};
 
 /// A segment and the query's virtual columns, which may shadow its own. Columns that the asker may not see are missing,
 /// and masks stand in place of those that are masked. A [`Piece`](crate::engine::Piece) makes them.
@@ -191,48 +191,72 @@ impl Columns {
         }
     }
 
-    /// Values in which those of rows that are not seen are those of one that is: whatever is made of a block as a whole
-    /// (its type is one for all of its rows) is made of rows that are seen.
-    pub fn cover(&self, block: Block, start: usize) -> Result<Block> {
+    /// Values in which those of rows that are not seen are those of the nearest row before that is (of the first one, where
+    /// there is none): whatever is made of a block as a whole (its type is one for all of its rows) is made of rows that
+    /// are seen, and values that come in runs still do.
+    pub fn cover(&self, mut block: Block, start: usize) -> Result<Block> {
         let Some(seen) = &self.seen else { return Ok(block) };
         let len = block.len();
         let selector = Selector::of_node(self.segment.clone(), seen.node.clone(), seen.range.clone());
-        let (mut scratch, mut shown) = (Scratch::default(), vec![false; len]);
+        let (mut scratch, mut words) = (Scratch::default(), [0; BLOCK_ROWS / 64]);
+        let (mut shown, mut all) = (Vec::with_capacity(len), true);
         let mut at = start / BLOCK_ROWS * BLOCK_ROWS;
         while at < start + len {
-            let rows = selector.rows_of(at, BLOCK_ROWS.min(selector.rows() - at), &mut scratch)?;
-            for row in rows.into_iter().map(|row| at + row).filter(|row| (start..start + len).contains(row)) {
-                shown[row - start] = true;
+            let rows = BLOCK_ROWS.min(selector.rows() - at);
+            let asked = at.max(start) - at..(at + rows).min(start + len) - at;
+            let selected = selector.select(at, rows, &mut scratch, &mut words)?;
+            all &= selected == Selected::All;
+            match selected {
+                Selected::Some => shown.extend(asked.map(|row| words[row / 64] >> (row % 64) & 1 == 1)),
+                whole => shown.resize(shown.len() + asked.len(), whole == Selected::All),
             }
             at += BLOCK_ROWS;
         }
-        let Some(one) = shown.iter().position(|shown| *shown) else {
+        if all {
+            return Ok(block);
+        }
+        let Some(first) = shown.iter().position(|shown| *shown) else {
             return Ok(Block::Any { values: vec![Value::Null; len] });
         };
-        let from = |row: usize| if shown[row] { row } else { one };
-        Ok(match block {
-            Block::Long { values, nulls } => Block::Long {
-                values: (0..len).map(|row| values[from(row)]).collect(),
-                nulls: nulls.map(|nulls| (0..len).map(|row| nulls[from(row)]).collect()),
-            },
-            Block::Double { values, nulls } => Block::Double {
-                values: (0..len).map(|row| values[from(row)]).collect(),
-                nulls: nulls.map(|nulls| (0..len).map(|row| nulls[from(row)]).collect()),
-            },
-            Block::Text { values } => Block::Text { values: (0..len).map(|row| values[from(row)].clone()).collect() },
-            other => Block::Any { values: (0..len).map(|row| other.value(from(row))).collect() },
-        })
+        match &mut block {
+            Block::Long { values, nulls } => {
+                carry(values, &shown, first);
+                nulls.iter_mut().for_each(|nulls| carry(nulls, &shown, first));
+            }
+            Block::Double { values, nulls } => {
+                carry(values, &shown, first);
+                nulls.iter_mut().for_each(|nulls| carry(nulls, &shown, first));
+            }
+            Block::Text { values } => carry(values, &shown, first),
+            Block::Any { values } => carry(values, &shown, first),
+        }
+        Ok(block)
     }
 
+    /// Values of a virtual column, which may be shadowed or a mask.
     pub fn virtual_block(&self, column: &VirtualColumn, start: usize, len: usize) -> Result<Block> {
+        self.computed(column, len, &|resolved| self.cover(resolved.block(start, len), start))
+    }
+
+    /// The same of rows at some places of the block, each of which is seen: nothing is computed over the others.
+    pub fn virtual_values(&self, column: &VirtualColumn, start: usize, len: usize, places: &[u32]) -> Result<Block> {
+        self.computed(column, places.len(), &|resolved| Ok(gather(resolved.block(start, len), Some(places))))
+    }
+
+    fn computed(
+        &self,
+        column: &VirtualColumn,
+        len: usize,
+        read: &dyn Fn(Resolved<'_>) -> Result<Block>,
+    ) -> Result<Block> {
         // What the expression reads is decoded before, so that a column that cannot be opened is an error here.
         let names = column.expr.columns();
         let mut blocks = Vec::with_capacity(names.len());
         for name in names {
             let block = match self.read_by(column, name)? {
                 Resolved::Missing => None,
-                Resolved::Virtual(inner) => Some(self.virtual_block(inner, start, len)?),
-                other => Some(self.cover(other.block(start, len), start)?),
+                Resolved::Virtual(inner) => Some(self.computed(inner, len, read)?),
+                other => Some(read(other)?),
             };
             blocks.push((name, block));
         }
@@ -244,9 +268,39 @@ impl Columns {
     }
 }
 
+/// Puts the value of the last row before that is shown in place of those that are not.
+fn carry<T: Clone>(values: &mut [T], shown: &[bool], first: usize) {
+    let mut last = first;
+    for (row, shown) in shown.iter().enumerate() {
+        match shown {
+            true => last = row,
+            false => values[row] = values[last].clone(),
+        }
+    }
+}
+
+/// The values at some places; all of them, if none are named.
+pub fn gather(block: Block, places: Option<&[u32]>) -> Block {
+    let Some(places) = places else { return block };
+    fn at<T: Clone>(values: &[T], places: &[u32]) -> Vec<T> {
+        places.iter().map(|place| values[*place as usize].clone()).collect()
+    }
+    match block {
+        Block::Long { values, nulls } => {
+            Block::Long { values: at(&values, places), nulls: nulls.map(|nulls| at(&nulls, places)) }
+        }
+        Block::Double { values, nulls } => {
+            Block::Double { values: at(&values, places), nulls: nulls.map(|nulls| at(&nulls, places)) }
+        }
+        Block::Text { values } => Block::Text { values: at(&values, places) },
+        Block::Any { values } => Block::Any { values: at(&values, places) },
+    }
+}
+
 impl Resolved<'_> {
-    /// Values of a real column; a missing one is null. Virtual columns go through [`Columns::block`].
-    fn block(&self, start: usize, len: usize) -> Block {
+    /// Values of a real column, whether its rows are seen or not; a missing one is null. Virtual columns go through
+    /// [`Columns::block`].
+    pub fn block(&self, start: usize, len: usize) -> Block {
         match self {
             Resolved::Missing | Resolved::Virtual(_) => Block::Text { values: vec![None; len] },
             Resolved::Physical(column) => column.block(start, len),

@@ -130,7 +130,7 @@ impl Buckets {
     }
 }
 
-/// Rows of a block that are looked at.
+/// Rows of a block that are looked at. All of them are seen by whoever asks.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     pub start: usize,
@@ -838,13 +838,10 @@ impl Reader<'_> {
                 read_block(key, *dimension, &block, len, list, out);
             }
             Reader::Computed { computed, dimension, .. } => {
-                let (block, runs) = evaluate(columns, computed, start, len)?;
-                match runs {
-                    None => read_block(key, *dimension, &block, len, list, out),
-                    Some(ends) => {
-                        read_block(key, *dimension, &block, ends.len(), None, out);
-                        out.shape = Shape::Runs(runs_of_list(ends, list));
-                    }
+                let (block, runs) = evaluate(columns, computed, rows)?;
+                read_block(key, *dimension, &block, block.len(), None, out);
+                if let Some(ends) = runs {
+                    out.shape = Shape::Runs(ends);
                 }
             }
         }
@@ -867,7 +864,7 @@ impl Reader<'_> {
             Reader::Dict { column, .. } | Reader::Numbers { column, .. } => column,
             Reader::Computed { computed, dimension, .. } => {
                 let block = each_value(columns, computed, rows)?;
-                explode_block(key, *dimension, &block, rows, parents, out);
+                explode_block(key, *dimension, &block, parents, out);
                 return Ok(());
             }
             _ => unreachable!("only dictionary columns and expressions hold several values a row"),
@@ -914,9 +911,9 @@ impl Reader<'_> {
 
 /// The values of a computed column, one a row.
 fn each_value(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> Result<Block> {
-    let (block, runs) = evaluate(columns, computed, rows.start, rows.len)?;
+    let (block, runs) = evaluate(columns, computed, rows)?;
     let Some(ends) = runs else { return Ok(block) };
-    let mut values = Vec::with_capacity(rows.len);
+    let mut values = Vec::with_capacity(rows.count());
     for (run, end) in ends.iter().enumerate() {
         values.resize(*end as usize, block.value(run));
     }
@@ -924,14 +921,7 @@ fn each_value(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> Res
 }
 
 /// The values of a list one by one; a row without any is a null.
-fn explode_block(
-    key: &Key,
-    dimension: Option<&Dimension>,
-    block: &Block,
-    rows: Rows<'_>,
-    parents: &mut Vec<u32>,
-    out: &mut Ids,
-) {
+fn explode_block(key: &Key, dimension: Option<&Dimension>, block: &Block, parents: &mut Vec<u32>, out: &mut Ids) {
     // Whether the value counts.
     let push = |value: &Value, out: &mut Ids| match dimension {
         None => {
@@ -947,9 +937,9 @@ fn explode_block(
             made.is_some()
         }
     };
-    each_row(rows.len, rows.list, |place, row| {
+    for place in 0..block.len() {
         let before = parents.len();
-        let value = block.value(row);
+        let value = block.value(place);
         let values = match &value {
             Value::List(values) if values.is_empty() => &[Value::Null],
             Value::List(values) => values.as_slice(),
@@ -964,7 +954,7 @@ fn explode_block(
             key.push(None, out);
             parents.push(place as u32);
         }
-    });
+    }
     if out.is_wide && !out.nulls.is_empty() {
         out.nulls.resize(out.wide.len(), false);
     }
@@ -1032,14 +1022,6 @@ fn each_row(len: usize, list: Option<&[u32]>, mut each: impl FnMut(usize, usize)
     match list {
         None => (0..len).for_each(|row| each(row, row)),
         Some(list) => list.iter().enumerate().for_each(|(i, row)| each(i, *row as usize)),
-    }
-}
-
-/// Runs of a whole block as runs of some of its rows. Runs may become empty.
-fn runs_of_list(ends: Vec<u32>, list: Option<&[u32]>) -> Vec<u32> {
-    match list {
-        None => ends,
-        Some(list) => ends.iter().map(|end| list.partition_point(|row| row < end) as u32).collect(),
     }
 }
 

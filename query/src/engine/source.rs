@@ -14,7 +14,7 @@ use segment::sketch::hash::{TextKey, coupon_of_text};
 use super::interner::Interner;
 use super::keys::{Ids, Key, Reader, Rows, Scratch, Shared, Space, nulls_of};
 use crate::budget::Taken;
-use crate::columns::{Columns, Decoded, Resolved, cast};
+use crate::columns::{Columns, Decoded, Resolved, cast, gather};
 use crate::error::Result;
 use crate::language::VirtualColumn;
 
@@ -44,14 +44,11 @@ impl Computed<'_> {
     }
 }
 
-/// Computes rows of a block. If the expression reads only one column of longs and its values come in long runs (times
-/// of sorted rows do), it is computed once a run; then the ends of the runs come too.
-pub fn evaluate(
-    columns: &Columns,
-    computed: &Computed<'_>,
-    start: usize,
-    len: usize,
-) -> Result<(Block, Option<Vec<u32>>)> {
+/// Computes rows of a block, and no others: whatever is made of the block as a whole is made of rows that are seen. If the
+/// expression reads only one column of longs and its values come in long runs (times of sorted rows do), it is computed
+/// once a run; then the ends of the runs come too, as places among the rows.
+pub fn evaluate(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> Result<(Block, Option<Vec<u32>>)> {
+    let Rows { start, len, list } = rows;
     let names = computed.expr.columns();
     let resolve = |name: &str| match computed.own {
         Some(own) => columns.read_by(own, name),
@@ -68,46 +65,35 @@ pub fn evaluate(
             _ => None,
         };
         if let Some(column) = number.filter(|c| c.value_type() == ValueType::Long && !c.has_nulls()) {
-            let mut values = vec![0; len];
-            column.longs(start, &mut values);
-            if columns.seen().is_some()
-                && let Block::Long { values: covered, .. } =
-                    columns.cover(Block::Long { values: values.clone(), nulls: None }, start)?
-            {
-                values = covered;
-            }
+            let mut values = Vec::new();
+            numbers(len, list, &mut values, |values| column.longs(start, values));
             let runs = values.chunk_by(|a, b| a == b).count();
-            if runs * 2 <= len {
+            let mut ends = None;
+            if runs * 2 <= values.len() {
                 let mut end = 0;
-                let ends = values.chunk_by(|a, b| a == b).map(|run| {
+                let each = values.chunk_by(|a, b| a == b).map(|run| {
                     end += run.len() as u32;
                     end
                 });
-                let ends: Vec<u32> = ends.collect();
+                ends = Some(each.collect());
                 values.dedup();
-                let blocks = [(one, Some(Block::Long { values, nulls: None }))];
-                let block = computed.expr.block(&Decoded { blocks: &blocks, len: ends.len() });
-                return Ok((finish(block), Some(ends)));
             }
+            let len = values.len();
             let blocks = [(one, Some(Block::Long { values, nulls: None }))];
-            return Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), None));
+            return Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), ends));
         }
     }
     let mut blocks = Vec::with_capacity(names.len());
     for name in names {
-        let block = match resolve(name)? {
-            Resolved::Missing => None,
-            Resolved::Virtual(inner) => Some(columns.virtual_block(inner, start, len)?),
-            Resolved::Physical(column) => Some(columns.cover(column.block(start, len), start)?),
-            Resolved::Time(column) => {
-                let mut values = vec![0; len];
-                column.longs(start, &mut values);
-                Some(columns.cover(Block::Long { values, nulls: None }, start)?)
-            }
+        let block = match (resolve(name)?, list) {
+            (Resolved::Missing, _) => None,
+            (Resolved::Virtual(inner), None) => Some(columns.virtual_block(inner, start, len)?),
+            (Resolved::Virtual(inner), Some(list)) => Some(columns.virtual_values(inner, start, len, list)?),
+            (other, list) => Some(gather(other.block(start, len), list)),
         };
         blocks.push((name, block));
     }
-    Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), None))
+    Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len: rows.count() })), None))
 }
 
 /// One input of the query's aggregates.
@@ -442,15 +428,10 @@ impl SourceReader<'_> {
             }
             SourceReader::Computed(computed) => {
                 out.form = Form::Block;
-                let (block, runs) = evaluate(columns, computed, start, len)?;
-                out.block = Some(match (runs, list) {
-                    (None, _) => gather(block, list),
-                    (Some(ends), None) => gather(block, Some(&places(&ends))),
-                    (Some(ends), Some(list)) => {
-                        let places = places(&ends);
-                        let rows: Vec<u32> = list.iter().map(|row| places[*row as usize]).collect();
-                        gather(block, Some(&rows))
-                    }
+                let (block, runs) = evaluate(columns, computed, rows)?;
+                out.block = Some(match runs {
+                    None => block,
+                    Some(ends) => gather(block, Some(&places(&ends))),
                 });
             }
             SourceReader::Ids { source, readers } => self.read_ids(source, readers, columns, rows, out)?,
@@ -599,21 +580,4 @@ fn places(ends: &[u32]) -> Vec<u32> {
         places.resize(*end as usize, run as u32);
     }
     places
-}
-
-fn gather(block: Block, list: Option<&[u32]>) -> Block {
-    let Some(list) = list else { return block };
-    let at = |row: &u32| *row as usize;
-    match block {
-        Block::Long { values, nulls } => Block::Long {
-            values: list.iter().map(|r| values[at(r)]).collect(),
-            nulls: nulls.map(|n| list.iter().map(|r| n[at(r)]).collect()),
-        },
-        Block::Double { values, nulls } => Block::Double {
-            values: list.iter().map(|r| values[at(r)]).collect(),
-            nulls: nulls.map(|n| list.iter().map(|r| n[at(r)]).collect()),
-        },
-        Block::Text { values } => Block::Text { values: list.iter().map(|r| values[at(r)].clone()).collect() },
-        Block::Any { values } => Block::Any { values: list.iter().map(|r| values[at(r)].clone()).collect() },
-    }
 }
