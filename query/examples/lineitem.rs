@@ -75,6 +75,7 @@ fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
         timeout_max: Duration::from_secs(60),
         memory_bytes: 4 << 30,
         subquery_rows_max: 1000,
+        policy_cache_bytes: 1 << 20,
     };
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).expect("an empty context is valid"));
     let piece =

@@ -23,6 +23,7 @@ use crate::budget::{Budget, Settings};
 use crate::deadline;
 use crate::engine::Piece;
 use crate::engine::rows::Cursor;
+use crate::engine::seen::SeenCache;
 use crate::error::{Error, Result};
 use crate::language::Query;
 use crate::node::Node;
@@ -30,6 +31,7 @@ use crate::outcome::Rows;
 use crate::policy::{Action, Kind, Restriction};
 use crate::pool::Pool;
 use crate::table::{Answer, Batch};
+use crate::view::seen_of;
 
 mod by_segment;
 
@@ -71,8 +73,9 @@ impl Broker {
     /// Queries are let in by the authorizer's rules.
     pub fn new(inventory: Arc<Inventory>, settings: Settings, authorizer: Arc<Authorizer>) -> Arc<Broker> {
         let pool = Arc::new(Pool::new(settings.threads));
+        let seen = SeenCache::new(usize::try_from(settings.policy_cache_bytes).unwrap_or(usize::MAX));
         Arc::new(Broker {
-            node: Arc::new(Node { inventory, pool, authorizer }),
+            node: Arc::new(Node { inventory, pool, authorizer, seen }),
             settings,
             running: Arc::default(),
             columns: Mutex::default(),
@@ -104,6 +107,11 @@ impl Broker {
 
     pub fn pool(&self) -> &Arc<Pool> {
         &self.node.pool
+    }
+
+    /// Memory of what is kept of restricted callers' views of segments.
+    pub fn policy_cache_bytes(&self) -> usize {
+        self.node.seen.bytes()
     }
 
     /// Queries at work now.
@@ -238,6 +246,7 @@ impl Broker {
 
     fn pieces(&self, datasource: &str, restriction: &Restriction) -> Result<Option<(u64, Vec<Piece>)>> {
         let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
+        self.node.seen.sweep(view.generation);
         let mut slices = view.slices;
         slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
         let mut pieces = Vec::new();
@@ -246,7 +255,8 @@ impl Broker {
             // Of one realtime index, what came last is newest.
             for segment in slice.item.open().into_iter().rev() {
                 any = true;
-                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], restriction)?);
+                let seen = seen_of(&self.node.seen, &slice.item, &segment, restriction, &|| Ok(()))?;
+                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], seen));
             }
         }
         Ok(any.then_some((view.generation, pieces)))

@@ -24,6 +24,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Rows of the answer of an inner query.
     pub subquery_rows_max: u64,
+    /// Of what is kept of which rows of published segments restricted callers see; 0 keeps nothing.
+    pub policy_cache_bytes: u64,
 }
 
 /// Shared by all threads that work on a query.
@@ -273,6 +275,7 @@ mod tests {
             timeout_max: Duration::from_secs(600),
             memory_bytes: 1000,
             subquery_rows_max: 100,
+            policy_cache_bytes: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use segment::column::{Column, DictColumn, NumberColumn};
 use segment::expr::Inputs;
 use segment::schema::{TIME, ValueType};
 
-use crate::engine::piece::Seen;
+use crate::engine::seen::Seen;
 use crate::error::Result;
 use crate::language::VirtualColumn;
 use crate::selection::{Scratch, Selected, Selector};
@@ -104,7 +104,7 @@ impl Columns {
     /// The single-value dictionary column that alone decides a column's values, with its name: the column itself, or
     /// the only one that a virtual column reads, through others or not.
     pub fn dictionary_of(&self, name: &str) -> Result<Option<(String, &DictColumn)>> {
-        if self.seen.is_some() {
+        if self.seen.as_ref().is_some_and(|seen| !seen.is_every_row(self.segment.rows())) {
             // Its values are those of all rows: what is made of them together would tell of the ones that are not seen.
             return Ok(None);
         }

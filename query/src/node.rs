@@ -14,6 +14,7 @@ use crate::admission::{Authorizer, Leaf, Sight};
 use crate::budget::{Budget, Partial};
 use crate::engine::inspect;
 use crate::engine::rows::Cursor;
+use crate::engine::seen::SeenCache;
 use crate::engine::{group, search};
 use crate::error::{Error, Result};
 use crate::finish::finish;
@@ -28,6 +29,7 @@ pub struct Node {
     pub inventory: Arc<Inventory>,
     pub pool: Arc<Pool>,
     pub authorizer: Arc<Authorizer>,
+    pub seen: SeenCache,
 }
 
 impl Node {
@@ -42,7 +44,7 @@ impl Node {
         let query = &source::unfiltered(query);
         let scope = query.scope();
         let inner = |query: &Arc<Query>| self.query(query, sight, budget);
-        let origin = Origin { inventory: &self.inventory, sight, budget, inner: &inner };
+        let origin = Origin { inventory: &self.inventory, cache: &self.seen, sight, budget, inner: &inner };
         let opened = origin.open(&scope.source, &Ask::of(query))?;
         let context = ResponseContext { uncovered: opened.uncovered, ..ResponseContext::default() };
         let pieces = opened.pieces;

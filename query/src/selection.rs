@@ -123,6 +123,27 @@ impl Selector {
         Selector { segment, node: Node::Shared(node), range }
     }
 
+    /// The same rows as bits, so that nothing is tested to select them again. `check` is asked once a block whether to go on.
+    pub(crate) fn settled(self, check: &dyn Fn() -> Result<()>) -> Result<Selector> {
+        if matches!(self.node, Node::None | Node::All | Node::Words(_)) {
+            return Ok(self);
+        }
+        let mut all = vec![0; self.rows().div_ceil(64)];
+        let mut scratch = Scratch::default();
+        for (start, len) in self.blocks() {
+            check()?;
+            let words = &mut all[start / 64..(start + len).div_ceil(64)];
+            match self.select(start, len, &mut scratch, words)? {
+                Selected::None => words.fill(0),
+                Selected::All => fill(words, len),
+                Selected::Some => {}
+            }
+        }
+        let node = compile::settled(all, self.rows());
+        let range = if matches!(node, Node::None) { 0..0 } else { self.range };
+        Ok(Selector { node, range, ..self })
+    }
+
     pub(crate) fn into_parts(self) -> (Node, Range<usize>) {
         (self.node, self.range)
     }
@@ -186,6 +207,14 @@ impl Selector {
 }
 
 impl Node {
+    /// Memory of what is settled; other nodes hold little, or are not kept.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Node::Words(words) => words.capacity() * size_of::<u64>(),
+            _ => 0,
+        }
+    }
+
     fn select(&self, part: Part, scratch: &mut Scratch, words: &mut [u64]) -> Result<Selected> {
         let words = &mut words[..part.len.div_ceil(64)];
         match self {

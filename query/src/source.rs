@@ -24,6 +24,7 @@ use crate::budget::{Budget, Taken};
 use crate::columns::Columns;
 use crate::engine::Piece;
 use crate::engine::rows::Cursor;
+use crate::engine::seen::SeenCache;
 use crate::error::{Error, Result};
 use crate::language::{DataSource, Filtered, Inline, Query, Scan, ScanFormat, ScanOrder, Scope, VirtualColumn};
 use crate::outcome::{Outcome, Rows};
@@ -56,6 +57,7 @@ pub struct Ask {
 /// Where sources come from.
 pub struct Origin<'a> {
     pub inventory: &'a Inventory,
+    pub cache: &'a SeenCache,
     /// What is seen of the tables.
     pub sight: &'a Sight,
     pub budget: &'a Arc<Budget>,
@@ -248,7 +250,8 @@ impl Origin<'_> {
     }
 
     fn kept(&self, tables: &[&str], ask: &Ask) -> Result<Opened> {
-        let mut picture = Picture::take(self.inventory, self.sight, tables, &ask.intervals)?;
+        let mut picture =
+            Picture::take(self.inventory, self.cache, self.sight, tables, &ask.intervals, &|| self.budget.check())?;
         if let Some(only) = &ask.segment {
             picture.pieces.retain(|piece| piece.id == *only);
         }

@@ -136,6 +136,7 @@ impl Node {
                 timeout_max: Duration::from_millis(config.query_timeout_max_ms),
                 memory_bytes: config.query_memory_max_bytes as u64,
                 subquery_rows_max: SUBQUERY_ROWS_MAX,
+                policy_cache_bytes: config.query_policy_cache_bytes,
             },
             authorizer.clone(),
         );

@@ -42,7 +42,14 @@ impl Broker {
                 "context.bySegment tells of segments, which hold rows that you may not see; leave it out".into(),
             ));
         }
-        let picture = Picture::take(self.inventory(), &sight, &source.tables(), &query.scope().intervals)?;
+        let picture = Picture::take(
+            self.inventory(),
+            &self.node.seen,
+            &sight,
+            &source.tables(),
+            &query.scope().intervals,
+            &|| budget.check(),
+        )?;
         let mut ids: Vec<(SegmentId, String)> =
             picture.pieces.iter().map(|piece| (piece.id.clone(), piece.intervals[0].to_string())).collect();
         // A realtime segment is several pieces.

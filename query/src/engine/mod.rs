@@ -8,6 +8,7 @@ pub mod merged;
 pub mod piece;
 pub mod rows;
 pub mod search;
+pub mod seen;
 pub mod source;
 pub mod table;
 

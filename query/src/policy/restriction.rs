@@ -23,7 +23,8 @@ pub enum Restriction {
 
 #[derive(Debug)]
 pub struct Restricted {
-    /// Equal for equal restrictions: what is kept for a query is kept under it.
+    /// All that the restriction is made of, in full, so that different ones never have the same: what is kept for a query is
+    /// kept under it. The secret of the masks stands in it by its digest, for keys are written down.
     pub key: String,
     /// The rows that are seen; `None` is all of them.
     pub filter: Option<Filter>,

@@ -8,6 +8,7 @@ use segment::filter::Filter;
 use segment::schema::TIME;
 use segment::time::Granularity;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 
 use super::documents::{Action, Kind, PolicyKind, Quota, Role, TableRule, Treatment};
 use super::identities::{check_filter, identified};
@@ -32,6 +33,7 @@ pub struct Rules {
     tables: BTreeMap<String, (bool, Vec<Regex>)>,
     everyone: BTreeSet<String>,
     secret: String,
+    secret_digest: String,
 }
 
 #[derive(Debug)]
@@ -75,13 +77,21 @@ impl Rules {
             let public = public.map(|text| whole(text, &format!("datasources.{name}.publicColumns")));
             marked.insert(name.clone(), (table.require_policy, public.collect::<Result<_>>()?));
         }
-        Ok(Rules { version, roles: compiled, tables: marked, everyone, secret })
+        let secret_digest = digest(&secret);
+        Ok(Rules { version, roles: compiled, tables: marked, everyone, secret, secret_digest })
     }
 
     /// Everyone has the role [`ADMIN`].
     pub fn open() -> Rules {
         let everyone = BTreeSet::from([ADMIN.to_string()]);
-        Rules { version: 0, roles: BTreeMap::new(), tables: BTreeMap::new(), everyone, secret: String::new() }
+        Rules {
+            version: 0,
+            roles: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            everyone,
+            secret: String::new(),
+            secret_digest: String::new(),
+        }
     }
 
     /// Grows with every change.
@@ -213,7 +223,11 @@ impl Rules {
         let treatments: Vec<(&str, &Treatment)> = columns.iter().map(|(of, rule)| (of.as_str(), rule)).collect();
         let public = marked.map(|(_, public)| public.clone()).unwrap_or_default();
         let told: Vec<&str> = public.iter().map(Regex::as_str).collect();
-        let key = json!({"filter": filter_json, "columns": treatments, "public": told}).to_string();
+        let mut key = json!({"filter": filter_json, "columns": treatments, "public": told});
+        if !treatments.is_empty() {
+            key["secret"] = self.secret_digest.clone().into();
+        }
+        let key = key.to_string();
         Ok(Restriction::Restricted(Arc::new(Restricted {
             key,
             filter,
@@ -223,6 +237,12 @@ impl Rules {
             secret: self.secret.clone(),
         })))
     }
+}
+
+/// Stands for a secret where it may be read: 16 hexadecimal digits, of a text that is random and long.
+fn digest(secret: &str) -> String {
+    let digest = Sha256::digest(secret.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Role {

@@ -44,10 +44,12 @@ pub fn whole(all: bool) -> Node {
 /// All of them: flattened, settled sets joined, cheap ones first.
 pub fn and(nodes: Vec<Node>, rows: usize) -> Node {
     let mut words: Option<Vec<u64>> = None;
+    let mut shared = None;
     let mut rest = Vec::new();
     let mut pending = nodes;
     while let Some(node) = pending.pop() {
         match node {
+            Node::Shared(node) if matches!(*node, Node::Words(_)) && shared.is_none() => shared = Some(node),
             Node::None => return Node::None,
             Node::All => {}
             Node::And(inner) => pending.extend(inner),
@@ -57,6 +59,15 @@ pub fn and(nodes: Vec<Node>, rows: usize) -> Node {
             },
             node => rest.push(node),
         }
+    }
+    match (shared, &mut words) {
+        (Some(shared), Some(words)) => {
+            if let Node::Words(own) = &*shared {
+                words.iter_mut().zip(own).for_each(|(w, o)| *w &= o);
+            }
+        }
+        (Some(shared), None) => rest.push(Node::Shared(shared)),
+        (None, _) => {}
     }
     if let Some(words) = words {
         match settled(words, rows) {

@@ -23,6 +23,7 @@ pub fn settings() -> Settings {
         timeout_max: Duration::from_secs(600),
         memory_bytes: 1 << 30,
         subquery_rows_max: 1000,
+        policy_cache_bytes: 1 << 20,
     }
 }
 

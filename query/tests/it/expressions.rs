@@ -72,6 +72,7 @@ fn ask(segment: &Arc<Segment>, expression: &str, filter: &Json, memory_bytes: u6
         timeout_max: Duration::from_secs(60),
         memory_bytes,
         subquery_rows_max: 1000,
+        policy_cache_bytes: 1 << 20,
     };
     let budget = Arc::new(Budget::from_context(&Map::new(), &settings).unwrap());
     let piece = Piece::whole(segment.id().clone(), segment.clone(), query.scope().intervals.clone());

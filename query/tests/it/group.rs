@@ -233,6 +233,7 @@ fn budget() -> Arc<Budget> {
         timeout_max: std::time::Duration::from_secs(60),
         memory_bytes: 1 << 30,
         subquery_rows_max: 1000,
+        policy_cache_bytes: 1 << 20,
     };
     Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).unwrap())
 }
