@@ -8,6 +8,7 @@ mod expressions;
 mod fuzz;
 mod group;
 mod oracle;
+mod seen;
 mod selection;
 mod sketches;
 mod sources;

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use query::{Authorizer, Broker, Principal, Query, Settings};
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use serde_json::Value as Json;
 
 use crate::broker::{ask_as as send, settings};
@@ -71,26 +72,43 @@ fn each_case(
         let settings = Settings { subquery_rows_max: 1_000_000, ..settings() };
         let inventory = world.serve(&mut rng, &home);
         let (authorizer, who, seen, aside) = granted(&mut rng, &world);
-        let broker = Broker::new(inventory, settings, authorizer);
+        let make = |policy_cache_bytes| {
+            let settings = Settings { policy_cache_bytes, ..settings.clone() };
+            Broker::new(inventory.clone(), settings, authorizer.clone())
+        };
+        let uncached = make(0);
+        // Where little is kept, queries of all kinds find some of it cold and some warm.
+        let budget = *[1 << 10, 1 << 14, 1 << 20].choose(&mut rng).expect("there are budgets");
+        let mut cached = make(budget);
         for n in 0..QUERIES {
+            if rng.random_bool(0.3) {
+                cached = make(budget);
+            }
             let asked = Asked::random(&mut rng, world.rollup);
             let json = asked.json();
             if aside.iter().any(|part| json.to_string().contains(part)) {
                 continue;
             }
-            let body =
-                runtime.block_on(send(&broker, &who, &json)).unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
-            let answer: Json = serde_json::from_str(&body).expect("valid JSON");
-            let expected = asked.naive(&seen);
-            let (answer, mut expected) = (asked.settle(answer, &seen), asked.settle(expected, &seen));
-            asked.settle_top_n_start(&seen, &answer, &mut expected);
-            if !compare::alike(&answer, &expected) {
-                let rules = broker.authorizer().restriction(&who, "events");
-                assert_eq!(answer, expected, "HENGE_ORACLE_SEED={seed} query {n}: {json} under {rules:?}");
+            let naive = asked.settle(asked.naive(&seen), &seen);
+            // Without what is kept, with it, and with what this very query left there.
+            for (kept, broker) in [("nothing", &uncached), ("some", &cached), ("all", &cached)] {
+                let body = runtime.block_on(send(broker, &who, &json));
+                let body = body.unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
+                let answer: Json = serde_json::from_str(&body).expect("valid JSON");
+                let (answer, mut expected) = (asked.settle(answer, &seen), naive.clone());
+                asked.settle_top_n_start(&seen, &answer, &mut expected);
+                if !compare::alike(&answer, &expected) {
+                    let rules = authorizer.restriction(&who, "events");
+                    assert_eq!(
+                        answer, expected,
+                        "HENGE_ORACLE_SEED={seed} query {n}, {kept} kept: {json} under {rules:?}"
+                    );
+                }
             }
+            assert!(cached.policy_cache_bytes() as u64 <= budget);
             Query::from_json(&json).expect("it was just asked");
         }
-        drop(broker);
+        drop((uncached, cached, inventory));
         std::fs::remove_dir_all(&home).expect("the folder goes");
     }
 }

@@ -1,0 +1,165 @@
+//! What is kept of restricted callers' views: that it is met again by the same rules and segments, by no others, and within
+//! its budget.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use query::policy::{Role, Rules};
+use query::{Authorizer, Broker, Principal, Settings};
+use segment::block::Value;
+use segment::inventory::{Change, Inventory, Served};
+use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::time::{Granularity, Interval};
+use segment::{Segment, SegmentId};
+use serde_json::{Value as Json, json};
+
+use crate::broker::{ask_as, settings};
+
+const DAY: i64 = 86_400_000;
+
+/// Rows of a segment.
+const ROWS: i64 = 1000;
+
+fn id(day: i64) -> SegmentId {
+    SegmentId {
+        datasource: "events".into(),
+        interval: Interval { start: day * DAY, end: (day + 1) * DAY },
+        version: "2026-01-01T00:00:00.000Z".into(),
+        partition: 0,
+    }
+}
+
+/// Row `n` is of tenant `n % of`, and is worth `n % of` of what a tenant's rows are worth there.
+fn segment(day: i64, of: i64) -> Arc<Segment> {
+    let dimension = |name: &str, value_type| DimensionSchema {
+        name: name.into(),
+        value_type,
+        multi_value: MultiValue::Array,
+        indexed: true,
+        auto: false,
+    };
+    let schema = Schema {
+        dimensions: vec![dimension("tenant", ValueType::String), dimension("worth", ValueType::Long)],
+        discovery: Discovery::None,
+        exclusions: Vec::new(),
+        metrics: Vec::new(),
+        rollup: false,
+        query_granularity: Granularity::None,
+    };
+    let row = |n: i64| {
+        let fields = vec![("tenant", Value::text(&format!("t{}", n % of))), ("worth", Value::Long(n % of))];
+        (day * DAY + n, fields)
+    };
+    let rows: Vec<_> = (0..ROWS).map(row).collect();
+    Arc::new(Segment::from_rows(id(day), &schema, &rows))
+}
+
+/// Days of segments in which ten tenants have the same number of rows.
+fn inventory(days: i64) -> Arc<Inventory> {
+    let inventory = Arc::new(Inventory::new());
+    inventory.apply((0..days).map(|day| Change::Serve(id(day), Served::Published(segment(day, 10)))).collect());
+    inventory
+}
+
+/// Rules by which whoever has the role `r` sees what the filter lets through, with more that the role says.
+fn rules(version: u64, filter: Json, more: Json, secret: &str) -> Rules {
+    let mut role = json!({
+        "permissions": [{"resource": {"type": "DATASOURCE", "name": "events"}, "action": "READ"}],
+        "policies": [{"name": "p", "datasource": "events", "filter": filter}],
+    });
+    role.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let role: Role = serde_json::from_value(role).expect("a role");
+    let roles = BTreeMap::from([("r".to_string(), role)]);
+    Rules::new(version, roles, BTreeMap::new(), BTreeSet::new(), secret.into()).expect("valid rules")
+}
+
+fn own_rows() -> Json {
+    json!({"type": "equals", "column": "tenant", "matchValueType": "STRING",
+        "matchValue": {"identity": "attribute", "name": "tenant"}})
+}
+
+fn who(tenant: &str) -> Principal {
+    let mut who = Principal::new("ann");
+    who.roles.insert("r".into());
+    who.attributes.insert("tenant".into(), vec![tenant.into()]);
+    who
+}
+
+/// Tenants with their rows and what these are worth, twice: as it is worked out, and as it is kept.
+fn tenants(broker: &Broker, who: &Principal) -> Vec<(String, i64, i64)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let query = json!({"queryType": "groupBy", "dataSource": "events", "granularity": "all", "dimensions": ["tenant"],
+        "intervals": ["1970-01-01/1971-01-01"], "context": {"resultAsArray": true},
+        "virtualColumns": [{"type": "expression", "name": "twice", "expression": "worth * 2", "outputType": "LONG"}],
+        "aggregations": [{"type": "count", "name": "rows"}, {"type": "longSum", "name": "worth", "fieldName": "twice"}]});
+    let ask = || runtime.block_on(ask_as(broker, who, &query)).expect("an answer");
+    let (first, second) = (ask(), ask());
+    assert_eq!(first, second);
+    serde_json::from_str(&first).expect("rows")
+}
+
+fn of(tenant: i64, days: i64) -> (String, i64, i64) {
+    let rows = days * ROWS / 10;
+    (format!("t{tenant}"), rows, rows * tenant * 2)
+}
+
+#[test]
+fn other_attributes_and_other_rules_see_nothing_of_what_was_kept() {
+    let authorizer = Authorizer::new(rules(1, own_rows(), json!({}), "one"));
+    let broker = Broker::new(inventory(3), settings(), authorizer.clone());
+    for tenant in [1, 2, 1, 7] {
+        assert_eq!(tenants(&broker, &who(&format!("t{tenant}"))), [of(tenant, 3)]);
+    }
+    assert_eq!(tenants(&broker, &who("nobody")), []);
+    let kept = broker.policy_cache_bytes();
+    assert!(kept > 0);
+
+    // The same filter with a mask, then with another secret behind the mask, then the opposite filter.
+    let masked = json!({"columns": [{"datasource": "events", "column": "tenant", "rule": {"type": "hash"}}]});
+    authorizer.replace(rules(2, own_rows(), masked.clone(), "one"));
+    let one = tenants(&broker, &who("t1"));
+    authorizer.replace(rules(3, own_rows(), masked, "two"));
+    let two = tenants(&broker, &who("t1"));
+    assert!(one[0].0.len() == 32 && two[0].0.len() == 32 && one[0].0 != two[0].0, "{one:?} {two:?}");
+    authorizer.replace(rules(4, json!({"type": "not", "field": own_rows()}), json!({}), "two"));
+    let others: Vec<_> = (0..10).filter(|tenant| *tenant != 1).map(|tenant| of(tenant, 3)).collect();
+    assert_eq!(tenants(&broker, &who("t1")), others);
+
+    authorizer.replace(rules(5, own_rows(), json!({}), "one"));
+    assert_eq!(tenants(&broker, &who("t1")), [of(1, 3)]);
+}
+
+#[test]
+fn a_segment_that_takes_the_place_of_another_is_looked_at_anew() {
+    let inventory = inventory(2);
+    let broker = Broker::new(inventory.clone(), settings(), Authorizer::new(rules(1, own_rows(), json!({}), "")));
+    assert_eq!(tenants(&broker, &who("t1")), [of(1, 2)]);
+    let kept = broker.policy_cache_bytes();
+    // The same name, and half as many tenants.
+    inventory.apply(vec![Change::Serve(id(0), Served::Published(segment(0, 5)))]);
+    assert_eq!(tenants(&broker, &who("t1")), [("t1".into(), 300, 600)]);
+    assert_eq!(broker.policy_cache_bytes(), kept, "what is of the segment that is gone went with it");
+    inventory.apply(vec![Change::Retire(id(0)), Change::Retire(id(1))]);
+    inventory.apply(vec![Change::Serve(id(2), Served::Published(segment(2, 10)))]);
+    assert_eq!(tenants(&broker, &who("t1")), [of(1, 1)]);
+    assert!(broker.policy_cache_bytes() < kept);
+}
+
+#[test]
+fn what_is_kept_stays_within_its_budget() {
+    for policy_cache_bytes in [0, 100, 3000, 20_000] {
+        let settings = Settings { policy_cache_bytes, ..settings() };
+        let broker = Broker::new(inventory(8), settings, Authorizer::new(rules(1, own_rows(), json!({}), "")));
+        let mut most = 0;
+        for round in 0..3 {
+            for tenant in 0..10 {
+                assert_eq!(tenants(&broker, &who(&format!("t{tenant}"))), [of(tenant, 8)], "round {round}");
+                // Names of columns, and whether they have values, are kept too.
+                assert_eq!(broker.columns("events", &who(&format!("t{tenant}"))).expect("columns").len(), 3);
+                most = most.max(broker.policy_cache_bytes());
+                assert!(broker.policy_cache_bytes() as u64 <= policy_cache_bytes);
+            }
+        }
+        assert!(policy_cache_bytes < 3000 || most > 1000, "{most} of {policy_cache_bytes}");
+    }
+}
