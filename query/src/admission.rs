@@ -48,7 +48,7 @@ pub struct Sight {
 /// process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Seen {
+pub struct Terms {
     /// The key of the restriction of each table.
     tables: BTreeMap<String, String>,
     lookups: BTreeSet<String>,
@@ -146,33 +146,33 @@ impl Authorizer {
     }
 
     /// By which rules a principal sees what a statement reads; an error if some of it may not be read.
-    pub fn seen<'a>(
+    pub fn terms<'a>(
         &self,
         who: &Principal,
         tables: impl Iterator<Item = &'a str>,
         lookups: &BTreeSet<String>,
         lists: bool,
-    ) -> Result<Seen> {
+    ) -> Result<Terms> {
         let rules = self.rules.load_full();
-        let mut seen = Seen { lookups: lookups.clone(), ..Seen::default() };
+        let mut terms = Terms { lookups: lookups.clone(), ..Terms::default() };
         for table in tables {
-            seen.tables.insert(table.to_string(), rules.restriction(who, table)?.key().to_string());
+            terms.tables.insert(table.to_string(), rules.restriction(who, table)?.key().to_string());
         }
         if let Some(lookup) = lookups.iter().find(|lookup| !rules.may(who, Kind::Lookup, lookup, Action::Read)) {
             return Err(Error::Denied(format!("you may not read lookup [{lookup}], or there is none")));
         }
         if lists {
-            seen.lists = Some(format!("{} {who:?}", rules.version()));
+            terms.lists = Some(format!("{} {who:?}", rules.version()));
         }
-        Ok(seen)
+        Ok(terms)
     }
 
     /// Refuses to hand out rows that were made when their asker saw something else than a principal sees now.
-    pub fn still_sees(&self, who: &Principal, seen: &Seen) -> Result<()> {
-        let now = self.seen(who, seen.tables(), &seen.lookups, seen.lists.is_some())?;
-        let changed = seen.tables.iter().find(|(table, key)| now.tables.get(*table) != Some(key));
+    pub fn still_sees(&self, who: &Principal, terms: &Terms) -> Result<()> {
+        let now = self.terms(who, terms.tables(), &terms.lookups, terms.lists.is_some())?;
+        let changed = terms.tables.iter().find(|(table, key)| now.tables.get(*table) != Some(key));
         let changed = changed.map(|(table, _)| table.as_str());
-        match changed.or((now.lists != seen.lists).then_some("sys")) {
+        match changed.or((now.lists != terms.lists).then_some("sys")) {
             None => Ok(()),
             Some(table) => Err(Error::Denied(format!(
                 "the policies on [{table}] have changed since this statement ran; run it again"
@@ -195,7 +195,7 @@ impl Authorizer {
     }
 }
 
-impl Seen {
+impl Terms {
     /// The datasources that are read.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         self.tables.keys().map(String::as_str)

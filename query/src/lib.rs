@@ -27,7 +27,7 @@ pub mod outcome;
 mod source;
 pub mod view;
 
-pub use admission::{Authorizer, Principal, Seen};
+pub use admission::{Authorizer, Principal, Terms};
 pub use broker::Broker;
 pub use budget::{Budget, Settings};
 pub use error::{Error, Result};

@@ -186,8 +186,8 @@ impl SqlAnswer {
         });
         let batches = futures::stream::iter(first.into_iter().map(Ok)).chain(others.flatten()).boxed();
         let context = ResponseContext::default();
-        let (query_id, datasources, seen) = Default::default();
-        Ok(SqlAnswer { columns, query_id, datasources, seen, context, batches, schema, zone, stringify_arrays })
+        let (query_id, datasources, terms) = Default::default();
+        Ok(SqlAnswer { columns, query_id, datasources, terms, context, batches, schema, zone, stringify_arrays })
     }
 }
 

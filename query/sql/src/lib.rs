@@ -58,7 +58,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
 use query::policy::{Action, Kind};
-use query::{Broker, Principal, ResponseContext, Seen};
+use query::{Broker, Principal, ResponseContext, Terms};
 use segment::schema::ValueType;
 use segment::time::Zone;
 use serde_json::{Map, Value as Json};
@@ -122,7 +122,7 @@ pub struct SqlAnswer {
     /// The datasources it reads.
     pub datasources: Vec<String>,
     /// By which rules: what is handed out later is checked by it.
-    pub seen: Seen,
+    pub terms: Terms,
     pub context: ResponseContext,
     pub batches: Batches,
     /// Of the batches, but for types that are cast on the way out.
@@ -175,7 +175,7 @@ struct AtWork {
     ended: Arc<AtomicBool>,
     who: Principal,
     /// By which rules its asker saw its tables when it began.
-    seen: Seen,
+    terms: Terms,
 }
 
 /// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
@@ -273,7 +273,7 @@ impl Sql {
         context.insert("queryId".to_string(), query_id.clone().into());
         let stringify_arrays = stringify_arrays(&context);
         let registered = self.register(&query_id, who, &prepared)?;
-        let seen = registered.work.seen.clone();
+        let terms = registered.work.terms.clone();
         let planner = self.plans().planners.of(&prepared.zone);
         let run =
             Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.work.ended.clone(), planner)?);
@@ -282,7 +282,7 @@ impl Sql {
                 columns,
                 query_id: query_id.clone(),
                 datasources: prepared.tables.iter().map(|(name, _)| name.clone()).collect(),
-                seen: seen.clone(),
+                terms: terms.clone(),
                 context,
                 batches,
                 schema,
@@ -338,7 +338,7 @@ impl Sql {
     /// Ends the statements and queries of callers who would see something else now than when they began.
     pub fn policies_changed(&self) {
         let authorizer = self.broker.authorizer();
-        self.end(&|work| authorizer.still_sees(&work.who, &work.seen).is_err());
+        self.end(&|work| authorizer.still_sees(&work.who, &work.terms).is_err());
         self.broker.policies_changed();
     }
 
@@ -502,8 +502,8 @@ impl Sql {
 
     fn register(&self, query_id: &str, who: &Principal, prepared: &Prepared) -> Result<Registered> {
         let tables = prepared.tables.iter().map(|(table, _)| table.as_str());
-        let seen = self.broker.authorizer().seen(who, tables, &prepared.lookups, prepared.lists)?;
-        let work = Arc::new(AtWork { ended: Arc::new(AtomicBool::new(false)), who: who.clone(), seen });
+        let terms = self.broker.authorizer().terms(who, tables, &prepared.lookups, prepared.lists)?;
+        let work = Arc::new(AtWork { ended: Arc::new(AtomicBool::new(false)), who: who.clone(), terms });
         lock(&self.running).entry(query_id.to_string()).or_default().push(work.clone());
         Ok(Registered { running: self.running.clone(), query_id: query_id.to_string(), work })
     }

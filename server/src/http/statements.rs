@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use query::Seen;
+use query::Terms;
 use query::language::failure::{Category, Failure};
 use query_sql::{Format, ResultFormat, SqlAnswer, SqlColumn, Statement};
 use segment::storage::objects::Objects;
@@ -88,7 +88,7 @@ struct Record {
     sample: Value,
     /// By which rules its rows were made; nothing before it has ended well.
     #[serde(default)]
-    seen: Option<Seen>,
+    terms: Option<Terms>,
     error: Option<Value>,
 }
 
@@ -202,17 +202,17 @@ impl Statements {
 /// has, and rules change.
 fn check_sees(app: &App, caller: &Caller, record: &Record) -> query_sql::Result<()> {
     let (Progress::Success, who) = (record.progress, &caller.principal) else { return Ok(()) };
-    let Some(seen) = &record.seen else {
+    let Some(terms) = &record.terms else {
         return Err(
             query::Error::Denied("it is not known by which rules this statement ran; run it again".into()).into()
         );
     };
     // An administrator looks at what is somebody else's, and sees all that there is in any case.
     let is_whole = |table| !app.rules().is_restricted(who, table);
-    if record.owner != who.name && seen.tables().all(is_whole) {
+    if record.owner != who.name && terms.tables().all(is_whole) {
         return Ok(());
     }
-    Ok(app.identity.authorizer().still_sees(who, seen)?)
+    Ok(app.identity.authorizer().still_sees(who, terms)?)
 }
 
 /// `None` if the caller has no such statement.
@@ -346,7 +346,7 @@ pub async fn post(
         stringify_arrays: query_sql::stringify_arrays(&statement.context),
         pages: Vec::new(),
         sample: json!([]),
-        seen: None,
+        terms: None,
         error: None,
     };
     let place = record.place();
@@ -409,7 +409,7 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
             record.progress = Progress::Success;
             record.pages = made.pages;
             record.sample = made.sample;
-            record.seen = Some(made.seen);
+            record.terms = Some(made.terms);
             record.error = None;
         }
         Err(error) => {
@@ -428,7 +428,7 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page:
 struct Made {
     pages: Vec<(u64, u64)>,
     sample: Value,
-    seen: Seen,
+    terms: Terms,
 }
 
 async fn pages(
@@ -447,7 +447,7 @@ async fn pages(
         .into());
     }
     let (columns, zone) = (answer.columns.clone(), app.sql.zone(statement)?);
-    let (none, seen) = (answer.no_rows()?, answer.seen.clone());
+    let (none, terms) = (answer.no_rows()?, answer.terms.clone());
     let mut pages = answer.pages(rows_per_page);
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
@@ -480,7 +480,7 @@ async fn pages(
     if app.statements.is_cancelled(place) {
         return Err(query_sql::Error::Cancelled);
     }
-    Ok(Made { pages: written, sample, seen })
+    Ok(Made { pages: written, sample, terms })
 }
 
 async fn first_rows(

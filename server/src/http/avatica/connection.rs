@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use query::Seen;
+use query::Terms;
 use query_sql::SqlAnswer;
 use query_sql::rows::{Cell, Rows};
 use segment::time::Zone;
@@ -76,7 +76,7 @@ pub struct Results {
     /// `None` once the last row was handed out.
     rows: Option<Rows>,
     /// By which rules they are made.
-    seen: Seen,
+    terms: Terms,
     served: u64,
     rows_max: u64,
 }
@@ -209,11 +209,11 @@ impl Statement {
         &self,
         offset: u64,
         frame: i64,
-        sees: impl FnOnce(&Seen) -> query::Result<()>,
+        sees: impl FnOnce(&Terms) -> query::Result<()>,
     ) -> Result<Option<Frame>, Refused> {
         let mut held = self.results.lock().await;
         let Some(results) = &mut *held else { return Ok(None) };
-        sees(&results.seen).map_err(query_sql::Error::from)?;
+        sees(&results.terms).map_err(query_sql::Error::from)?;
         if offset != results.served {
             return Err(Refused::new(format!(
                 "offset: rows are fetched in their order; {} were handed out, {offset} is asked for",
@@ -230,8 +230,8 @@ impl Statement {
 
 impl Results {
     pub fn new(answer: SqlAnswer, rows_max: Option<u64>) -> Results {
-        let seen = answer.seen.clone();
-        Results { rows: Some(answer.rows()), seen, served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
+        let terms = answer.terms.clone();
+        Results { rows: Some(answer.rows()), terms, served: 0, rows_max: rows_max.unwrap_or(u64::MAX) }
     }
 
     /// The next rows. Waits for the first of them without end unless told how long; the query has its own deadline.

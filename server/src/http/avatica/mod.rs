@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use query::Seen;
+use query::Terms;
 use query_sql::{Parameter, Statement};
 use serde_json::{Map, Value, json};
 
@@ -198,7 +198,7 @@ async fn answer(app: &App, asker: &Asker, request: Request) -> Result<Response, 
             run(app, caller, &connection, id, statement, &prepared, parameters, frame).await?
         }
         Request::Fetch { connection, statement, offset, frame } => {
-            let sees = |seen: &Seen| app.identity.authorizer().still_sees(&caller.principal, seen);
+            let sees = |terms: &Terms| app.identity.authorizer().still_sees(&caller.principal, terms);
             match connections.get(scope, &connection)?.statement(statement) {
                 None => Response::Fetch(Fetched::MissingStatement),
                 Some(statement) => match statement.fetch(offset, frame, sees).await? {
