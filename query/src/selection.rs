@@ -91,16 +91,18 @@ impl Selector {
             if let Some(filter) = filter {
                 node = compile::Compiler { columns }.node(filter, true)?;
             }
-            node = compile::and(vec![node, within], segment.rows());
+            let shown = match columns.seen().map(|seen| &seen.node) {
+                None => Node::All,
+                Some(node) => match &**node {
+                    Node::All => Node::All,
+                    Node::None => Node::None,
+                    _ => Node::Shared(node.clone()),
+                },
+            };
+            node = compile::and(vec![node, within, shown], segment.rows());
             range = time::tighten(&segment, &mut node, range)?;
             if let Some(seen) = columns.seen() {
                 range = range.start.max(seen.range.start)..range.end.min(seen.range.end);
-                let shown = match &*seen.node {
-                    Node::All => Node::All,
-                    Node::None => Node::None,
-                    _ => Node::Shared(seen.node.clone()),
-                };
-                node = compile::and(vec![node, shown], segment.rows());
             }
         }
         if range.is_empty() || matches!(node, Node::None) {
