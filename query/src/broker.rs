@@ -5,7 +5,7 @@
 //! 2. The node runs it on a thread of the pool; here its end or its deadline is waited for, whichever is first.
 //! 3. Rows of a scan are read on demand: a thread works on the next batch while the last one is sent, never further.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -125,6 +125,9 @@ impl Broker {
         let quota = self.authorizer().current().quota(who);
         if let Some(bytes) = quota.memory_bytes {
             budget.bound_memory(bytes);
+        }
+        if let Some(bytes) = quota.scanned_bytes {
+            budget.bound_scan(bytes);
         }
         let leaf = self.authorizer().admit(Arc::new(query), who)?;
         if leaf.sight().is_restricted() {
@@ -270,8 +273,12 @@ impl Broker {
         own_max: Option<u64>,
     ) -> Result<Registered> {
         let mut running = self.running.lock();
+        // The parts of one statement count as one.
+        let own = running.queries.values().filter(|query| query.who.name == who.name);
+        let others: HashSet<usize> =
+            own.map(|query| query.budget.request()).filter(|request| *request != budget.request()).collect();
         if let Some(most) = own_max
-            && running.queries.values().filter(|query| query.who.name == who.name).count() as u64 >= most
+            && others.len() as u64 >= most
         {
             return Err(Error::Capacity(format!(
                 "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"

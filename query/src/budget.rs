@@ -36,6 +36,9 @@ pub struct Budget {
     timeout: Duration,
     memory_limit: u64,
     memory_used: AtomicU64,
+    scan_limit: u64,
+    /// Bytes of columns read, by all parts of one request.
+    scanned: Arc<AtomicU64>,
     cancelled: AtomicBool,
     /// Cancelled because the asker may no longer see what it was let in for.
     revoked: AtomicBool,
@@ -98,6 +101,8 @@ impl Budget {
             timeout,
             memory_limit: memory.map_or(settings.memory_bytes, |bytes| bytes.min(settings.memory_bytes)),
             memory_used: AtomicU64::new(0),
+            scan_limit: u64::MAX,
+            scanned: Arc::default(),
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             priority: context.long("priority")?.unwrap_or(0),
@@ -122,6 +127,7 @@ impl Budget {
         Budget {
             query_id: self.query_id.clone(),
             memory_used: AtomicU64::new(0),
+            scanned: self.scanned.clone(),
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             ..*self
@@ -173,6 +179,37 @@ impl Budget {
     /// Lets the query hold this much memory, whatever its context said.
     pub fn leave_memory(&mut self, bytes: u64) {
         self.memory_limit = bytes;
+    }
+
+    /// Lets the parts of the request together read no more bytes of columns than this.
+    pub fn bound_scan(&mut self, bytes: u64) {
+        self.scan_limit = self.scan_limit.min(bytes);
+    }
+
+    pub fn is_scan_bounded(&self) -> bool {
+        self.scan_limit < u64::MAX
+    }
+
+    /// Makes it the budget of another part of the same request.
+    pub fn join(&mut self, request: &Budget) {
+        self.scanned = request.scanned.clone();
+    }
+
+    /// A mark that the parts of a request, and nothing else, have in common while one of them is there.
+    pub fn request(&self) -> usize {
+        Arc::as_ptr(&self.scanned) as usize
+    }
+
+    /// Counts bytes of columns that are about to be read.
+    pub fn scan(&self, bytes: u64) -> Result<()> {
+        if self.scanned.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.scan_limit {
+            return Err(Error::ResourceLimit(format!(
+                "the query reads more than the [{}] bytes of columns that your roles allow for one; narrow its interval, \
+                 or name fewer columns",
+                self.scan_limit
+            )));
+        }
+        Ok(())
     }
 
     /// Cancels it because the asker may no longer see what it was let in for.

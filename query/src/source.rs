@@ -255,6 +255,11 @@ impl Origin<'_> {
         if let Some(only) = &ask.segment {
             picture.pieces.retain(|piece| piece.id == *only);
         }
+        if self.budget.is_scan_bounded() {
+            for piece in &picture.pieces {
+                self.budget.scan(piece.scan_bytes(ask.columns.as_ref())?)?;
+            }
+        }
         Ok(Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() })
     }
 

@@ -48,6 +48,8 @@ pub struct Run {
     pub deadline: Duration,
     pub cancelled: Arc<AtomicBool>,
     pub memory_bytes: u64,
+    /// What the budgets of its leaves join.
+    request: Budget,
     /// Values that rows may be chosen by.
     values_max: u64,
     planner: Arc<Planner>,
@@ -83,6 +85,7 @@ impl Run {
             cancelled,
             memory_bytes: budget.memory_limit().min(quota.memory_bytes.unwrap_or(u64::MAX)),
             values_max: budget.subquery_rows_max(),
+            request: budget,
             planner,
             begun: Mutex::default(),
             told: Mutex::default(),
@@ -119,7 +122,8 @@ impl Run {
                 Some(own) => Filter::And(vec![chosen, own]),
             });
         }
-        let budget = Budget::from_context(&self.context, self.broker.settings())?;
+        let mut budget = Budget::from_context(&self.context, self.broker.settings())?;
+        budget.join(&self.request);
         // What the statement's context says of native queries goes before what the plan says.
         match &mut query {
             query::Query::Timeseries(q) => {

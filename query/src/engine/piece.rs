@@ -4,6 +4,7 @@
 //! [`Selector`](crate::selection::Selector)s of these, and what else is told of it is told here. So whatever is not seen
 //! is not there for anything that the engine does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use segment::column::Column;
@@ -15,6 +16,7 @@ use super::seen::Seen;
 use crate::columns::Columns;
 use crate::error::Result;
 use crate::language::VirtualColumn;
+use crate::selection::{Scratch, Selector};
 
 /// A segment of a query.
 #[derive(Clone)]
@@ -40,6 +42,27 @@ impl Piece {
     /// Its columns as a query sees them, with the query's own.
     pub fn columns(&self, virtual_columns: Arc<[VirtualColumn]>) -> Columns {
         Columns::new(self.segment.clone(), self.seen.clone(), virtual_columns)
+    }
+
+    /// What a query of these columns (`None`: of all) reads of it, in bytes as they are kept. Of what is seen in part it is
+    /// eight for each value that is seen: how large the others are is not told by what is refused.
+    pub fn scan_bytes(&self, columns: Option<&BTreeSet<String>>) -> Result<u64> {
+        let names: Vec<String> = self.named_columns()?.into_iter().map(|(name, _)| name).collect();
+        let asked = names.iter().filter(|name| columns.is_none_or(|columns| columns.contains(*name)));
+        let selector = Selector::new(&self.columns(Arc::from([])), None, &self.intervals)?;
+        if self.seen.is_some() {
+            let (mut scratch, mut rows) = (Scratch::default(), 0);
+            for (start, len) in selector.blocks() {
+                rows += selector.rows_of(start, len, &mut scratch)?.len() as u64;
+            }
+            return Ok(rows * 8 * asked.count() as u64);
+        }
+        let mut bytes = 0u64;
+        for name in asked {
+            bytes += self.segment.column(name)?.map_or(0, Column::size_bytes);
+        }
+        let share = selector.range().len() as u128;
+        Ok((u128::from(bytes) * share / self.segment.rows().max(1) as u128) as u64)
     }
 
     /// Whether less than all of it is seen.

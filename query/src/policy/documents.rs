@@ -120,6 +120,10 @@ pub struct Quota {
     /// Of one query's groups and results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Of the columns that one query names, where it asks: as they are kept, or eight for each value of what is seen in
+    /// part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanned_bytes: Option<u64>,
 }
 
 /// How a datasource is marked.

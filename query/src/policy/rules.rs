@@ -164,7 +164,11 @@ impl Rules {
         let most = |of: fn(&Quota) -> Option<u64>| -> Option<u64> {
             quotas.iter().map(|quota| of(quota)).collect::<Option<Vec<_>>>()?.into_iter().max()
         };
-        Quota { concurrent: most(|quota| quota.concurrent), memory_bytes: most(|quota| quota.memory_bytes) }
+        Quota {
+            concurrent: most(|quota| quota.concurrent),
+            memory_bytes: most(|quota| quota.memory_bytes),
+            scanned_bytes: most(|quota| quota.scanned_bytes),
+        }
     }
 
     /// What a principal sees of a table, which it must be allowed to read. Denied, too, if every policy that would show

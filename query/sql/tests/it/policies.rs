@@ -290,24 +290,43 @@ fn policies_answer_what_their_conditions_written_by_hand_do() {
 fn a_quota_bounds_what_a_statement_holds_and_how_many_run() {
     let mut f = Fixture::over(tables(7));
     let format = Format { result_format: ResultFormat::Array, ..Format::default() };
-    let wide = statement(
-        "SELECT MAX(n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY a.l, b.l, a.s) AS n FROM r a CROSS JOIN r b CROSS JOIN q)",
-    );
+    let wide = "SELECT MAX(n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY a.l, b.l, a.s) AS n FROM r a CROSS JOIN r b CROSS JOIN q)";
     f.who = Principal::new("ann");
     f.who.roles.insert("some".into());
-    let ask = |quota: Json| {
+    let mut seed = 0;
+    let mut ask = |quota: Json, policies: Json, text: &str| {
         let role: Role = serde_json::from_value(json!({
             "permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}],
+            "policies": policies,
             "quota": quota,
         }))
         .unwrap();
-        let rules = Rules::new(1, [("some".to_string(), role)].into(), BTreeMap::new(), BTreeSet::new(), "key".into());
+        seed += 1;
+        let roles = [("some".to_string(), role)].into();
+        let rules = Rules::new(seed, roles, BTreeMap::new(), BTreeSet::new(), "key".into());
         f.broker.authorizer().replace(rules.unwrap());
-        f.body(&f.native, &wide, &format).map_err(|error| error.to_string())
+        f.body(&f.native, &statement(text), &format).map_err(|error| error.to_string())
     };
-    assert!(ask(json!({})).is_ok());
-    let error = ask(json!({"memoryBytes": 300_000})).unwrap_err();
+    let none = json!([]);
+    ask(json!({}), none.clone(), wide).unwrap();
+    let error = ask(json!({"memoryBytes": 300_000}), none.clone(), wide).unwrap_err();
     assert!(error.contains("memory"), "{error}");
-    let error = ask(json!({"concurrent": 0})).unwrap_err();
+    let error = ask(json!({"concurrent": 0}), none.clone(), wide).unwrap_err();
     assert!(error.contains("at once"), "{error}");
+    // A statement of several parts is one.
+    ask(json!({"concurrent": 1}), none.clone(), wide).unwrap();
+    let mut scanned =
+        |bytes: u64, policies: &Json, text: &str| ask(json!({"scannedBytes": bytes}), policies.clone(), text);
+    scanned(1, &none, "SELECT COUNT(*) FROM r").unwrap();
+    let sum = "SELECT SUM(l) FROM r";
+    let error = scanned(1, &none, sum).unwrap_err();
+    assert!(error.contains("bytes of columns"), "{error}");
+    // Its parts read from one quota: it is enough for one of these, and for less than two.
+    let enough = (0..40).map(|power| 1 << power).find(|bytes| scanned(*bytes, &none, sum).is_ok()).unwrap();
+    let thrice = "SELECT SUM(l) FROM r UNION ALL SELECT MIN(l) FROM r UNION ALL SELECT MAX(l) FROM r";
+    assert!(scanned(enough, &none, thrice).is_err());
+    scanned(3 * enough, &none, thrice).unwrap();
+    // What is not seen is not counted.
+    let hidden = json!([{"name": "none", "datasource": "r", "filter": {"type": "equals", "column": "s", "matchValueType": "STRING", "matchValue": "of nobody"}}]);
+    scanned(1, &hidden, "SELECT SUM(l) FROM r").unwrap();
 }
