@@ -66,6 +66,11 @@ pub(super) fn identified(json: &Json, who: &Principal) -> std::result::Result<Js
                 let kind = if who.groups.contains(group) { "true" } else { "false" };
                 return Ok(json!({"type": kind}));
             }
+            // Before equalities become lists, which would be looked for in a column that no table has.
+            let names_member = |field: &str| object.get(field).and_then(Json::as_str).is_some_and(is_reserved);
+            if names_member("column") || names_member("dimension") {
+                return Err("membership in a group to be asked by = alone".to_string());
+            }
             if let Some(several) = equality(json, who)? {
                 return Ok(several);
             }
@@ -74,10 +79,6 @@ pub(super) fn identified(json: &Json, who: &Principal) -> std::result::Result<Js
             if object.iter().any(|(field, value)| names_identity(value) && Some(field.as_str()) != place) {
                 let places: Vec<String> = COMPARES.iter().map(|(of, field)| format!("{field} of {of}")).collect();
                 return Err(format!("identities to stand as {}, and nowhere else", places.join(", ")));
-            }
-            let column = object.get("column").or_else(|| object.get("dimension")).and_then(Json::as_str);
-            if column.is_some_and(|name| name.starts_with('\u{2}')) {
-                return Err("membership in a group to be asked by = alone".to_string());
             }
             let fields = object.iter().map(|(name, value)| Ok((name.clone(), identified(value, who)?)));
             Ok(Json::Object(fields.collect::<std::result::Result<_, String>>()?))
@@ -94,6 +95,11 @@ pub(super) fn identified(json: &Json, who: &Principal) -> std::result::Result<Js
         }
         other => Ok(other.clone()),
     }
+}
+
+/// Whether a column stands for a question about the caller, and not for one of a table.
+fn is_reserved(column: &str) -> bool {
+    column.starts_with('\u{2}')
 }
 
 /// Whether it is an identity, or a list with one.

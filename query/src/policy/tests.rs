@@ -89,6 +89,24 @@ fn several_values_are_any_of_them_and_what_is_lacking_is_denied() {
 }
 
 #[test]
+fn membership_is_asked_by_equality_with_a_text_however_many_groups_the_caller_is_in() {
+    let caller = |groups: &[&str]| Principal { groups: groups.iter().map(|g| g.to_string()).collect(), ..who() };
+    let groups = json!({"identity": "groups"});
+    for who in [caller(&["a"]), caller(&["a", "b"])] {
+        for filter in [
+            json!({"type": "equals", "column": MEMBER_COLUMN, "matchValueType": "STRING", "matchValue": groups}),
+            json!({"type": "selector", "dimension": MEMBER_COLUMN, "value": groups}),
+            json!({"type": "selector", "column": "u", "dimension": MEMBER_COLUMN, "value": groups}),
+        ] {
+            let error = identities::identified(&filter, &who).expect_err(&filter.to_string());
+            assert!(error.contains("by = alone"), "{filter}: {error}");
+        }
+        let one = json!({"type": "equals", "column": MEMBER_COLUMN, "matchValueType": "STRING", "matchValue": "a"});
+        assert_eq!(identities::identified(&one, &who), Ok(json!({"type": "true"})));
+    }
+}
+
+#[test]
 fn patterns_match_whole_names_and_the_audit_log_is_a_system_table() {
     let rules = rules(
         json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": "a|b.*"}, "action": "WRITE"}]}}),
