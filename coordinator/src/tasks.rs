@@ -52,7 +52,8 @@ impl Coordinator {
             let _writing = this.inner.writing.lock().await;
             let mut store = this.inner.database.begin().await?;
             if tasks::by_id(&mut store, &record.id).await?.is_some() {
-                return Err(Error::Invalid(format!("task {} exists already; give it another id", record.id)));
+                // Whose it is, and how it stands, is not for everybody who may post tasks.
+                return Err(Error::Invalid(format!("task id [{}] is taken; give another or none", record.id)));
             }
             let row = TaskRow::new(record, now);
             tasks::insert(&mut store, &row).await?;

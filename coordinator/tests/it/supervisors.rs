@@ -194,7 +194,9 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered() {
     for n in 0..10 {
         coordinator.create_task(batch_task(&format!("t{n}")), n).await.unwrap();
     }
-    assert!(matches!(coordinator.create_task(batch_task("t0"), 11).await, Err(Error::Invalid(_))));
+    let taken = coordinator.create_task(batch_task("t0"), 11).await.unwrap_err();
+    assert!(matches!(taken, Error::Invalid(_)));
+    assert_eq!(taken.to_string(), "task id [t0] is taken; give another or none");
     let reply = report(&coordinator, vec![], 20).await;
     assert_eq!(reply.commands.len(), SETTINGS.tasks_max);
     let mut running: Vec<_> = (0..8).map(|n| progress(&format!("t{n}"), TaskState::Running)).collect();

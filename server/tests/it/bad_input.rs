@@ -80,6 +80,12 @@ fn wrong_requests_get_errors_that_name_the_field() {
         case(supervisors, spec(&|s| s["spec"]["dataSchema"]["dataSource"] = json!("a/b")), 400, &["dataSource"]),
         case(tasks, json!({"type": "index_parallel", "spec": {}}), 400, &["dataSchema"]),
         case(tasks, json!({"type": "dance"}), 400, &["dance"]),
+        case(tasks, json!({"type": "noop", "id": "../../../evil"}), 400, &["id", "must not start with a dot"]),
+        case(tasks, json!({"type": "noop", "id": ".."}), 400, &["id", "must not start with a dot"]),
+        case(tasks, json!({"type": "noop", "id": "a/b"}), 400, &["id", "must not contain a slash"]),
+        case(tasks, json!({"type": "noop", "id": ""}), 400, &["id", "must not be empty"]),
+        case(tasks, json!({"type": "noop", "id": 7}), 400, &["id must be a text"]),
+        case(tasks, json!({"type": "noop", "dataSource": "a/b"}), 400, &["dataSource", "must not contain a slash"]),
     ];
     for case in cases {
         let reply = server.try_post(case.path, &case.body).unwrap();

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use coordinator::{TaskFilter, TaskRecord, TaskState, TaskStatus};
 use ingest::spec::BatchSpec;
+use ingest::spec::data_schema::check_name;
 use query::policy::{Action, Kind};
 use segment::Interval;
 use segment::time::format_timestamp;
@@ -76,7 +77,11 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         return Err(Refusal::invalid(format!("type: '{kind}' is not a task type that can be posted; one of {known}")));
     }
     let (datasource, ignored) = match kind.as_str() {
-        "noop" => (document["dataSource"].as_str().unwrap_or("none").to_string(), Vec::new()),
+        "noop" => {
+            let datasource = document["dataSource"].as_str().unwrap_or("none");
+            check_name(datasource, "dataSource")?;
+            (datasource.to_string(), Vec::new())
+        }
         _ => {
             let spec = BatchSpec::from_json(&document)?;
             (spec.data_schema.datasource.clone(), spec.ignored)
@@ -90,12 +95,17 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         app.require(&caller, Kind::External, source, Action::Read)?;
     }
     let now = now();
-    let id = match document["id"].as_str() {
-        Some(id) => id.to_string(),
-        None => {
+    let id = match &document["id"] {
+        // Of every kind: ids become names of folders and parts of paths.
+        Value::String(id) => {
+            check_name(id, "id")?;
+            id.clone()
+        }
+        Value::Null => {
             let random = uuid::Uuid::new_v4().simple().to_string();
             format!("{kind}_{datasource}_{}_{}", &random[..8], format_timestamp(now))
         }
+        _ => return Err(Refusal::invalid("id must be a text; give one or none")),
     };
     crate::audit::note(|details| {
         details.object = Some(id.clone());
