@@ -114,6 +114,16 @@ impl Broker {
         self.node.seen.bytes()
     }
 
+    /// How often a restricted caller's view of a segment was kept when it was asked for.
+    pub fn policy_cache_hits(&self) -> u64 {
+        self.node.seen.hits()
+    }
+
+    /// How often such a view had to be worked out.
+    pub fn policy_cache_misses(&self) -> u64 {
+        self.node.seen.misses()
+    }
+
     /// Queries at work now.
     pub fn running(&self) -> usize {
         self.running.lock().queries.len()

@@ -7,6 +7,10 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_server_query_seconds", "time from a query's arrival to its first bytes, by kind"),
     ("henge_server_uptime_seconds", "time since the process started"),
     ("henge_server_resident_bytes", "memory of the process"),
+    (
+        "henge_query_policy_cache_total",
+        "views of published segments that restricted queries asked for, by outcome: hit (kept), or miss (worked out)",
+    ),
     ("henge_segment_published_count", "published segments served by this process"),
     ("henge_segment_published_rows", "rows of the published segments served by this process"),
     ("henge_segment_realtime_rows", "rows not yet published"),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
@@ -48,6 +48,9 @@ pub struct Seen {
 pub struct SeenCache {
     bytes_max: usize,
     state: Mutex<State>,
+    /// How often it was asked for what it had, and for what it had not.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Default)]
@@ -156,12 +159,22 @@ impl Seen {
 impl SeenCache {
     /// `bytes_max` 0 keeps nothing.
     pub fn new(bytes_max: usize) -> SeenCache {
-        SeenCache { bytes_max, state: Mutex::default() }
+        SeenCache { bytes_max, state: Mutex::default(), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// What is kept now, in bytes.
     pub fn bytes(&self) -> usize {
         self.state.lock().bytes
+    }
+
+    /// How often what was asked for was kept.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How often what was asked for had to be worked out, to be kept.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 
     /// What is seen of a published segment. `check` is asked once a block whether to go on.
@@ -174,9 +187,12 @@ impl SeenCache {
         if self.bytes_max == 0 {
             return Ok(Arc::new(Seen::of(segment, restricted)?));
         }
-        if let Some(seen) = self.state.lock().find(segment, restricted, self.bytes_max) {
+        let kept = self.state.lock().find(segment, restricted, self.bytes_max);
+        if let Some(seen) = kept {
+            count(&self.hits, "hit");
             return Ok(seen);
         }
+        count(&self.misses, "miss");
         let seen = Arc::new(Seen::from(segment, restricted, |selector| selector.settled(check))?);
         self.state.lock().keep(segment, &seen, self.bytes_max);
         Ok(seen)
@@ -259,6 +275,11 @@ impl State {
             }
         }
     }
+}
+
+fn count(of: &AtomicU64, outcome: &'static str) {
+    of.fetch_add(1, Ordering::Relaxed);
+    metrics::counter!("henge_query_policy_cache_total", "outcome" => outcome).increment(1);
 }
 
 fn address(segment: &Arc<Segment>) -> usize {

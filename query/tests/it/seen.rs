@@ -130,6 +130,30 @@ fn other_attributes_and_other_rules_see_nothing_of_what_was_kept() {
 }
 
 #[test]
+fn the_same_rules_meet_what_was_kept_and_others_work_it_out() {
+    let authorizer = Authorizer::new(rules(1, own_rows(), json!({}), "one"));
+    let broker = Broker::new(inventory(3), settings(), authorizer.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let query = json!({"queryType": "timeseries", "dataSource": "events", "granularity": "all",
+        "intervals": ["1970-01-01/1971-01-01"], "aggregations": [{"type": "count", "name": "rows"}]});
+    // Whether a query works views out, and whether it meets some that are kept.
+    let ask = |tenant: &str| {
+        let before = (broker.policy_cache_misses(), broker.policy_cache_hits());
+        runtime.block_on(ask_as(&broker, &who(tenant), &query)).expect("an answer");
+        (broker.policy_cache_misses() - before.0, broker.policy_cache_hits() - before.1)
+    };
+    let (misses, _) = ask("t1");
+    assert_eq!(misses, 3, "one for each segment");
+    let (misses, hits) = ask("t1");
+    assert!(misses == 0 && hits >= 3, "the same again: {misses} misses, {hits} hits");
+    assert_eq!(ask("t2").0, 3, "another attribute");
+    authorizer.replace(rules(2, json!({"type": "not", "field": own_rows()}), json!({}), "one"));
+    assert_eq!(ask("t1").0, 3, "a changed policy");
+    let (misses, hits) = ask("t1");
+    assert!(misses == 0 && hits >= 3, "the changed policy again: {misses} misses, {hits} hits");
+}
+
+#[test]
 fn a_segment_that_takes_the_place_of_another_is_looked_at_anew() {
     let inventory = inventory(2);
     let broker = Broker::new(inventory.clone(), settings(), Authorizer::new(rules(1, own_rows(), json!({}), "")));
