@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -71,6 +72,14 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// What tasks may not read as input: what this process keeps, and the secrets that it is given in files.
+fn closed_to_input(config: &Config) -> Vec<PathBuf> {
+    let mut closed = vec![config.data_dir.clone(), config.deep_storage.clone()];
+    closed.extend(config.audit.copy.as_ref().map(|copy| copy.properties.clone()));
+    closed.extend(config.tls.iter().flat_map(|tls| [tls.key.clone(), tls.certificate.clone()]));
+    closed
+}
+
 impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Node> {
         let started = Instant::now();
@@ -118,7 +127,7 @@ impl Node {
                 bytes_in_memory_default: BYTES_IN_MEMORY_DEFAULT,
                 sources: ingest::LocalSources {
                     allowed: if any { Vec::new() } else { config.local_sources.iter().map(Into::into).collect() },
-                    closed: vec![config.data_dir.clone(), config.deep_storage.clone()],
+                    closed: closed_to_input(&config),
                 },
                 fail_points,
             },
@@ -351,4 +360,25 @@ async fn beat(app: &App, told: &mut Option<u64>) -> coordinator::Result<bool> {
         }
     }
     Ok(app.historical.carry_out(loads, drops).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_and_the_secrets_in_files_are_closed_to_input() {
+        let flags = [
+            ("data_dir", "/h/data"),
+            ("storage.deep", "/h/deep"),
+            ("audit.kafka_topic", "copy"),
+            ("audit.kafka_properties", "/h/kafka.properties"),
+            ("tls.certificate", "/h/certificate.pem"),
+            ("tls.key", "/h/key.pem"),
+        ];
+        let flags = flags.map(|(key, value)| (key.to_string(), value.to_string()));
+        let config = Config::load(None, std::iter::empty(), &flags).expect("valid settings");
+        let expected = ["/h/data", "/h/deep", "/h/kafka.properties", "/h/key.pem", "/h/certificate.pem"];
+        assert_eq!(closed_to_input(&config), expected.map(PathBuf::from));
+    }
 }

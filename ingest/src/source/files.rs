@@ -7,7 +7,9 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -27,12 +29,19 @@ const LINE_BYTES_MAX: usize = 256 << 20;
 /// Files that one task may read.
 const FILES_MAX: usize = 100_000;
 
+/// Links that are followed to where a file would be.
+const LINKS_MAX: usize = 40;
+
+/// Where the kernel shows processes, this one's memory and open files among them, and devices: none of it is input.
+const OF_KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// Where files of this machine may be read.
 #[derive(Debug, Clone, Default)]
 pub struct LocalSources {
     /// Folders that they may be in; empty: any.
     pub allowed: Vec<PathBuf>,
-    /// Folders that they may not be in: what this process keeps there has readers of its own, and rules for them.
+    /// Folders that they may not be in, and files that they may not be: what this process keeps there has readers of its
+    /// own, and rules for them.
     pub closed: Vec<PathBuf>,
 }
 
@@ -102,27 +111,73 @@ pub fn splits(source: &InputSource, format: &InputFormat, sources: &LocalSources
 impl LocalSources {
     /// Where a file or folder is, links followed, if it may be read.
     fn resolve(&self, path: &Path, what: &str) -> Result<PathBuf> {
-        let real = path.canonicalize().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no {what} {}", path.display())),
-            _ => Error::io(format!("cannot read {}", path.display()), e),
-        })?;
-        let is_in = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
-        if self.closed.iter().any(is_in) {
+        let found = path.canonicalize();
+        // What is not there, or cannot be reached, is judged by where it would be: another answer than for what is there
+        // would tell what there is in places that may not be read.
+        let real = match &found {
+            Ok(real) => real.clone(),
+            Err(_) => nearest(path),
+        };
+        let of_kernel = |at: &Path| OF_KERNEL.iter().any(|folder| at.starts_with(folder));
+        if of_kernel(path) || of_kernel(&real) {
             return Err(Error::invalid(format!(
-                "{} is in a folder that this server keeps its own data in, or leads there; read input from another",
+                "{} is below {}, or leads there; copy what is to be read into a folder of files",
+                path.display(),
+                OF_KERNEL.join(", ")
+            )));
+        }
+        // So would a way back out of such a place, which is one only if there is what it leads through.
+        let mut passed = vec![real.clone()];
+        if path.components().any(|part| part == Component::ParentDir) {
+            passed.extend(path.ancestors().map(nearest));
+        }
+        let is_in = |at: &Path, folder: &Path| folder.canonicalize().is_ok_and(|folder| at.starts_with(folder));
+        if self.closed.iter().any(|closed| passed.iter().any(|at| is_in(at, closed))) {
+            return Err(Error::invalid(format!(
+                "{} is in a folder or file that this server keeps its own data in, or leads there; read input from another",
                 path.display()
             )));
         }
-        if self.allowed.is_empty() || self.allowed.iter().any(is_in) {
-            return Ok(real);
+        if !self.allowed.is_empty() && !self.allowed.iter().any(|folder| is_in(&real, folder)) {
+            return Err(Error::invalid(format!(
+                "{} is not in a folder that this server may read input from",
+                path.display()
+            )));
         }
-        Err(Error::invalid(format!("{} is not in a folder that this server may read input from", path.display())))
+        found.map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no {what} {}", path.display())),
+            _ => Error::io(format!("cannot read {}", path.display()), e),
+        })
     }
 
-    /// The closed folders below one, which is where it is; the others are not met there but by links.
+    /// What is closed below a folder, which is where it is; the rest is not met there but by links.
     fn closed_below(&self, real: &Path) -> Vec<PathBuf> {
-        let closed = self.closed.iter().filter_map(|folder| folder.canonicalize().ok());
-        closed.filter(|folder| folder.starts_with(real)).collect()
+        let closed = self.closed.iter().filter_map(|closed| closed.canonicalize().ok());
+        closed.chain(OF_KERNEL.map(PathBuf::from)).filter(|closed| closed.starts_with(real)).collect()
+    }
+}
+
+/// Where what is not there would be: the nearest part of its path that is there, links followed that lead nowhere too.
+fn nearest(path: &Path) -> PathBuf {
+    // From here, so that a relative path ends in a folder that is there too.
+    let mut at = Path::new(".").join(path);
+    let mut links = 0;
+    loop {
+        if let Ok(real) = at.canonicalize() {
+            return real;
+        }
+        match at.read_link() {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                at.pop();
+                at.push(target);
+            }
+            _ => {
+                if !at.pop() {
+                    return at;
+                }
+            }
+        }
     }
 }
 
@@ -155,6 +210,14 @@ fn split_file(path: &Path, format: &InputFormat, headed: bool, splits: &mut Vec<
     if !meta.is_file() {
         return Err(Error::invalid(format!("{} is not a file", path.display())));
     }
+    // Another name of it may be where nothing may be read, and no path tells.
+    #[cfg(unix)]
+    if meta.nlink() > 1 {
+        return Err(Error::invalid(format!(
+            "{} has more than one hard link, so that it may be a file of another folder too; copy the file, and read the copy",
+            path.display()
+        )));
+    }
     let shared: Arc<Path> = Arc::from(path);
     if matches!(format, InputFormat::Parquet(_)) {
         let meta = ArrowReaderMetadata::load(&file, Default::default())
@@ -174,7 +237,7 @@ fn split_file(path: &Path, format: &InputFormat, headed: bool, splits: &mut Vec<
     Ok(())
 }
 
-/// Files of the folder and the folders below it, but for those of the closed ones.
+/// Files of the folder and the folders below it, but for what is closed.
 fn list(folder: &Path, filter: &str, closed: &[PathBuf], into: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no folder {}", folder.display())),
@@ -184,11 +247,15 @@ fn list(folder: &Path, filter: &str, closed: &[PathBuf], into: &mut Vec<PathBuf>
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let kind = entry.file_type().map_err(failed)?;
+        // Links are left in, to be refused by name.
+        let is_closed = !kind.is_symlink()
+            && !closed.is_empty()
+            && entry.path().canonicalize().is_ok_and(|real| closed.contains(&real));
+        if is_closed {
+            continue;
+        }
         if kind.is_dir() {
-            let is_closed = !closed.is_empty() && entry.path().canonicalize().is_ok_and(|real| closed.contains(&real));
-            if !is_closed {
-                list(&entry.path(), filter, closed, into)?;
-            }
+            list(&entry.path(), filter, closed, into)?;
         } else if matches(filter.as_bytes(), name.to_string_lossy().as_bytes()) {
             into.push(entry.path());
             if into.len() > FILES_MAX {
@@ -362,6 +429,95 @@ mod tests {
             std::fs::remove_file(at(link)).unwrap();
         }
         assert_eq!(read(Some("."), &[]), both);
+    }
+
+    /// The error of reading one file or folder.
+    #[cfg(unix)]
+    fn refused(sources: &LocalSources, folder: Option<PathBuf>, file: Option<PathBuf>) -> String {
+        let shown = format!("{folder:?} {file:?}");
+        let source = InputSource::Local { folder, filter: "*".into(), files: file.into_iter().collect() };
+        splits(&source, &InputFormat::Lines, sources).expect_err(&shown).to_string()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_in_a_closed_folder_is_refused_like_what_is() {
+        use std::os::unix::fs::symlink;
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        for folder in ["data/events", "input"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::write(at("data/catalog.db"), "x").unwrap();
+        std::fs::write(at("input/a"), "x").unwrap();
+        symlink(at("data/nosuch"), at("nowhere")).unwrap();
+        symlink("data/nosuch", at("input/../relative")).unwrap();
+        symlink(at("data"), at("folder")).unwrap();
+        symlink(at("circle"), at("circle")).unwrap();
+        let sources = LocalSources { allowed: vec![], closed: vec![at("data")] };
+        for name in [
+            "data/events",
+            "data/nosuch",
+            "data/nosuch/deeper/x",
+            "data/catalog.db/x",
+            "folder/nosuch",
+            "nowhere",
+            "relative",
+            "nowhere/x",
+            "input/../data/nosuch",
+            "data/events/../../input/a",
+            "data/nosuch/../../input/a",
+        ] {
+            for error in [refused(&sources, Some(at(name)), None), refused(&sources, None, Some(at(name)))] {
+                let path = at(name);
+                let expected =
+                    format!("{} is in a folder or file that this server keeps its own data in", path.display());
+                assert!(error.starts_with(&expected), "{name}: {error}");
+            }
+        }
+        assert!(refused(&sources, None, Some(at("input/nosuch"))).starts_with("there is no file"));
+        assert!(refused(&sources, None, Some(at("circle"))).starts_with("cannot read"));
+        // Nor is told what there is outside of the folders that may be read.
+        let sources = LocalSources { allowed: vec![at("input")], closed: vec![] };
+        for name in ["data/catalog.db", "data/nosuch"] {
+            assert!(refused(&sources, None, Some(at(name))).contains("is not in a folder"), "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn closed_files_are_read_by_no_path_and_no_other_name() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        std::fs::create_dir(at("input")).unwrap();
+        for file in ["input/a", "input/key.pem"] {
+            std::fs::write(at(file), "x").unwrap();
+        }
+        let sources = LocalSources { allowed: vec![], closed: vec![at("input/key.pem")] };
+        assert!(refused(&sources, None, Some(at("input/key.pem"))).contains("keeps its own data in"));
+        // A folder with such a file is read without it.
+        let all = InputSource::Local { folder: Some(at("input")), filter: "*".into(), files: vec![] };
+        let found = splits(&all, &InputFormat::Lines, &sources).unwrap();
+        assert_eq!(found.len(), 1);
+        std::os::unix::fs::symlink(at("input/key.pem"), at("input/link")).unwrap();
+        assert!(refused(&sources, Some(at("input")), None).contains("keeps its own data in"));
+        std::fs::hard_link(at("input/key.pem"), at("other")).unwrap();
+        assert!(refused(&sources, None, Some(at("other"))).contains("copy the file"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_of_the_kernel_is_read() {
+        let top = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/proc/self", top.path().join("me")).unwrap();
+        let any = LocalSources::default();
+        let link = top.path().join("me/environ");
+        for file in ["/proc/self/environ", "/proc/nosuch", "/sys/kernel", "/dev/null", "/tmp/../proc/version"] {
+            let error = refused(&any, None, Some(file.into()));
+            assert!(error.contains("is below /proc, /sys, /dev"), "{file}: {error}");
+        }
+        assert!(refused(&any, None, Some(link)).contains("is below /proc"));
+        assert!(refused(&any, Some("/proc".into()), None).contains("is below /proc"));
     }
 
     proptest! {
