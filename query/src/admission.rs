@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use segment::lookup::Lookups;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 use crate::language::Query;
@@ -61,6 +62,8 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Authorizer {
     rules: ArcSwap<Rules>,
+    /// The version of the rules in force.
+    replaced: watch::Sender<u64>,
 }
 
 impl Principal {
@@ -80,12 +83,13 @@ impl Principal {
 
 impl Authorizer {
     pub fn new(rules: Rules) -> Arc<Authorizer> {
-        Arc::new(Authorizer { rules: ArcSwap::from_pointee(rules) })
+        Authorizer::of(Arc::new(rules))
     }
 
     /// By rules that others may go by as well.
     pub fn of(rules: Arc<Rules>) -> Arc<Authorizer> {
-        Arc::new(Authorizer { rules: ArcSwap::new(rules) })
+        let replaced = watch::Sender::new(rules.version());
+        Arc::new(Authorizer { rules: ArcSwap::new(rules), replaced })
     }
 
     /// Everyone may do everything.
@@ -99,7 +103,14 @@ impl Authorizer {
 
     /// In force from the next query on.
     pub fn replace(&self, rules: Rules) {
+        let version = rules.version();
         self.rules.store(Arc::new(rules));
+        self.replaced.send_replace(version);
+    }
+
+    /// Changes after the rules were replaced.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
     }
 
     /// What a principal sees of a table.

@@ -99,10 +99,14 @@ fn producer(properties: &Path) -> anyhow::Result<BaseProducer<Deliveries>> {
     let name = properties.display();
     let text = fs::read_to_string(properties).with_context(|| format!("audit.kafka_properties: {name}"))?;
     let mut config = ClientConfig::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for (number, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // What stands there may be a secret.
         let (key, value) = line
             .split_once('=')
-            .with_context(|| format!("audit.kafka_properties: {name}: each line is name=value, not [{line}]"))?;
+            .with_context(|| format!("audit.kafka_properties: {name}: line {} is not name=value", number + 1))?;
         config.set(key.trim(), value.trim());
     }
     anyhow::ensure!(
@@ -111,7 +115,14 @@ fn producer(properties: &Path) -> anyhow::Result<BaseProducer<Deliveries>> {
     );
     config.set("enable.idempotence", "true").set("message.timeout.ms", MESSAGE_TIMEOUT_MS);
     let deliveries = Deliveries::default();
-    config.create_with_context(deliveries).with_context(|| format!("audit.kafka_properties: {name}"))
+    config.create_with_context(deliveries).map_err(|error| match error {
+        KafkaError::ClientConfig(_, _, property, _) => {
+            anyhow::anyhow!(
+                "audit.kafka_properties: {name}: the value of [{property}] is not one that the client takes"
+            )
+        }
+        error => anyhow::Error::from(error).context(format!("audit.kafka_properties: {name}")),
+    })
 }
 
 /// What became of the messages of a round.

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use query::policy::ADMIN;
 use query::{Authorizer, Principal};
 use ring::rand::SecureRandom;
+use tokio::sync::watch;
 
 use crate::config::AuthSettings;
 use oidc::Oidc;
@@ -66,7 +67,8 @@ pub struct Caller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
     Anonymous,
-    Password,
+    /// A name and a password, of this version.
+    Password(i64),
     /// An API token, by its id.
     Token(String),
     /// A session, by its name in the catalog.
@@ -124,6 +126,25 @@ pub struct Identity {
     process_token: String,
     /// Held while users, roles and table rules are checked against each other and changed.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// Wakes whoever waits when users, tokens, sessions or rules change.
+pub struct Changes {
+    documents: watch::Receiver<i64>,
+    rules: watch::Receiver<u64>,
+}
+
+impl Changes {
+    /// Returns at the next change; never, if there can be none any more.
+    pub async fn next(&mut self) {
+        let changed = tokio::select! {
+            changed = self.documents.changed() => changed,
+            changed = self.rules.changed() => changed,
+        };
+        if changed.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 struct Verified {
@@ -192,7 +213,8 @@ impl Identity {
                         };
                     }
                     let principal = self.by_password(&name, &password, asked.address).await?;
-                    Ok(caller(principal, How::Password))
+                    let version = self.password_version(&name);
+                    Ok(caller(principal, How::Password(version)))
                 }
                 scheme if scheme.eq_ignore_ascii_case("bearer") => {
                     // Nobody here gives out JWTs, and nobody needs one.
@@ -227,6 +249,25 @@ impl Identity {
             return Err(Refused::Forged);
         }
         Ok(caller(self.anonymous.clone(), How::Anonymous))
+    }
+
+    /// Tells when anything changes that [`Identity::still`] or the rules hang on.
+    pub fn changes(&self) -> Changes {
+        Changes { documents: self.coordinator.watch_documents(), rules: self.authorizer.watch() }
+    }
+
+    /// Whether who was identified would be again, as the same: a request takes time, above all if its sender takes it.
+    pub fn still(&self, caller: &Caller) -> bool {
+        let name = &caller.principal.name;
+        let now = match &caller.how {
+            How::Anonymous | How::Process => return true,
+            How::Jwt => return self.coordinator.document(users::USER, name).is_none(),
+            How::Password(version) if self.password_version(name) != *version => None,
+            How::Password(_) => self.principal(name),
+            How::Token(id) => self.of_token(id),
+            How::Session(id) => self.of_session(id),
+        };
+        now.is_some_and(|now| now == caller.principal)
     }
 
     /// Whether a name is as good as none: clients that must have one to send are welcome where nobody needs one.

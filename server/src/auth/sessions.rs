@@ -103,6 +103,13 @@ impl Identity {
         Some((principal, name))
     }
 
+    /// Whom a session stands for now, by its name.
+    pub(super) fn of_session(&self, name: &str) -> Option<Arc<Principal>> {
+        let document = self.coordinator.document(SESSION, name)?;
+        let session: Session = serde_json::from_value(document.value.clone()).ok()?;
+        (!self.is_over(name, &session, now())).then(|| self.principal(&session.user)).flatten()
+    }
+
     fn is_over(&self, name: &str, session: &Session, now: i64) -> bool {
         let used = self.sessions_used.lock().get(name).copied().unwrap_or(session.used).max(session.used);
         now >= session.created.saturating_add(self.settings.session_max_ms)

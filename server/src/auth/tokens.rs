@@ -57,15 +57,20 @@ impl Identity {
         let (id, secret) = sent.strip_prefix(PREFIX)?.split_once('_')?;
         let token = Token::of(&*self.coordinator.document(TOKEN, id)?)?;
         let valid = same(token.digest.as_bytes(), digest(secret).as_bytes());
-        if !valid || token.expires.is_some_and(|expires| expires <= now()) {
+        valid.then(|| self.of_token(id)).flatten().map(|principal| (principal, id.to_string()))
+    }
+
+    /// Whom a token stands for now.
+    pub(super) fn of_token(&self, id: &str) -> Option<Arc<Principal>> {
+        let token = Token::of(&*self.coordinator.document(TOKEN, id)?)?;
+        if token.expires.is_some_and(|expires| expires <= now()) {
             return None;
         }
         let principal = self.principal(&token.user)?;
-        let principal = match &token.roles {
+        Some(match token.roles {
             None => principal,
-            Some(roles) => Arc::new(Principal { scope: Some(roles.clone()), ..(*principal).clone() }),
-        };
-        Some((principal, id.to_string()))
+            scope => Arc::new(Principal { scope, ..(*principal).clone() }),
+        })
     }
 
     /// The tokens of a user, by id.

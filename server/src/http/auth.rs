@@ -3,18 +3,22 @@
 //! [`App`] about.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::{HeaderValue, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use query::policy::{ADMIN, Action, Kind, Rules};
 use serde_json::json;
+use tower_http::timeout::TimeoutBody;
 
-use super::App;
 use super::error::Refusal;
+use super::{App, manage};
 use crate::audit;
 use crate::auth::{Asked, COOKIE, Caller, How, Refused, claimed};
 
@@ -49,6 +53,12 @@ pub const STATE: Of = Of::Name("STATE");
 pub const CONFIG: Of = Of::Name("CONFIG");
 pub const SECURITY: Of = Of::Name("SECURITY");
 
+/// Rest between two pieces of a body after which the request is over.
+const BODY_IDLE: Duration = Duration::from_secs(60);
+
+/// Time in which a request that changes who its sender is has told so.
+const OWN_CHANGE: Duration = Duration::from_millis(500);
+
 /// From where a request comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Address(pub IpAddr);
@@ -74,6 +84,8 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
     if need == Need::Open {
         return next.run(Request::from_parts(parts, body)).await;
     }
+    // From before anything is looked at, so that no change falls between.
+    let mut changes = app.identity.changes();
     let host = parts.uri.authority().map(|authority| authority.as_str().to_string());
     let asked = Asked {
         headers: &parts.headers,
@@ -109,9 +121,33 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         return *refused;
     }
     parts.extensions.insert(caller.clone());
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let mut kept = parts.clone();
+    let body = if is_grpc(&kept) { body } else { Body::new(TimeoutBody::new(BODY_IDLE, body)) };
+    let mut answered = pin!(next.run(Request::from_parts(parts, body)));
+    let mut response = loop {
+        tokio::select! {
+            biased;
+            response = &mut answered => break response,
+            () = changes.next() => {}
+        }
+        // Who may not what they could when they began gets no answer, however long they took to ask.
+        let refused = match app.identity.still(&caller) {
+            true if is_allowed(&app, &caller, need, &mut kept).await => continue,
+            true => denied(&caller),
+            false => answer(&kept, Refused::Wrong),
+        };
+        // Unless it is this request that made the change.
+        match changes_identities(kept.uri.path()) {
+            true => break tokio::time::timeout(OWN_CHANGE, &mut answered).await.unwrap_or(refused),
+            false => break refused,
+        }
+    };
     response.extensions_mut().insert(caller);
     response
+}
+
+fn changes_identities(path: &str) -> bool {
+    [manage::security::ROOT, manage::basic_security::ROOT].iter().any(|root| path.starts_with(root))
 }
 
 async fn is_allowed(app: &App, caller: &Caller, need: Need, parts: &mut request::Parts) -> bool {
@@ -152,10 +188,14 @@ fn denied(caller: &Caller) -> Response {
     (StatusCode::FORBIDDEN, Json(json!({"Access-Check-Result": "Unauthorized"}))).into_response()
 }
 
+fn is_grpc(parts: &request::Parts) -> bool {
+    let content = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content.is_some_and(|content| content.starts_with("application/grpc"))
+}
+
 /// A refusal in the terms of who asks: gRPC has statuses of its own.
 fn answer(parts: &request::Parts, refused: Refused) -> Response {
-    let content = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !content.starts_with("application/grpc") {
+    if !is_grpc(parts) {
         return refused.into_response();
     }
     let status = match &refused {

@@ -86,7 +86,7 @@ struct Record {
     /// Rows and bytes of each.
     pages: Vec<(u64, u64)>,
     sample: Value,
-    /// By which rules its rows were made; nothing before it has ended well.
+    /// By which rules its rows are made, from its start on.
     #[serde(default)]
     terms: Option<Terms>,
     error: Option<Value>,
@@ -201,8 +201,11 @@ impl Statements {
 /// Refuses what was made of rows to who would not see the same of them now: a token may be for fewer roles than its owner
 /// has, and rules change.
 fn check_sees(app: &App, caller: &Caller, record: &Record) -> query_sql::Result<()> {
-    let (Progress::Success, who) = (record.progress, &caller.principal) else { return Ok(()) };
+    let who = &caller.principal;
     let Some(terms) = &record.terms else {
+        if record.progress != Progress::Success {
+            return Ok(());
+        }
         return Err(
             query::Error::Denied("it is not known by which rules this statement ran; run it again".into()).into()
         );
@@ -448,6 +451,7 @@ async fn pages(
     }
     let (columns, zone) = (answer.columns.clone(), app.sql.zone(statement)?);
     let (none, terms) = (answer.no_rows()?, answer.terms.clone());
+    app.statements.change(place, |record| record.terms = Some(terms.clone()));
     let mut pages = answer.pages(rows_per_page);
     let (mut written, mut bytes, mut sample) = (Vec::new(), 0, json!([]));
     while let Some(page) = pages.next().await {
@@ -504,6 +508,8 @@ fn described(record: &Record, detail: bool) -> Value {
         .iter()
         .map(|(name, native, sql)| json!({"name": name, "type": sql, "nativeType": native}))
         .collect();
+    // What came of nothing has no columns: whether they are still there for the asker is not known.
+    let schema = if record.progress == Progress::Failed { Vec::new() } else { schema };
     let mut json = json!({
         "queryId": record.id,
         "state": record.progress,

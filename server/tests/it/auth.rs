@@ -1,5 +1,7 @@
 //! Who comes in: the ways to sign in and the wrong ones, sessions, tokens, and the needs of every route.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -621,6 +623,91 @@ fn a_query_is_ended_by_who_asked_it() {
             let answer = asked.join().unwrap();
             assert!(answer.status >= 400 && answer.body.to_string().contains("cancel"), "{}", answer.body);
         });
+    }
+}
+
+/// The status of a request whose body stops after its first byte until something else has happened.
+fn held(server: &Server, authorization: &str, method: &str, path: &str, body: &Value, meanwhile: impl FnOnce()) -> u16 {
+    let (address, body) = (server.base.strip_prefix("http://").unwrap(), body.to_string());
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[..1]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    meanwhile();
+    // What is refused already is not read to its end.
+    stream.set_read_timeout(Some(Duration::from_millis(1000))).unwrap();
+    let mut answer = vec![0; 64];
+    if stream.read(&mut answer).is_err() {
+        stream.write_all(&body.as_bytes()[1..]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert!(stream.read(&mut answer).unwrap() > 12);
+    }
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Who takes long to ask is answered by what may be asked when it has been.
+#[test]
+fn a_request_that_takes_long_does_not_outlive_the_rights_that_it_began_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Server::start_with(dir.path(), &[("auth.first_password", ADMIN)]);
+    numbered(&open, 10);
+    assert!(open.stop());
+    let server = Server::start_with(dir.path(), REQUIRED);
+    role(&server, "reader", &[("DATASOURCE", "numbers", "READ")]);
+    role(&server, "keeper", &[("SECURITY", "SECURITY", "WRITE")]);
+    let of = |name: &str| basic(name, "a long password");
+    let query = json!({"query": "SELECT COUNT(*) FROM numbers"});
+    let later = json!({"query": "SELECT COUNT(*) FROM numbers", "context": {"executionMode": "ASYNC"}});
+    let native = json!({"queryType": "timeseries", "dataSource": "numbers", "intervals": ["0000/3000"],
+        "granularity": "all", "aggregations": [{"type": "count", "name": "n"}]});
+    let put = |name: &str, document: Value| user(&server, name, document);
+    let gone = |name: &str| drop(ok(&server, &admin(), "DELETE", &format!("{SECURITY}/users/{name}"), Value::Null));
+    let ways: [(&str, &Value); 3] =
+        [("/druid/v2/sql", &query), ("/druid/v2", &native), ("/druid/v2/sql/statements", &later)];
+    for (path, body) in ways {
+        put("ann", json!({"password": "a long password", "roles": ["reader"]}));
+        let unmoved = held(&server, &of("ann"), "POST", path, body, || put("bob", json!({"roles": []})));
+        assert!(matches!(unmoved, 200 | 202), "{unmoved}: {path}");
+        let changes: [(&str, &dyn Fn()); 4] = [
+            ("an attribute", &|| put("ann", json!({"roles": ["reader"], "attributes": {"tenant": ["b"]}}))),
+            ("a password", &|| put("ann", json!({"password": "another password", "roles": ["reader"]}))),
+            ("disabled", &|| put("ann", json!({"roles": ["reader"], "disabled": true}))),
+            ("deleted", &|| gone("ann")),
+        ];
+        for (what, change) in changes {
+            put("ann", json!({"password": "a long password", "roles": ["reader"]}));
+            assert_eq!(held(&server, &of("ann"), "POST", path, body, change), 401, "{what}: {path}");
+        }
+        put("ann", json!({"password": "a long password", "roles": ["reader"]}));
+        let made = ok(&server, &of("ann"), "POST", &format!("{SECURITY}/tokens"), json!({"label": "t"}));
+        let token = format!("Bearer {}", made["token"].as_str().unwrap());
+        let revoke = || {
+            let path = format!("{SECURITY}/tokens/{}", made["id"].as_str().unwrap());
+            ok(&server, &of("ann"), "DELETE", &path, Value::Null);
+        };
+        assert_eq!(held(&server, &token, "POST", path, body, revoke), 401, "{path}");
+    }
+    // Nobody makes an administrator who is none any more, nor goes by a permission that was taken.
+    let more = json!({"password": "a long password", "roles": ["admin"]});
+    let path = format!("{SECURITY}/users/mal2");
+    put("mal", json!({"password": "a long password", "roles": ["admin"]}));
+    let stripped = || put("mal", json!({"roles": []}));
+    assert_eq!(held(&server, &of("mal"), "PUT", &path, &more, stripped), 401);
+    put("kim", json!({"password": "a long password", "roles": ["keeper"]}));
+    let taken = || role(&server, "keeper", &[("SECURITY", "SECURITY", "READ")]);
+    assert_eq!(held(&server, &of("kim"), "PUT", &path, &json!({"roles": []}), taken), 403);
+    assert_eq!(ask(&server, &admin(), "GET", &path, None).status, 404);
+    // A change of one's own is told, though it ends what it was made with.
+    put("ann", json!({"password": "a long password", "roles": ["reader"]}));
+    let own = json!({"current": "a long password", "password": "quite another one"});
+    for _ in 0..5 {
+        put("ann", json!({"password": "a long password", "roles": ["reader"]}));
+        assert_eq!(ask(&server, &of("ann"), "PUT", &format!("{SECURITY}/password"), Some(&own)).status, 200);
     }
 }
 

@@ -188,6 +188,10 @@ fn refused(error: KafkaError) -> Error {
 fn describe(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, text, name, value) if name.is_empty() => format!("{text} {value}").trim().into(),
+        // A value may be a secret, and this is told in logs and reports.
+        KafkaError::ClientConfig(_, text, name, value) if text.contains(value.as_str()) => {
+            format!("{name}: its value is not one that the client takes")
+        }
         KafkaError::ClientConfig(_, text, name, _) => format!("{name}: {text}"),
         KafkaError::ClientCreation(text) => text.clone(),
         other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),

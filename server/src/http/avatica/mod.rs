@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use query::Terms;
+use query::{Principal, Terms};
 use query_sql::{Parameter, Statement};
 use serde_json::{Map, Value, json};
 
@@ -121,7 +121,10 @@ async fn asker(
     if let Some(caller) = caller.clone().filter(|caller| caller.how != How::Anonymous) {
         return Ok(by_headers(caller));
     }
-    let opened = |principal| Caller { principal, address, how: How::Password };
+    let opened = |principal: Arc<Principal>| {
+        let version = app.identity.password_version(&principal.name);
+        Caller { principal, address, how: How::Password(version) }
+    };
     if let Some(Request::OpenConnection { info, .. }) = request
         && let Some(name) = said(info, "user").filter(|name| !name.is_empty())
         && !(caller.is_some() && app.identity.is_anybody(name))

@@ -296,7 +296,7 @@ impl FlightService for Flight {
         let name = &caller.principal.name;
         let said = HandshakeResponse { protocol_version: 0, payload: name.clone().into() };
         let mut response = Response::new(stream::iter([Ok(said)]).boxed());
-        if caller.how == How::Password {
+        if matches!(caller.how, How::Password(_)) {
             let id = self.app.identity.begin_session(name).await;
             let id = id.map_err(|error| Status::unavailable(error.to_string()))?;
             let token = format!("Bearer {}{id}", sessions::BEARER_PREFIX);

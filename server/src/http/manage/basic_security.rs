@@ -21,8 +21,10 @@ use crate::http::error::{Answered, Refusal};
 use crate::http::routes::{delete, get, post};
 use crate::http::{App, Route};
 
+/// What all paths here begin with.
+pub const ROOT: &str = "/druid-ext/basic-security";
+
 pub fn routes() -> Vec<Route> {
-    const ROOT: &str = "/druid-ext/basic-security";
     let path = |rest: &str| format!("{ROOT}{rest}");
     vec![
         get(path("/authentication/db/{authenticator}/users"), READ, names),

@@ -12,6 +12,9 @@ pub const HIDDEN: &str = "(hidden)";
 
 const PROPERTIES: &str = "consumerProperties";
 
+/// Where a spec has those of its stream.
+const PLACES: [&str; 2] = ["/spec/ioConfig/consumerProperties", "/ioConfig/consumerProperties"];
+
 /// Beginnings of the names of properties that decide to whom secrets go.
 const DIRECTING: [&str; 8] = [
     "bootstrap.servers",
@@ -46,7 +49,7 @@ pub fn hidden(spec: &Value) -> Value {
     properties(&mut shown, &mut |properties| {
         for (name, value) in properties.iter_mut() {
             // What is no text (a provider that looks the value up elsewhere) may have texts within.
-            if is_secret(name) || !value.is_string() {
+            if is_secret(name) || value.is_object() || value.is_array() {
                 hide(value);
             }
         }
@@ -59,32 +62,43 @@ pub fn hidden(spec: &Value) -> Value {
 /// Puts the values of an earlier spec where a posted one says that they are hidden. Refuses where they would be told to
 /// somebody else than before, and where the mark stands within a provider: what that gave is not known by name.
 pub fn restore(spec: &mut Value, earlier: Option<&Value>) -> Answered<()> {
-    let earlier = earlier.and_then(found);
-    properties(spec, &mut |properties| {
-        if let Some((name, _)) = properties.iter().find(|(_, value)| !value.is_string() && says_hidden(value)) {
-            return Err(Refusal::invalid(format!(
-                "{PROPERTIES}.{name}: {HIDDEN} cannot stand within a provider; give its values"
-            )));
+    let earlier = earlier.and_then(|earlier| PLACES.iter().find_map(|place| earlier.pointer(place)?.as_object()));
+    for place in PLACES {
+        if let Some(Value::Object(properties)) = spec.pointer_mut(place) {
+            restore_in(properties, earlier)?;
         }
-        let mut restored = None;
-        for (name, value) in properties.iter_mut().filter(|(_, value)| **value == HIDDEN) {
-            let Some(kept) = earlier.and_then(|of| of.get(name)) else {
-                return Err(Refusal::invalid(format!(
-                    "{PROPERTIES}.{name}: {HIDDEN} stands for the value of the spec before, which had none; give the value"
-                )));
-            };
-            *value = kept.clone();
-            restored = Some(name.clone());
-        }
-        let (Some(name), Some(earlier)) = (restored, earlier) else { return Ok(()) };
-        match redirected(&effective(earlier)?, &effective(properties)?) {
-            None => Ok(()),
-            Some(by) => Err(Refusal::invalid(format!(
-                "{PROPERTIES}.{by} is not what it was, and {HIDDEN} in {name} stands for a value that is for the servers of \
-                 the spec before; give the value"
-            ))),
-        }
+    }
+    // A value that comes back elsewhere would be shown there.
+    properties(spec, &mut |properties| match properties.values().any(says_hidden) {
+        true => Err(Refusal::invalid(format!("{HIDDEN} stands for a value in ioConfig.{PROPERTIES} and nowhere else"))),
+        false => Ok(()),
     })
+}
+
+fn restore_in(properties: &mut Map<String, Value>, earlier: Option<&Map<String, Value>>) -> Answered<()> {
+    if let Some((name, _)) = properties.iter().find(|(_, value)| !value.is_string() && says_hidden(value)) {
+        return Err(Refusal::invalid(format!(
+            "{PROPERTIES}.{name}: {HIDDEN} cannot stand within a provider; give its values"
+        )));
+    }
+    let mut restored = None;
+    for (name, value) in properties.iter_mut().filter(|(_, value)| **value == HIDDEN) {
+        let Some(kept) = earlier.and_then(|of| of.get(name)) else {
+            return Err(Refusal::invalid(format!(
+                "{PROPERTIES}.{name}: {HIDDEN} stands for the value of the spec before, which had none; give the value"
+            )));
+        };
+        *value = kept.clone();
+        restored = Some(name.clone());
+    }
+    let (Some(name), Some(earlier)) = (restored, earlier) else { return Ok(()) };
+    match redirected(&effective(earlier)?, &effective(properties)?) {
+        None => Ok(()),
+        Some(by) => Err(Refusal::invalid(format!(
+            "{PROPERTIES}.{by} is not what it was, and {HIDDEN} in {name} stands for a value that is for the servers of \
+                 the spec before; give the value"
+        ))),
+    }
 }
 
 fn effective(properties: &Map<String, Value>) -> Answered<BTreeMap<String, String>> {
@@ -118,13 +132,15 @@ fn is_secret(name: &str) -> bool {
 
 fn hide(value: &mut Value) {
     match value {
-        Value::Object(fields) if fields.get("type").is_some_and(|of| of == "environment") => {}
         Value::Object(fields) => {
-            fields.iter_mut().filter(|(name, _)| *name != "type").for_each(|(_, value)| hide(value));
+            // Names of variables are no secrets.
+            let names = fields.get("type").is_some_and(|of| of == "environment");
+            let told = |name: &str| name == "type" || names && matches!(name, "variable" | "variables");
+            fields.iter_mut().filter(|(name, _)| !told(name)).for_each(|(_, value)| hide(value));
         }
         Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::String(text) => *text = HIDDEN.into(),
-        _ => {}
+        Value::Null => {}
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => *value = HIDDEN.into(),
     }
 }
 
@@ -143,12 +159,6 @@ fn properties(of: &mut Value, with: &mut impl FnMut(&mut Map<String, Value>) -> 
         Value::Array(items) => items.iter_mut().try_for_each(|item| properties(item, with)),
         _ => Ok(()),
     }
-}
-
-fn found(of: &Value) -> Option<&Map<String, Value>> {
-    let fields = of.as_object()?;
-    let here = fields.get(PROPERTIES).and_then(Value::as_object);
-    here.or_else(|| fields.values().find_map(found))
 }
 
 #[cfg(test)]
@@ -177,6 +187,16 @@ mod tests {
         assert_eq!(again["ioConfig"]["consumerProperties"]["sasl.password"], json!("xyzzy"));
         let mut elsewhere = posted.clone();
         elsewhere["ioConfig"]["consumerProperties"]["bootstrap.servers"] = json!("evil:1");
+        // Nor anywhere else, where it would be shown.
+        let mut beside = posted.clone();
+        beside["context"] = json!({"consumerProperties": {"bootstrap.servers": "a:1", "sasl.password": HIDDEN}});
+        let refused = restore(&mut beside, Some(&spec)).unwrap_err();
+        assert!(refused.message.contains("nowhere else"), "{}", refused.message);
+        // What is no text is as secret.
+        let odd = json!({"ioConfig": {"consumerProperties": {"sasl.password": 98765, "fetch.max.bytes": 98766,
+            "sasl.username": {"type": "environment", "variable": "KAFKA_NAME", "password": "98765"}}}});
+        let shown = hidden(&odd).to_string();
+        assert!(!shown.contains("98765") && shown.contains("98766") && shown.contains("KAFKA_NAME"), "{shown}");
         let refused = restore(&mut elsewhere, Some(&spec)).unwrap_err();
         assert!(refused.message.contains("sasl.password") && !refused.message.contains("xyzzy"), "{}", refused.message);
         assert!(restore(&mut posted.clone(), None).is_err());

@@ -36,8 +36,10 @@ const HISTORY_MAX: usize = 100;
 pub const READ: Need = Need::May(Kind::Security, SECURITY, Action::Read);
 pub const WRITE: Need = Need::May(Kind::Security, SECURITY, Action::Write);
 
+/// What all paths here begin with.
+pub const ROOT: &str = "/henge/v1/security";
+
 pub fn routes() -> Vec<Route> {
-    const ROOT: &str = "/henge/v1/security";
     let path = |rest: &str| format!("{ROOT}{rest}");
     vec![
         get("/henge/v1/openapi.json", Need::SignedIn, openapi),
@@ -124,7 +126,7 @@ fn by(caller: &Caller) -> &str {
 /// What a token was made for does not include making others of itself, or locking its owner out.
 fn in_person(caller: &Caller) -> Answered<()> {
     match caller.how {
-        How::Password | How::Session(_) => Ok(()),
+        How::Password(_) | How::Session(_) => Ok(()),
         How::Token(_) | How::Jwt | How::Anonymous | How::Process => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "sign in with your name and password to change your own profile, password and tokens",
@@ -198,7 +200,7 @@ fn about(app: &App, caller: &Caller) -> Value {
         "authenticated": caller.how != How::Anonymous,
         "how": match caller.how {
             How::Anonymous => "anonymous",
-            How::Password => "password",
+            How::Password(_) => "password",
             How::Token(_) => "token",
             How::Session(_) => "session",
             How::Jwt => "jwt",

@@ -234,7 +234,7 @@ async fn reports(
     });
     Ok(Json(json!({
         "ingestionStatsAndErrors": {"type": "ingestionStatsAndErrors", "taskId": id, "payload": payload},
-        "taskContext": {"type": "taskContext", "taskId": id, "payload": task.record.document["context"]},
+        "taskContext": {"type": "taskContext", "taskId": id, "payload": secrets::hidden(&task.record.document)["context"]},
     }))
     .into_response())
 }
