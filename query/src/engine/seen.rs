@@ -77,7 +77,7 @@ struct Entry {
 impl Seen {
     /// Of a segment that may be gone with the query, and that nobody else asks for.
     pub fn of(segment: &Arc<Segment>, restricted: &Arc<Restricted>) -> Result<Seen> {
-        Seen::from(segment, restricted, |selector| Ok(selector))
+        Seen::from(segment, restricted, Ok)
     }
 
     fn from(
