@@ -303,7 +303,8 @@ fn a_quota_bounds_what_a_statement_holds_and_how_many_run() {
         .unwrap();
         seed += 1;
         let roles = [("some".to_string(), role)].into();
-        let rules = Rules::new(seed, roles, BTreeMap::new(), BTreeSet::new(), "key".into());
+        let public = TableRule { public_columns: vec![".*".into()], ..TableRule::default() };
+        let rules = Rules::new(seed, roles, [("r".to_string(), public)].into(), BTreeSet::new(), "key".into());
         f.broker.authorizer().replace(rules.unwrap());
         f.body(&f.native, &statement(text), &format).map_err(|error| error.to_string())
     };
