@@ -19,6 +19,7 @@ use crate::error::Result;
 
 mod codes;
 mod compile;
+mod contradiction;
 mod leaf;
 mod mask;
 mod numbers;
@@ -89,7 +90,10 @@ impl Selector {
         let mut node = Node::All;
         if !range.is_empty() {
             if let Some(filter) = filter {
-                node = compile::Compiler { columns }.node(filter, true)?;
+                node = match contradiction::contradict(columns, filter)? {
+                    true => Node::None,
+                    false => compile::Compiler { columns }.node(filter, true)?,
+                };
             }
             let shown = match columns.seen().map(|seen| &seen.node) {
                 None => Node::All,

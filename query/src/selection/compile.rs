@@ -18,7 +18,18 @@ impl Compiler<'_> {
             Filter::True => whole(want),
             Filter::False => whole(!want),
             Filter::Not(inner) => self.node(inner, !want)?,
-            Filter::And(fields) if want => and(self.nodes(fields, want)?, rows),
+            Filter::And(fields) if want => {
+                let mut nodes = Vec::with_capacity(fields.len());
+                for field in fields {
+                    let node = self.node(field, want)?;
+                    // Nothing is left for the others to let through.
+                    if matches!(node, Node::None) {
+                        return Ok(Node::None);
+                    }
+                    nodes.push(node);
+                }
+                and(nodes, rows)
+            }
             Filter::And(fields) => or(self.nodes(fields, want)?, rows),
             Filter::Or(fields) if want => or(self.nodes(fields, want)?, rows),
             Filter::Or(fields) => and(self.nodes(fields, want)?, rows),

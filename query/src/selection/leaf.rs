@@ -168,8 +168,8 @@ fn bounded(dict: &DictColumn, test: &Test) -> Range<u32> {
     }
 }
 
-/// The only texts that a test can be true of; it is false of all others.
-fn named(test: &Test) -> Option<Vec<&str>> {
+/// The only texts that a test can be true of; it is false of all others, and not true of null.
+pub fn named(test: &Test) -> Option<Vec<&str>> {
     match test {
         Test::Selector { value: Some(text) } => Some(vec![text]),
         Test::Equals { value: Value::Text(text), .. } => Some(vec![text]),
