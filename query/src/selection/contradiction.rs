@@ -20,9 +20,8 @@ pub fn contradict(columns: &Columns, filter: &Filter) -> Result<bool> {
         conditions(policy, &mut kept);
     }
     for (i, (name, test)) in asked.iter().enumerate() {
-        let others = asked[i + 1..].iter().chain(&kept);
-        let mut disjoint = others.filter(|(other, other_test)| other == name && are_disjoint(test, other_test));
-        if disjoint.next().is_some()
+        let mut others = asked[i + 1..].iter().chain(&kept);
+        if others.any(|(other, other_test)| other == name && are_disjoint(test, other_test))
             && let Resolved::Physical(Column::Dict(dict)) = columns.resolve(name)?
             && !dict.is_multi()
         {
