@@ -23,6 +23,7 @@ mod functions;
 mod idioms;
 pub mod ipc;
 mod leaves;
+mod looked;
 mod lower;
 mod parse;
 mod place;
@@ -35,6 +36,7 @@ mod rewrite;
 mod routines;
 pub mod rows;
 mod run;
+mod running;
 mod semi;
 mod sketches;
 mod sys;
@@ -51,13 +53,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::common::{Result as DfResult, TableReference};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::TableSource;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
-use query::policy::{Action, Kind};
 use query::{Broker, Principal, ResponseContext, Terms};
 use segment::schema::ValueType;
 use segment::time::Zone;
@@ -69,11 +67,12 @@ pub use respond::{Format, ResultFormat};
 pub use rewrite::Parameter;
 pub use run::Batches;
 
-use leaves::Table;
+use looked::Looked;
 use plan::Plan;
-use planner::{Planner, Planners, Tables};
+use planner::{Planner, Planners};
 use remainder::Workers;
 use run::Run;
+use running::{AtWork, Registered, Running, bounded, held};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -165,17 +164,6 @@ pub struct Sql {
     clock: AtomicU64,
     running: Arc<Mutex<Running>>,
     workers: Workers,
-}
-
-/// The statements at work, by their id: ids are of the clients' choice and may be the same.
-type Running = HashMap<String, Vec<Arc<AtWork>>>;
-
-/// A statement whose rows are still made or read.
-struct AtWork {
-    ended: Arc<AtomicBool>,
-    who: Principal,
-    /// By which rules its asker saw its tables when it began.
-    terms: Terms,
 }
 
 /// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
@@ -556,169 +544,6 @@ fn key_of(statement: &Statement) -> String {
         key.push_str(&parameter.value.to_string());
     }
     key
-}
-
-/// Stands in the list of running statements until dropped.
-struct Registered {
-    running: Arc<Mutex<Running>>,
-    query_id: String,
-    work: Arc<AtWork>,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut running = lock(&self.running);
-        if let Some(of_id) = running.get_mut(&self.query_id) {
-            of_id.retain(|work| !Arc::ptr_eq(work, &self.work));
-            if of_id.is_empty() {
-                running.remove(&self.query_id);
-            }
-        }
-    }
-}
-
-/// Batches that keep the statement registered while they are read.
-fn held(batches: Batches, registered: Registered) -> Batches {
-    batches
-        .map(move |batch| {
-            let _running = &registered;
-            batch
-        })
-        .boxed()
-}
-
-/// Batches that end at the statement's deadline or when it is cancelled.
-fn bounded(batches: Batches, run: Arc<Run>) -> Batches {
-    futures::stream::unfold(Some((batches, run)), |state| async move {
-        let (mut batches, run) = state?;
-        let item = match run.check() {
-            Err(error) => Some(Err(error)),
-            Ok(()) => match tokio::time::timeout(run.remaining(), batches.next()).await {
-                Ok(item) => item,
-                Err(_) => Some(Err(Error::Timeout)),
-            },
-        };
-        match item? {
-            Ok(batch) => Some((Ok(batch), Some((batches, run)))),
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
-}
-
-/// Looks up tables for the planner and remembers them.
-struct Looked<'a> {
-    sql: &'a Sql,
-    who: &'a Principal,
-    tables: Mutex<Vec<(String, Arc<Table>)>>,
-    /// The datasources that the tables read, as they are now.
-    members: Mutex<Vec<(String, Columns)>>,
-    lookups: Mutex<BTreeSet<String>>,
-    system: AtomicBool,
-}
-
-impl<'a> Looked<'a> {
-    fn new(sql: &'a Sql, who: &'a Principal) -> Looked<'a> {
-        Looked {
-            sql,
-            who,
-            tables: Mutex::default(),
-            members: Mutex::default(),
-            lookups: Mutex::default(),
-            system: AtomicBool::new(false),
-        }
-    }
-
-    fn columns(&self, name: &str) -> DfResult<Columns> {
-        let Some(columns) = self.sql.broker.columns(name, self.who) else {
-            return Err(DataFusionError::Plan(format!("object '{name}' not found")));
-        };
-        lock(&self.members).push((name.to_string(), columns.clone()));
-        Ok(columns)
-    }
-
-    /// The columns of all tables by name. Those that differ in type are of one that holds both.
-    fn appended(&self, names: &[String]) -> DfResult<Columns> {
-        let mut all: Vec<(String, ValueType, bool)> = Vec::new();
-        for name in names {
-            for (column, value_type, multi) in self.columns(name)?.iter() {
-                match all.iter_mut().find(|(known, ..)| known == column) {
-                    None => all.push((column.clone(), value_type.clone(), *multi)),
-                    Some((_, known, any)) => {
-                        *any |= multi;
-                        if known != value_type {
-                            let numbers = known.is_numeric() && value_type.is_numeric();
-                            *known = if numbers { ValueType::Double } else { ValueType::String };
-                        }
-                    }
-                }
-            }
-        }
-        Ok(Arc::new(all))
-    }
-}
-
-impl Looked<'_> {
-    fn datasource(&self, name: &str) -> DfResult<Arc<dyn TableSource>> {
-        if let Some((_, table)) = lock(&self.tables).iter().find(|(known, _)| known == name) {
-            return Ok(table.clone());
-        }
-        let columns = self.columns(name)?;
-        let table = Arc::new(Table::new(vec![name.to_string()], &columns, self.sql.settings.push_down));
-        lock(&self.tables).push((name.to_string(), table.clone()));
-        Ok(table)
-    }
-}
-
-impl Tables for Looked<'_> {
-    fn table(&self, reference: &TableReference) -> DfResult<Arc<dyn TableSource>> {
-        let refuse = |text: String| Err(DataFusionError::Plan(text));
-        if reference.schema() == Some(system::SCHEMA) {
-            self.system.store(true, Ordering::Relaxed);
-            return match system::table(reference.table(), &self.sql.broker, self.who) {
-                Some(table) => table,
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
-            };
-        }
-        if reference.schema() == Some(sys::SCHEMA) {
-            let rules = self.sql.broker.authorizer().current();
-            if !rules.may(self.who, Kind::SystemTable, reference.table(), Action::Read) {
-                return Err(DataFusionError::External(Box::new(Error::Query(query::Error::Denied(format!(
-                    "you may not read sys.{}; ask an administrator for SYSTEM_TABLE READ",
-                    reference.table()
-                ))))));
-            }
-            if let Some(name) = sys::datasource(reference.table()) {
-                return self.datasource(name);
-            }
-            self.system.store(true, Ordering::Relaxed);
-            return match sys::table(reference.table(), &self.sql.cluster, self.who) {
-                Some(table) => Ok(table),
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
-            };
-        }
-        if reference.schema() == Some(system::LOOKUPS) {
-            self.system.store(true, Ordering::Relaxed);
-            return match system::lookup(reference.table(), &self.sql.broker, self.who) {
-                Some(table) => table,
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
-            };
-        }
-        if reference.schema() == Some(idioms::APPENDED) {
-            let names = idioms::appended(reference.table()).unwrap_or_default();
-            let columns = self.appended(&names)?;
-            return Ok(Arc::new(Table::new(names, &columns, self.sql.settings.push_down)));
-        }
-        let Some(name) = planner::datasource(reference) else {
-            return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
-        };
-        self.datasource(name)
-    }
-
-    fn may_lookup(&self, name: &str) -> bool {
-        lock(&self.lookups).insert(name.to_string());
-        self.sql.broker.authorizer().current().may(self.who, Kind::Lookup, name, Action::Read)
-    }
 }
 
 /// The columns of an answer. A name that comes again gets a number, as Druid gives it.
