@@ -262,6 +262,13 @@ impl Rewriter<'_> {
                     _ => None,
                 }
             }
+            // What pydruid calls a BIGINT.
+            Expr::Cast { data_type: data_type @ DataType::Custom(..), .. }
+                if data_type.to_string().eq_ignore_ascii_case("LONG") =>
+            {
+                *data_type = DataType::BigInt(None);
+                None
+            }
             Expr::Cast { kind, expr: inner, data_type, format: None, .. } => match data_type {
                 DataType::Timestamp(..) | DataType::Datetime(_) => match literal_text(inner) {
                     Some(text) if *kind != CastKind::TryCast => Some(self.instant(&text, "TIMESTAMP")?),
@@ -362,10 +369,14 @@ impl Rewriter<'_> {
     }
 
     fn function(&mut self, function: &mut Function) -> Result<Option<Expr>> {
-        let name = match function.name.0.as_slice() {
+        let mut name = match function.name.0.as_slice() {
             [ObjectNamePart::Identifier(ident)] => ident.value.to_ascii_lowercase(),
             _ => return Ok(None),
         };
+        if let Some((_, ours)) = SPELLINGS.iter().find(|(theirs, _)| *theirs == name) {
+            rename(&mut function.name, ours);
+            name = ours.to_string();
+        }
         if let Some(over) = &mut function.over {
             let none = windows::Named::new();
             windows::of_function(&name, over, self.windows.last().unwrap_or(&none))?;
@@ -762,6 +773,14 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
+
+/// What Superset makes of functions that its users name as Druid does: it reads and writes their SQL anew.
+const SPELLINGS: [(&str, &str); 4] = [
+    ("approx_distinct", "approx_count_distinct"),
+    ("group_concat", "string_agg"),
+    ("str_position", "strpos"),
+    ("variance_pop", "var_pop"),
+];
 
 fn rename(name: &mut ObjectName, to: &str) {
     *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(to))]);

@@ -68,7 +68,12 @@ pub fn router(app: Arc<App>) -> Router {
     let gated = |routes: Vec<Route>| {
         routes.into_iter().fold(Router::new(), |router, route| {
             let gate = middleware::from_fn_with_state((app.clone(), route.need), auth::gate);
-            router.route(&route.path, route.handler.layer(gate))
+            let handler = route.handler.layer(gate);
+            // Clients of Druid write many paths with a slash at the end.
+            match route.path.ends_with('/') {
+                true => router.route(&route.path, handler),
+                false => router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler),
+            }
         })
     };
     let queries = gated(routes::queries())
@@ -85,7 +90,8 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(gated(routes::status()))
         .merge(management)
         // What there is not is told to nobody either.
-        .fallback_service(any(unknown).layer(signed_in).with_state(app.clone()))
+        .fallback_service(any(unknown).layer(signed_in.clone()).with_state(app.clone()))
+        .method_not_allowed_fallback(any(other_method).layer(signed_in))
         .layer(tower_http::compression::CompressionLayer::new())
         .merge(jdbc)
         .with_state(app.clone())
@@ -108,8 +114,17 @@ async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next:
 }
 
 async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
-    let message = format!("there is no {method} {}", uri.path());
-    (StatusCode::NOT_FOUND, axum::Json(json!({"error": message})))
+    no_route(StatusCode::NOT_FOUND, format!("there is no {method} {}", uri.path()))
+}
+
+/// The methods that there are stand in the header `Allow`.
+async fn other_method(method: Method, uri: Uri) -> impl IntoResponse {
+    no_route(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+}
+
+/// Clients of queries read `errorMessage`, those of management paths `error`.
+fn no_route(status: StatusCode, message: String) -> impl IntoResponse {
+    (status, axum::Json(json!({"error": message, "errorMessage": message})))
 }
 
 impl App {

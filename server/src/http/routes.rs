@@ -11,6 +11,7 @@ use query::policy::{Action, Kind};
 use super::auth::{CONFIG, Need, Of, STATE};
 use super::{App, avatica, flight, manage, native, sql, statements, status};
 
+/// The path answers with a slash at its end too.
 pub struct Route {
     pub method: Method,
     pub path: String,
@@ -51,18 +52,15 @@ const READ_STATE: Need = Need::May(Kind::State, STATE, Action::Read);
 pub fn queries() -> Vec<Route> {
     vec![
         post("/druid/v2", Need::SignedIn, native::query),
-        post("/druid/v2/", Need::SignedIn, native::query),
         delete("/druid/v2/{id}", Need::SignedIn, native::cancel),
         get("/druid/v2/datasources", Need::SignedIn, native::datasources),
         get("/druid/v2/datasources/{name}", READ_DATASOURCE, native::datasource),
         get("/druid/v2/datasources/{name}/dimensions", READ_DATASOURCE, native::dimensions),
         get("/druid/v2/datasources/{name}/metrics", READ_DATASOURCE, native::metrics),
         post("/druid/v2/sql", Need::SignedIn, sql::query),
-        post("/druid/v2/sql/", Need::SignedIn, sql::query),
         delete("/druid/v2/sql/{id}", Need::SignedIn, sql::cancel),
         get("/druid/v2/sql/engines", Need::SignedIn, sql::engines),
         post("/druid/v2/sql/statements", Need::SignedIn, statements::post),
-        post("/druid/v2/sql/statements/", Need::SignedIn, statements::post),
         get("/druid/v2/sql/statements/enabled", Need::SignedIn, statements::enabled),
         get("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::status),
         delete("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::cancel),
@@ -72,12 +70,12 @@ pub fn queries() -> Vec<Route> {
 
 /// Its drivers cannot read compressed answers.
 pub fn jdbc() -> Vec<Route> {
-    let json = ["/druid/v2/sql/avatica", "/druid/v2/sql/avatica/"].map(|path| (path, any(avatica::json)));
-    let protobuf = ["/druid/v2/sql/avatica-protobuf", "/druid/v2/sql/avatica-protobuf/"]
-        .map(|path| (path, any(avatica::protobuf)));
     let route =
-        |(path, handler): (&str, _)| Route { method: Method::POST, path: path.into(), need: Need::Connection, handler };
-    json.into_iter().chain(protobuf).map(route).collect()
+        |path: &str, handler| Route { method: Method::POST, path: path.into(), need: Need::Connection, handler };
+    vec![
+        route("/druid/v2/sql/avatica", any(avatica::json)),
+        route("/druid/v2/sql/avatica-protobuf", any(avatica::protobuf)),
+    ]
 }
 
 pub fn status() -> Vec<Route> {
@@ -89,6 +87,10 @@ pub fn status() -> Vec<Route> {
         get("/status/selfDiscovered", Need::Open, status::self_discovered),
         get("/status/selfDiscovered/status", Need::Open, status::self_discovered),
         get("/proxy/enabled", Need::SignedIn, status::proxy_enabled),
+        get("/proxy/coordinator/status", Need::SignedIn, status::status),
+        get("/proxy/coordinator/status/properties", Need::May(Kind::Config, CONFIG, Action::Read), status::properties),
+        get("/proxy/overlord/status", Need::SignedIn, status::status),
+        get("/proxy/overlord/status/properties", Need::May(Kind::Config, CONFIG, Action::Read), status::properties),
         get("/druid/broker/v1/loadstatus", READ_STATE, status::broker_load),
         get("/druid/broker/v1/readiness", Need::Open, status::health),
         get("/druid/historical/v1/loadstatus", READ_STATE, status::historical_load),

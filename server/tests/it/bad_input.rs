@@ -100,6 +100,37 @@ fn wrong_requests_get_errors_that_name_the_field() {
     assert_eq!(server.get("/status/health").body, json!(true));
 }
 
+/// Clients of Druid write paths with a slash at the end and without.
+#[test]
+fn a_path_is_the_same_with_a_slash_at_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Server::start(dir.path());
+    open.load("t", "iso", json!({"dimensions": ["a"]}), r#"{"t": "2026-01-01", "a": "x"}"#);
+    for path in ["/druid/v2/datasources", "/druid/v2/datasources/t", "/druid/indexer/v1/supervisor"] {
+        assert_eq!(open.get(&format!("{path}/")).body, open.get(path).body, "{path}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let closed = Server::start_with(dir.path(), &[("auth.required", "true")]);
+    for (method, path, _) in server::http::routes().into_iter().filter(|(_, path, _)| !path.starts_with("/arrow")) {
+        let place = path.replace(['{', '}'], "");
+        let status = |place: &str| closed.send(method.as_str(), place, &[], None).status;
+        assert_eq!(status(&format!("{place}/")), status(&place), "{method} {path}");
+    }
+}
+
+/// Nothing but JSON, also where nothing is.
+#[test]
+fn what_there_is_not_is_told_in_druids_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    for (method, path, status) in [("GET", "/druid/v2/nothing/here", 404), ("PUT", "/druid/v2/sql", 405)] {
+        let reply = server.send(method, path, &[], None);
+        let message = reply.body["errorMessage"].as_str().unwrap_or_else(|| panic!("{path}: {}", reply.body));
+        assert_eq!(reply.status, status, "{message}");
+        assert!(message.contains(path) && reply.body["error"] == message, "{}", reply.body);
+    }
+}
+
 #[test]
 fn a_broker_that_is_down_is_a_state_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,6 +13,22 @@ fn a_truth_is_chosen_by_truths() {
     assert_eq!(f.both(&statement(chosen)), all);
 }
 
+/// Superset reads its users' SQL and writes it anew, with names that are not Druid's.
+#[test]
+fn what_superset_makes_of_druids_names_is_understood() {
+    let f = Fixture::new();
+    for (written, meant) in [
+        ("APPROX_DISTINCT(channel)", "APPROX_COUNT_DISTINCT(channel)"),
+        ("GROUP_CONCAT(DISTINCT channel, '-')", "STRING_AGG(DISTINCT channel, '-')"),
+        ("VARIANCE_POP(added)", "VAR_POP(added)"),
+        ("MAX(STR_POSITION(channel, 'e'))", "MAX(STRPOS(channel, 'e'))"),
+        ("SUM(CAST(CAST(added AS STRING) AS LONG))", "SUM(added)"),
+    ] {
+        let rows = |call: &str| f.both(&statement(&format!("SELECT {call} FROM wiki")));
+        assert_eq!(rows(written), rows(meant), "{written}");
+    }
+}
+
 #[test]
 fn tables_are_read_as_one() {
     let f = Fixture::new();

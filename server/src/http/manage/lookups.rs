@@ -97,8 +97,6 @@ pub fn routes() -> Vec<Route> {
     vec![
         get(path("/config"), Need::SignedIn, tiers),
         post(path("/config"), Need::SignedIn, put_all),
-        get(path("/config/"), Need::SignedIn, tiers),
-        post(path("/config/"), Need::SignedIn, put_all),
         get(path("/config/all"), Need::SignedIn, documents),
         get(path("/config/{tier}"), Need::SignedIn, names),
         delete(path("/config/{tier}"), Need::SignedIn, delete_tier),
