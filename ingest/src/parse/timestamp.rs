@@ -306,7 +306,7 @@ impl Pattern {
         while at < chars.len() {
             let c = chars[at];
             if c == '\'' {
-                let (literal, next) = quoted(&chars, at)?;
+                let (literal, next) = quoted(&chars, at);
                 push_literal(&mut parts, &literal);
                 at = next;
                 continue;
@@ -347,20 +347,21 @@ fn push_literal(parts: &mut Vec<Part>, text: &str) {
 }
 
 /// The text in quotes that opens at `at`, and where reading goes on. Two quotes are a quote.
-fn quoted(chars: &[char], at: usize) -> Result<(String, usize), String> {
+fn quoted(chars: &[char], at: usize) -> (String, usize) {
     if chars.get(at + 1) == Some(&'\'') {
-        return Ok(("'".into(), at + 2));
+        return ("'".into(), at + 2);
     }
     let mut literal = String::new();
     let mut i = at + 1;
     loop {
         match (chars.get(i), chars.get(i + 1)) {
-            (None, _) => return Err(format!("the quote at character {at} is not closed")),
+            // As in Joda-Time, the end closes it.
+            (None, _) => return (literal, i),
             (Some('\''), Some('\'')) => {
                 literal.push('\'');
                 i += 2;
             }
-            (Some('\''), _) => return Ok((literal, i + 1)),
+            (Some('\''), _) => return (literal, i + 1),
             (Some(c), _) => {
                 literal.push(*c);
                 i += 1;
@@ -649,7 +650,7 @@ mod tests {
         check("yyyy-MM-dd", Raw::Text("2015-02-é"), None);
         check("yyyy", Raw::Text("999999999"), None);
         assert!(Pattern::parse("yyyy-MM-ddTHH").unwrap_err().contains("single quotes"));
-        assert!(Pattern::parse("yyyy 'open").is_err());
+        check("yyyy-MM-dd'T'HH:mm:ss'Z", Raw::Text("2015-09-12T00:00:00Z"), Some(1_442_016_000_000));
         assert!(Pattern::parse("").is_err());
     }
 
