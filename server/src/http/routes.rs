@@ -60,6 +60,7 @@ pub fn queries() -> Vec<Route> {
         post("/druid/v2/sql", Need::SignedIn, sql::query),
         delete("/druid/v2/sql/{id}", Need::SignedIn, sql::cancel),
         get("/druid/v2/sql/engines", Need::SignedIn, sql::engines),
+        get("/druid/v2/sql/task/enabled", Need::SignedIn, sql::task_enabled),
         post("/druid/v2/sql/statements", Need::SignedIn, statements::post),
         get("/druid/v2/sql/statements/enabled", Need::SignedIn, statements::enabled),
         get("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::status),

@@ -256,3 +256,8 @@ pub async fn cancel(
 pub async fn engines() -> Json<Value> {
     Json(json!({"engines": [{"name": "native"}]}))
 }
+
+/// Whether statements are taken that write: Druid's console offers them then.
+pub async fn task_enabled() -> Json<Value> {
+    Json(json!({"enabled": false}))
+}
