@@ -435,13 +435,13 @@ impl<'j> Loader<'j> {
     }
 
     fn load(&mut self, split: &Split) -> Result<()> {
-        if let Split::Parquet { path, groups } = split {
+        if let Split::Parquet { file, groups } = split {
             let Input::Parquet(parser) = &self.input else {
                 return Err(Error::Bug("a Parquet split with a parser of lines".into()));
             };
-            let reader = parser.open(path, groups.clone())?;
+            let reader = parser.open(file, groups.clone())?;
             for records in reader {
-                let records = records.map_err(|e| Error::invalid(format!("cannot read {}: {e}", path.display())))?;
+                let records = records.map_err(|e| Error::invalid(format!("cannot read {}: {e}", split.place())))?;
                 let Input::Parquet(parser) = &self.input else { break };
                 let failures = parser.append(&records, &mut self.batch)?;
                 self.stats.processed_bytes += records.get_array_memory_size() as u64;

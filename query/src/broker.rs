@@ -202,7 +202,8 @@ impl Broker {
     /// What `/druid/v2/datasources/{name}` tells of a table: dimensions and metrics of the columns that the caller sees.
     pub fn columns_by_role(&self, datasource: &str, who: &Principal) -> Result<(Vec<String>, Vec<String>)> {
         let (mut dimensions, mut metrics) = (Vec::new(), Vec::new());
-        let Some((_, pieces)) = self.newest_first(datasource, who)? else { return Ok((dimensions, metrics)) };
+        let restriction = self.authorizer().restriction(who, datasource)?;
+        let Some((_, pieces)) = self.pieces(datasource, &restriction)? else { return Ok((dimensions, metrics)) };
         for piece in pieces.iter().rev() {
             for (names, found) in [(piece.dimensions()?, &mut dimensions), (piece.metrics()?, &mut metrics)] {
                 for name in names {
@@ -227,7 +228,7 @@ impl Broker {
         {
             return Some(columns.clone());
         }
-        let (generation, pieces) = self.newest_first(datasource, who).ok()??;
+        let (generation, pieces) = self.pieces(datasource, &restriction).ok()??;
         let growing = self.node.inventory.realtime().iter().any(|(id, _)| id.datasource == datasource);
         let columns = Arc::new(merged(&pieces).ok()?);
         // Realtime rows may bring new columns at any time, so what they have is not kept.
@@ -241,22 +242,26 @@ impl Broker {
         Some(columns)
     }
 
-    /// The columns of a table whoever sees them: for those who write the rules.
-    pub fn all_columns(&self, datasource: &str) -> Option<TableColumns> {
+    /// The columns of a table for whoever writes or tries rules about it: all of them to who may write rules, and so could
+    /// let itself see any; to who may only try them those that it sees.
+    pub fn columns_for_rules(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
+        if !self.writes_rules(who) {
+            return self.columns(datasource, who);
+        }
         let (_, pieces) = self.pieces(datasource, &Restriction::Unrestricted).ok()??;
         Some(Arc::new(merged(&pieces).ok()?))
     }
 
-    /// All tables, whoever may read them: for those who write the rules.
-    pub fn all_datasources(&self) -> Vec<String> {
-        self.node.inventory.datasources()
+    /// The tables that rules may be about, as [`Broker::columns_for_rules`] tells of their columns.
+    pub fn datasources_for_rules(&self, who: &Principal) -> Vec<String> {
+        if self.writes_rules(who) { self.node.inventory.datasources() } else { self.datasources(who) }
+    }
+
+    fn writes_rules(&self, who: &Principal) -> bool {
+        self.authorizer().current().may(who, Kind::Security, "SECURITY", Action::Write)
     }
 
     /// All segments of a table, what came last first, and the generation that they are of. `None` if there is none.
-    fn newest_first(&self, datasource: &str, who: &Principal) -> Result<Option<(u64, Vec<Piece>)>> {
-        self.pieces(datasource, &self.authorizer().restriction(who, datasource)?)
-    }
-
     fn pieces(&self, datasource: &str, restriction: &Restriction) -> Result<Option<(u64, Vec<Piece>)>> {
         let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
         self.node.seen.sweep(view.generation);

@@ -66,7 +66,8 @@ impl Columns {
     /// The segment's own column, whatever of the query shadows it; its mask, if it is masked.
     pub fn physical(&self, name: &str) -> Result<Resolved<'_>> {
         match &self.seen {
-            Some(seen) if seen.restricted.is_denied(name) => Ok(Resolved::Missing),
+            // Nor is one there that only rows of others have values in, by whose type answers would differ.
+            Some(seen) if !seen.shows(&self.segment, name)? => Ok(Resolved::Missing),
             Some(seen) => match seen.masks.iter().find(|mask| mask.name == name) {
                 Some(mask) => Ok(Resolved::Virtual(mask)),
                 None => self.kept(name),

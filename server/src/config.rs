@@ -133,6 +133,8 @@ pub const KEYS: &[Key] = &[
 /// Checked settings, every path resolved.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file that settings were read from.
+    pub file: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub host: String,
     pub port: u16,
@@ -234,7 +236,7 @@ impl Config {
             }
             written.insert(name.clone(), (value.clone(), "the command line".into()));
         }
-        check(&written)
+        Ok(Config { file: file.map(Path::to_path_buf), ..check(&written)? })
     }
 }
 
@@ -437,6 +439,7 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         oidc,
     };
     Ok(Config {
+        file: None,
         data_dir,
         host: text("host"),
         port: number("port", 0, u16::MAX as u64)? as u16,

@@ -72,9 +72,11 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// What tasks may not read as input: what this process keeps, and the secrets that it is given in files.
+/// What tasks may not read as input: what this process keeps, and the secrets that it is given in files, that of its
+/// settings among them.
 fn closed_to_input(config: &Config) -> Vec<PathBuf> {
     let mut closed = vec![config.data_dir.clone(), config.deep_storage.clone()];
+    closed.extend(config.file.clone());
     closed.extend(config.audit.copy.as_ref().map(|copy| copy.properties.clone()));
     closed.extend(config.tls.iter().flat_map(|tls| [tls.key.clone(), tls.certificate.clone()]));
     closed
@@ -377,8 +379,10 @@ mod tests {
             ("tls.key", "/h/key.pem"),
         ];
         let flags = flags.map(|(key, value)| (key.to_string(), value.to_string()));
-        let config = Config::load(None, std::iter::empty(), &flags).expect("valid settings");
-        let expected = ["/h/data", "/h/deep", "/h/kafka.properties", "/h/key.pem", "/h/certificate.pem"];
-        assert_eq!(closed_to_input(&config), expected.map(PathBuf::from));
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let config = Config::load(Some(file.path()), std::iter::empty(), &flags).expect("valid settings");
+        let [data, deep, rest @ ..] =
+            ["/h/data", "/h/deep", "/h/kafka.properties", "/h/key.pem", "/h/certificate.pem"].map(PathBuf::from);
+        assert_eq!(closed_to_input(&config), [&[data, deep, file.path().to_path_buf()], &rest[..]].concat());
     }
 }

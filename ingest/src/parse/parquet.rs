@@ -3,9 +3,6 @@
 //! Dates and timestamps are instants: the time column takes them as they are, numeric dimensions get milliseconds, and
 //! text dimensions their ISO form. Decimals become doubles, lists of scalars lists.
 
-use std::fs::File;
-use std::path::Path as FilePath;
-
 use arrow::array::cast::AsArray;
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
@@ -24,6 +21,7 @@ use super::Failure;
 use super::plan::{Plan, Purpose};
 use super::timestamp::Raw;
 use crate::error::{Error, Result};
+use crate::source::files::Checked;
 use crate::spec::DataSchema;
 use crate::spec::format::ParquetFormat;
 
@@ -53,10 +51,10 @@ impl ParquetParser {
     }
 
     /// Opens row groups of a file.
-    pub fn open(&self, path: &FilePath, groups: Vec<usize>) -> Result<ParquetRecordBatchReader> {
-        let failed = |e: parquet::errors::ParquetError| Error::invalid(format!("cannot read {}: {e}", path.display()));
-        let file = File::open(path).map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    pub fn open(&self, file: &Checked, groups: Vec<usize>) -> Result<ParquetRecordBatchReader> {
+        let failed =
+            |e: parquet::errors::ParquetError| Error::invalid(format!("cannot read {}: {e}", file.path().display()));
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(failed)?;
         let schema = builder.schema().clone();
         let wanted = schema.fields().iter().enumerate().filter(|(_, field)| self.reads(field.name())).map(|(i, _)| i);
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);

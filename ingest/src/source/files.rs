@@ -4,9 +4,11 @@
 //! it. Formats with header rows, where a range could not know its columns, are read whole. Parquet files are cut by row
 //! groups.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -48,8 +50,18 @@ pub struct LocalSources {
 #[derive(Debug, Clone)]
 pub enum Split {
     Inline { text: Arc<str>, range: Range<usize> },
-    Lines { path: Arc<Path>, range: Range<u64> },
-    Parquet { path: Arc<Path>, groups: Vec<usize> },
+    Lines { file: Arc<Checked>, range: Range<u64> },
+    Parquet { file: Arc<Checked>, groups: Vec<usize> },
+}
+
+/// A file that may be read. Each opening of it is of the same file in the same place: a path alone may lead elsewhere by
+/// then, as whoever may write a folder above can put a link in its place.
+#[derive(Debug)]
+pub struct Checked {
+    path: PathBuf,
+    /// Device and number of the file.
+    #[cfg(unix)]
+    identity: (u64, u64),
 }
 
 impl Split {
@@ -66,7 +78,7 @@ impl Split {
     pub fn place(&self) -> String {
         match self {
             Split::Inline { .. } => "inline".into(),
-            Split::Lines { path, .. } | Split::Parquet { path, .. } => path.display().to_string(),
+            Split::Lines { file, .. } | Split::Parquet { file, .. } => file.path.display().to_string(),
         }
     }
 
@@ -74,8 +86,8 @@ impl Split {
     pub fn read_lines(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Split::Inline { text, range } => each(&text.as_bytes()[range.clone()]),
-            Split::Lines { path, range } => read_lines(path, range.clone(), each),
-            Split::Parquet { path, .. } => Err(Error::Bug(format!("{} is not read by lines", path.display()))),
+            Split::Lines { file, range } => read_lines(&file.path, file.open()?, range.clone(), each),
+            Split::Parquet { file, .. } => Err(Error::Bug(format!("{} is not read by lines", file.path.display()))),
         }
     }
 }
@@ -101,7 +113,7 @@ pub fn splits(source: &InputSource, format: &InputFormat, sources: &LocalSources
             };
             let mut splits = Vec::new();
             for path in paths {
-                split_file(&sources.resolve(&path, "file")?, format, headed, &mut splits)?;
+                split_file(sources.resolve(&path, "file")?, format, headed, &mut splits)?;
             }
             Ok(splits)
         }
@@ -193,19 +205,45 @@ fn inline(text: Arc<str>, headed: bool) -> Vec<Split> {
     splits
 }
 
-fn split_file(path: &Path, format: &InputFormat, headed: bool, splits: &mut Vec<Split>) -> Result<()> {
-    let failed = |e| Error::io(format!("cannot read {}", path.display()), e);
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_lowercase();
-    if let Some(ending) = [".gz", ".bz2", ".xz", ".zip", ".sz", ".zst"].into_iter().find(|e| name.ends_with(e)) {
-        return Err(Error::invalid(format!(
-            "{}: compressed files ({ending}) are not supported; unpack it",
-            path.display()
-        )));
+impl Checked {
+    /// Opens the file at a path that may be read, without a link on it.
+    fn first(path: PathBuf) -> Result<(Checked, File, u64)> {
+        let (file, meta) = open_at(&path)?;
+        let checked = Checked {
+            path,
+            #[cfg(unix)]
+            identity: (meta.dev(), meta.ino()),
+        };
+        Ok((checked, file, meta.len()))
     }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it again.
+    pub fn open(&self) -> Result<File> {
+        let (file, meta) = open_at(&self.path)?;
+        #[cfg(unix)]
+        if (meta.dev(), meta.ino()) != self.identity {
+            return Err(moved(&self.path));
+        }
+        #[cfg(not(unix))]
+        drop(meta);
+        Ok(file)
+    }
+}
+
+/// Opens a file and makes sure that what is open is what is at that very path.
+fn open_at(path: &Path) -> Result<(File, Metadata)> {
+    let failed = |e| Error::io(format!("cannot read {}", path.display()), e);
     let file = File::open(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::NotFound(format!("there is no file {}", path.display())),
         _ => failed(e),
     })?;
+    if place(&file, path).map_err(failed)? != path {
+        return Err(moved(path));
+    }
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         return Err(Error::invalid(format!("{} is not a file", path.display())));
@@ -218,20 +256,51 @@ fn split_file(path: &Path, format: &InputFormat, headed: bool, splits: &mut Vec<
             path.display()
         )));
     }
-    let shared: Arc<Path> = Arc::from(path);
+    Ok((file, meta))
+}
+
+/// Where an open file is.
+#[cfg(target_os = "linux")]
+fn place(file: &File, _: &Path) -> std::io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Where the path of an open file leads by now: as much as this system tells.
+#[cfg(not(target_os = "linux"))]
+fn place(_: &File, path: &Path) -> std::io::Result<PathBuf> {
+    path.canonicalize()
+}
+
+fn moved(path: &Path) -> Error {
+    Error::invalid(format!(
+        "{} was replaced or moved while the task looked at it; leave input alone until the task has ended",
+        path.display()
+    ))
+}
+
+fn split_file(path: PathBuf, format: &InputFormat, headed: bool, splits: &mut Vec<Split>) -> Result<()> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_lowercase();
+    if let Some(ending) = [".gz", ".bz2", ".xz", ".zip", ".sz", ".zst"].into_iter().find(|e| name.ends_with(e)) {
+        return Err(Error::invalid(format!(
+            "{}: compressed files ({ending}) are not supported; unpack it",
+            path.display()
+        )));
+    }
+    let (checked, file, len) = Checked::first(path)?;
+    let shared = Arc::new(checked);
     if matches!(format, InputFormat::Parquet(_)) {
         let meta = ArrowReaderMetadata::load(&file, Default::default())
-            .map_err(|e| Error::invalid(format!("{} is not a Parquet file: {e}", path.display())))?;
+            .map_err(|e| Error::invalid(format!("{} is not a Parquet file: {e}", shared.path.display())))?;
         splits.extend(
-            (0..meta.metadata().num_row_groups()).map(|g| Split::Parquet { path: shared.clone(), groups: vec![g] }),
+            (0..meta.metadata().num_row_groups()).map(|g| Split::Parquet { file: shared.clone(), groups: vec![g] }),
         );
         return Ok(());
     }
     let step = if headed { u64::MAX } else { SPLIT_BYTES };
     let mut start = 0;
-    while start < meta.len() {
-        let end = start.saturating_add(step).min(meta.len());
-        splits.push(Split::Lines { path: shared.clone(), range: start..end });
+    while start < len {
+        let end = start.saturating_add(step).min(len);
+        splits.push(Split::Lines { file: shared.clone(), range: start..end });
         start = end;
     }
     Ok(())
@@ -292,9 +361,8 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-fn read_lines(path: &Path, range: Range<u64>, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn read_lines(path: &Path, mut file: File, range: Range<u64>, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let failed = |e| Error::io(format!("cannot read {}", path.display()), e);
-    let mut file = File::open(path).map_err(failed)?;
     // A line belongs to the range that holds the byte before it (the first line: to the first range).
     let from = range.start.saturating_sub(1);
     file.seek(SeekFrom::Start(from)).map_err(failed)?;
@@ -505,6 +573,66 @@ mod tests {
         assert!(refused(&sources, None, Some(at("other"))).contains("copy the file"));
     }
 
+    /// Whoever may write a folder puts a link in the place of what was looked at.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_takes_the_place_of_a_checked_file_is_not_read() {
+        use std::os::unix::fs::symlink;
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        let at = |name: &str| top.join(name);
+        for folder in ["data", "input/below"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::write(at("data/b"), "secret\n").unwrap();
+        std::fs::write(at("data/c"), "secret\n").unwrap();
+        let sources = LocalSources { allowed: vec![], closed: vec![at("data")] };
+        let split = || {
+            std::fs::write(at("input/below/b"), "row\n").unwrap();
+            let source = InputSource::Local { folder: Some(at("input")), filter: "*".into(), files: vec![] };
+            splits(&source, &InputFormat::Lines, &sources).unwrap().remove(0)
+        };
+        let read = |split: &Split| {
+            let mut found = Vec::new();
+            let read = split.read_lines(&mut |block| {
+                found.extend_from_slice(block);
+                Ok(())
+            });
+            read.map(|()| String::from_utf8(found).unwrap()).map_err(|error| error.to_string())
+        };
+        let file = || at("input/below/b");
+        assert_eq!(read(&split()), Ok("row\n".to_string()));
+
+        // A link, a link above, another file, another name of a file, nothing.
+        let looked = split();
+        std::fs::remove_file(file()).unwrap();
+        symlink(at("data/b"), file()).unwrap();
+        assert!(read(&looked).unwrap_err().contains("was replaced or moved"));
+        // Already between the look at its path and the first opening.
+        assert!(Checked::first(file()).unwrap_err().to_string().contains("was replaced or moved"));
+        std::fs::remove_file(file()).unwrap();
+
+        let looked = split();
+        std::fs::rename(at("input/below"), at("input/aside")).unwrap();
+        symlink(at("data"), at("input/below")).unwrap();
+        assert!(read(&looked).unwrap_err().contains("was replaced or moved"));
+        assert!(Checked::first(file()).unwrap_err().to_string().contains("was replaced or moved"));
+        std::fs::remove_file(at("input/below")).unwrap();
+        std::fs::rename(at("input/aside"), at("input/below")).unwrap();
+
+        let looked = split();
+        std::fs::rename(at("data/c"), file()).unwrap();
+        assert!(read(&looked).unwrap_err().contains("was replaced or moved"));
+        std::fs::remove_file(file()).unwrap();
+
+        let looked = split();
+        std::fs::remove_file(file()).unwrap();
+        std::fs::hard_link(at("data/b"), file()).unwrap();
+        assert!(read(&looked).unwrap_err().contains("copy the file"));
+        std::fs::remove_file(file()).unwrap();
+        assert!(read(&looked).unwrap_err().contains("there is no file"));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn nothing_of_the_kernel_is_read() {
@@ -534,7 +662,7 @@ mod tests {
             cuts.dedup();
             let mut found = Vec::new();
             for pair in cuts.windows(2) {
-                read_lines(&path, pair[0]..pair[1], &mut |block| {
+                read_lines(&path, File::open(&path).unwrap(), pair[0]..pair[1], &mut |block| {
                     found.extend_from_slice(block);
                     Ok(())
                 }).unwrap();

@@ -7,8 +7,9 @@ use segment::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::data_schema::{DataSchema, check_name};
-use super::fields::{Fields, join, kind_of, not_one_of};
+use super::fields::{Fields, kind_of, not_one_of};
 use super::format::InputFormat;
+use super::properties::{self, Environment};
 use super::tuning::Tuning;
 
 #[derive(Debug, Clone)]
@@ -103,6 +104,16 @@ impl SupervisorSpec {
     /// Reads a posted spec, nested (`spec: {…}`) or in the legacy flat form. A spec as Druid reads it back holds both:
     /// then the nested one counts.
     pub fn from_json(document: &Value) -> Result<SupervisorSpec> {
+        SupervisorSpec::read(document, &properties::environment)
+    }
+
+    /// The same before anything is looked up for it: values of variables are blank. Whether one is set is not told to who
+    /// may not have the spec run.
+    pub fn unresolved(document: &Value) -> Result<SupervisorSpec> {
+        SupervisorSpec::read(document, &properties::blank)
+    }
+
+    fn read(document: &Value, environment: &Environment) -> Result<SupervisorSpec> {
         let mut ignored = Vec::new();
         let meant = ["type", "id", "spec", "dataSchema", "ioConfig", "tuningConfig", "context", "suspended"];
         let f = Fields::open(document, "", &meant, &[], &mut ignored)?;
@@ -142,7 +153,8 @@ impl SupervisorSpec {
                 }
             }));
         }
-        let io = KafkaIo::from_json(&kind, spec.required("ioConfig")?, &spec.path_of("ioConfig"), &mut ignored)?;
+        let (io, at) = (spec.required("ioConfig")?, spec.path_of("ioConfig"));
+        let io = KafkaIo::read(&kind, io, &at, environment, &mut ignored)?;
         let tuning = Tuning::kafka(spec.get("tuningConfig"), &spec.path_of("tuningConfig"), &mut ignored)?;
         let outer = Fields::open(document, "", &meant, &[], &mut Vec::new())?;
         let context = match outer.get("context") {
@@ -179,7 +191,13 @@ impl SupervisorSpec {
 
 impl KafkaIo {
     /// `kind` is the supervisor's type, which the ioConfig repeats.
-    pub fn from_json(kind: &str, json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<KafkaIo> {
+    fn read(
+        kind: &str,
+        json: &Value,
+        path: &str,
+        environment: &Environment,
+        ignored: &mut Vec<String>,
+    ) -> Result<KafkaIo> {
         let f = Fields::open(json, path, &IO, &IO_UNUSED, ignored)?;
         if let Some(own) = f.text("type")?
             && own != kind
@@ -242,7 +260,7 @@ impl KafkaIo {
             JOURNAL => (Stream::Journal(f.required_text("topic")?), BTreeMap::new()),
             _ => {
                 let path = f.path_of("consumerProperties");
-                (stream(&f)?, consumer_properties(f.required("consumerProperties")?, &path)?)
+                (stream(&f)?, properties::read(f.required("consumerProperties")?, &path, environment)?)
             }
         };
         Ok(KafkaIo {
@@ -306,126 +324,4 @@ fn stream(f: &Fields) -> Result<Stream> {
             Ok(Stream::Pattern { text, regex })
         }
     }
-}
-
-/// Properties of the client library by which a spec could have code of the server's machine loaded or run, or its log filled.
-const FORBIDDEN: [&str; 4] = ["plugin.library.paths", "sasl.kerberos.kinit.cmd", "debug", "log.queue"];
-
-/// The client library takes it for `bootstrap.servers`: beside that, which of the two holds would be anybody's guess.
-const ALIAS: &str = "metadata.broker.list";
-
-/// What the names of variables begin with that a spec may have the value of: whoever may post a spec sends it to servers of
-/// their choice, and is not to learn the node's other secrets by it.
-const PROVIDED: [&str; 2] = ["KAFKA_", "SECRET_"];
-
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// The value of a variable of the node's environment.
-fn from_environment(
-    variable: Option<&Value>,
-    path: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<String> {
-    let Some(Value::String(name)) = variable else {
-        return Err(Error::invalid(format!("{path} must name a variable of the environment, as a text")));
-    };
-    if !PROVIDED.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err(Error::invalid(format!(
-            "{path}: a spec may take variables that begin with {}, not [{name}]",
-            PROVIDED.join(" or ")
-        )));
-    }
-    environment(name).ok_or_else(|| {
-        Error::invalid(format!("{path}: variable [{name}] is not set for this process; set it and start the node anew"))
-    })
-}
-
-/// The properties as the client has them, whichever way a spec gives them: a provider goes before what stands beside it.
-/// `path` is where they stand.
-pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
-    properties_in(json, path, &environment)
-}
-
-pub(super) fn properties_in(
-    json: &Value,
-    path: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>> {
-    let Some(map) = json.as_object() else {
-        return Err(Error::invalid(format!("{path} must be an object, not {}", kind_of(json))));
-    };
-    let (mut properties, mut provided) = (BTreeMap::new(), BTreeMap::new());
-    for (name, value) in map {
-        let at = join(path, name);
-        let value = match value {
-            Value::Null => continue,
-            Value::String(s) => s.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
-            Value::Object(_) if name == "druid.dynamic.config.provider" => {
-                dynamic_properties(value, &at, environment, &mut provided)?;
-                continue;
-            }
-            Value::Object(provider) => match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
-                (Some("default"), Some(Value::String(password))) => password.clone(),
-                (Some("environment"), _) => {
-                    from_environment(provider.get("variable"), &join(&at, "variable"), environment)?
-                }
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "{at}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
-                         {{\"type\":\"environment\",\"variable\":…}}"
-                    )));
-                }
-            },
-            Value::Array(_) => return Err(Error::invalid(format!("{at} must be a text, not a list"))),
-        };
-        properties.insert(name.clone(), value);
-    }
-    properties.append(&mut provided);
-    if properties.contains_key(ALIAS) {
-        return Err(Error::invalid(format!(
-            "{path}: {ALIAS} is another name of bootstrap.servers; give that one alone"
-        )));
-    }
-    if properties.get("bootstrap.servers").is_none_or(|s| s.trim().is_empty()) {
-        return Err(Error::invalid(format!("{path} must have bootstrap.servers, such as \"localhost:9092\"")));
-    }
-    // Whichever way they came.
-    if let Some(name) = FORBIDDEN.into_iter().find(|name| properties.contains_key(*name)) {
-        return Err(Error::invalid(format!(
-            "{path}: {name} is not allowed: it loads or runs what is on the server; leave it out"
-        )));
-    }
-    Ok(properties)
-}
-
-fn dynamic_properties(
-    json: &Value,
-    path: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-    into: &mut BTreeMap<String, String>,
-) -> Result<()> {
-    let kind = json.get("type").and_then(Value::as_str);
-    if let (Some("environment"), Some(Value::Object(variables))) = (kind, json.get("variables")) {
-        for (name, variable) in variables {
-            let at = join(&join(path, "variables"), name);
-            into.insert(name.clone(), from_environment(Some(variable), &at, environment)?);
-        }
-        return Ok(());
-    }
-    let (Some("mapString"), Some(Value::Object(config))) = (kind, json.get("config")) else {
-        return Err(Error::invalid(format!(
-            "{path}: a dynamic config provider is {{\"type\":\"mapString\",\"config\":{{…}}}} or \
-             {{\"type\":\"environment\",\"variables\":{{…}}}}"
-        )));
-    };
-    for (name, value) in config {
-        let Value::String(value) = value else {
-            return Err(Error::invalid(format!("{path}.config.{name} must be a text, not {}", kind_of(value))));
-        };
-        into.insert(name.clone(), value.clone());
-    }
-    Ok(())
 }

@@ -114,7 +114,7 @@ fn fields_without_a_meaning_are_named() {
 #[test]
 fn secrets_come_from_the_environment() {
     let environment = |name: &str| (name == "KAFKA_PASSWORD").then(|| "sesame".to_string());
-    let read = |json: Value| supervisor::properties_in(&json, "p", &environment);
+    let read = |json: Value| properties::read(&json, "p", &environment);
     let properties = read(json!({
         "bootstrap.servers": "localhost:9092",
         "ssl.key.password": {"type": "environment", "variable": "KAFKA_PASSWORD"},
@@ -139,6 +139,41 @@ fn secrets_come_from_the_environment() {
     ] {
         let error = read(json!({"bootstrap.servers": "localhost:9092", "x": provider})).unwrap_err();
         assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// Whether a variable is set is no answer to a spec that nobody is allowed to post.
+#[test]
+fn a_spec_is_read_without_the_environment_first() {
+    let pointer = "/spec/ioConfig/consumerProperties";
+    let posted = |variable: &str| {
+        let provider = json!({"type": "environment", "variables": {"bootstrap.servers": variable}});
+        with(kafka(), pointer, json!({"druid.dynamic.config.provider": provider}))
+    };
+    let spec = SupervisorSpec::unresolved(&posted("KAFKA_NOT_SET")).unwrap();
+    assert_eq!(spec.data_schema.datasource, "wiki");
+    assert!(SupervisorSpec::from_json(&posted("KAFKA_NOT_SET")).is_err());
+    assert!(SupervisorSpec::unresolved(&posted("HOME")).is_err());
+}
+
+#[test]
+fn what_loads_runs_or_sends_what_is_on_the_server_is_refused() {
+    for (name, why) in [
+        ("plugin.library.paths", "loads or runs"),
+        ("ssl.engine.location", "loads or runs"),
+        ("ssl.providers", "loads or runs"),
+        ("sasl.kerberos.kinit.cmd", "loads or runs"),
+        ("sasl.oauthbearer.assertion.file", "sends"),
+        ("sasl.oauthbearer.assertion.jwt.template.file", "sends"),
+        ("debug", "fills the log"),
+    ] {
+        let provider = json!({"type": "mapString", "config": {name: "x"}});
+        for given in [json!({name: "x"}), json!({"druid.dynamic.config.provider": provider})] {
+            let mut given = given;
+            given["bootstrap.servers"] = json!("here:1");
+            let error = properties::consumer_properties(&given, "p").unwrap_err().to_string();
+            assert!(error.contains(&format!("p: {name} is not allowed: it {why}")), "{error}");
+        }
     }
 }
 

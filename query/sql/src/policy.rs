@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Query,
     SetExpr, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions,
 };
+use query::Principal;
 use query::policy::{MEMBER_COLUMN, Role};
 use regex::Regex;
 use segment::Interval;
@@ -44,9 +45,9 @@ const IDENTITIES_MAX: usize = 64;
 
 impl Sql {
     /// A role whose conditions in SQL have become filters, and whose policies and column rules fit the datasources that
-    /// there are. `path` is where the role stands, for errors.
-    pub fn checked(&self, mut role: Role, path: &str) -> Result<Role> {
-        let tables = self.broker.all_datasources();
+    /// there are for `who`, who writes or tries it. `path` is where the role stands, for errors.
+    pub fn checked(&self, mut role: Role, path: &str, who: &Principal) -> Result<Role> {
+        let tables = self.broker.datasources_for_rules(who);
         let matching = |pattern: &str, at: &str| -> Result<Vec<&String>> {
             let pattern = whole(pattern, at)?;
             Ok(tables.iter().filter(|name| pattern.is_match(name)).collect())
@@ -55,7 +56,8 @@ impl Sql {
             let at = format!("{path}.policies[{idx}]");
             let named = |error: Error| Error::invalid(format!("{at}.sql: {error}"));
             let tables = matching(&policy.datasource, &format!("{at}.datasource"))?;
-            let known: Vec<_> = tables.iter().filter_map(|name| Some((name, self.broker.all_columns(name)?))).collect();
+            let columns = |name| self.broker.columns_for_rules(name, who);
+            let known: Vec<_> = tables.iter().filter_map(|name| Some((name, columns(name)?))).collect();
             match (&policy.sql, &policy.filter) {
                 (None, None) => {
                     return Err(Error::invalid(format!(

@@ -224,6 +224,8 @@ impl Rules {
             _ => Some(json!({"type": "and", "fields": ordered(parts)})),
         };
         let filter = filter_json.as_ref().map(|json| Filter::from_json(json, "policy")).transpose()?;
+        // A number that a policy names stays one where a segment has the column as text.
+        let filter = filter.map(Filter::strict);
         let treatments: Vec<(&str, &Treatment)> = columns.iter().map(|(of, rule)| (of.as_str(), rule)).collect();
         let public = marked.map(|(_, public)| public.clone()).unwrap_or_default();
         let told: Vec<&str> = public.iter().map(Regex::as_str).collect();

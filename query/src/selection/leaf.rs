@@ -101,6 +101,7 @@ fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
         (Value::List(values), Test::Equals { value, value_type: ValueType::Array(_) }) => {
             Some(values.iter().any(|one| alike(one, value)))
         }
+        (Value::List(_), Test::OfNumber(_)) => None,
         (Value::List(_), _) => Some(false),
         (value, _) => compiled.matches(&|_| value.clone()),
     };

@@ -187,3 +187,116 @@ fn what_is_kept_stays_within_its_budget() {
         assert!(policy_cache_bytes < 3000 || most > 1000, "{most} of {policy_cache_bytes}");
     }
 }
+
+/// Rows of tenant `t1`, and one of `t2` that alone has a value in `other`; `worth` is what is given.
+fn mixed(day: i64, worth: (ValueType, &[Value]), other: Option<(ValueType, Value)>) -> Arc<Segment> {
+    let dimension = |name: &str, value_type: &ValueType| DimensionSchema {
+        name: name.into(),
+        value_type: value_type.clone(),
+        multi_value: MultiValue::Array,
+        indexed: true,
+        auto: false,
+    };
+    let mut dimensions = vec![dimension("tenant", &ValueType::String), dimension("worth", &worth.0)];
+    dimensions.extend(other.iter().map(|(of, _)| dimension("other", of)));
+    let schema = Schema {
+        dimensions,
+        discovery: Discovery::None,
+        exclusions: Vec::new(),
+        metrics: Vec::new(),
+        rollup: false,
+        query_granularity: Granularity::None,
+    };
+    let row = |(n, value): (usize, &Value)| {
+        (day * DAY + n as i64, vec![("tenant", Value::text("t1")), ("worth", value.clone())])
+    };
+    let mut rows: Vec<_> = worth.1.iter().enumerate().map(row).collect();
+    let mut last = vec![("tenant", Value::text("t2"))];
+    last.extend(other.map(|(_, value)| ("other", value)));
+    rows.push((day * DAY + 1000, last));
+    Arc::new(Segment::from_rows(id(day), &schema, &rows))
+}
+
+fn served(segments: Vec<Arc<Segment>>) -> Arc<Inventory> {
+    let inventory = Arc::new(Inventory::new());
+    let serve = |(day, segment)| Change::Serve(id(day as i64), Served::Published(segment));
+    inventory.apply(segments.into_iter().enumerate().map(serve).collect());
+    inventory
+}
+
+/// A column that was of numbers when a policy was written, and is text in later segments.
+#[test]
+fn a_policy_about_numbers_shows_no_text_that_is_none() {
+    let texts = ["3", "70", " 4 ", "x", "", "-", "NaN", "1e999", "9x"].map(Value::text);
+    let longs = [3, 70].map(Value::Long);
+    let inventory =
+        served(vec![mixed(0, (ValueType::Long, &longs), None), mixed(1, (ValueType::String, &texts), None)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let range =
+        |end: &str, value: i64| json!({"type": "range", "column": "worth", "matchValueType": "LONG", end: value});
+    let equals = json!({"type": "equals", "column": "worth", "matchValueType": "LONG", "matchValue": 3});
+    let listed = json!({"type": "inType", "column": "worth", "matchValueType": "LONG", "sortedValues": [3]});
+    let bound = json!({"type": "bound", "dimension": "worth", "upper": "5", "ordering": "numeric"});
+    let within = json!({"type": "interval", "dimension": "worth", "intervals": ["1970-01-01T00:00:00.000/1970-01-01T00:00:00.005"]});
+    let tenant = json!({"type": "equals", "column": "tenant", "matchValueType": "STRING", "matchValue": "t1"});
+    let cases: [(Json, &[&str], &[&str]); 7] = [
+        (range("upper", 5), &[" 4 ", "3"], &["70"]),
+        (range("lower", 5), &["70"], &[" 4 ", "3"]),
+        (json!({"type": "range", "column": "worth", "matchValueType": "DOUBLE", "upper": 5.5}), &[" 4 ", "3"], &["70"]),
+        (equals, &["3"], &[" 4 ", "70"]),
+        (listed, &["3"], &[" 4 ", "70"]),
+        (bound, &[" 4 ", "3"], &["70"]),
+        (within, &[" 4 ", "3"], &["70"]),
+    ];
+    for (filter, when, unless) in cases {
+        for (filter, expected) in [(filter.clone(), when), (json!({"type": "not", "field": filter}), unless)] {
+            let both = json!({"type": "and", "fields": [tenant, filter]});
+            let broker = Broker::new(inventory.clone(), settings(), Authorizer::new(rules(1, both, json!({}), "")));
+            let query = json!({"queryType": "groupBy", "dataSource": "events", "granularity": "all",
+                "dimensions": [{"type": "default", "dimension": "worth", "outputType": "STRING"}],
+                "intervals": ["1970-01-01/1971-01-01"], "context": {"resultAsArray": true}, "aggregations": []});
+            let answer = runtime.block_on(ask_as(&broker, &who("t1"), &query)).expect("an answer");
+            let rows: Vec<(String,)> = serde_json::from_str(&answer).expect("rows");
+            let found: Vec<&str> = rows.iter().map(|(worth,)| worth.as_str()).collect();
+            assert_eq!(found, expected, "{filter}");
+        }
+    }
+}
+
+/// Nor is its type told, by what comes of it in expressions.
+#[test]
+fn a_column_with_values_in_rows_of_others_only_is_as_none() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let answers = |other: Option<(ValueType, Value)>| {
+        let inventory = served(vec![mixed(0, (ValueType::Long, &[Value::Long(1)]), other)]);
+        let broker = Broker::new(inventory, settings(), Authorizer::new(rules(1, own_rows(), json!({}), "")));
+        let mut answers = Vec::new();
+        for expression in
+            ["if(1, 1, other)", "nvl(other, 1)", "other + 1", "concat(other, 'x')", "case_simple(1, 1, 2, other)"]
+        {
+            let columns = json!([{"type": "expression", "name": "v", "expression": expression}]);
+            for query in [
+                json!({"queryType": "groupBy", "granularity": "all", "dimensions": ["v", "other"], "aggregations": [
+                    {"type": "doubleSum", "name": "sum", "fieldName": "other"}, {"type": "count", "name": "rows"}]}),
+                json!({"queryType": "scan", "columns": ["v", "other"], "resultFormat": "compactedList"}),
+                json!({"queryType": "segmentMetadata"}),
+            ] {
+                let mut query = query;
+                query["dataSource"] = json!("events");
+                query["intervals"] = json!(["1970-01-01/1971-01-01"]);
+                query["virtualColumns"] = columns.clone();
+                let answer = runtime.block_on(ask_as(&broker, &who("t1"), &query));
+                answers.push(format!("{query}: {:?}", answer.map_err(|error| error.to_string())));
+            }
+        }
+        answers
+    };
+    let none = answers(None);
+    for (of, value) in [
+        (ValueType::Double, Value::Double(2.5)),
+        (ValueType::Long, Value::Long(2)),
+        (ValueType::String, Value::text("x")),
+    ] {
+        assert_eq!(answers(Some((of, value))), none);
+    }
+}

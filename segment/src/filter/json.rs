@@ -332,6 +332,8 @@ fn value_to_json(value: &Value) -> Json {
 
 fn test_to_json(column: &str, test: &Test) -> Json {
     match test {
+        // How a test is held to text is said by who reads the JSON.
+        Test::OfNumber(test) => test_to_json(column, test),
         Test::Null => json!({"type": "null", "column": column}),
         Test::Equals { value, value_type: ValueType::Array(of) } if !matches!(value, Value::List(_)) => json!({
             "type": "arrayContainsElement", "column": column, "elementMatchValueType": of.druid_name(),

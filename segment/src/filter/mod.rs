@@ -60,6 +60,21 @@ impl Filter {
         }
     }
 
+    /// The same filter of [`Test::strict`] tests: for policies, whose meaning is not to change with the type of a column.
+    pub fn strict(self) -> Filter {
+        let all = |fields: Vec<Filter>| fields.into_iter().map(Filter::strict).collect();
+        let inner = |field: Box<Filter>| Box::new(field.strict());
+        match self {
+            Filter::And(fields) => Filter::And(all(fields)),
+            Filter::Or(fields) => Filter::Or(all(fields)),
+            Filter::Not(field) => Filter::Not(inner(field)),
+            Filter::IsTrue(field) => Filter::IsTrue(inner(field)),
+            Filter::IsFalse(field) => Filter::IsFalse(inner(field)),
+            Filter::Column { column, test } => Filter::Column { column, test: test.strict() },
+            Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,
+        }
+    }
+
     /// One row: `None` is unknown. For many rows, [`Filter::compile`] once.
     pub fn matches(&self, column: &dyn Fn(&str) -> Value) -> Option<bool> {
         self.compile().matches(column)

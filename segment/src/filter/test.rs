@@ -52,6 +52,8 @@ pub enum Test {
     Regex(regex::Regex),
     Search(Search),
     Intervals(Vec<Interval>),
+    /// A test of numbers, and of text by the number that it says; unknown of text that says none. See [`Test::strict`].
+    OfNumber(Box<Test>),
 }
 
 #[derive(Debug, Clone)]
@@ -203,9 +205,24 @@ enum Numeric {
 }
 
 impl Test {
+    /// The same test, but for text that it holds to numbers: Druid's forms compare that as text, or take what is no number
+    /// for less than all numbers, so that the answer hangs on what type the column happens to have.
+    pub fn strict(self) -> Test {
+        let of_numbers = match &self {
+            Test::Equals { value_type, .. } | Test::In { value_type, .. } | Test::Range { value_type, .. } => {
+                value_type.is_numeric()
+            }
+            Test::Bound { ordering, .. } => *ordering == Ordering::Numeric,
+            Test::Intervals(_) => true,
+            _ => false,
+        };
+        if of_numbers { Test::OfNumber(Box::new(self)) } else { self }
+    }
+
     /// What it answers for null.
     pub fn null(&self) -> Option<bool> {
         match self {
+            Test::OfNumber(test) => test.null(),
             Test::Null => Some(true),
             Test::In { values, null, .. } if !null && values.is_empty() => Some(false),
             Test::In { null: true, .. } => Some(true),
@@ -218,6 +235,15 @@ impl Test {
     /// The test on text, ready to run over a dictionary: patterns are compiled, numbers parsed once.
     pub fn text(&self) -> TextTest {
         let null = self.null();
+        if let Test::OfNumber(test) = self {
+            let (long, double) = (test.long(), test.double());
+            return Box::new(move |value| match value.map(Number::of_text) {
+                None => null,
+                Some(Some(Number::Long(v))) => long(Some(v)),
+                Some(Some(Number::Double(v))) if v.is_finite() => double(Some(v)),
+                Some(_) => None,
+            });
+        }
         let test = self.plain_text();
         Box::new(move |value| match value {
             Some(value) => Some(test(value)),
@@ -320,6 +346,7 @@ impl Test {
 
     fn numeric(&self) -> Numeric {
         match self {
+            Test::OfNumber(test) => test.numeric(),
             Test::Null => Numeric::Always(false),
             Test::Equals { value, .. } => one_of([Number::of(value)]),
             Test::In { values, .. } => one_of(values.iter().map(Number::of)),
@@ -363,6 +390,8 @@ impl Test {
 
     fn plain_text(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
         match self {
+            // Of numbers as they are written; text itself does not come here.
+            Test::OfNumber(test) => test.plain_text(),
             Test::Null | Test::Selector { value: None } => Box::new(|_| false),
             Test::Selector { value: Some(wanted) } => {
                 let wanted = wanted.clone();

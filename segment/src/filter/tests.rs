@@ -98,6 +98,37 @@ fn leaves() {
 }
 
 #[test]
+fn strict_tests_of_numbers_know_nothing_of_text_that_is_none() {
+    let range = json!({"type": "range", "column": "c", "matchValueType": "LONG", "upper": 9});
+    let cases = [
+        (Value::text("7"), Some(true)),
+        (Value::text(" 7.5 "), Some(true)),
+        (Value::text("10"), Some(false)),
+        (Value::text("x"), None),
+        (Value::text(""), None),
+        (Value::text("NaN"), None),
+        (Value::text("-Infinity"), None),
+        (Value::Long(7), Some(true)),
+        (Value::Double(9.5), Some(false)),
+        (Value::Null, None),
+        (Value::List(vec![Value::text("x"), Value::text("7")]), Some(true)),
+        (Value::List(vec![Value::text("x"), Value::text("10")]), None),
+    ];
+    for (value, expected) in cases {
+        for (json, expected) in
+            [(range.clone(), expected), (json!({"type": "not", "field": range}), expected.map(|found: bool| !found))]
+        {
+            let filter = Filter::from_json(&json, "filter").unwrap().strict();
+            assert_eq!(filter.matches(&|_| value.clone()), expected, "{json} of {value:?}");
+            assert_eq!(filter.to_json(), Filter::from_json(&json, "filter").unwrap().to_json());
+        }
+    }
+    // What compares texts goes on to.
+    let text = json!({"type": "range", "column": "c", "matchValueType": "STRING", "upper": "9"});
+    assert_eq!(Filter::from_json(&text, "filter").unwrap().strict().matches(&|_| Value::text("x")), Some(false));
+}
+
+#[test]
 fn logic_has_three_values() {
     let (t, f, u) = (
         json!({"type": "true"}),

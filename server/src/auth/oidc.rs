@@ -19,7 +19,7 @@ const REFETCH_AFTER: Duration = Duration::from_secs(5);
 /// A key that the provider withdrew is forgotten after this long.
 const KEYS_AGE: Duration = Duration::from_secs(600);
 
-/// While the provider does not answer, its last keys hold for this long.
+/// While the provider does not answer, its last keys hold for this long; then nothing is taken until it answers.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -51,6 +51,16 @@ struct Keys {
     since: Option<Instant>,
 }
 
+impl Keys {
+    /// Those that tokens are held to, whyever there are no newer ones.
+    fn trusted(&self) -> &[Jwk] {
+        match self.since {
+            Some(since) if since.elapsed() < KEYS_AGE_MAX => &self.keys,
+            _ => &[],
+        }
+    }
+}
+
 impl Oidc {
     pub fn new(settings: OidcSettings) -> Oidc {
         Oidc { settings: Arc::new(settings), keys: RwLock::default(), asked: tokio::sync::Mutex::new(None) }
@@ -64,10 +74,12 @@ impl Oidc {
         if keys.since.is_none_or(|since| since.elapsed() >= KEYS_AGE) {
             (keys, refused) = self.newer(keys).await;
         }
-        let mut checked = jwt::verify(token, &keys.keys, &expected, now);
+        let mut checked = jwt::verify(token, keys.trusted(), &expected, now);
         if checked == Err(Error::UnknownKey) {
-            (keys, refused) = self.newer(keys).await;
-            checked = jwt::verify(token, &keys.keys, &expected, now);
+            let again;
+            (keys, again) = self.newer(keys).await;
+            refused = refused.or(again);
+            checked = jwt::verify(token, keys.trusted(), &expected, now);
         }
         match (checked, refused) {
             (Err(Error::UnknownKey), Some(refused)) => Err(refused),
@@ -98,8 +110,7 @@ impl Oidc {
             }
             Err(error) => {
                 tracing::warn!(issuer = self.settings.issuer, %error, "keys of the provider cannot be fetched");
-                let too_old = held.since.is_none_or(|since| since.elapsed() >= KEYS_AGE_MAX);
-                (if too_old { Keys::default() } else { held }, Some(error))
+                (held, Some(error))
             }
         }
     }
@@ -180,6 +191,9 @@ fn fetch(issuer: &str) -> Result<Vec<Jwk>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
     use serde_json::json;
 
     use super::*;
@@ -205,6 +219,39 @@ mod tests {
         let attributes = attributes.map(|(name, values)| (name.into(), values.into_iter().map(Into::into).collect()));
         assert_eq!(principal.attributes, BTreeMap::from(attributes));
         assert!(oidc.principal(&json!({"sub": ""})).is_err());
+    }
+
+    /// Whether the provider was asked a moment ago, and is not asked again, or does not answer now.
+    #[tokio::test]
+    async fn keys_that_are_too_old_are_not_trusted_whyever_there_are_no_newer_ones() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&crate::auth::random::<32>()).unwrap();
+        let text = |of: &[u8]| URL_SAFE_NO_PAD.encode(of);
+        let (now, issuer) = (1_800_000_000_000, "http://127.0.0.1:1");
+        let claims = json!({"iss": issuer, "aud": "henge", "sub": "ann", "exp": now / 1000 + 60}).to_string();
+        let signed = format!("{}.{}", text(br#"{"alg":"EdDSA"}"#), text(claims.as_bytes()));
+        let token = format!("{signed}.{}", text(pair.sign(signed.as_bytes()).as_ref()));
+        let (crv, x) = (Some("Ed25519".into()), Some(text(pair.public_key().as_ref())));
+        let key = Jwk { kty: "OKP".into(), crv, x, ..Jwk::default() };
+        for asked in [None, Some(Instant::now())] {
+            for (age, taken) in [(KEYS_AGE_MAX - KEYS_AGE, true), (KEYS_AGE_MAX, false)] {
+                let settings = OidcSettings {
+                    issuer: issuer.into(),
+                    audience: "henge".into(),
+                    name_claim: "sub".into(),
+                    roles_claim: "roles".into(),
+                    role_map: BTreeMap::new(),
+                    groups_claim: "groups".into(),
+                    attribute_claims: Vec::new(),
+                };
+                let since = Instant::now().checked_sub(age).expect("a clock that goes back so far");
+                let oidc = Oidc {
+                    settings: Arc::new(settings),
+                    keys: RwLock::new(Keys { keys: Arc::new(vec![key.clone()]), since: Some(since) }),
+                    asked: tokio::sync::Mutex::new(asked),
+                };
+                assert_eq!(oidc.check(&token, now).await.is_ok(), taken, "{asked:?} {age:?}");
+            }
+        }
     }
 
     #[test]

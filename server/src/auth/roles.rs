@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coordinator::{Change, Coordinator, Document};
+use query::Principal;
 use query::policy::{ADMIN, Role, Rules, TableRule};
 use query_sql::Sql;
 use serde::Serialize;
@@ -28,8 +29,8 @@ pub trait Rule: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     fn check_name(name: &str) -> Result<()>;
 
-    /// As it is kept: what is said in SQL is read against the tables that there are.
-    fn checked(self, sql: &Sql) -> query_sql::Result<Self>;
+    /// As it is kept: what is said in SQL is read against the tables that there are for who says it.
+    fn checked(self, sql: &Sql, who: &Principal) -> query_sql::Result<Self>;
 }
 
 impl Rule for Role {
@@ -44,8 +45,8 @@ impl Rule for Role {
         }
     }
 
-    fn checked(self, sql: &Sql) -> query_sql::Result<Role> {
-        sql.checked(self, "role")
+    fn checked(self, sql: &Sql, who: &Principal) -> query_sql::Result<Role> {
+        sql.checked(self, "role", who)
     }
 }
 
@@ -60,7 +61,7 @@ impl Rule for TableRule {
         }
     }
 
-    fn checked(self, _: &Sql) -> query_sql::Result<TableRule> {
+    fn checked(self, _: &Sql, _: &Principal) -> query_sql::Result<TableRule> {
         Ok(self)
     }
 }

@@ -373,12 +373,29 @@ pub async fn post(
         }
         running.insert(place.clone(), record.clone());
     }
-    if let Err(error) = app.statements.write(&record).await {
-        app.statements.running.lock().remove(&place);
-        return broken(&error);
+    // In a task of its own: whoever sent it may leave before it is written, and what has its place runs.
+    let described = Json(described(&record, false));
+    let accepting = tokio::spawn(accept(app.clone(), caller, statement, record, rows_per_page as usize)).await;
+    match accepting.unwrap_or_else(|error| Err(segment::Error::io("accepting the statement", error.into()))) {
+        Ok(()) => described.into_response(),
+        Err(error) => broken(&error),
     }
-    tokio::spawn(run(app.clone(), caller, statement, rows_per_page as usize));
-    Json(described(&record, false)).into_response()
+}
+
+/// Keeps a statement that has its place, and begins to run it.
+async fn accept(
+    app: Arc<App>,
+    caller: Caller,
+    statement: Statement,
+    record: Record,
+    rows_per_page: usize,
+) -> segment::Result<()> {
+    if let Err(error) = app.statements.write(&record).await {
+        app.statements.running.lock().remove(&record.place());
+        return Err(error);
+    }
+    tokio::spawn(run(app, caller, statement, rows_per_page));
+    Ok(())
 }
 
 /// Runs an accepted statement to its end.

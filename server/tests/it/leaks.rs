@@ -449,6 +449,106 @@ fn no_route_tells_of_the_rows_of_others() {
     assert_eq!(server.sql("SELECT COUNT(*) FROM otherstore"), [[json!(1)]]);
 }
 
+/// Who may look at rules and try them, and reads nothing, is told no name of a column or table by what is near to it.
+#[test]
+fn trying_a_rule_tells_no_names_that_are_not_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let put = |path: &str, body: &Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    let looks = json!({"resource": {"type": "SECURITY", "name": "SECURITY"}, "action": "READ"});
+    put("/roles/looks", &json!({"permissions": [looks]}));
+    // `A` sees its own rows of `events`, and of `otherstore` nothing.
+    for (roles, table) in [
+        (json!(["looks"]), "events"),
+        (json!(["looks", "tenant"]), "events"),
+        (json!(["looks", "tenant"]), "otherstore"),
+    ] {
+        put("/users/A", &json!({"password": "password of A", "roles": roles}));
+        for policy in [
+            json!({"filter": {"type": "selector", "dimension": "kanarycolumn", "value": "x"}}),
+            json!({"sql": "kanarycolumn = 'x'"}),
+            json!({"sql": "kanarycolumn = 'x' AND nothing = 1"}),
+            json!({"sql": "TRUE"}),
+        ] {
+            let mut policy = policy;
+            policy["name"] = json!("p");
+            policy["datasource"] = json!(".*");
+            let columns = json!([{"datasource": ".*", "column": "[^_].*", "rule": {"type": "null"}}]);
+            let role = json!({"permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}],
+                "policies": [policy], "columns": columns});
+            let body = json!({"user": "A", "datasource": table, "draft": {"name": "draft", "role": role}});
+            let asked = if table == "otherstore" { table } else { "" };
+            let path = "/henge/v1/security/explain";
+            let reply = server.send("POST", path, &[("Authorization", &authorization())], Some(&body));
+            clean(asked, &reply.body.to_string());
+            assert!([200, 400].contains(&reply.status), "{}", reply.body);
+            // An administrator is told: the test can fail.
+            let told = server.post(path, &body).body.to_string();
+            assert!(told.contains("canarycolumn") || table == "otherstore" || told.contains("no column"), "{told}");
+        }
+    }
+}
+
+/// What is posted is not looked into for who may not post it: whether a variable is set, or a file there.
+#[test]
+fn specs_of_who_may_not_post_them_are_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let put = |path: &str, body: &Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    let properties = [
+        json!({"bootstrap.servers": "127.0.0.1:1"}),
+        json!({"bootstrap.servers": "127.0.0.1:1", "sasl.password": {"type": "environment", "variable": "KAFKA_NOT_SET"}}),
+        json!({"druid.dynamic.config.provider": {"type": "environment", "variables": {"bootstrap.servers": "SECRET_NOT_SET"}}}),
+    ];
+    put(
+        "/roles/writes",
+        &json!({"permissions": [{"resource": {"type": "DATASOURCE", "name": "mine"}, "action": "WRITE"}]}),
+    );
+    for (roles, datasource) in
+        [(json!(["tenant"]), "events"), (json!(["writes"]), "events"), (json!(["writes"]), "mine")]
+    {
+        put("/users/A", &json!({"password": "password of A", "roles": roles}));
+        for properties in &properties {
+            let io = json!({"consumerProperties": properties});
+            let spec = crate::harness::supervisor(datasource, "t", "127.0.0.1:1", io, json!({}));
+            let reply = ask(&server, "POST", "/druid/indexer/v1/supervisor", Some(&spec));
+            assert_eq!(reply.status, 403, "{properties}: {}", reply.body);
+        }
+    }
+}
+
+/// Reports of a task show its context without what is hidden in specs.
+#[test]
+fn a_tasks_report_tells_no_secret_of_its_context() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let secrets = json!({"bootstrap.servers": "a:1", "sasl.password": "xyzzy"});
+    let spec = json!({"type": "noop", "dataSource": "events", "id": "told",
+        "context": {"consumerProperties": secrets, "within": [{"consumerProperties": secrets}], "priority": 7}});
+    let posted = server.post("/druid/indexer/v1/task", &spec);
+    assert_eq!(posted.status, 200, "{}", posted.body);
+    for path in ["", "/status", "/reports", "/log"] {
+        let told = server.get(&format!("/druid/indexer/v1/task/told{path}"));
+        assert!(told.status == 200 && !told.body.to_string().contains("xyzzy"), "{path}: {}", told.body);
+    }
+    let report = server.get("/druid/indexer/v1/task/told/reports").body;
+    let context = &report["taskContext"]["payload"];
+    let hidden = json!({"bootstrap.servers": "a:1", "sasl.password": "(hidden)"});
+    assert_eq!((&context["priority"], &context["consumerProperties"]), (&json!(7), &hidden), "{report}");
+    // Nor does the mark come in as if it were a value.
+    let mut marked = spec;
+    marked["id"] = json!("marked");
+    marked["context"]["consumerProperties"] = hidden;
+    let posted = server.post("/druid/indexer/v1/task", &marked);
+    assert!(!server.get("/druid/indexer/v1/task/marked/reports").body.to_string().contains("xyzzy"), "{}", posted.body);
+}
+
 /// A path with a value for its parameters; those after the first vary with it.
 fn filled(path: &str, value: &str, values: &[String]) -> String {
     let mut filled = String::new();

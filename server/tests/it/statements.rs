@@ -1,5 +1,7 @@
 //! Asynchronous statements: from acceptance to pages, through restarts, until they are too old.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -109,6 +111,78 @@ fn delete(server: &Server, id: &str) -> u16 {
     let url = format!("{}{PATH}/{id}", server.base);
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     agent.delete(url).call().unwrap().status().as_u16()
+}
+
+/// A sender that is gone before it has an answer leaves a statement that runs, or none.
+#[test]
+fn statements_whose_sender_leaves_do_not_wait_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    numbered(&server, 3);
+    let address = server.base.trim_start_matches("http://").to_string();
+    let ids: Vec<String> = (0..300).map(|nth| format!("left-{nth}")).collect();
+    for (nth, id) in ids.iter().enumerate() {
+        let context = json!({"executionMode": "ASYNC", "sqlQueryId": id});
+        let body = json!({"query": "SELECT COUNT(*) FROM numbers", "context": context}).to_string();
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let head = format!("POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json");
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        std::thread::sleep(Duration::from_micros(nth as u64 % 100 * 50));
+    }
+    let end = Instant::now() + Duration::from_secs(60);
+    for id in &ids {
+        loop {
+            let status = server.get(&format!("{PATH}/{id}"));
+            if status.status == 404 || status.body["state"] == "SUCCESS" {
+                break;
+            }
+            assert!(Instant::now() < end, "{id}: {}", status.body);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Of a statement that failed nobody is told the columns: whether they are there for who asks is not known.
+#[test]
+fn columns_of_a_failed_statement_are_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    numbered(&server, 300);
+    let put = |path: &str, body: Value| {
+        let reply = server.send("PUT", &format!("/henge/v1/security{path}"), &[], Some(&body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    };
+    let reads = json!([{"resource": {"type": "DATASOURCE", "name": "numbers"}, "action": "READ"}]);
+    put("/roles/reader", json!({"permissions": reads}));
+    put("/roles/other", json!({}));
+    put("/users/ann", json!({"password": "password of ann", "roles": ["reader", "other"]}));
+    let basic = format!("Basic {}", STANDARD.encode("ann:password of ann"));
+    let ask = |who: &str, method: &str, path: &str, body: Option<Value>| {
+        server.send(method, path, &[("Authorization", who)], body.as_ref())
+    };
+    let made = ask(&basic, "POST", "/henge/v1/security/tokens", Some(json!({"roles": ["other"]})));
+    let narrow = format!("Bearer {}", made.body["token"].as_str().unwrap());
+    let endless = "SELECT a.k AS secretive FROM numbers a, numbers b, numbers c, numbers d WHERE a.n + b.n + c.n = -1";
+    let body = json!({"query": endless, "context": {"executionMode": "ASYNC", "timeout": 100}});
+    let accepted = ask(&basic, "POST", PATH, Some(body)).body;
+    assert_eq!(accepted["schema"][0]["name"], "secretive", "{accepted}");
+    let path = format!("{PATH}/{}", accepted["queryId"].as_str().unwrap());
+    let end = Instant::now() + Duration::from_secs(60);
+    let failed = loop {
+        let status = ask(&basic, "GET", &path, None).body;
+        if status["state"] == "FAILED" {
+            break status;
+        }
+        assert!(Instant::now() < end, "{status}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(failed["schema"], json!([]), "{failed}");
+    for who in [&basic, &narrow] {
+        for path in [path.clone(), format!("{path}?detail"), format!("{path}/results")] {
+            let told = ask(who, "GET", &path, None);
+            assert!(!told.body.to_string().contains("secretive"), "{path}: {}", told.body);
+        }
+    }
 }
 
 /// What a status shows is in the statement's zone, as its results are; and no rows still have columns.

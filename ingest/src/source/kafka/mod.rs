@@ -197,3 +197,39 @@ fn describe(error: &KafkaError) -> String {
         other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Errors are told in logs and reports, to who may not see the spec.
+    #[test]
+    fn the_clients_errors_tell_no_value_of_a_property() {
+        let secret = "xyzzy-7-secret";
+        let given = |name: &str| {
+            let properties = [("bootstrap.servers", "127.0.0.1:1"), (name, secret)];
+            let properties: BTreeMap<_, _> =
+                properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let created: Result<BaseConsumer, _> = config::client_config(&properties, "me").create();
+            created.err().map(|error| describe(&error))
+        };
+        for name in [
+            "security.protocol",
+            "sasl.mechanisms",
+            "isolation.level",
+            "fetch.min.bytes",
+            "enable.ssl.certificate.verification",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl.ca.pem",
+            "sasl.oauthbearer.method",
+            "no.such.thing",
+            "sasl.jaas.config",
+        ] {
+            let Some(error) = given(name) else { panic!("{name} is taken") };
+            assert!(error.contains(name) && !error.contains(secret), "{name}: {error}");
+        }
+    }
+}

@@ -46,14 +46,14 @@ pub async fn explain(State(app): State<Arc<App>>, Extension(caller): Extension<C
     let rules = match asked.draft {
         None => app.broker.authorizer().current(),
         Some(draft) => {
-            let role =
-                app.sql.checked(draft.role, "draft.role").map_err(|error| Refusal::invalid(error.to_string()))?;
+            let role = app.sql.checked(draft.role, "draft.role", &caller.principal);
+            let role = role.map_err(|error| Refusal::invalid(error.to_string()))?;
             // Whoever tries a role that nobody has yet tries it on the user.
             who.roles.insert(draft.name.clone());
             Arc::new(roles::with_role(&app.coordinator, &draft.name, &role)?)
         }
     };
-    let all = app.broker.all_columns(&asked.datasource).unwrap_or_default();
+    let named = app.broker.columns_for_rules(&asked.datasource, &caller.principal).unwrap_or_default();
     let mut answer = json!({
         "user": asked.user,
         "roles": rules.roles_of(&who),
@@ -73,7 +73,7 @@ pub async fn explain(State(app): State<Arc<App>>, Extension(caller): Extension<C
         Restriction::Restricted(restricted) => {
             answer["access"] = "restricted".into();
             answer["filter"] = restricted.filter_json.clone().unwrap_or(Value::Null);
-            let ruled = all.iter().filter_map(|(name, ..)| Some((name, restricted.treatment(name)?)));
+            let ruled = named.iter().filter_map(|(name, ..)| Some((name, restricted.treatment(name)?)));
             answer["columns"] = ruled.map(|(name, rule)| json!({"column": name, "rule": rule})).collect();
         }
     }

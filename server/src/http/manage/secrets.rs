@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ingest::spec::properties::{consumer_properties, directs, is_secret};
 use serde_json::{Map, Value};
 
 use crate::http::error::{Answered, Refusal};
@@ -14,34 +15,6 @@ const PROPERTIES: &str = "consumerProperties";
 
 /// Where a spec has those of its stream.
 const PLACES: [&str; 2] = ["/spec/ioConfig/consumerProperties", "/ioConfig/consumerProperties"];
-
-/// Beginnings of the names of properties that decide to whom secrets go.
-const DIRECTING: [&str; 8] = [
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "security.protocol",
-    "sasl.",
-    "ssl.",
-    "enable.sasl.",
-    "enable.ssl.",
-    "https.",
-];
-
-/// Of these, what is told to the servers and decides nothing.
-const TOLD: [&str; 8] = [
-    "sasl.username",
-    "sasl.password",
-    "sasl.oauthbearer.client.id",
-    "sasl.oauthbearer.client.secret",
-    "ssl.key.password",
-    "ssl.key.pem",
-    "ssl.certificate.pem",
-    "ssl.keystore.password",
-];
-
-/// Parts of the names of properties whose values are nobody's business.
-const SECRET: [&str; 9] =
-    ["password", "passphrase", "secret", "token", "jaas", "credential", "key.pem", "oauthbearer.config", "private"];
 
 /// A spec as it may be shown.
 pub fn hidden(spec: &Value) -> Value {
@@ -102,7 +75,7 @@ fn restore_in(properties: &mut Map<String, Value>, earlier: Option<&Map<String, 
 }
 
 fn effective(properties: &Map<String, Value>) -> Answered<BTreeMap<String, String>> {
-    Ok(ingest::spec::consumer_properties(&Value::Object(properties.clone()), PROPERTIES)?)
+    Ok(consumer_properties(&Value::Object(properties.clone()), PROPERTIES)?)
 }
 
 /// A property by which secrets would go to others, or go another way, than before.
@@ -111,23 +84,12 @@ fn redirected<'a>(before: &'a BTreeMap<String, String>, now: &'a BTreeMap<String
     names.map(String::as_str).find(|name| directs(name) && before.get(*name) != now.get(*name))
 }
 
-/// Whether a property says to whom secrets are told, how it is known that it is them, or who else can listen. Of the families
-/// of properties that do, all count but those that are told themselves.
-fn directs(name: &str) -> bool {
-    !TOLD.contains(&name) && DIRECTING.iter().any(|family| name.starts_with(family))
-}
-
 fn says_hidden(value: &Value) -> bool {
     match value {
         Value::Object(fields) => fields.values().any(says_hidden),
         Value::Array(items) => items.iter().any(says_hidden),
         value => *value == HIDDEN,
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
 }
 
 fn hide(value: &mut Value) {
@@ -170,7 +132,8 @@ mod tests {
     #[test]
     fn what_is_hidden_comes_back_for_the_same_servers_only() {
         let spec = json!({"spec": {"ioConfig": {"consumerProperties": {"bootstrap.servers": "a:1", "sasl.username": "ann",
-            "sasl.password": "xyzzy", "ssl.key.pem": "xyzzy", "provider": {"type": "map", "config": {"a": "xyzzy"}},
+            "sasl.password": "xyzzy", "ssl.key.pem": "xyzzy", "ssl.keystore.key": "xyzzy", "ssl_key": "xyzzy",
+            "sasl.oauthbearer.assertion.private.key.pem": "xyzzy", "sasl.jaas.config": "xyzzy", "provider": {"type": "map", "config": {"a": "xyzzy"}},
             "from": {"type": "environment", "variable": "SECRET"}}}}});
         let shown = hidden(&spec);
         assert!(!shown.to_string().contains("xyzzy"), "{shown}");

@@ -504,7 +504,8 @@ async fn put_rule<R: Rule>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let rule = read::<R>(&body)?.checked(&app.sql).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let rule = read::<R>(&body)?.checked(&app.sql, &caller.principal);
+    let rule = rule.map_err(|error| Refusal::invalid(error.to_string()))?;
     let version = app.identity.put_document(&name, &rule, expected(&headers)?, by(&caller)).await?;
     app.sql.policies_changed();
     Ok(tagged(version, json!({"name": name, "version": version})))

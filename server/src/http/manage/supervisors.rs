@@ -55,7 +55,7 @@ pub fn routes() -> Vec<Route> {
 /// Checks and keeps a spec. The answer names the fields that Druid gives a meaning and Henge does not.
 async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, uri: Uri, body: Bytes) -> Answered {
     let mut document = json_body(&body)?;
-    let spec = SupervisorSpec::from_json(&document)?;
+    let spec = SupervisorSpec::unresolved(&document)?;
     crate::audit::note(|details| details.object = Some(spec.id.clone()));
     app.require(&caller, Kind::Datasource, &spec.data_schema.datasource, Action::Write)?;
     // Whoever names a stream reads it.
@@ -138,7 +138,7 @@ async fn spec(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
 
 async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
     let supervisor = app.coordinator.supervisor(&id)?;
-    let document = SupervisorSpec::from_json(&supervisor.spec.document)?;
+    let document = SupervisorSpec::unresolved(&supervisor.spec.document)?;
     let reports: Vec<(&str, &Value)> = supervisor
         .tasks
         .iter()
