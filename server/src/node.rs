@@ -136,8 +136,6 @@ impl Node {
         );
         let rules = auth::roles::load(&coordinator).await.context("the roles of the catalog")?;
         let authorizer = Authorizer::new(rules);
-        let (identity, first_password) =
-            Identity::open(config.auth.clone(), coordinator.clone(), authorizer.clone()).await?;
         let broker = Broker::new(
             inventory.clone(),
             query::Settings {
@@ -154,13 +152,15 @@ impl Node {
         let cluster = LocalCluster {
             coordinator: coordinator.clone(),
             inventory: inventory.clone(),
-            authorizer,
+            authorizer: authorizer.clone(),
             address: address.clone(),
             started: now(),
             properties: crate::http::status::settings(&config, &address),
         };
         let settings = query_sql::Settings { push_down: true, plans_max: SQL_PLANS_MAX };
         let sql = Sql::new(broker.clone(), Arc::new(cluster), settings);
+        let (identity, first_password) =
+            Identity::open(config.auth.clone(), coordinator.clone(), authorizer, sql.clone()).await?;
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
         let statement_objects = deep.objects(statements::FOLDER);

@@ -256,7 +256,7 @@ impl Audit {
     }
 }
 
-/// Around everything: records a request when its answer has ended.
+/// Around everything: records a request when its answer has ended, or its sender has gone before there was one.
 pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
     if !audit.settings.enabled {
         return next.run(request).await;
@@ -264,15 +264,14 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts);
     let details: Arc<Mutex<Details>> = Arc::default();
-    let response = DETAILS.scope(details.clone(), next.run(Request::from_parts(parts, body))).await;
+    let mut unanswered = Unanswered(Some((audit, asked, details.clone())));
+    let response = DETAILS.scope(details, next.run(Request::from_parts(parts, body))).await;
+    let Some((audit, asked, details)) = unanswered.0.take() else { return response };
     let status = response.status();
     let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || call_denied(&response);
-    let asked_query = asked.kind == "query";
     let matters = match () {
         () if response.extensions().get::<Limited>().is_some() => false,
-        () if denied => true,
-        () if asked_query => audit.settings.queries && (details.lock().query_type.is_some() || is_query(&asked)),
-        () => !asked.is_look(),
+        () => denied || matters(&audit, &asked, &details.lock()),
     };
     if !matters {
         return response;
@@ -286,11 +285,40 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     event.status = Some(status.as_u16());
     if denied && status == StatusCode::UNAUTHORIZED && asked.signed {
         event.kind = "signin";
-    } else if denied && !asked_query && event.kind != "signin" {
+    } else if denied && !matches!(event.kind, "query" | "signin") {
         event.kind = "denied";
     }
     let measured = |body| Measured { body, bytes: 0, ended: false, pending: Some((audit, asked, details, event)) };
     response.map(|body| Body::new(measured(body)))
+}
+
+/// Whether a request is recorded that was not denied.
+fn matters(audit: &Audit, asked: &Asked, details: &Details) -> bool {
+    match asked.kind {
+        "query" => audit.settings.queries && (details.query_type.is_some() || is_query(asked)),
+        _ => !asked.is_look(),
+    }
+}
+
+/// A request that has no answer yet. If its sender goes away now, what it asked for may be done all the same.
+struct Unanswered(Option<(Arc<Audit>, Asked, Arc<Mutex<Details>>)>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let Some((audit, asked, details)) = self.0.take() else { return };
+        let details = details.lock();
+        if !matters(&audit, &asked, &details) {
+            return;
+        }
+        let mut event = asked.event("cancelled");
+        event.tell(&details);
+        event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
+        match details.user {
+            // Whoever does not say who they are can do this as fast as the wire is.
+            None => audit.record_stranger(&event),
+            Some(_) => audit.record(&event),
+        }
+    }
 }
 
 /// A query by its path alone, even if it could not be read. Avatica and Flight have calls that are none.

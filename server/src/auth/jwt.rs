@@ -109,16 +109,21 @@ fn check(claims: &Value, expected: &Expected<'_>, now_ms: i64) -> Result<(), Err
     if !meant {
         return Err(Error::Claim("aud"));
     }
-    let now = now_ms as f64 / 1000.0;
-    let expires = claims["exp"].as_f64().ok_or(Error::Claim("exp"))?;
-    if expires + LEEWAY_SECONDS as f64 <= now {
+    if expires(claims)? <= now_ms {
         return Err(Error::Claim("exp"));
     }
+    let now = now_ms as f64 / 1000.0;
     match &claims["nbf"] {
         Value::Null => Ok(()),
         from if from.as_f64().is_some_and(|from| from - LEEWAY_SECONDS as f64 <= now) => Ok(()),
         _ => Err(Error::Claim("nbf")),
     }
+}
+
+/// The moment, in milliseconds since 1970, from which on a token of these claims is refused.
+pub fn expires(claims: &Value) -> Result<i64, Error> {
+    let seconds = claims["exp"].as_f64().ok_or(Error::Claim("exp"))?;
+    Ok(((seconds + LEEWAY_SECONDS as f64) * 1000.0) as i64)
 }
 
 fn is_signed(key: &Jwk, signed: &[u8], sent: &[u8]) -> bool {

@@ -5,8 +5,9 @@
 //! where none are needed, a name that no user has is as good as none, and so is a JWT if there is no provider.
 //!
 //! Users, tokens, sessions, roles and table rules are documents of the catalog. What is asked of them is read from its
-//! picture in memory at each request, so that a change takes effect with the next.
+//! picture in memory at each request, so that a change takes effect with the next. They change by [`commit`] alone.
 
+pub mod commit;
 pub mod jwt;
 pub mod oidc;
 pub mod password;
@@ -17,7 +18,7 @@ pub mod tokens;
 pub mod users;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,10 +29,13 @@ use coordinator::Coordinator;
 use parking_lot::Mutex;
 use query::policy::ADMIN;
 use query::{Authorizer, Principal};
+use query_sql::Sql;
 use ring::rand::SecureRandom;
 use tokio::sync::watch;
 
 use crate::config::AuthSettings;
+use crate::node::now;
+use commit::Author;
 use oidc::Oidc;
 use password::Passwords;
 use throttle::{Throttle, key};
@@ -73,7 +77,10 @@ pub enum How {
     Token(String),
     /// A session, by its name in the catalog.
     Session(String),
-    Jwt,
+    /// Until then, in milliseconds since 1970.
+    Jwt {
+        expires: i64,
+    },
     /// This process itself.
     Process,
 }
@@ -109,6 +116,8 @@ pub struct Identity {
     pub settings: AuthSettings,
     coordinator: Arc<Coordinator>,
     authorizer: Arc<Authorizer>,
+    /// Has the queries that come to an end with what their askers had.
+    sql: Arc<Sql>,
     passwords: Passwords,
     throttle: Throttle,
     /// Users as last read, by name, with the version of their document.
@@ -124,7 +133,7 @@ pub struct Identity {
     process: Arc<Principal>,
     /// What this process knows itself by when it is a client of its own; no other has it.
     process_token: String,
-    /// Held while users, roles and table rules are checked against each other and changed.
+    /// Held by whoever changes any of it ([`commit`]).
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -159,16 +168,18 @@ impl Identity {
         settings: AuthSettings,
         coordinator: Arc<Coordinator>,
         authorizer: Arc<Authorizer>,
-    ) -> anyhow::Result<(Identity, Option<String>)> {
+        sql: Arc<Sql>,
+    ) -> anyhow::Result<(Arc<Identity>, Option<String>)> {
         let mut anonymous = Principal::new(ANONYMOUS);
         anonymous.roles.insert(ADMIN.to_string());
         let process = anonymous.clone();
-        let identity = Identity {
+        let identity = Arc::new(Identity {
             throttle: Throttle::new(settings.failures_max, settings.lockout),
             oidc: settings.oidc.clone().map(Oidc::new),
             settings,
             coordinator,
             authorizer,
+            sql,
             passwords: Passwords::new(),
             accounts: Mutex::default(),
             verified: Mutex::default(),
@@ -179,7 +190,7 @@ impl Identity {
             process: Arc::new(Principal { name: PROCESS.to_string(), ..process }),
             process_token: format!("{PROCESS_PREFIX}{}", random_text::<32>()),
             changing: tokio::sync::Mutex::new(()),
-        };
+        });
         let first = identity.first_user().await?;
         Ok((identity, first))
     }
@@ -212,9 +223,7 @@ impl Identity {
                             false => Ok(caller(self.anonymous.clone(), How::Anonymous)),
                         };
                     }
-                    let principal = self.by_password(&name, &password, asked.address).await?;
-                    let version = self.password_version(&name);
-                    Ok(caller(principal, How::Password(version)))
+                    self.by_password(&name, &password, asked.address).await
                 }
                 scheme if scheme.eq_ignore_ascii_case("bearer") => {
                     // Nobody here gives out JWTs, and nobody needs one.
@@ -256,18 +265,36 @@ impl Identity {
         Changes { documents: self.coordinator.watch_documents(), rules: self.authorizer.watch() }
     }
 
-    /// Whether who was identified would be again, as the same: a request takes time, above all if its sender takes it.
-    pub fn still(&self, caller: &Caller) -> bool {
+    /// Whether who was identified would be again at a moment, as the same: a request takes time, above all if its sender
+    /// takes it.
+    pub fn still(&self, caller: &Caller, at: i64) -> bool {
         let name = &caller.principal.name;
         let now = match &caller.how {
             How::Anonymous | How::Process => return true,
-            How::Jwt => return self.coordinator.document(users::USER, name).is_none(),
+            How::Jwt { expires } => return at < *expires && self.coordinator.document(users::USER, name).is_none(),
             How::Password(version) if self.password_version(name) != *version => None,
             How::Password(_) => self.principal(name),
-            How::Token(id) => self.of_token(id),
-            How::Session(id) => self.of_session(id),
+            How::Token(id) => self.of_token(id, at),
+            How::Session(id) => self.of_session(id, at),
         };
         now.is_some_and(|now| now == caller.principal)
+    }
+
+    /// When the credentials of a caller are worth nothing any more, unless they are used meanwhile; `None` if time alone
+    /// does not end them.
+    pub fn runs_out(&self, caller: &Caller) -> Option<i64> {
+        match &caller.how {
+            How::Anonymous | How::Process | How::Password(_) => None,
+            How::Jwt { expires } => Some(*expires),
+            How::Token(id) => self.token_expires(id),
+            How::Session(id) => self.session_ends(id),
+        }
+    }
+
+    /// In the name of this process.
+    fn own_author(&self) -> Author {
+        let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Author::new(Caller { principal: self.process.clone(), address, how: How::Process }, None)
     }
 
     /// Whether a name is as good as none: clients that must have one to send are welcome where nobody needs one.
@@ -275,16 +302,25 @@ impl Identity {
         !self.settings.required && self.coordinator.document(users::USER, name).is_none()
     }
 
-    /// A name and a password, wherever they came from. What was right a moment ago is not computed again.
-    pub async fn by_password(&self, name: &str, password: &str, address: IpAddr) -> Result<Arc<Principal>, Refused> {
+    /// Who says a name and a password, wherever they came from: known by the version of the password that was said, even
+    /// if another is set at that moment. What was right a moment ago is not computed again.
+    pub async fn by_password(&self, name: &str, password: &str, address: IpAddr) -> Result<Caller, Refused> {
+        let (principal, version) = self.checked(name, password, address).await?;
+        let caller = Caller { principal, address, how: How::Password(version) };
+        // It took a while.
+        if self.still(&caller, now()) { Ok(caller) } else { Err(Refused::Wrong) }
+    }
+
+    /// Whom they stand for, and the version of the password.
+    async fn checked(&self, name: &str, password: &str, address: IpAddr) -> Result<(Arc<Principal>, i64), Refused> {
         let proof = self.proof(name, password);
-        if let Some(principal) = self.remembered(&proof) {
-            return Ok(principal);
+        if let Some(known) = self.remembered(&proof) {
+            return Ok(known);
         }
         // Many requests with the same right password are one attempt.
         let _one = self.verifying[usize::from(proof[0]) % STRIPES].lock().await;
-        if let Some(principal) = self.remembered(&proof) {
-            return Ok(principal);
+        if let Some(known) = self.remembered(&proof) {
+            return Ok(known);
         }
         self.throttle.begin(name, address, Instant::now()).map_err(Refused::Throttled)?;
         let document = self.coordinator.document(users::PASSWORD, name);
@@ -306,17 +342,19 @@ impl Identity {
             let until = now + self.settings.remember;
             verified.insert(proof, Verified { user: name.to_string(), password_version: document.version, until });
         }
-        Ok(account.principal.clone())
+        Ok((account.principal.clone(), document.version))
     }
 
-    /// The principal of credentials that were right a moment ago, if the user and the password are still the same.
-    fn remembered(&self, proof: &[u8; 32]) -> Option<Arc<Principal>> {
+    /// The principal of credentials that were right a moment ago, if the user and the password are still the same, and the
+    /// version of the password.
+    fn remembered(&self, proof: &[u8; 32]) -> Option<(Arc<Principal>, i64)> {
         let (user, version) = {
             let verified = self.verified.lock();
             let of = verified.get(proof).filter(|of| of.until > Instant::now())?;
             (of.user.clone(), of.password_version)
         };
-        (self.password_version(&user) == version).then(|| self.principal(&user)).flatten()
+        let principal = (self.password_version(&user) == version).then(|| self.principal(&user)).flatten()?;
+        Some((principal, version))
     }
 
     fn proof(&self, name: &str, password: &str) -> [u8; 32] {
@@ -343,7 +381,7 @@ impl Identity {
             return Ok((principal, How::Token(id)));
         }
         let oidc = self.oidc.as_ref().ok_or(Refused::Wrong)?;
-        let principal = oidc.check(token, crate::node::now()).await.map_err(|error| {
+        let (principal, expires) = oidc.check(token, now()).await.map_err(|error| {
             tracing::info!(%error, "a JWT is refused");
             Refused::Wrong
         })?;
@@ -352,7 +390,7 @@ impl Identity {
             tracing::info!(user = principal.name, "a JWT is refused: its name is that of a local user");
             return Err(Refused::Wrong);
         }
-        Ok((Arc::new(principal), How::Jwt))
+        Ok((Arc::new(principal), How::Jwt { expires }))
     }
 
     /// Where everybody may do everything, a page from elsewhere must not do it in the name of who looks at it: a browser

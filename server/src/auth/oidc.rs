@@ -66,8 +66,8 @@ impl Oidc {
         Oidc { settings: Arc::new(settings), keys: RwLock::default(), asked: tokio::sync::Mutex::new(None) }
     }
 
-    /// Whom a token is of, if the provider signed it for us and it is valid now.
-    pub async fn check(&self, token: &str, now: i64) -> Result<Principal, Error> {
+    /// Whom a token is of, if the provider signed it for us and it is valid now, and when it is valid no more.
+    pub async fn check(&self, token: &str, now: i64) -> Result<(Principal, i64), Error> {
         let expected = Expected { issuer: &self.settings.issuer, audience: &self.settings.audience };
         let mut keys = self.keys.read().clone();
         let mut refused = None;
@@ -84,7 +84,7 @@ impl Oidc {
         match (checked, refused) {
             (Err(Error::UnknownKey), Some(refused)) => Err(refused),
             (Err(error), _) => Err(error),
-            (Ok(claims), _) => self.principal(&claims),
+            (Ok(claims), _) => Ok((self.principal(&claims)?, jwt::expires(&claims)?)),
         }
     }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::commit::Author;
 use super::users::{Error, Result, USER, User, change, check_name, invalid};
 use super::{Identity, PROCESS, random_text};
 use crate::node::now;
@@ -86,7 +87,7 @@ pub fn with_role(coordinator: &Coordinator, name: &str, role: &Role) -> Result<R
 }
 
 /// The rules as they would be after some changes of roles and table rules.
-fn rules(coordinator: &Coordinator, changes: &[Change], version: i64) -> Result<Rules> {
+pub(super) fn rules(coordinator: &Coordinator, changes: &[Change], version: i64) -> Result<Rules> {
     fn read<T: DeserializeOwned>(document: &Document) -> Result<(String, T)> {
         let value = serde_json::from_value(document.value.clone());
         let value = value.map_err(|error| Error::Invalid(format!("{} {}: {error}", document.kind, document.name)))?;
@@ -131,43 +132,57 @@ impl Identity {
     }
 
     /// The version of the rules from now on.
-    pub async fn put_document<R: Rule>(&self, name: &str, rule: &R, expected: Option<i64>, by: &str) -> Result<i64> {
+    pub async fn put_document<R: Rule>(
+        self: &Arc<Self>,
+        name: &str,
+        rule: &R,
+        expected: Option<i64>,
+        author: &Author,
+    ) -> Result<i64> {
         R::check_name(name)?;
         let value = serde_json::to_value(rule).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.change_rules(vec![change(R::KIND, name, Some(value), expected)], by).await
+        let put = change(R::KIND, name, Some(value), expected);
+        self.change_rule(author, move |_| Ok(put)).await
     }
 
     /// Whoever had a role has it no more.
-    pub async fn delete_document<R: Rule>(&self, name: &str, expected: Option<i64>, by: &str) -> Result<i64> {
+    pub async fn delete_document<R: Rule>(
+        self: &Arc<Self>,
+        name: &str,
+        expected: Option<i64>,
+        author: &Author,
+    ) -> Result<i64> {
         if R::KIND == ROLE && name == ADMIN {
             return invalid(format!("the role {ADMIN} is built in and cannot be deleted"));
         }
-        self.document::<R>(name)?;
-        self.change_rules(vec![change(R::KIND, name, None, expected)], by).await
+        let gone = change(R::KIND, name, None, expected);
+        let found = move |this: &Identity| this.document::<R>(&gone.name).map(|_| gone);
+        self.change_rule(author, found).await
     }
 
     /// Checks the rules as they would be, keeps the change, and puts them in force, before it is told.
-    async fn change_rules(&self, mut changes: Vec<Change>, by: &str) -> Result<i64> {
-        let _changing = self.changing.lock().await;
-        rules(&self.coordinator, &changes, 0)?;
-        let gone: Vec<String> = changes
-            .iter()
-            .filter(|change| change.kind == ROLE && change.value.is_none())
-            .map(|change| change.name.clone())
-            .collect();
-        for document in self.users().iter().filter(|_| !gone.is_empty()) {
-            let mut user: User = parse("user", &document.value)?;
-            let before = user.roles.len();
-            user.roles.retain(|role| !gone.contains(role));
-            if user.roles.len() < before {
-                let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
-                changes.insert(0, change(USER, &document.name, Some(value), Some(document.version)));
+    async fn change_rule(
+        self: &Arc<Self>,
+        author: &Author,
+        changed: impl FnOnce(&Identity) -> Result<Change> + Send + 'static,
+    ) -> Result<i64> {
+        let plan = move |this: &Identity| {
+            let changed = changed(this)?;
+            rules(&this.coordinator, std::slice::from_ref(&changed), 0)?;
+            let mut changes = Vec::new();
+            let users = if changed.kind == ROLE && changed.value.is_none() { this.users() } else { Vec::new() };
+            for document in users {
+                let mut user: User = parse("user", &document.value)?;
+                if user.roles.remove(&changed.name) {
+                    let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
+                    changes.push(change(USER, &document.name, Some(value), Some(document.version)));
+                }
             }
-        }
-        let versions = self.coordinator.change_documents(changes, by, now()).await?;
-        let version = versions.last().copied().unwrap_or_default();
-        self.authorizer.replace(rules(&self.coordinator, &[], version)?);
-        tracing::info!(version, by, "rules changed");
+            changes.push(changed);
+            Ok(changes)
+        };
+        let version = self.commit(author, plan).await?.last().copied().unwrap_or_default();
+        tracing::info!(version, by = author.name(), "rules changed");
         Ok(version)
     }
 }

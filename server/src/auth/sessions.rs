@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use coordinator::Change;
 use query::Principal;
 use serde::{Deserialize, Serialize};
 
-use super::users::{Error, Result, change};
-use super::{Identity, digest, random_text};
+use super::commit::Author;
+use super::users::{Error, Result, change, invalid};
+use super::{How, Identity, digest, random_text};
 use crate::node::now;
 
 pub const SESSION: &str = "session";
@@ -37,17 +39,34 @@ pub fn csrf_token(id: &str) -> String {
 }
 
 impl Identity {
-    /// Begins a session of a user who was just checked; its id.
-    pub async fn begin_session(&self, user: &str) -> Result<String> {
+    /// Begins a session of whoever said a name and a password just now, in place of one that there was, by its name; its
+    /// id.
+    pub async fn begin_session(self: &Arc<Self>, author: &Author, instead: Option<String>) -> Result<String> {
+        let How::Password(password_version) = author.caller.how else {
+            return invalid("a session begins with a name and a password");
+        };
         let (id, now) = (random_text::<32>(), now());
-        let session =
-            Session { user: user.into(), created: now, used: now, password_version: self.password_version(user) };
+        let session = Session { user: author.name().into(), created: now, used: now, password_version };
+        let name = digest(&id);
+        let plan = move |this: &Identity| {
+            let mut changes = this.outlived(&session.user, now);
+            changes.extend(instead.map(|old| change(SESSION, &old, None, None)));
+            let value = serde_json::to_value(&session).map_err(|error| Error::Invalid(error.to_string()))?;
+            changes.push(change(SESSION, &name, Some(value), Some(0)));
+            Ok(changes)
+        };
+        self.commit(author, plan).await?;
+        tracing::info!(user = author.name(), "session begun");
+        Ok(id)
+    }
+
+    /// Deletions of sessions that are over, and of a user's oldest if there is no room for a further one.
+    fn outlived(&self, user: &str, now: i64) -> Vec<Change> {
         let mut own: Vec<(i64, String)> = Vec::new();
         let mut changes = Vec::new();
         for document in self.coordinator.documents(SESSION) {
             match serde_json::from_value::<Session>(document.value.clone()) {
                 Ok(other) if self.is_over(&document.name, &other, now) => {
-                    self.sessions_used.lock().remove(&document.name);
                     changes.push(change(SESSION, &document.name, None, None));
                 }
                 Ok(other) if other.user == user => own.push((other.created, document.name.clone())),
@@ -58,27 +77,22 @@ impl Identity {
         own.sort();
         let many = (own.len() + 1).saturating_sub(OWNED_MAX);
         changes.extend(own.iter().take(many).map(|(_, name)| change(SESSION, name, None, None)));
-        let value = serde_json::to_value(&session).map_err(|error| Error::Invalid(error.to_string()))?;
-        changes.push(change(SESSION, &digest(&id), Some(value), Some(0)));
-        self.coordinator.change_documents(changes, user, now).await?;
-        tracing::info!(user, "session begun");
-        Ok(id)
+        changes
     }
 
     /// Ends it; one that is not there is over.
-    pub async fn end_session(&self, name: &str, by: &str) -> Result<()> {
-        self.sessions_used.lock().remove(name);
-        self.coordinator.change_documents(vec![change(SESSION, name, None, None)], by, now()).await?;
-        tracing::info!(by, "session ended");
+    pub async fn end_session(self: &Arc<Self>, name: &str, author: &Author) -> Result<()> {
+        let ended = vec![change(SESSION, name, None, None)];
+        self.commit(author, move |_| Ok(ended)).await?;
+        tracing::info!(by = author.name(), "session ended");
         Ok(())
     }
 
     /// Ends all of a user's sessions.
-    pub async fn end_sessions(&self, user: &str, by: &str) -> Result<usize> {
-        let changes = self.owned(SESSION, user);
-        let many = changes.len();
-        self.coordinator.change_documents(changes, by, now()).await?;
-        Ok(many)
+    pub async fn end_sessions(self: &Arc<Self>, user: &str, author: &Author) -> Result<usize> {
+        let user = user.to_string();
+        let ended = self.commit(author, move |this| Ok(this.owned(SESSION, &user))).await?;
+        Ok(ended.len())
     }
 
     pub(super) fn by_session(&self, id: &str) -> Option<(Arc<Principal>, String)> {
@@ -103,17 +117,28 @@ impl Identity {
         Some((principal, name))
     }
 
-    /// Whom a session stands for now, by its name.
-    pub(super) fn of_session(&self, name: &str) -> Option<Arc<Principal>> {
-        let document = self.coordinator.document(SESSION, name)?;
-        let session: Session = serde_json::from_value(document.value.clone()).ok()?;
-        (!self.is_over(name, &session, now())).then(|| self.principal(&session.user)).flatten()
+    /// Whom a session stands for at a moment, by its name.
+    pub(super) fn of_session(&self, name: &str, at: i64) -> Option<Arc<Principal>> {
+        let session = self.session(name)?;
+        (!self.is_over(name, &session, at)).then(|| self.principal(&session.user)).flatten()
+    }
+
+    /// When a session ends by itself if nobody uses it until then.
+    pub(super) fn session_ends(&self, name: &str) -> Option<i64> {
+        Some(self.ends(name, &self.session(name)?))
+    }
+
+    fn session(&self, name: &str) -> Option<Session> {
+        serde_json::from_value(self.coordinator.document(SESSION, name)?.value.clone()).ok()
+    }
+
+    fn ends(&self, name: &str, session: &Session) -> i64 {
+        let used = self.sessions_used.lock().get(name).copied().unwrap_or(session.used).max(session.used);
+        let old = session.created.saturating_add(self.settings.session_max_ms);
+        old.min(used.saturating_add(self.settings.session_idle_ms))
     }
 
     fn is_over(&self, name: &str, session: &Session, now: i64) -> bool {
-        let used = self.sessions_used.lock().get(name).copied().unwrap_or(session.used).max(session.used);
-        now >= session.created.saturating_add(self.settings.session_max_ms)
-            || now >= used.saturating_add(self.settings.session_idle_ms)
-            || session.password_version != self.password_version(&session.user)
+        now >= self.ends(name, session) || session.password_version != self.password_version(&session.user)
     }
 }

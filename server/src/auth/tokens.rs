@@ -9,6 +9,7 @@ use query::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::commit::Author;
 use super::users::{Error, Result, change, invalid};
 use super::{Identity, digest, random, random_text, same};
 use crate::node::now;
@@ -57,13 +58,18 @@ impl Identity {
         let (id, secret) = sent.strip_prefix(PREFIX)?.split_once('_')?;
         let token = Token::of(&*self.coordinator.document(TOKEN, id)?)?;
         let valid = same(token.digest.as_bytes(), digest(secret).as_bytes());
-        valid.then(|| self.of_token(id)).flatten().map(|principal| (principal, id.to_string()))
+        valid.then(|| self.of_token(id, now())).flatten().map(|principal| (principal, id.to_string()))
     }
 
-    /// Whom a token stands for now.
-    pub(super) fn of_token(&self, id: &str) -> Option<Arc<Principal>> {
+    /// When a token ends by itself.
+    pub(super) fn token_expires(&self, id: &str) -> Option<i64> {
+        Token::of(&*self.coordinator.document(TOKEN, id)?)?.expires
+    }
+
+    /// Whom a token stands for at a moment.
+    pub(super) fn of_token(&self, id: &str, at: i64) -> Option<Arc<Principal>> {
         let token = Token::of(&*self.coordinator.document(TOKEN, id)?)?;
-        if token.expires.is_some_and(|expires| expires <= now()) {
+        if token.expires.is_some_and(|expires| expires <= at) {
             return None;
         }
         let principal = self.principal(&token.user)?;
@@ -82,45 +88,57 @@ impl Identity {
 
     /// Makes a token; its id, and the token itself, which is not known to anybody after this.
     pub async fn create_token(
-        &self,
+        self: &Arc<Self>,
         user: &str,
         label: String,
         roles: Option<BTreeSet<String>>,
         expires: Option<i64>,
-        by: &str,
+        author: &Author,
     ) -> Result<(String, String, Token)> {
-        let _changing = self.changing.lock().await;
-        let account = self.account(user).ok_or_else(|| Error::NotFound(format!("there is no user {user}")))?;
         if label.chars().count() > 256 {
             return invalid("label: has more than 256 characters");
         }
-        if let Some(role) = roles.iter().flatten().find(|role| !account.user.roles.contains(*role)) {
+        let id: String = random::<9>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (secret, now) = (random_text::<32>(), now());
+        let token = Token { user: user.into(), label, roles, created: now, expires, digest: digest(&secret) };
+        let (made, name) = (token.clone(), id.clone());
+        let plan = move |this: &Identity| {
+            this.check_token(&made)?;
+            let value = serde_json::to_value(&made).map_err(|error| Error::Invalid(error.to_string()))?;
+            Ok(vec![change(TOKEN, &name, Some(value), Some(0))])
+        };
+        self.commit(author, plan).await?;
+        tracing::info!(user, token = id, by = author.name(), "token made");
+        Ok((id.clone(), format!("{PREFIX}{id}_{secret}"), token))
+    }
+
+    fn check_token(&self, token: &Token) -> Result<()> {
+        let user = &token.user;
+        let account = self.account(user).ok_or_else(|| Error::NotFound(format!("there is no user {user}")))?;
+        if let Some(role) = token.roles.iter().flatten().find(|role| !account.user.roles.contains(*role)) {
             return invalid(format!("roles: {user} does not have the role {role}"));
         }
-        let now = now();
-        if expires.is_some_and(|expires| expires <= now) {
+        if token.expires.is_some_and(|expires| expires <= token.created) {
             return invalid("expires: is in the past");
         }
         if self.tokens(user).len() >= OWNED_MAX {
             return Err(Error::Conflict(format!("{user} has {OWNED_MAX} tokens already; revoke one")));
         }
-        let id: String = random::<9>().iter().map(|byte| format!("{byte:02x}")).collect();
-        let secret = random_text::<32>();
-        let token = Token { user: user.into(), label, roles, created: now, expires, digest: digest(&secret) };
-        let value = serde_json::to_value(&token).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.coordinator.change_documents(vec![change(TOKEN, &id, Some(value), Some(0))], by, now).await?;
-        tracing::info!(user, token = id, by, "token made");
-        Ok((id.clone(), format!("{PREFIX}{id}_{secret}"), token))
+        Ok(())
     }
 
     /// Takes effect with the next request.
-    pub async fn revoke_token(&self, user: &str, id: &str, by: &str) -> Result<()> {
-        let token = self.coordinator.document(TOKEN, id);
-        if token.is_none_or(|token| token.value["user"].as_str() != Some(user)) {
-            return Err(Error::NotFound(format!("{user} has no token {id}")));
-        }
-        self.coordinator.change_documents(vec![change(TOKEN, id, None, None)], by, now()).await?;
-        tracing::info!(user, token = id, by, "token revoked");
+    pub async fn revoke_token(self: &Arc<Self>, user: &str, id: &str, author: &Author) -> Result<()> {
+        let (owner, name) = (user.to_string(), id.to_string());
+        let plan = move |this: &Identity| {
+            let token = this.coordinator.document(TOKEN, &name);
+            if token.is_none_or(|token| token.value["user"].as_str() != Some(&owner)) {
+                return Err(Error::NotFound(format!("{owner} has no token {name}")));
+            }
+            Ok(vec![change(TOKEN, &name, None, None)])
+        };
+        self.commit(author, plan).await?;
+        tracing::info!(user, token = id, by = author.name(), "token revoked");
         Ok(())
     }
 }

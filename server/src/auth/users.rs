@@ -10,12 +10,12 @@ use query::policy::ADMIN;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::commit::Author;
 use super::password::{LENGTH_MAX, LENGTH_MIN};
 use super::roles::ROLE;
 use super::sessions::SESSION;
 use super::tokens::TOKEN;
-use super::{Identity, PROCESS, is_reserved, random_text};
-use crate::node::now;
+use super::{Identity, is_reserved, random_text};
 
 /// The kinds of their documents.
 pub const USER: &str = "user";
@@ -47,6 +47,17 @@ pub struct User {
     pub attributes: BTreeMap<String, Vec<String>>,
 }
 
+/// What a user may change of itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub email: Option<String>,
+    #[serde(default)]
+    pub profile: Map<String, Value>,
+    #[serde(default)]
+    pub settings: Map<String, Value>,
+}
+
 /// A user as it is known at the moment, with what policies see of it.
 pub struct Account {
     pub user: User,
@@ -71,6 +82,12 @@ pub enum Error {
     Conflict(String),
     #[error("{0}")]
     Busy(String),
+    /// Whoever asks is not, when it would be made, who they were when they asked.
+    #[error("the credentials are not valid any more; sign in again")]
+    Stranger,
+    /// As the gate says it to who may not.
+    #[error("Unauthorized")]
+    Denied,
     #[error(transparent)]
     Catalog(#[from] coordinator::Error),
 }
@@ -97,6 +114,15 @@ pub fn check_password(password: &str) -> Result<()> {
         LENGTH_MIN..=LENGTH_MAX => Ok(()),
         _ => invalid(format!("password: must have {LENGTH_MIN} to {LENGTH_MAX} bytes")),
     }
+}
+
+fn check_notes(profile: &Map<String, Value>, settings: &Map<String, Value>) -> Result<()> {
+    for (field, notes) in [("profile", profile), ("settings", settings)] {
+        if serde_json::to_string(notes).map_or(0, |text| text.len()) > NOTES_BYTES_MAX {
+            return invalid(format!("{field}: has more than {NOTES_BYTES_MAX} bytes"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn change(kind: &'static str, name: &str, value: Option<Value>, expected: Option<i64>) -> Change {
@@ -147,25 +173,25 @@ impl Identity {
     }
 
     /// Where there are no users yet, makes `admin`; with the password it got, unless that was set.
-    pub(super) async fn first_user(&self) -> anyhow::Result<Option<String>> {
+    pub(super) async fn first_user(self: &Arc<Self>) -> anyhow::Result<Option<String>> {
         if !self.users().is_empty() {
             return Ok(None);
         }
         let set = self.settings.first_password.clone();
         let password = set.clone().unwrap_or_else(random_text::<18>);
         let user = User { roles: BTreeSet::from([ADMIN.to_string()]), ..User::default() };
-        self.put_user(ADMIN, user, Some(&password), Some(0), PROCESS).await?;
+        self.put_user(ADMIN, user, Some(&password), Some(0), &self.own_author()).await?;
         Ok(set.is_none().then_some(password))
     }
 
     /// Makes a user, or changes one; the version it has then.
     pub async fn put_user(
-        &self,
+        self: &Arc<Self>,
         name: &str,
         user: User,
         password: Option<&str>,
         expected: Option<i64>,
-        by: &str,
+        author: &Author,
     ) -> Result<i64> {
         check_name("user", name)?;
         if is_reserved(name) {
@@ -174,66 +200,95 @@ impl Identity {
         if user.kind == UserKind::Service && password.is_some() {
             return invalid("password: a service has tokens and no password");
         }
-        for (field, notes) in [("profile", &user.profile), ("settings", &user.settings)] {
-            if serde_json::to_string(notes).map_or(0, |text| text.len()) > NOTES_BYTES_MAX {
-                return invalid(format!("{field}: has more than {NOTES_BYTES_MAX} bytes"));
-            }
-        }
+        check_notes(&user.profile, &user.settings)?;
         let mut changes = Vec::new();
         if let Some(password) = password {
             check_password(password)?;
-            changes.push(self.hashed(name, password).await?);
+            changes.push(self.hashed(name, password, None).await?);
         }
-        let _changing = self.changing.lock().await;
-        for role in &user.roles {
-            if role != ADMIN && self.coordinator.document(ROLE, role).is_none() {
-                return invalid(format!("roles: there is no role {role}; make it first"));
+        let changed = name.to_string();
+        let plan = move |this: &Identity| {
+            let name = changed.as_str();
+            for role in &user.roles {
+                if role != ADMIN && this.coordinator.document(ROLE, role).is_none() {
+                    return invalid(format!("roles: there is no role {role}; make it first"));
+                }
             }
-        }
-        let before = self.account(name);
-        self.keeps_an_admin(name, Some(&user))?;
-        if user.kind == UserKind::Service && before.is_some_and(|before| before.user.kind == UserKind::Person) {
-            changes.push(change(PASSWORD, name, None, None));
-        }
-        let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
-        changes.push(change(USER, name, Some(value), expected));
-        let versions = self.coordinator.change_documents(changes, by, now()).await?;
-        tracing::info!(user = name, by, "user changed");
+            let before = this.account(name);
+            this.keeps_an_admin(name, Some(&user))?;
+            if user.kind == UserKind::Service && before.is_some_and(|before| before.user.kind == UserKind::Person) {
+                changes.push(change(PASSWORD, name, None, None));
+            }
+            let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
+            changes.push(change(USER, name, Some(value), expected));
+            Ok(changes)
+        };
+        let versions = self.commit(author, plan).await?;
+        tracing::info!(user = name, by = author.name(), "user changed");
         Ok(versions.last().copied().unwrap_or_default())
     }
 
-    async fn hashed(&self, name: &str, password: &str) -> Result<Change> {
-        let hash = self.passwords.hash(password).await;
-        let hash = hash.map_err(|_| Error::Busy("too many passwords are being checked; try again".into()))?;
-        Ok(change(PASSWORD, name, Some(json!({"hash": hash})), None))
+    /// What a user tells of itself, and nothing else of it; the version it has then.
+    pub async fn put_profile(self: &Arc<Self>, said: Profile, expected: Option<i64>, author: &Author) -> Result<i64> {
+        check_notes(&said.profile, &said.settings)?;
+        let name = author.name().to_string();
+        let plan = move |this: &Identity| {
+            let document = this.user(&name)?;
+            let user: User = serde_json::from_value(document.value.clone())
+                .map_err(|_| Error::Invalid(format!("the document of {USER} {name} is not readable")))?;
+            let user = User { email: said.email, profile: said.profile, settings: said.settings, ..user };
+            let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
+            Ok(vec![change(USER, &name, Some(value), Some(expected.unwrap_or(document.version)))])
+        };
+        let versions = self.commit(author, plan).await?;
+        tracing::info!(user = author.name(), "profile changed");
+        Ok(versions.last().copied().unwrap_or_default())
     }
 
-    /// A new password: sessions of the old one end.
-    pub async fn set_password(&self, name: &str, password: &str, by: &str) -> Result<()> {
+    async fn hashed(&self, name: &str, password: &str, expected: Option<i64>) -> Result<Change> {
+        let hash = self.passwords.hash(password).await;
+        let hash = hash.map_err(|_| Error::Busy("too many passwords are being checked; try again".into()))?;
+        Ok(change(PASSWORD, name, Some(json!({"hash": hash})), expected))
+    }
+
+    /// A new password, in place of the one of this version if one is expected: sessions of the old one end.
+    pub async fn set_password(
+        self: &Arc<Self>,
+        name: &str,
+        password: &str,
+        expected: Option<i64>,
+        author: &Author,
+    ) -> Result<()> {
         check_password(password)?;
-        let changed = self.hashed(name, password).await?;
-        let _changing = self.changing.lock().await;
-        let user = self.account(name).ok_or_else(|| Error::NotFound(format!("there is no user {name}")))?;
-        if user.user.kind == UserKind::Service {
-            return invalid("a service has tokens and no password");
-        }
-        let mut changes = vec![changed];
-        changes.extend(self.owned(SESSION, name));
-        self.coordinator.change_documents(changes, by, now()).await?;
-        tracing::info!(user = name, by, "password changed");
+        let changed = self.hashed(name, password, expected).await?;
+        let plan = move |this: &Identity| {
+            let name = &changed.name;
+            let user = this.account(name).ok_or_else(|| Error::NotFound(format!("there is no user {name}")))?;
+            if user.user.kind == UserKind::Service {
+                return invalid("a service has tokens and no password");
+            }
+            let sessions = this.owned(SESSION, name);
+            Ok([vec![changed], sessions].concat())
+        };
+        self.commit(author, plan).await?;
+        tracing::info!(user = name, by = author.name(), "password changed");
         Ok(())
     }
 
     /// With its password, its tokens and its sessions.
-    pub async fn delete_user(&self, name: &str, expected: Option<i64>, by: &str) -> Result<()> {
-        let _changing = self.changing.lock().await;
-        self.user(name)?;
-        self.keeps_an_admin(name, None)?;
-        let mut changes = vec![change(USER, name, None, expected), change(PASSWORD, name, None, None)];
-        changes.extend(self.owned(TOKEN, name));
-        changes.extend(self.owned(SESSION, name));
-        self.coordinator.change_documents(changes, by, now()).await?;
-        tracing::info!(user = name, by, "user deleted");
+    pub async fn delete_user(self: &Arc<Self>, name: &str, expected: Option<i64>, author: &Author) -> Result<()> {
+        let gone = name.to_string();
+        let plan = move |this: &Identity| {
+            let name = gone.as_str();
+            this.user(name)?;
+            this.keeps_an_admin(name, None)?;
+            let mut changes = vec![change(USER, name, None, expected), change(PASSWORD, name, None, None)];
+            changes.extend(this.owned(TOKEN, name));
+            changes.extend(this.owned(SESSION, name));
+            Ok(changes)
+        };
+        self.commit(author, plan).await?;
+        tracing::info!(user = name, by = author.name(), "user deleted");
         Ok(())
     }
 

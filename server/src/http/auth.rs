@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::{HeaderValue, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use query::policy::{ADMIN, Action, Kind, Rules};
 use serde_json::json;
-use tower_http::timeout::TimeoutBody;
 
+use super::asking::Asking;
 use super::error::Refusal;
-use super::{App, manage};
+use super::{App, flight};
 use crate::audit;
+use crate::auth::commit::Author;
 use crate::auth::{Asked, COOKIE, Caller, How, Refused, claimed};
+use crate::node::now;
 
 /// What a route needs before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +54,6 @@ pub const STATE: Of = Of::Name("STATE");
 pub const CONFIG: Of = Of::Name("CONFIG");
 pub const SECURITY: Of = Of::Name("SECURITY");
 
-/// Rest between two pieces of a body after which the request is over.
-const BODY_IDLE: Duration = Duration::from_secs(60);
-
-/// Time in which a request that changes who its sender is has told so.
-const OWN_CHANGE: Duration = Duration::from_millis(500);
-
 /// From where a request comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Address(pub IpAddr);
@@ -81,6 +76,9 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
     parts.extensions.insert(Address(address));
+    // Calls of Flight are streams, which may rest.
+    let idle_max = (!flight::is_call(parts.uri.path())).then_some(app.config.body_idle);
+    let (asking, body) = Asking::watch(body, idle_max);
     if need == Need::Open {
         return next.run(Request::from_parts(parts, body)).await;
     }
@@ -121,33 +119,55 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         return *refused;
     }
     parts.extensions.insert(caller.clone());
+    let author = author(&caller, need);
+    if let Some(author) = &author {
+        parts.extensions.insert(author.clone());
+    }
     let mut kept = parts.clone();
-    let body = if is_grpc(&kept) { body } else { Body::new(TimeoutBody::new(BODY_IDLE, body)) };
     let mut answered = pin!(next.run(Request::from_parts(parts, body)));
     let mut response = loop {
         tokio::select! {
             biased;
             response = &mut answered => break response,
             () = changes.next() => {}
+            // What was valid when the request had been asked is good for its answer.
+            () = run_out(&app, &caller), if asking.asked().is_none() => {}
+        }
+        // A change of its own, which it was found to have the right to, may end what it came with.
+        if author.as_ref().is_some_and(Author::has_begun) {
+            break answered.await;
         }
         // Who may not what they could when they began gets no answer, however long they took to ask.
-        let refused = match app.identity.still(&caller) {
-            true if is_allowed(&app, &caller, need, &mut kept).await => continue,
-            true => denied(&caller),
-            false => answer(&kept, Refused::Wrong),
-        };
-        // Unless it is this request that made the change.
-        match changes_identities(kept.uri.path()) {
-            true => break tokio::time::timeout(OWN_CHANGE, &mut answered).await.unwrap_or(refused),
-            false => break refused,
+        match app.identity.still(&caller, asking.asked().unwrap_or_else(now)) {
+            true if is_allowed(&app, &caller, need, &mut kept).await => {}
+            true => break denied(&caller),
+            false => break answer(&kept, Refused::Wrong),
         }
     };
     response.extensions_mut().insert(caller);
     response
 }
 
-fn changes_identities(path: &str) -> bool {
-    [manage::security::ROOT, manage::basic_security::ROOT].iter().any(|root| path.starts_with(root))
+/// Returns when the caller's credentials run out by themselves, unless they are used meanwhile.
+async fn run_out(app: &App, caller: &Caller) {
+    match app.identity.runs_out(caller) {
+        Some(end) => {
+            let left = u64::try_from(end.saturating_sub(now())).unwrap_or(0);
+            // Clocks that round differently must not make it turn round and round.
+            tokio::time::sleep(Duration::from_millis(left.max(1))).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// In whose name the handler may change users and rules: the step that does so asks again for what the route needs. Where
+/// that hangs on the path, nothing of the kind is changed.
+fn author(caller: &Caller, need: Need) -> Option<Author> {
+    match need {
+        Need::SignedIn => Some(Author::new(caller.clone(), None)),
+        Need::May(kind, Of::Name(name), action) => Some(Author::new(caller.clone(), Some((kind, name, action)))),
+        Need::Open | Need::Connection | Need::May(..) | Need::Whole(..) => None,
+    }
 }
 
 async fn is_allowed(app: &App, caller: &Caller, need: Need, parts: &mut request::Parts) -> bool {

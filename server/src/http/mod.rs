@@ -1,5 +1,6 @@
 //! Druid's paths over axum. Paths, headers and status codes exist here and nowhere else.
 
+pub mod asking;
 pub mod auth;
 pub mod avatica;
 pub mod error;
@@ -58,7 +59,7 @@ pub struct App {
     pub jdbc: Arc<avatica::Connections>,
     pub flight: flight::Handles,
     pub statements: statements::Statements,
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,

@@ -1,6 +1,7 @@
 //! The audit log: what it records of whom, that a crash neither loses nor doubles an event, and that nobody changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -338,6 +339,42 @@ fn sign_ins_and_denials_say_who_it_was() {
     assert!(kept < 303, "{kept}");
     let all = json!(seen("TRUE", 10)).to_string();
     assert!(!all.contains(wrong) && !all.contains(password) && !all.contains("their own password"));
+}
+
+/// Whoever hangs up asked all the same, and may have had it done.
+#[test]
+fn a_request_whose_sender_hangs_up_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    load(&server, "seen", 2000);
+    while server.try_post("/druid/v2/sql", r#"{"query":"SELECT k FROM seen"}"#).unwrap().status != 200 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let address = server.base.strip_prefix("http://").unwrap();
+    let ask = |method: &str, path: &str, body: Value, rest: Duration| {
+        let body = body.to_string();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        std::thread::sleep(rest);
+    };
+    // A hash of a password takes longer than it takes to see that nobody waits.
+    let user = json!({"password": "a long password"});
+    ask("PUT", "/henge/v1/security/users/ann", user, Duration::ZERO);
+    let changes = events(&server, "kind = 'user' AND object = 'ann'", 2);
+    let outcomes: BTreeSet<&str> = changes.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, BTreeSet::from(["begun", "cancelled"]), "{changes:?}");
+
+    let text = "SELECT COUNT(*) FROM seen a, seen b, seen c WHERE a.k || b.k || c.k = 'x'";
+    let query = json!({"query": text, "context": {"sqlQueryId": "left", "timeout": 60_000}});
+    ask("POST", "/druid/v2/sql", query, Duration::from_millis(300));
+    let left = events(&server, "query_id = 'left'", 1);
+    let told = ["outcome", "user", "statement", "status"].map(|name| left[0][name].clone());
+    assert_eq!(told, [json!("cancelled"), json!("anonymous"), json!(text), Value::Null], "{left:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use query::{Principal, Terms};
+use query::Terms;
 use query_sql::{Parameter, Statement};
 use serde_json::{Map, Value, json};
 
@@ -121,23 +121,20 @@ async fn asker(
     if let Some(caller) = caller.clone().filter(|caller| caller.how != How::Anonymous) {
         return Ok(by_headers(caller));
     }
-    let opened = |principal: Arc<Principal>| {
-        let version = app.identity.password_version(&principal.name);
-        Caller { principal, address, how: How::Password(version) }
-    };
     if let Some(Request::OpenConnection { info, .. }) = request
         && let Some(name) = said(info, "user").filter(|name| !name.is_empty())
         && !(caller.is_some() && app.identity.is_anybody(name))
     {
-        let principal = app.identity.by_password(name, said(info, "password").unwrap_or_default(), address).await?;
-        let password_version = app.identity.password_version(name);
-        return Ok(Asker { caller: opened(principal), scope: Scope::Opened { password_version } });
+        let caller = app.identity.by_password(name, said(info, "password").unwrap_or_default(), address).await?;
+        let How::Password(password_version) = caller.how else { return Err(auth::Refused::Wrong) };
+        return Ok(Asker { caller, scope: Scope::Opened { password_version } });
     }
     let connection = request.and_then(Request::connection);
     if let Some((owner, password_version)) = connection.and_then(|id| app.jdbc.opened_by(id)) {
         let principal = app.identity.principal(&owner);
         let principal = principal.filter(|_| app.identity.password_version(&owner) == password_version);
-        let caller = opened(principal.ok_or(auth::Refused::Wrong)?);
+        let principal = principal.ok_or(auth::Refused::Wrong)?;
+        let caller = Caller { principal, address, how: How::Password(password_version) };
         return Ok(Asker { caller, scope: Scope::Opened { password_version } });
     }
     caller.map(by_headers).ok_or(auth::Refused::Missing)

@@ -44,10 +44,16 @@ pub use handles::Handles;
 use super::App;
 use super::auth::Need;
 use super::sql::Request as Asked;
+use crate::auth::commit::Author;
 use crate::auth::{Caller, How, sessions};
 
 /// Where gRPC finds the service.
 pub const PATH: &str = "/arrow.flight.protocol.FlightService/{method}";
+
+/// Whether a path is one of its calls.
+pub fn is_call(path: &str) -> bool {
+    PATH.strip_suffix("{method}").is_some_and(|service| path.starts_with(service))
+}
 
 /// Names and passwords, and tokens, come in the same headers as over HTTP.
 pub const NEED: Need = Need::SignedIn;
@@ -297,7 +303,7 @@ impl FlightService for Flight {
         let said = HandshakeResponse { protocol_version: 0, payload: name.clone().into() };
         let mut response = Response::new(stream::iter([Ok(said)]).boxed());
         if matches!(caller.how, How::Password(_)) {
-            let id = self.app.identity.begin_session(name).await;
+            let id = self.app.identity.begin_session(&Author::new(caller.clone(), None), None).await;
             let id = id.map_err(|error| Status::unavailable(error.to_string()))?;
             let token = format!("Bearer {}{id}", sessions::BEARER_PREFIX);
             let mut token = MetadataValue::try_from(token).map_err(broken)?;

@@ -4,18 +4,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use coordinator::Document;
 use query::policy::{Permission, Role};
 use serde_json::{Value, json};
 
-use super::security::{READ, WRITE, end_queries};
+use super::security::{READ, WRITE};
 use super::{Parameters, json_body};
-use crate::auth::Caller;
+use crate::auth::commit::Author;
 use crate::auth::users::User;
 use crate::http::error::{Answered, Refusal};
 use crate::http::routes::{delete, get, post};
@@ -80,56 +80,40 @@ async fn user_with_roles(State(app): State<Arc<App>>, Path((_, name)): Named, ur
     Ok(Json(json!({"name": name, "roles": roles})).into_response())
 }
 
-async fn create_user(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-) -> Answered {
+async fn create_user(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named) -> Answered {
     // Druid keeps two lists of users, and clients make one in each.
     if app.identity.user(&name).is_err() {
-        app.identity.put_user(&name, User::default(), None, Some(0), &caller.principal.name).await?;
+        app.identity.put_user(&name, User::default(), None, Some(0), &author).await?;
     }
     done()
 }
 
-async fn delete_user(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-) -> Answered {
-    app.identity.delete_user(&name, None, &caller.principal.name).await?;
-    app.sql.end_queries_of(&name);
+async fn delete_user(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named) -> Answered {
+    app.identity.delete_user(&name, None, &author).await?;
     done()
 }
 
-async fn set_password(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-    body: Bytes,
-) -> Answered {
+async fn set_password(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named, body: Bytes) -> Answered {
     let body: Value = serde_json::from_slice(&body).map_err(|_| Refusal::invalid("the body is not JSON"))?;
     let password = body["password"].as_str().ok_or_else(|| Refusal::invalid("password: must be a string"))?;
-    app.identity.set_password(&name, password, &caller.principal.name).await?;
+    app.identity.set_password(&name, password, None, &author).await?;
     done()
 }
 
-async fn change_roles(app: &App, caller: &Caller, name: &str, change: impl FnOnce(&mut BTreeSet<String>)) -> Answered {
+async fn change_roles(app: &App, author: &Author, name: &str, change: impl FnOnce(&mut BTreeSet<String>)) -> Answered {
     let document = app.identity.user(name)?;
     let mut user: User = parse(&document)?;
     change(&mut user.roles);
-    let before = app.identity.principal(name);
-    app.identity.put_user(name, user, None, Some(document.version), &caller.principal.name).await?;
-    end_queries(app, name, before);
+    app.identity.put_user(name, user, None, Some(document.version), author).await?;
     done()
 }
 
 async fn give_role(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path((_, name, role)): Path<(String, String, String)>,
 ) -> Answered {
-    change_roles(&app, &caller, &name, |roles| {
+    change_roles(&app, &author, &name, |roles| {
         roles.insert(role);
     })
     .await
@@ -137,10 +121,10 @@ async fn give_role(
 
 async fn take_role(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path((_, name, role)): Path<(String, String, String)>,
 ) -> Answered {
-    change_roles(&app, &caller, &name, |roles| {
+    change_roles(&app, &author, &name, |roles| {
         roles.remove(&role);
     })
     .await
@@ -183,23 +167,13 @@ async fn role(State(app): State<Arc<App>>, Path((_, name)): Named, uri: Uri) -> 
     Ok(Json(shown).into_response())
 }
 
-async fn create_role(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-) -> Answered {
-    app.identity.put_document(&name, &Role::default(), Some(0), &caller.principal.name).await?;
-    app.sql.policies_changed();
+async fn create_role(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named) -> Answered {
+    app.identity.put_document(&name, &Role::default(), Some(0), &author).await?;
     done()
 }
 
-async fn delete_role(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-) -> Answered {
-    app.identity.delete_document::<Role>(&name, None, &caller.principal.name).await?;
-    app.sql.policies_changed();
+async fn delete_role(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named) -> Answered {
+    app.identity.delete_document::<Role>(&name, None, &author).await?;
     done()
 }
 
@@ -209,17 +183,11 @@ async fn permissions(State(app): State<Arc<App>>, Path((_, name)): Named, uri: U
 }
 
 /// In place of those it had; policies and column rules stay.
-async fn set_permissions(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path((_, name)): Named,
-    body: Bytes,
-) -> Answered {
+async fn set_permissions(State(app): State<Arc<App>>, author: Author, Path((_, name)): Named, body: Bytes) -> Answered {
     let permissions: Vec<Permission> = serde_json::from_value(json_body(&body)?)
         .map_err(|error| Refusal::invalid(format!("the body must be an array of permissions: {error}")))?;
     let document = app.identity.document::<Role>(&name)?;
     let role = Role { permissions, ..parse(&document)? };
-    app.identity.put_document(&name, &role, Some(document.version), &caller.principal.name).await?;
-    app.sql.policies_changed();
+    app.identity.put_document(&name, &role, Some(document.version), &author).await?;
     done()
 }

@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use coordinator::Document;
-use query::Principal;
 use query::policy::{Action, Kind, Role, TableRule};
 use segment::time::format_timestamp;
 use serde::Deserialize;
@@ -21,9 +20,10 @@ use serde_json::{Map, Value, json};
 
 use super::Parameters;
 use super::explain::explain;
+use crate::auth::commit::Author;
 use crate::auth::roles::Rule;
-use crate::auth::users::{self, USER, User, UserKind};
-use crate::auth::{Caller, How, cookie, digest, sessions};
+use crate::auth::users::{self, Profile, USER, User, UserKind};
+use crate::auth::{self, Caller, How, cookie, digest, sessions};
 use crate::http::auth::{Address, Need, SECURITY, forget_cookie, session_cookie};
 use crate::http::error::{Answered, Refusal};
 use crate::http::guard::Encrypted;
@@ -83,6 +83,8 @@ impl From<users::Error> for Refusal {
             users::Error::NotFound(_) => StatusCode::NOT_FOUND,
             users::Error::Conflict(_) => StatusCode::CONFLICT,
             users::Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            users::Error::Stranger => StatusCode::UNAUTHORIZED,
+            users::Error::Denied => StatusCode::FORBIDDEN,
             users::Error::Catalog(error) => return error.into(),
         };
         Refusal::new(status, error.to_string())
@@ -127,7 +129,7 @@ fn by(caller: &Caller) -> &str {
 fn in_person(caller: &Caller) -> Answered<()> {
     match caller.how {
         How::Password(_) | How::Session(_) => Ok(()),
-        How::Token(_) | How::Jwt | How::Anonymous | How::Process => Err(Refusal::new(
+        How::Token(_) | How::Jwt { .. } | How::Anonymous | How::Process => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "sign in with your name and password to change your own profile, password and tokens",
         )),
@@ -160,17 +162,15 @@ async fn login(
     }
     let said: Login = read(&body)?;
     crate::audit::note(|details| details.object = Some(said.username.clone()));
-    let principal = match app.identity.by_password(&said.username, &said.password, address).await {
-        Ok(principal) => principal,
+    let caller = match app.identity.by_password(&said.username, &said.password, address).await {
+        Ok(caller) => caller,
         Err(refused) => return Ok(refused.into_response()),
     };
-    crate::audit::note(|details| details.user = Some(principal.name.clone()));
-    if let Some(old) = cookie(&headers) {
-        app.identity.end_session(&digest(old), &principal.name).await?;
-    }
-    let id = app.identity.begin_session(&principal.name).await?;
+    crate::audit::note(|details| details.user = Some(caller.principal.name.clone()));
+    let author = Author::new(caller, None);
+    let id = app.identity.begin_session(&author, cookie(&headers).map(digest)).await?;
     let age = app.identity.settings.session_max_ms;
-    let caller = Caller { principal, address, how: How::Session(digest(&id)) };
+    let caller = Caller { how: How::Session(digest(&id)), ..author.caller };
     let mut about = about(&app, &caller);
     about["csrfToken"] = json!(sessions::csrf_token(&id));
     about["expires"] = json!(format_timestamp(crate::node::now().saturating_add(age)));
@@ -181,9 +181,9 @@ async fn login(
     Ok(response)
 }
 
-async fn logout(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Answered {
-    if let How::Session(name) = &caller.how {
-        app.identity.end_session(name, by(&caller)).await?;
+async fn logout(State(app): State<Arc<App>>, author: Author) -> Answered {
+    if let How::Session(name) = &author.caller.how {
+        app.identity.end_session(name, &author).await?;
     }
     let mut response = Json(json!({})).into_response();
     response.headers_mut().append(header::SET_COOKIE, forget_cookie());
@@ -203,7 +203,7 @@ fn about(app: &App, caller: &Caller) -> Value {
             How::Password(_) => "password",
             How::Token(_) => "token",
             How::Session(_) => "session",
-            How::Jwt => "jwt",
+            How::Jwt { .. } => "jwt",
             How::Process => "process",
         },
         "mayAdminister": app.may(caller, Kind::Security, "SECURITY", Action::Write),
@@ -223,31 +223,11 @@ async fn profile(State(app): State<Arc<App>>, Extension(caller): Extension<Calle
     Ok(tagged(document.version, shown_user(&app, &document)))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Profile {
-    email: Option<String>,
-    #[serde(default)]
-    profile: Map<String, Value>,
-    #[serde(default)]
-    settings: Map<String, Value>,
-}
-
-async fn put_profile(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    in_person(&caller)?;
+async fn put_profile(State(app): State<Arc<App>>, author: Author, headers: HeaderMap, body: Bytes) -> Answered {
+    in_person(&author.caller)?;
     let said: Profile = read(&body)?;
-    let document = app.identity.user(by(&caller))?;
-    let user: User = parse(&document)?;
-    let user = User { email: said.email, profile: said.profile, settings: said.settings, ..user };
-    // Roles that are taken away meanwhile must not come back.
-    let expected = expected(&headers)?.unwrap_or(document.version);
-    let version = app.identity.put_user(by(&caller), user, None, Some(expected), by(&caller)).await?;
-    Ok(tagged(version, json!({"username": by(&caller), "version": version})))
+    let version = app.identity.put_profile(said, expected(&headers)?, &author).await?;
+    Ok(tagged(version, json!({"username": author.name(), "version": version})))
 }
 
 #[derive(Deserialize)]
@@ -257,21 +237,17 @@ struct OwnPassword {
     password: String,
 }
 
-async fn put_own_password(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
-    in_person(&caller)?;
+async fn put_own_password(State(app): State<Arc<App>>, author: Author, body: Bytes) -> Answered {
+    in_person(&author.caller)?;
     let said: OwnPassword = read(&body)?;
-    if let Err(refused) = app.identity.by_password(by(&caller), &said.current, caller.address).await {
-        return Ok(refused.into_response());
-    }
-    app.identity.set_password(by(&caller), &said.password, by(&caller)).await?;
-    Ok(Json(json!({"username": by(&caller)})).into_response())
-}
-
-fn parse<T: DeserializeOwned>(document: &Document) -> Answered<T> {
-    serde_json::from_value(document.value.clone()).map_err(|_| {
-        let message = format!("the document of {} {} is not readable", document.kind, document.name);
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-    })
+    let known = match app.identity.by_password(author.name(), &said.current, author.caller.address).await {
+        Ok(known) => known,
+        Err(refused) => return Ok(refused.into_response()),
+    };
+    // Who knows a password does not know the one that somebody sets meanwhile.
+    let How::Password(version) = known.how else { return Ok(auth::Refused::Wrong.into_response()) };
+    app.identity.set_password(author.name(), &said.password, Some(version), &author).await?;
+    Ok(Json(json!({"username": author.name()})).into_response())
 }
 
 fn shown_user(app: &App, document: &Document) -> Value {
@@ -323,7 +299,7 @@ struct PutUser {
 
 async fn put_user(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -340,27 +316,17 @@ async fn put_user(
         attributes: said.attributes,
     };
     let expected = expected(&headers)?;
-    let before = app.identity.principal(&name);
-    let version = app.identity.put_user(&name, user, said.password.as_deref(), expected, by(&caller)).await?;
-    end_queries(&app, &name, before);
+    let version = app.identity.put_user(&name, user, said.password.as_deref(), expected, &author).await?;
     Ok(tagged(version, json!({"username": name, "version": version})))
-}
-
-/// Queries that somebody began as whom they are no more come to an end.
-pub fn end_queries(app: &App, name: &str, before: Option<Arc<Principal>>) {
-    if before.is_some() && before != app.identity.principal(name) {
-        app.sql.end_queries_of(name);
-    }
 }
 
 async fn delete_user(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    app.identity.delete_user(&name, expected(&headers)?, by(&caller)).await?;
-    app.sql.end_queries_of(&name);
+    app.identity.delete_user(&name, expected(&headers)?, &author).await?;
     Ok(Json(json!({"username": name})).into_response())
 }
 
@@ -370,24 +336,15 @@ struct NewPassword {
     password: String,
 }
 
-async fn put_password(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Answered {
+async fn put_password(State(app): State<Arc<App>>, author: Author, Path(name): Path<String>, body: Bytes) -> Answered {
     let said: NewPassword = read(&body)?;
-    app.identity.set_password(&name, &said.password, by(&caller)).await?;
+    app.identity.set_password(&name, &said.password, None, &author).await?;
     Ok(Json(json!({"username": name})).into_response())
 }
 
-async fn end_sessions(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-) -> Answered {
+async fn end_sessions(State(app): State<Arc<App>>, author: Author, Path(name): Path<String>) -> Answered {
     app.identity.user(&name)?;
-    let ended = app.identity.end_sessions(&name, by(&caller)).await?;
+    let ended = app.identity.end_sessions(&name, &author).await?;
     Ok(Json(json!({"username": name, "ended": ended})).into_response())
 }
 
@@ -402,14 +359,14 @@ struct NewToken {
     expires: Option<String>,
 }
 
-async fn make_token(app: &App, user: &str, body: &[u8], by: &str) -> Answered {
+async fn make_token(app: &App, user: &str, body: &[u8], author: &Author) -> Answered {
     let said: NewToken = read(body)?;
     let at = |text: &String| {
         let parsed = text.parse::<jiff::Timestamp>().map(|at| at.as_millisecond());
         parsed.map_err(|_| Refusal::invalid("expires: must be an instant such as 2030-01-01T00:00:00Z"))
     };
     let expires = said.expires.as_ref().map(at).transpose()?;
-    let (id, secret, token) = app.identity.create_token(user, said.label, said.roles, expires, by).await?;
+    let (id, secret, token) = app.identity.create_token(user, said.label, said.roles, expires, author).await?;
     let mut shown = token.shown(&id);
     shown["token"] = json!(secret);
     let mut response = Json(shown).into_response();
@@ -425,21 +382,17 @@ async fn own_tokens(State(app): State<Arc<App>>, Extension(caller): Extension<Ca
     shown_tokens(&app, by(&caller))
 }
 
-async fn create_own_token(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
-    in_person(&caller)?;
-    make_token(&app, by(&caller), &body, by(&caller)).await
+async fn create_own_token(State(app): State<Arc<App>>, author: Author, body: Bytes) -> Answered {
+    in_person(&author.caller)?;
+    make_token(&app, author.name(), &body, &author).await
 }
 
-async fn revoke_own_token(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answered {
+async fn revoke_own_token(State(app): State<Arc<App>>, author: Author, Path(id): Path<String>) -> Answered {
     // A token may end itself, and no other.
-    if caller.how != How::Token(id.clone()) {
-        in_person(&caller)?;
+    if author.caller.how != How::Token(id.clone()) {
+        in_person(&author.caller)?;
     }
-    app.identity.revoke_token(by(&caller), &id, by(&caller)).await?;
+    app.identity.revoke_token(author.name(), &id, &author).await?;
     Ok(Json(json!({"id": id})).into_response())
 }
 
@@ -448,21 +401,16 @@ async fn tokens(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer
     Ok(shown_tokens(&app, &name))
 }
 
-async fn create_token(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Answered {
-    make_token(&app, &name, &body, by(&caller)).await
+async fn create_token(State(app): State<Arc<App>>, author: Author, Path(name): Path<String>, body: Bytes) -> Answered {
+    make_token(&app, &name, &body, &author).await
 }
 
 async fn revoke_token(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path((name, id)): Path<(String, String)>,
 ) -> Answered {
-    app.identity.revoke_token(&name, &id, by(&caller)).await?;
+    app.identity.revoke_token(&name, &id, &author).await?;
     Ok(Json(json!({"username": name, "id": id})).into_response())
 }
 
@@ -499,25 +447,23 @@ async fn rule<R: Rule>(State(app): State<Arc<App>>, Path(name): Path<String>) ->
 
 async fn put_rule<R: Rule>(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
     let rule = read::<R>(&body)?.checked(&app.sql, &caller.principal);
     let rule = rule.map_err(|error| Refusal::invalid(error.to_string()))?;
-    let version = app.identity.put_document(&name, &rule, expected(&headers)?, by(&caller)).await?;
-    app.sql.policies_changed();
+    let version = app.identity.put_document(&name, &rule, expected(&headers)?, &author).await?;
     Ok(tagged(version, json!({"name": name, "version": version})))
 }
 
 async fn delete_rule<R: Rule>(
     State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
+    author: Author,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Answered {
-    app.identity.delete_document::<R>(&name, expected(&headers)?, by(&caller)).await?;
-    app.sql.policies_changed();
+    app.identity.delete_document::<R>(&name, expected(&headers)?, &author).await?;
     Ok(Json(json!({"name": name})).into_response())
 }
