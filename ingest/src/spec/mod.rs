@@ -7,6 +7,8 @@ pub mod batch;
 pub mod data_schema;
 mod fields;
 pub mod format;
+pub mod http;
+mod spatial;
 pub mod supervisor;
 pub mod tuning;
 
@@ -17,5 +19,6 @@ pub use batch::{BatchSpec, InputSource};
 pub use data_schema::{DataSchema, TimestampFormat, TimestampSpec, TransformSpec};
 pub use fields::period_millis;
 pub use format::{Flatten, InputFormat};
+pub use http::HttpSource;
 pub use supervisor::{JOURNAL, KafkaIo, Stream, SupervisorSpec, consumer_properties};
 pub use tuning::{MemoryBound, Tuning};

@@ -342,6 +342,31 @@ fn from_environment(
     })
 }
 
+/// What a password provider stands for.
+fn provided_password(
+    provider: &serde_json::Map<String, Value>,
+    path: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<String> {
+    match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
+        (Some("default"), Some(Value::String(password))) => Ok(password.clone()),
+        (Some("environment"), _) => from_environment(provider.get("variable"), &join(path, "variable"), environment),
+        _ => Err(Error::invalid(format!(
+            "{path}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
+             {{\"type\":\"environment\",\"variable\":…}}"
+        ))),
+    }
+}
+
+/// A password: a text, or a provider of one. No error has it.
+pub(super) fn password(json: &Value, path: &str) -> Result<String> {
+    match json {
+        Value::String(password) => Ok(password.clone()),
+        Value::Object(provider) => provided_password(provider, path, &environment),
+        _ => Err(Error::invalid(format!("{path} must be a text or a password provider"))),
+    }
+}
+
 /// The properties as the client has them, whichever way a spec gives them: a provider goes before what stands beside it.
 /// `path` is where they stand.
 pub fn consumer_properties(json: &Value, path: &str) -> Result<BTreeMap<String, String>> {
@@ -367,18 +392,7 @@ pub(super) fn properties_in(
                 dynamic_properties(value, &at, environment, &mut provided)?;
                 continue;
             }
-            Value::Object(provider) => match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
-                (Some("default"), Some(Value::String(password))) => password.clone(),
-                (Some("environment"), _) => {
-                    from_environment(provider.get("variable"), &join(&at, "variable"), environment)?
-                }
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "{at}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
-                         {{\"type\":\"environment\",\"variable\":…}}"
-                    )));
-                }
-            },
+            Value::Object(provider) => provided_password(provider, &at, environment)?,
             Value::Array(_) => return Err(Error::invalid(format!("{at} must be a text, not a list"))),
         };
         properties.insert(name.clone(), value);

@@ -24,6 +24,7 @@ pub fn settings() -> Settings {
         memory_bytes: 1 << 30,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     }
 }
 
