@@ -67,6 +67,21 @@ fn variances_and_histograms_finish_as_druid_says() {
 }
 
 #[test]
+fn a_histogram_counts_between_its_breaks() {
+    check(
+        json!({
+            "queryType": "groupBy", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "dimensions": ["city"],
+            "aggregations": [
+                {"type": "histogram", "name": "h", "fieldName": "price", "breaks": [4, 0, 1]},
+                {"type": "histogram", "name": "a", "fieldName": "age", "breaks": [9, 10]}
+            ]
+        }),
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn expressions_fold_and_groupings_tell_what_is_left_out() {
     check(
         json!({

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::order::Ordering;
+use super::spatial::Spatial;
 use crate::block::Value;
 use crate::expr::convert;
 use crate::pattern::{Like, LikeMatcher};
@@ -52,6 +53,8 @@ pub enum Test {
     Regex(regex::Regex),
     Search(Search),
     Intervals(Vec<Interval>),
+    /// Where the point is that a text stands for.
+    Spatial(Spatial),
 }
 
 #[derive(Debug, Clone)]
@@ -347,7 +350,7 @@ impl Test {
             }
             Test::Intervals(intervals) => Numeric::Intervals(Interval::merge(intervals)),
             Test::Search(Search::All) => Numeric::Always(true),
-            Test::Bound { .. } | Test::Like(_) | Test::Regex(_) | Test::Search(_) => Numeric::Text,
+            Test::Bound { .. } | Test::Like(_) | Test::Regex(_) | Test::Search(_) | Test::Spatial(_) => Numeric::Text,
         }
     }
 
@@ -413,6 +416,10 @@ impl Test {
                 Box::new(move |v| regex.is_match(v))
             }
             Test::Search(search) => search.matcher(),
+            Test::Spatial(spatial) => {
+                let spatial = spatial.clone();
+                Box::new(move |v| spatial.holds(v))
+            }
             Test::Intervals(intervals) => {
                 let intervals = Interval::merge(intervals);
                 Box::new(move |v| convert::exact_long_of_text(v).is_some_and(|t| within(&intervals, t)))

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use query::language::response::{Format, respond};
+use query::language::Union;
+use query::language::response::{Format, respond, respond_arrays};
 use query::{Budget, Error, ResponseContext};
 use serde_json::{Map, Value, json};
 
@@ -91,6 +92,20 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     let by_segment = flag(context, "bySegment");
     let who = &caller.principal;
     let format = Format { pretty, time_as_long: flag(context, "serializeDateTimeAsLong") };
+    if Union::is_meant(&json) {
+        asked.kind = "union";
+        let union = app.broker.parse_union(&json, who)?;
+        audit::note(|details| {
+            details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
+            details.datasources = union.tables().into_iter().map(str::to_string).collect();
+        });
+        let mut answer = app.broker.answer_union(union, who, budget).await?;
+        answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
+        let response_context = answer.context.clone();
+        let mut response = stream(respond_arrays(answer, format).boxed()).await?;
+        put_context(&mut response, &response_context);
+        return Ok(response);
+    }
     let query = match by_segment {
         false => app.broker.parse(&json, who)?,
         true => app.broker.parse(&without(&json, "bySegment"), who)?,

@@ -35,6 +35,10 @@ fn every_query_has_it_that_does_not_say_otherwise() {
     assert_eq!(hours(json!({"skipEmptyBuckets": null})), 24);
     let first = |own: Value| native(json!({"queryType": "groupBy", "dimensions": ["k"]}), own)[0]["event"]["k"].clone();
     assert_eq!((first(Value::Null), first(json!({"sortByDimsFirst": false}))), (json!("a"), json!("b")));
+    // A union hands it on.
+    let part = json!({"queryType": "timeseries", "dataSource": "some", "intervals": ["2024-01-01/2024-01-02"], "granularity": "hour"});
+    let union = server.post_ok("/druid/v2", &json!({"queryType": "union", "queries": [part, part]}));
+    assert_eq!(union.as_array().unwrap().len(), 4);
 
     let day = |context: Value| {
         let text = "SELECT TIME_FORMAT(MAX(__time), 'HH') FROM some";
