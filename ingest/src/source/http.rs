@@ -304,7 +304,11 @@ impl Read for Download<'_> {
                 None => self.connect().map_err(std::io::Error::other)?,
             };
             let said = match body.read(buffer) {
-                Ok(0) if self.length.is_none_or(|length| self.at >= length) => return Ok(0),
+                Ok(0) if self.length.is_none_or(|length| self.at >= length) => {
+                    // Whoever asks once more is told the same, and the server is not.
+                    self.body = Some(body);
+                    return Ok(0);
+                }
                 Ok(0) => "the answer ended too early".to_string(),
                 Ok(read) => {
                     self.at += read as u64;

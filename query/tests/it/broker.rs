@@ -526,7 +526,7 @@ fn a_union_has_the_rows_of_its_queries() {
             [null, 1, 1],
             ["Ada", 2, 7],
             ["Babbage", 1, 7],
-            [first, "Ada", 7],
+            [at("2026-03-01T00:10"), "Ada", 7],
             [first, 1, 5],
             [at("2026-03-01T02:00"), 2, 8],
             [at("2026-03-02T12:00"), 1, 2],

@@ -77,7 +77,12 @@ fn a_histogram_counts_between_its_breaks() {
                 {"type": "histogram", "name": "a", "fieldName": "age", "breaks": [9, 10]}
             ]
         }),
-        expect![[r#""#]],
+        expect![[r#"
+            __time city h a
+            0 null Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[0.0,0.0],\"quantiles\":[-1.0,-1.0]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[1.0],\"quantiles\":[10.0,10.0]}")
+            0 aachen Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[1.0,0.0],\"quantiles\":[0.5,0.5]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[0.0],\"quantiles\":[100.0,100.0]}")
+            0 bonn Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[1.0,1.0],\"quantiles\":[1.0,4.0]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[0.0],\"quantiles\":[9.0,9.0]}")
+            0 köln Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[0.0,1.0],\"quantiles\":[2.5,2.5]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[1.0],\"quantiles\":[10.0,10.0]}")"#]],
     );
 }
 

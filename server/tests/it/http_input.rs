@@ -87,7 +87,10 @@ fn reading_over_http_needs_a_right() {
     use base64::Engine;
     let wil = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("wil:password of wil"));
     let post = || {
-        let spec = task("127.0.0.1:1", "xyzzy");
+        let mut spec = task("127.0.0.1:1", "xyzzy");
+        // The type of a password's provider is not that of a source.
+        let password = json!({"type": "default", "password": "xyzzy"});
+        spec["spec"]["ioConfig"]["inputSource"]["httpAuthenticationPassword"] = password;
         server.send("POST", "/druid/indexer/v1/task", &[("Authorization", wil.as_str())], Some(&spec)).status
     };
     assert_eq!(post(), 403);
