@@ -9,20 +9,29 @@ cache=$PWD/dev/.cache
 # shellcheck disable=SC2086
 unset ${!HENGE_@}
 run=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; rm -rf "$run"' EXIT
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null || true; wait "${servers[@]}" 2>/dev/null || true; rm -rf "$run"' EXIT
 
 # Of the user admin; clients that send none need none here.
 password=clients-password
-target/release/henge server --data-dir "$run/data" --port 0 --set auth.first_password="$password" >"$run/log" 2>&1 &
-server=$!
 base=
-for _ in $(seq 1 300); do
-  base=$(sed -n 's/^serving at //p' "$run/log")
-  [ -n "$base" ] && break
-  sleep 0.1
-done
-[ -n "$base" ] || { echo "clients.sh: the server did not start; its log:" >&2; cat "$run/log" >&2; exit 1; }
+# Starts a server of its own name and settings, which $base is the address of.
+serve() {
+  local name=$1 log=$run/$1.log
+  shift
+  target/release/henge server --data-dir "$run/$name" --port 0 --set auth.first_password="$password" "$@" >"$log" 2>&1 &
+  servers+=($!)
+  base=
+  for _ in $(seq 1 300); do
+    base=$(sed -n 's/^serving at //p' "$log")
+    [ -n "$base" ] && return
+    sleep 0.1
+  done
+  echo "clients.sh: the server did not start; its log:" >&2
+  cat "$log" >&2
+  exit 1
+}
+serve own
 
 absent() { echo "===== NOT RUN: $*" >&2; }
 python=$cache/clients/bin/python
@@ -51,6 +60,13 @@ else
   absent "pydruid, phoenixdb, pyarrow, ADBC and the JDBC drivers (need python3-venv and PyPI)"
 fi
 if [ -d ../shared/clients ]; then
-  # Two of its Grafana cases ask for what Druid itself does not answer: its verdict is told, not taken.
-  VENV=$cache/shared-clients ../shared/clients/run_all.sh "$base" || echo "===== ../shared/clients: NOT ALL PASSED, see above" >&2
+  # Grafana's plugin guesses types from five rows and fails at nulls: its queries need these keys, and do not set them.
+  serve shared --set 'query.default_context={"skipEmptyBuckets": true, "sortByDimsFirst": true}'
+  code=0
+  VENV=$cache/shared-clients ../shared/clients/run_all.sh "$base" || code=$?
+  case $code in
+  0) ;;
+  2) absent "../shared/clients (need python3-venv and PyPI)" ;;
+  *) echo "===== ../shared/clients: NOT ALL PASSED, see above" >&2 && exit 1 ;;
+  esac
 fi

@@ -8,6 +8,8 @@
 //!    nothing. What a failed or cancelled task has pushed is never published.
 
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,8 +32,8 @@ use crate::parse::parquet::ParquetParser;
 use crate::parse::{Failure, Parser};
 use crate::positions::Positions;
 use crate::report::{INPUT_BYTES_MAX, PROBLEMS_KEPT_MIN, ParseProblem, Phase, RowStats};
-use crate::source::files::{Split, splits};
-use crate::spec::{BatchSpec, InputFormat, MemoryBound};
+use crate::source::files::{Split, fetched, splits};
+use crate::spec::{BatchSpec, InputFormat, InputSource, MemoryBound};
 use crate::transform::Transform;
 use crate::worker::{Ports, Settings};
 
@@ -174,7 +176,10 @@ impl Job {
 
     fn run(&self) -> Result<()> {
         self.progress.enter(Phase::Reading);
-        let splits = splits(&self.spec.source, &self.spec.format, &self.settings.sources)?;
+        let splits = match &self.spec.source {
+            InputSource::Http(source) => fetched(source, &self.settings.http)?,
+            source => splits(source, &self.spec.format, &self.settings.sources)?,
+        };
         let next = AtomicUsize::new(0);
         self.on_threads(splits.len(), &|_| {
             let mut loader = Loader::new(self)?;
@@ -435,29 +440,44 @@ impl<'j> Loader<'j> {
     }
 
     fn load(&mut self, split: &Split) -> Result<()> {
-        if let Split::Parquet { file, groups } = split {
-            let Input::Parquet(parser) = &self.input else {
-                return Err(Error::Bug("a Parquet split with a parser of lines".into()));
-            };
-            let reader = parser.open(file, groups.clone())?;
-            for records in reader {
-                let records = records.map_err(|e| Error::invalid(format!("cannot read {}: {e}", split.place())))?;
-                let Input::Parquet(parser) = &self.input else { break };
-                let failures = parser.append(&records, &mut self.batch)?;
-                self.stats.processed_bytes += records.get_array_memory_size() as u64;
-                for failure in failures {
-                    self.problem(failure, &[], split)?;
-                }
-                self.flush_if_full()?;
+        let job = self.job;
+        let go_on = || job.progress.check();
+        if matches!(self.input, Input::Parquet(_)) {
+            if !matches!(split, Split::Fetched { .. }) {
+                return self.load_parquet(split, split);
             }
-            return Ok(());
+            let path = job.folder.join(format!("input-{}", uuid::Uuid::new_v4()));
+            let loaded = split
+                .fetch(&path, &go_on)
+                .and_then(|parts| parts.iter().try_for_each(|part| self.load_parquet(part, split)));
+            let removed = remove_file(&path);
+            return loaded.and(removed);
         }
         if let Input::Lines(parser) = &mut self.input
             && split.begins_file()
         {
             parser.begin_file();
         }
-        split.read_lines(&mut |block| self.lines(block, split))
+        split.read_lines(&go_on, &mut |block| self.lines(block, split))
+    }
+
+    /// Row groups of a file, which is what `of` is or was fetched from.
+    fn load_parquet(&mut self, split: &Split, of: &Split) -> Result<()> {
+        let (Split::Parquet { file, groups }, Input::Parquet(parser)) = (split, &self.input) else {
+            return Err(Error::Bug("a parser of Parquet files with something else".into()));
+        };
+        let reader = parser.open(file, groups.clone())?;
+        for records in reader {
+            let records = records.map_err(|e| Error::invalid(format!("cannot read {}: {e}", of.place())))?;
+            let Input::Parquet(parser) = &self.input else { break };
+            let failures = parser.append(&records, &mut self.batch)?;
+            self.stats.processed_bytes += records.get_array_memory_size() as u64;
+            for failure in failures {
+                self.problem(failure, &[], of)?;
+            }
+            self.flush_if_full()?;
+        }
+        Ok(())
     }
 
     fn lines(&mut self, block: &[u8], split: &Split) -> Result<()> {

@@ -27,4 +27,5 @@ pub use ledger::{Allocation, Ledger, Publication, PublishMode};
 pub use positions::{PartitionKey, Positions};
 pub use report::{TaskReport, TaskState};
 pub use source::files::LocalSources;
+pub use source::hosts::HttpSources;
 pub use worker::{Clock, Ports, Settings, StartTask, StopReason, Worker};

@@ -19,6 +19,7 @@ use crate::fail::FailPoints;
 use crate::ledger::Ledger;
 use crate::report::{Condition, TaskReport, TaskState};
 use crate::source::files::LocalSources;
+use crate::source::hosts::HttpSources;
 use crate::source::journal::Journal;
 use crate::spec::{BatchSpec, SupervisorSpec};
 use crate::task;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub bytes_in_memory_default: usize,
     /// Where batch tasks may read files.
     pub sources: LocalSources,
+    /// Where they may read from over HTTP.
+    pub http: Arc<HttpSources>,
     pub fail_points: FailPoints,
 }
 

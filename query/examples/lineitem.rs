@@ -76,6 +76,7 @@ fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
         memory_bytes: 4 << 30,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).expect("an empty context is valid"));
     let piece =

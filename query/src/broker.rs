@@ -34,6 +34,7 @@ use crate::table::{Answer, Batch};
 use crate::view::seen_of;
 
 mod by_segment;
+mod union;
 
 /// The only door to the rows.
 pub struct Broker {

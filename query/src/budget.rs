@@ -26,6 +26,8 @@ pub struct Settings {
     pub subquery_rows_max: u64,
     /// Of what is kept of which rows of published segments restricted callers see; 0 keeps nothing.
     pub policy_cache_bytes: u64,
+    /// Context keys of queries that do not set them themselves.
+    pub default_context: Arc<Map<String, Json>>,
 }
 
 /// Shared by all threads that work on a query.
@@ -62,6 +64,17 @@ pub enum Partial {
 
 /// Intervals named in a response context if the query does not say: the header is limited to 7 KiB.
 const UNCOVERED_MAX: usize = 64;
+
+impl Settings {
+    /// A query's context, with the keys that it does not set itself. A null sets a key.
+    pub fn with_defaults(&self, context: &mut Map<String, Json>) {
+        for (key, value) in self.default_context.iter() {
+            if !context.contains_key(key) {
+                context.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
 
 impl Budget {
     /// Reads `timeout`, `queryId`, `priority`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows`,
@@ -313,6 +326,7 @@ mod tests {
             memory_bytes: 1000,
             subquery_rows_max: 100,
             policy_cache_bytes: 0,
+            default_context: Arc::default(),
         }
     }
 

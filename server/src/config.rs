@@ -93,6 +93,11 @@ pub const KEYS: &[Key] = &[
     key("query.timeout_ms", "300000", "deadline of a query whose context names no timeout"),
     key("query.timeout_max_ms", "3600000", "longest deadline that a context may ask for"),
     key("query.body_max_bytes", "16777216", "largest body of a query"),
+    key(
+        "query.default_context",
+        "{}",
+        "JSON object of the context keys that every native and SQL query has which does not set them itself",
+    ),
     key("sql.jdbc_connections_max", "25", "JDBC connections that are open at once"),
     key("sql.jdbc_statements_max", "4", "statements that a JDBC connection may have open"),
     key("sql.jdbc_idle_ms", "300000", "time after which a JDBC connection that nobody uses is closed"),
@@ -106,6 +111,12 @@ pub const KEYS: &[Key] = &[
     key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
     key("ingest.body_max_bytes", "536870912", "largest body of a task or supervisor spec (inline data included)"),
+    key(
+        "ingest.http_hosts",
+        "*",
+        "hosts that http input sources may read, separated by commas: names, *.domain or addresses, each with a port or without, wherever they are; * is any with a public address; empty is none",
+    ),
+    key("ingest.http_protocols", "http,https", "protocols of http input sources, separated by commas"),
     key("audit.enabled", "true", "whether what people do is recorded in sys.audit"),
     key("audit.queries", "true", "whether queries are recorded too, or only changes, sign-ins and denials"),
     key("audit.publish_ms", "3600000", "time after which recorded events are published as a segment"),
@@ -153,6 +164,8 @@ pub struct Config {
     pub query_timeout_ms: u64,
     pub query_timeout_max_ms: u64,
     pub query_body_max_bytes: usize,
+    /// For keys that a query does not set itself.
+    pub query_default_context: serde_json::Map<String, serde_json::Value>,
     pub jdbc: JdbcLimits,
     pub flight: FlightLimits,
     pub statement_ttl: Duration,
@@ -160,6 +173,7 @@ pub struct Config {
     pub audit: crate::audit::Settings,
     pub tasks_max: usize,
     pub ingest_body_max_bytes: usize,
+    pub http_sources: ingest::HttpSources,
     pub deep_storage: PathBuf,
     pub local_sources: Vec<String>,
     pub cycle_ms: u64,
@@ -422,6 +436,19 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
             })
         }
     };
+    let default_context = match serde_json::from_str(&text("query.default_context")) {
+        Ok(serde_json::Value::Object(context)) => context,
+        _ => return Err(bad("query.default_context", "must be a JSON object such as {\"skipEmptyBuckets\": true}")),
+    };
+    let query_timeout_max_ms = number("query.timeout_max_ms", 1, 1 << 40)?;
+    query::language::context::check_defaults(&default_context, query_timeout_max_ms)
+        .map_err(|error| bad("query.default_context", &error.to_string()))?;
+    let (protocols, hosts) = (listed("ingest.http_protocols"), listed("ingest.http_hosts"));
+    let http_sources = ingest::HttpSources::new(protocols.iter().map(String::as_str), hosts.iter().map(String::as_str))
+        .map_err(|error| {
+            let is_host = protocols.iter().all(|protocol| matches!(protocol.as_str(), "http" | "https"));
+            bad(if is_host { "ingest.http_hosts" } else { "ingest.http_protocols" }, &error.to_string())
+        })?;
     let first_password = Some(text("auth.first_password")).filter(|password| !password.is_empty());
     if first_password.as_ref().is_some_and(|password| crate::auth::users::check_password(password).is_err()) {
         let place = written.get("auth.first_password").map(|(_, place)| place.clone()).unwrap_or_default();
@@ -457,7 +484,8 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         query_memory_max_bytes: number("query.memory_max_bytes", 1 << 20, 1 << 40)? as usize,
         query_policy_cache_bytes: number("query.policy_cache_bytes", 0, 1 << 40)?,
         query_timeout_ms: number("query.timeout_ms", 1, 1 << 40)?,
-        query_timeout_max_ms: number("query.timeout_max_ms", 1, 1 << 40)?,
+        query_timeout_max_ms,
+        query_default_context: default_context,
         query_body_max_bytes: number("query.body_max_bytes", 1 << 10, 1 << 32)? as usize,
         jdbc: JdbcLimits {
             connections_max: number("sql.jdbc_connections_max", 1, 100_000)? as usize,
@@ -489,6 +517,7 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         },
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
         ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,
+        http_sources,
         deep_storage,
         local_sources: text("storage.local_sources").split(',').map(|s| s.trim().to_string()).collect(),
         cycle_ms: number("coordinator.cycle_ms", 10, 600_000)?,
@@ -567,6 +596,38 @@ mod tests {
         }
         let error = load(&[], &[("auth.first_password", "shorty")]).expect_err("too short").to_string();
         assert!(!error.contains("shorty"), "{error}");
+    }
+
+    #[test]
+    fn a_default_context_has_values_that_its_keys_can_have() {
+        let context =
+            |text: &str| load(&[], &[("query.default_context", text)]).map(|config| config.query_default_context);
+        assert!(context("{}").expect("none").is_empty());
+        let read = context(r#"{"skipEmptyBuckets": true, "timeout": "1000", "some.other": [1]}"#).expect("valid");
+        assert_eq!((read.len(), &read["skipEmptyBuckets"]), (3, &serde_json::json!(true)));
+        for (text, expected) in [
+            ("skipEmptyBuckets=true", "must be a JSON object"),
+            ("[]", "must be a JSON object"),
+            (r#"{"skipEmptyBuckets": "maybe"}"#, "skipEmptyBuckets must be true or false"),
+            (r#"{"sortByDimsFirst": 1}"#, "sortByDimsFirst must be true or false"),
+            (r#"{"timeout": "soon"}"#, "timeout must be a whole number"),
+            (r#"{"timeout": 3600001}"#, "query.timeout_max_ms"),
+            (r#"{"maxSubqueryRows": -1}"#, "maxSubqueryRows must not be negative"),
+            (r#"{"sqlTimeZone": "Nowhere/Else"}"#, "sqlTimeZone"),
+            (r#"{"queryId": "x"}"#, "queryId is of one query; leave it out"),
+        ] {
+            let error = context(text).expect_err(text).to_string();
+            assert!(error.contains("query.default_context") && error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_http_input_are_checked() {
+        let error = load(&[], &[("ingest.http_hosts", "http://files.example/")]).expect_err("a URI").to_string();
+        assert!(error.contains("ingest.http_hosts") && error.contains("*.domain"), "{error}");
+        let error = load(&[], &[("ingest.http_protocols", "ftp")]).expect_err("ftp").to_string();
+        assert!(error.contains("ingest.http_protocols"), "{error}");
+        assert!(load(&[], &[("ingest.http_hosts", "")]).is_ok());
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Node {
                     allowed: if any { Vec::new() } else { config.local_sources.iter().map(Into::into).collect() },
                     closed: closed_to_input(&config),
                 },
+                http: Arc::new(config.http_sources.clone()),
                 fail_points,
             },
         );
@@ -146,6 +147,7 @@ impl Node {
                 memory_bytes: config.query_memory_max_bytes as u64,
                 subquery_rows_max: SUBQUERY_ROWS_MAX,
                 policy_cache_bytes: config.query_policy_cache_bytes,
+                default_context: Arc::new(config.query_default_context.clone()),
             },
             authorizer.clone(),
         );

@@ -52,16 +52,16 @@ impl Ledger for MemoryLedger {
     }
 }
 
-struct Bench {
+pub(super) struct Bench {
     folder: TempDir,
     ledger: Arc<MemoryLedger>,
     ports: Ports,
-    settings: Settings,
+    pub(super) settings: Settings,
     progress: Arc<Progress>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Arc::new(MemoryLedger::default());
         let deep = DeepStorage::local(&folder.path().join("deep")).unwrap();
@@ -71,12 +71,13 @@ impl Bench {
             clock: Arc::new(|| 0),
             bytes_in_memory_default: 64 << 20,
             sources: Default::default(),
+            http: Default::default(),
             fail_points: FailPoints::none(),
         };
         Bench { folder, ledger, ports, settings, progress: Arc::default() }
     }
 
-    fn run(&self, spec: Json) -> Result<()> {
+    pub(super) fn run(&self, spec: Json) -> Result<()> {
         let spec = BatchSpec::from_json(&spec)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (ports, settings, progress) = (self.ports.clone(), self.settings.clone(), self.progress.clone());
@@ -88,7 +89,7 @@ impl Bench {
     }
 
     /// All published rows as (time, columns), sorted by their debug form.
-    fn rows(&self) -> Vec<(i64, BTreeMap<String, Value>)> {
+    pub(super) fn rows(&self) -> Vec<(i64, BTreeMap<String, Value>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut rows = Vec::new();
         for meta in self.publication().segments {
@@ -118,7 +119,7 @@ impl Bench {
     }
 }
 
-fn spec(rollup: bool, source: Json, format: Json) -> Json {
+pub(super) fn spec(rollup: bool, source: Json, format: Json) -> Json {
     json!({"type": "index_parallel", "spec": {
         "dataSchema": {
             "dataSource": "d",
@@ -136,7 +137,7 @@ fn inline(data: &str) -> Json {
     json!({"type": "inline", "data": data})
 }
 
-fn row(time: i64, key: &str, value: i64) -> (i64, BTreeMap<String, Value>) {
+pub(super) fn row(time: i64, key: &str, value: i64) -> (i64, BTreeMap<String, Value>) {
     let columns = [("k".to_string(), Value::text(key)), ("v".to_string(), Value::Long(value))];
     (time, columns.into_iter().collect())
 }
@@ -340,4 +341,44 @@ proptest! {
             prop_assert!(bench.publication().segments.iter().all(|s| s.rows <= per_segment as u64));
         }
     }
+}
+
+#[test]
+fn packed_files_are_read_whole() {
+    use std::io::Write;
+    let bench = Bench::new();
+    let path = bench.folder.path().join("input.json.gz");
+    let mut packer = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), Default::default());
+    packer.write_all(b"{\"t\":1,\"k\":\"a\",\"v\":1}\n{\"t\":2,\"k\":\"b\",\"v\":2}\n").unwrap();
+    packer.finish().unwrap();
+    let source = json!({"type": "local", "files": [path]});
+    bench.run(spec(false, source, json!({"type": "json"}))).unwrap();
+    assert_eq!(bench.rows(), [row(1, "a", 1), row(2, "b", 2)]);
+}
+
+#[test]
+fn coordinates_become_a_point() {
+    let bench = Bench::new();
+    let data = r#"{"t":1,"lat":"52.5","lon":13.4,"at":[1,-2.5],"p":"3,4"}
+{"t":2,"lat":"north","lon":13.4,"at":7,"p":"3;4"}
+{"t":3,"lon":13.4,"p":"1e1, 2"}"#;
+    let mut spec = spec(false, inline(data), json!({"type": "json"}));
+    let schema = &mut spec["spec"]["dataSchema"];
+    schema["metricsSpec"] = json!([]);
+    schema["dimensionsSpec"] = json!({
+        "dimensions": [{"type": "spatial", "name": "place", "dims": ["lat", "lon"]}, {"type": "spatial", "name": "p"}, "lon"],
+        "spatialDimensions": [{"dimName": "old", "dims": ["at"]}]
+    });
+    bench.run(spec).unwrap();
+    let expected = |time: i64, all: &[(&str, &str)]| {
+        (time, all.iter().map(|(n, v)| (n.to_string(), Value::text(v))).collect::<BTreeMap<String, Value>>())
+    };
+    assert_eq!(
+        bench.rows(),
+        [
+            expected(1, &[("lon", "13.4"), ("old", "1,-2.5"), ("p", "3,4"), ("place", "52.5,13.4")]),
+            expected(2, &[("lon", "13.4"), ("old", "7")]),
+            expected(3, &[("lon", "13.4")]),
+        ]
+    );
 }

@@ -1,11 +1,11 @@
-//! The input of batch tasks: inline text and local files, cut into splits that threads read on their own.
+//! The input of batch tasks: inline text, local files and what is fetched over HTTP, cut into splits that threads read on their own.
 //!
 //! Files of lines are cut by byte ranges; the line that a range ends in belongs to it, and the next range begins after
 //! it. Formats with header rows, where a range could not know its columns, are read whole. Parquet files are cut by row
-//! groups.
+//! groups. What is packed, and what comes over HTTP, is read whole.
 
 use std::fs::{File, Metadata};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -16,17 +16,20 @@ use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
+use super::hosts::HttpSources;
+use super::http::{Fetcher, GoOn, shown};
+use super::packed;
 use crate::error::{Error, Result};
-use crate::spec::{InputFormat, InputSource};
+use crate::spec::{HttpSource, InputFormat, InputSource};
 
 /// Bytes of lines that are read as one split: small enough to share out among threads, large enough to amortise opening.
 const SPLIT_BYTES: u64 = 16 << 20;
 
 /// Bytes that are read at once.
-const READ_BYTES: usize = 1 << 20;
+pub(super) const READ_BYTES: usize = 1 << 20;
 
 /// A line must fit into memory several times over.
-const LINE_BYTES_MAX: usize = 256 << 20;
+pub(super) const LINE_BYTES_MAX: usize = 256 << 20;
 
 /// Files that one task may read.
 const FILES_MAX: usize = 100_000;
@@ -49,9 +52,26 @@ pub struct LocalSources {
 
 #[derive(Debug, Clone)]
 pub enum Split {
-    Inline { text: Arc<str>, range: Range<usize> },
-    Lines { file: Arc<Checked>, range: Range<u64> },
-    Parquet { file: Arc<Checked>, groups: Vec<usize> },
+    Inline {
+        text: Arc<str>,
+        range: Range<usize>,
+    },
+    Lines {
+        file: Arc<Checked>,
+        range: Range<u64>,
+    },
+    Parquet {
+        file: Arc<Checked>,
+        groups: Vec<usize>,
+    },
+    /// Packed by gzip.
+    Packed {
+        file: Arc<Checked>,
+    },
+    Fetched {
+        fetcher: Arc<Fetcher>,
+        uri: Arc<str>,
+    },
 }
 
 /// A file that may be read. Each opening of it is of the same file in the same place: a path alone may lead elsewhere by
@@ -70,25 +90,49 @@ impl Split {
         match self {
             Split::Inline { range, .. } => range.start == 0,
             Split::Lines { range, .. } => range.start == 0,
-            Split::Parquet { .. } => true,
+            Split::Parquet { .. } | Split::Packed { .. } | Split::Fetched { .. } => true,
         }
     }
 
-    /// Where it is, for reports: a path, or `inline`.
+    /// Where it is, for reports: a path, a URI, or `inline`.
     pub fn place(&self) -> String {
         match self {
             Split::Inline { .. } => "inline".into(),
-            Split::Lines { file, .. } | Split::Parquet { file, .. } => file.path.display().to_string(),
+            Split::Lines { file, .. } | Split::Parquet { file, .. } | Split::Packed { file } => {
+                file.path.display().to_string()
+            }
+            Split::Fetched { uri, .. } => shown(uri).to_string(),
         }
     }
 
     /// Hands out the split's lines in blocks of whole lines, each line ended by a newline but for the last of the input.
-    pub fn read_lines(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn read_lines(&self, go_on: GoOn, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Split::Inline { text, range } => each(&text.as_bytes()[range.clone()]),
             Split::Lines { file, range } => read_lines(&file.path, file.open()?, range.clone(), each),
             Split::Parquet { file, .. } => Err(Error::Bug(format!("{} is not read by lines", file.path.display()))),
+            Split::Packed { file } => {
+                packed::lines_of(&mut *packed::unpacked(BufReader::new(file.open()?)), &self.place(), each)
+            }
+            Split::Fetched { fetcher, uri } => packed::lines_of(&mut *fetcher.open(uri, go_on)?, &self.place(), each),
         }
+    }
+
+    /// Brings what is somewhere else to a file here, for formats that are not read from beginning to end.
+    pub fn fetch(&self, to: &Path, go_on: GoOn) -> Result<Vec<Split>> {
+        let Split::Fetched { fetcher, uri } = self else {
+            return Err(Error::Bug(format!("{} is not fetched", self.place())));
+        };
+        let mut input = fetcher.open(uri, go_on)?;
+        let opened = File::options().read(true).write(true).create_new(true).open(to);
+        let mut file = opened.map_err(|e| Error::io(format!("cannot write {}", to.display()), e))?;
+        std::io::copy(&mut input, &mut file).map_err(|e| packed::failed(&self.place(), e))?;
+        let meta = ArrowReaderMetadata::load(&file, Default::default())
+            .map_err(|e| Error::invalid(format!("{} is not a Parquet file: {e}", self.place())))?;
+        let real = to.canonicalize().map_err(|e| Error::io(format!("cannot read {}", to.display()), e))?;
+        let file = Arc::new(Checked::first(real)?.0);
+        let groups = 0..meta.metadata().num_row_groups();
+        Ok(groups.map(|group| Split::Parquet { file: file.clone(), groups: vec![group] }).collect())
     }
 }
 
@@ -117,7 +161,24 @@ pub fn splits(source: &InputSource, format: &InputFormat, sources: &LocalSources
             }
             Ok(splits)
         }
+        InputSource::Http(source) => Err(Error::Bug(format!("{source:?} is not of this machine"))),
     }
+}
+
+/// Each URI is a split.
+pub fn fetched(source: &HttpSource, sources: &Arc<HttpSources>) -> Result<Vec<Split>> {
+    let fetcher = Arc::new(Fetcher::new(source, sources)?);
+    for uri in fetcher.uris() {
+        if let Some(ending) = packed::unknown_ending(shown(uri)) {
+            return Err(Error::invalid(format!("{}: {}", shown(uri), not_unpacked(ending))));
+        }
+    }
+    let split = |uri: &String| Split::Fetched { fetcher: fetcher.clone(), uri: Arc::from(uri.as_str()) };
+    Ok(fetcher.uris().iter().map(split).collect())
+}
+
+fn not_unpacked(ending: &str) -> String {
+    format!("of compressed files those of gzip (.gz) are supported, and no {ending}; unpack it, or pack it so")
 }
 
 impl LocalSources {
@@ -280,11 +341,8 @@ fn moved(path: &Path) -> Error {
 
 fn split_file(path: PathBuf, format: &InputFormat, headed: bool, splits: &mut Vec<Split>) -> Result<()> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_lowercase();
-    if let Some(ending) = [".gz", ".bz2", ".xz", ".zip", ".sz", ".zst"].into_iter().find(|e| name.ends_with(e)) {
-        return Err(Error::invalid(format!(
-            "{}: compressed files ({ending}) are not supported; unpack it",
-            path.display()
-        )));
+    if let Some(ending) = packed::unknown_ending(&name) {
+        return Err(Error::invalid(format!("{}: {}", path.display(), not_unpacked(ending))));
     }
     let (checked, file, len) = Checked::first(path)?;
     let shared = Arc::new(checked);
@@ -294,6 +352,10 @@ fn split_file(path: PathBuf, format: &InputFormat, headed: bool, splits: &mut Ve
         splits.extend(
             (0..meta.metadata().num_row_groups()).map(|g| Split::Parquet { file: shared.clone(), groups: vec![g] }),
         );
+        return Ok(());
+    }
+    if packed::is_gzip(&name) {
+        splits.push(Split::Packed { file: shared });
         return Ok(());
     }
     let step = if headed { u64::MAX } else { SPLIT_BYTES };

@@ -4,8 +4,11 @@
 //! same words, so that the task cannot tell them apart.
 
 pub mod files;
+pub mod hosts;
+pub mod http;
 pub mod journal;
 pub mod kafka;
+mod packed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::data_schema::DataSchema;
 use super::fields::{Fields, kind_of, not_one_of};
 use super::format::InputFormat;
+use super::http::HttpSource;
 use super::tuning::{Tuning, positive_or};
 
 #[derive(Debug, Clone)]
@@ -37,10 +38,11 @@ pub enum InputSource {
         filter: String,
         files: Vec<PathBuf>,
     },
+    Http(HttpSource),
 }
 
 const BODY: [&str; 3] = ["dataSchema", "ioConfig", "tuningConfig"];
-const SOURCES: [&str; 2] = ["inline", "local"];
+const SOURCES: [&str; 3] = ["inline", "local", "http"];
 
 impl BatchSpec {
     pub fn from_json(document: &Value) -> Result<BatchSpec> {
@@ -157,7 +159,8 @@ impl InputSource {
                 let filter = f.text("filter")?.filter(|t| !t.is_empty()).unwrap_or_else(|| "*".into());
                 Ok(InputSource::Local { folder, filter, files })
             }
-            "http" | "s3" | "google" | "azureStorage" | "azure" | "hdfs" | "druid" | "sql" | "combining" | "delta"
+            "http" => HttpSource::from_json(json, path, ignored).map(InputSource::Http),
+            "s3" | "google" | "azureStorage" | "azure" | "hdfs" | "druid" | "sql" | "combining" | "delta"
             | "iceberg" => {
                 Err(Error::invalid(format!("{path}.type {kind:?} is not supported; valid are {}", SOURCES.join(", "))))
             }

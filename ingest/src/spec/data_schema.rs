@@ -9,6 +9,7 @@ use segment::time::{Granularity, Interval, parse_timestamp};
 use serde_json::Value;
 
 use super::fields::{Fields, kind_of, not_one_of};
+use super::spatial::SpatialDimension;
 use crate::parse::timestamp::Pattern;
 
 #[derive(Debug, Clone)]
@@ -126,15 +127,33 @@ impl DataSchema {
             }
             metrics.push(metric);
         }
+        let mut transform = TransformSpec::from_json(f.get("transformSpec"), &f.path_of("transformSpec"), ignored)?;
+        let mut exclusions = dimensions.exclusions;
+        for spatial in &dimensions.spatial {
+            let mut names = spatial.fields.iter().chain([&spatial.name]);
+            if let Some(made) = names.find(|name| transform.transforms.iter().any(|(made, _)| made == *name)) {
+                return Err(Error::invalid(format!(
+                    "the spatial dimension {:?} reads {made:?}, which transformSpec makes: coordinates must be fields of the \
+                     input; make the text \"x,y\" in a transform, for a dimension of type string",
+                    spatial.name
+                )));
+            }
+            exclusions.extend(
+                spatial.fields.iter().filter(|name| !dimensions.given.iter().any(|d| d.name == **name)).cloned(),
+            );
+        }
+        for spatial in &dimensions.spatial {
+            transform.transforms.push((spatial.name.clone(), spatial.expression()?));
+        }
         Ok(DataSchema {
             datasource,
             timestamp,
             dimensions: dimensions.given,
             discovery: dimensions.discovery,
-            exclusions: dimensions.exclusions,
+            exclusions,
             metrics,
             granularity: GranularitySpec::from_json(f.get("granularitySpec"), &f.path_of("granularitySpec"), ignored)?,
-            transform: TransformSpec::from_json(f.get("transformSpec"), &f.path_of("transformSpec"), ignored)?,
+            transform,
         })
     }
 
@@ -248,24 +267,31 @@ impl TimestampFormat {
 
 struct Dimensions {
     given: Vec<DimensionSchema>,
+    /// What some of these are computed from.
+    spatial: Vec<SpatialDimension>,
     discovery: Discovery,
     exclusions: Vec<String>,
 }
 
 impl Dimensions {
     fn from_json(json: Option<&Value>, path: &str, ignored: &mut Vec<String>) -> Result<Dimensions> {
-        let mut found = Dimensions { given: Vec::new(), discovery: Discovery::Strings, exclusions: Vec::new() };
+        let (discovery, exclusions) = (Discovery::Strings, Vec::new());
+        let mut found = Dimensions { given: Vec::new(), spatial: Vec::new(), discovery, exclusions };
         let Some(json) = json else { return Ok(found) };
         let meant =
             ["dimensions", "dimensionExclusions", "includeAllDimensions", "useSchemaDiscovery", "spatialDimensions"];
         let f = Fields::open(json, path, &meant, &["forceSegmentSortByTime"], ignored)?;
-        if !f.list("spatialDimensions")?.is_empty() {
-            return Err(Error::invalid(format!("{} are not supported", f.path_of("spatialDimensions"))));
-        }
         let mut seen: Vec<String> = Vec::new();
         for (i, dimension) in f.list("dimensions")?.iter().enumerate() {
             let at = format!("{}[{i}]", f.path_of("dimensions"));
-            let read = dimension_from_json(dimension, &at, ignored)?;
+            let read = match dimension.get("type").and_then(Value::as_str) {
+                Some(kind) if kind.eq_ignore_ascii_case("spatial") => {
+                    let spatial = SpatialDimension::from_json(dimension, &at, "name", ignored)?;
+                    found.spatial.push(spatial.clone());
+                    text_dimension(&spatial.name, &at)?
+                }
+                _ => dimension_from_json(dimension, &at, ignored)?,
+            };
             if read.name == TIME {
                 if read.value_type == ValueType::Long {
                     continue;
@@ -293,27 +319,38 @@ impl Dimensions {
                 (false, true, _) | (false, false, true) => Discovery::Strings,
                 (false, false, false) => Discovery::None,
             };
+        for (i, dimension) in f.list("spatialDimensions")?.iter().enumerate() {
+            let at = format!("{}[{i}]", f.path_of("spatialDimensions"));
+            let spatial = SpatialDimension::from_json(dimension, &at, "dimName", ignored)?;
+            if seen.contains(&spatial.name) || spatial.name == TIME {
+                return Err(Error::invalid(format!("{at}.dimName {:?} is there twice", spatial.name)));
+            }
+            seen.push(spatial.name.clone());
+            found.given.push(text_dimension(&spatial.name, &at)?);
+            found.spatial.push(spatial);
+        }
         Ok(found)
     }
 }
 
-fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<DimensionSchema> {
-    let mut schema = DimensionSchema {
-        name: String::new(),
+fn text_dimension(name: &str, path: &str) -> Result<DimensionSchema> {
+    check_column(name, path)?;
+    Ok(DimensionSchema {
+        name: name.to_string(),
         value_type: ValueType::String,
         multi_value: MultiValue::default(),
         indexed: true,
         auto: false,
-    };
+    })
+}
+
+fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> Result<DimensionSchema> {
     if let Value::String(name) = json {
-        check_column(name, path)?;
-        schema.name = name.clone();
-        return Ok(schema);
+        return text_dimension(name, path);
     }
     let meant = ["type", "name", "multiValueHandling", "createBitmapIndex", "castToType"];
     let f = Fields::open(json, path, &meant, &["maxStringLength", "columnFormatSpec", "formatVersion"], ignored)?;
-    schema.name = f.required_text("name")?;
-    check_column(&schema.name, &f.path_of("name"))?;
+    let mut schema = text_dimension(&f.required_text("name")?, &f.path_of("name"))?;
     schema.indexed = f.flag("createBitmapIndex", true)?;
     if let Some(text) = f.text("multiValueHandling")? {
         schema.multi_value = match text.to_ascii_uppercase().as_str() {
@@ -352,7 +389,13 @@ fn dimension_from_json(json: &Value, path: &str, ignored: &mut Vec<String>) -> R
             },
         },
         "json" => ValueType::json(),
-        _ => return Err(not_one_of(&f.path_of("type"), &kind, &["string", "long", "float", "double", "auto", "json"])),
+        _ => {
+            return Err(not_one_of(
+                &f.path_of("type"),
+                &kind,
+                &["string", "long", "float", "double", "auto", "json", "spatial"],
+            ));
+        }
     };
     Ok(schema)
 }

@@ -7,7 +7,9 @@ pub mod batch;
 pub mod data_schema;
 mod fields;
 pub mod format;
+pub mod http;
 pub mod properties;
+mod spatial;
 pub mod supervisor;
 pub mod tuning;
 
@@ -18,5 +20,6 @@ pub use batch::{BatchSpec, InputSource};
 pub use data_schema::{DataSchema, TimestampFormat, TimestampSpec, TransformSpec};
 pub use fields::period_millis;
 pub use format::{Flatten, InputFormat};
+pub use http::HttpSource;
 pub use supervisor::{JOURNAL, KafkaIo, Stream, SupervisorSpec};
 pub use tuning::{MemoryBound, Tuning};

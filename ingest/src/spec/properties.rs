@@ -90,9 +90,55 @@ pub(super) fn blank(_: &str) -> Option<String> {
     Some("(not looked up)".to_string())
 }
 
-/// The value of a variable of the node's environment.
-fn from_environment(variable: Option<&Value>, path: &str, environment: &Environment) -> Result<String> {
-    let Some(Value::String(name)) = variable else {
+/// A password as a spec gives it; what stands in the environment is not looked up yet.
+#[derive(Clone, PartialEq)]
+pub enum Password {
+    Given(String),
+    Variable {
+        name: String,
+        /// Where it is named, for errors.
+        path: String,
+    },
+}
+
+impl Password {
+    /// What it is for this process.
+    pub fn looked_up(&self) -> Result<Password> {
+        self.said(&environment).map(Password::Given)
+    }
+
+    fn said(&self, environment: &Environment) -> Result<String> {
+        match self {
+            Password::Given(password) => Ok(password.clone()),
+            Password::Variable { name, path } => environment(name).ok_or_else(|| {
+                Error::invalid(format!(
+                    "{path}: variable [{name}] is not set for this process; set it and start the node anew"
+                ))
+            }),
+        }
+    }
+}
+
+/// A text, or a provider of one. No error has it.
+pub(super) fn password(json: &Value, path: &str) -> Result<Password> {
+    let provider = match json {
+        Value::String(password) => return Ok(Password::Given(password.clone())),
+        Value::Object(provider) => provider,
+        _ => return Err(Error::invalid(format!("{path} must be a text or a password provider"))),
+    };
+    match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
+        (Some("default"), Some(Value::String(password))) => Ok(Password::Given(password.clone())),
+        (Some("environment"), _) => variable(provider.get("variable"), &join(path, "variable")),
+        _ => Err(Error::invalid(format!(
+            "{path}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
+             {{\"type\":\"environment\",\"variable\":…}}"
+        ))),
+    }
+}
+
+/// A variable of the node's environment, by its name.
+fn variable(name: Option<&Value>, path: &str) -> Result<Password> {
+    let Some(Value::String(name)) = name else {
         return Err(Error::invalid(format!("{path} must name a variable of the environment, as a text")));
     };
     if !PROVIDED.iter().any(|prefix| name.starts_with(prefix)) {
@@ -101,9 +147,7 @@ fn from_environment(variable: Option<&Value>, path: &str, environment: &Environm
             PROVIDED.join(" or ")
         )));
     }
-    environment(name).ok_or_else(|| {
-        Error::invalid(format!("{path}: variable [{name}] is not set for this process; set it and start the node anew"))
-    })
+    Ok(Password::Variable { name: name.clone(), path: path.to_string() })
 }
 
 /// The properties as the client has them, whichever way a spec gives them: a provider goes before what stands beside it.
@@ -127,18 +171,7 @@ pub(super) fn read(json: &Value, path: &str, environment: &Environment) -> Resul
                 dynamic_properties(value, &at, environment, &mut provided)?;
                 continue;
             }
-            Value::Object(provider) => match (provider.get("type").and_then(Value::as_str), provider.get("password")) {
-                (Some("default"), Some(Value::String(password))) => password.clone(),
-                (Some("environment"), _) => {
-                    from_environment(provider.get("variable"), &join(&at, "variable"), environment)?
-                }
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "{at}: a password provider is {{\"type\":\"default\",\"password\":…}} or \
-                         {{\"type\":\"environment\",\"variable\":…}}"
-                    )));
-                }
-            },
+            Value::Object(_) => password(value, &at)?.said(environment)?,
             Value::Array(_) => return Err(Error::invalid(format!("{at} must be a text, not a list"))),
         };
         properties.insert(name.clone(), value);
@@ -164,7 +197,7 @@ fn dynamic_properties(
     if let (Some("environment"), Some(Value::Object(variables))) = (kind, json.get("variables")) {
         for (name, variable) in variables {
             let at = join(&join(path, "variables"), name);
-            into.insert(name.clone(), from_environment(Some(variable), &at, environment)?);
+            into.insert(name.clone(), self::variable(Some(variable), &at)?.said(environment)?);
         }
         return Ok(());
     }

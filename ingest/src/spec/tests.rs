@@ -262,7 +262,7 @@ fn mistakes_are_refused_with_their_path() {
         "/spec/dataSchema/dimensionsSpec/dimensions/-",
         json!({"name": "n", "type": "int"}),
         expect![[
-            r#"spec.dataSchema.dimensionsSpec.dimensions[2].type "int" is not known; valid are string, long, float, double, auto, json; the nearest is long"#
+            r#"spec.dataSchema.dimensionsSpec.dimensions[2].type "int" is not known; valid are string, long, float, double, auto, json, spatial; the nearest is long"#
         ]],
     );
     refused(
@@ -325,9 +325,67 @@ fn mistakes_of_batch_specs_are_refused() {
         "/spec/ioConfig/inputSource",
         json!({"type": "inlin"}),
         expect![[
-            r#"spec.ioConfig.inputSource.type "inlin" is not known; valid are inline, local; the nearest is inline"#
+            r#"spec.ioConfig.inputSource.type "inlin" is not known; valid are inline, local, http; the nearest is inline"#
         ]],
     );
+    for (source, expected) in [
+        (json!({}), expect!["spec.ioConfig.inputSource.uris must have 1 to 100000 URIs"]),
+        (
+            json!({"uris": ["ftp://h/x"]}),
+            expect!["spec.ioConfig.inputSource.uris[0] must begin with http:// or https://"],
+        ),
+        (
+            json!({"uris": ["http://h/", "/x"]}),
+            expect!["spec.ioConfig.inputSource.uris[1] must begin with http:// or https://"],
+        ),
+        (
+            json!({"uris": ["http://ann:sesame@h/"]}),
+            expect![
+                "spec.ioConfig.inputSource.uris[0] has a user in it; give httpAuthenticationUsername and httpAuthenticationPassword, which are not shown"
+            ],
+        ),
+        (
+            json!({"uris": ["http://h/"], "httpAuthenticationPassword": "sesame"}),
+            expect!["spec.ioConfig.inputSource.httpAuthenticationUsername is required with httpAuthenticationPassword"],
+        ),
+        (
+            json!({"uris": ["http://h/"], "httpAuthenticationUsername": "ann", "httpAuthenticationPassword": ["sesame"]}),
+            expect!["spec.ioConfig.inputSource.httpAuthenticationPassword must be a text or a password provider"],
+        ),
+        (
+            json!({"uris": ["http://h/"], "httpAuthenticationUsername": "ann",
+                "httpAuthenticationPassword": {"type": "environment", "variable": "PATH"}}),
+            expect![
+                "spec.ioConfig.inputSource.httpAuthenticationPassword.variable: a spec may take variables that begin with KAFKA_ or SECRET_, not [PATH]"
+            ],
+        ),
+        (
+            json!({"uris": ["http://h/"], "requestHeaders": {"Host": "sesame"}}),
+            expect!["spec.ioConfig.inputSource.requestHeaders.Host is set by the reader itself; leave it out"],
+        ),
+        (
+            json!({"uris": ["http://h/"], "requestHeaders": {"X": "sesame\r\nY: z"}}),
+            expect!["spec.ioConfig.inputSource.requestHeaders.X must be a text of one line"],
+        ),
+    ] {
+        let mut source = source;
+        source["type"] = json!("http");
+        batch_refused("/spec/ioConfig/inputSource", source, expected);
+    }
+    batch_refused(
+        "/spec/dataSchema/transformSpec",
+        json!({"transforms": [{"type": "expression", "name": "lat", "expression": "x"}]}),
+        expect!["accepted"],
+    );
+    let mut spatial = batch();
+    spatial["spec"]["dataSchema"]["dimensionsSpec"] =
+        json!({"spatialDimensions": [{"dimName": "at", "dims": ["lat", "lon"]}]});
+    let read = BatchSpec::from_json(&spatial).unwrap();
+    assert!(format!("{:?}", read.data_schema.exclusions).contains("lon"));
+    spatial["spec"]["dataSchema"]["transformSpec"] =
+        json!({"transforms": [{"type": "expression", "name": "lat", "expression": "x"}]});
+    let error = BatchSpec::from_json(&spatial).unwrap_err().to_string();
+    assert!(error.contains(r#""at" reads "lat", which transformSpec makes"#), "{error}");
     batch_refused(
         "/spec/ioConfig/inputSource",
         json!({"type": "local"}),

@@ -105,6 +105,7 @@ impl World {
             clock: Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64),
             bytes_in_memory_default: 64 << 20,
             sources: Default::default(),
+            http: Default::default(),
             fail_points,
         };
         let deep = DeepStorage::local(&self.deep_folder()).unwrap();

@@ -46,6 +46,7 @@ mod windows;
 mod words;
 mod wrappers;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -249,7 +250,23 @@ impl Sql {
         self.answer(statement, who).boxed()
     }
 
+    /// A statement's context, with what every statement has that does not set it itself.
+    pub fn context(&self, statement: &Statement) -> Map<String, Json> {
+        let mut context = statement.context.clone();
+        self.broker.settings().with_defaults(&mut context);
+        context
+    }
+
+    /// A statement with all of its context.
+    fn whole<'s>(&self, statement: &'s Statement) -> Cow<'s, Statement> {
+        match self.broker.settings().default_context.is_empty() {
+            true => Cow::Borrowed(statement),
+            false => Cow::Owned(Statement { context: self.context(statement), ..statement.clone() }),
+        }
+    }
+
     async fn answer(&self, statement: &Statement, who: &Principal) -> Result<SqlAnswer> {
+        let statement = &*self.whole(statement);
         let prepared = self.prepared(statement, who)?;
         let mut context = statement.context.clone();
         context.extend(prepared.overrides.clone());
@@ -354,7 +371,8 @@ impl Sql {
 
     /// The zone that a statement shows time in.
     pub fn zone(&self, statement: &Statement) -> Result<Zone> {
-        zone_of(parse::parse(&statement.text)?.context.get("sqlTimeZone").or(statement.context.get("sqlTimeZone")))
+        let context = self.context(statement);
+        zone_of(parse::parse(&statement.text)?.context.get("sqlTimeZone").or(context.get("sqlTimeZone")))
     }
 
     /// The columns a statement would answer, without running it.
@@ -395,6 +413,7 @@ impl Sql {
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
+        let statement = &*self.whole(statement);
         // Plans hold what the caller's rules say of lookups and names, so they are kept for that caller under those rules.
         let rules = self.broker.authorizer().current().version();
         let key = format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation());

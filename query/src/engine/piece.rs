@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use segment::column::Column;
-use segment::schema::ValueType;
+use segment::schema::{TIME, ValueType};
 use segment::segment::Provenance;
 use segment::{Interval, Segment, SegmentId};
 
@@ -41,7 +41,27 @@ impl Piece {
 
     /// Its columns as a query sees them, with the query's own.
     pub fn columns(&self, virtual_columns: Arc<[VirtualColumn]>) -> Columns {
+        let virtual_columns = match virtual_columns.iter().any(|column| column.among.is_some()) {
+            true => self.settled(&virtual_columns),
+            false => virtual_columns,
+        };
         Columns::new(self.segment.clone(), self.seen.clone(), virtual_columns)
+    }
+
+    /// Virtual columns with what they fall back to: what the asker does not see is not there.
+    fn settled(&self, columns: &[VirtualColumn]) -> Arc<[VirtualColumn]> {
+        let shown = self.seen.as_ref().map(|_| self.named_columns());
+        // A column that cannot be read is there, so that whoever reads it is told.
+        let is_there = |name: &str| match &shown {
+            None => name == TIME || self.segment.column(name).map_or(true, |column| column.is_some()),
+            Some(named) => named.as_ref().map_or(true, |named| named.iter().any(|(known, _)| known == name)),
+        };
+        let settle = |own: &VirtualColumn| {
+            own.settled(&|name| {
+                is_there(name) || columns.iter().any(|column| column.name == name && column.name != own.name)
+            })
+        };
+        columns.iter().map(settle).collect()
     }
 
     /// What a query of these columns (`None`: of all) reads of it, in bytes as they are kept. Of what is seen in part it is

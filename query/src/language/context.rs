@@ -1,5 +1,6 @@
 //! The query's `context`: read once, here and by the budget, into typed options. Values may be JSON scalars or text.
 
+use segment::time::{Zone, parse_timestamp};
 use serde_json::{Map, Value as Json};
 
 use super::fields;
@@ -56,6 +57,83 @@ impl<'a> Context<'a> {
             Some(Json::String(text)) => Ok(Some(text)),
             Some(other) => Err(wrong(key, "String", other)),
         }
+    }
+}
+
+/// Keys that are true or false.
+const FLAGS: [&str; 14] = [
+    "finalize",
+    "grandTotal",
+    "groupByEnableMultiValueUnnesting",
+    "requireTimeCondition",
+    "resultAsArray",
+    "returnPartialResults",
+    "serializeDateTimeAsLong",
+    "skipEmptyBuckets",
+    "sortByDimsFirst",
+    "sqlFinalizeOuterSketches",
+    "sqlStringifyArrays",
+    "useApproximateCountDistinct",
+    "useApproximateTopN",
+    "vectorize",
+];
+
+/// Keys that are whole numbers and not negative.
+const COUNTS: [&str; 5] =
+    ["maxQueryMemoryBytes", "maxSubqueryRows", "rowsPerPage", "timeout", "uncoveredIntervalsLimit"];
+
+/// Keys that tell one query from the others, or make another kind of answer of it.
+const OF_ONE_QUERY: [&str; 6] =
+    ["bySegment", "executionMode", "queryId", "sqlQueryId", "subQueryId", "timestampResultField"];
+
+/// Whether a context can be that of every query: each known key has a value that it can have. Other keys are anyone's.
+pub fn check_defaults(context: &Map<String, Json>, timeout_max: u64) -> Result<()> {
+    let refuse = |key: &str, what: &str| Err(Error::Context(format!("{key} {what}")));
+    let of = Context::new(context);
+    for key in context.keys().map(String::as_str).filter(|key| of.get(key).is_some()) {
+        let text = of.text(key).ok().flatten();
+        if OF_ONE_QUERY.contains(&key) {
+            return refuse(key, "is of one query; leave it out");
+        }
+        if FLAGS.contains(&key) {
+            let is_flag = matches!(of.get(key), Some(Json::Bool(_)));
+            if !is_flag
+                && !text.is_some_and(|text| ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word)))
+            {
+                return refuse(key, "must be true or false");
+            }
+        } else if COUNTS.contains(&key) {
+            match of.long(key) {
+                Ok(Some(0..)) => {}
+                Ok(_) => return refuse(key, "must not be negative"),
+                Err(_) => return refuse(key, "must be a whole number"),
+            }
+        } else if ["priority", "sqlOuterLimit", "maxNumericInFilters"].contains(&key) {
+            if of.long(key).is_err() {
+                return refuse(key, "must be a whole number");
+            }
+        } else if key == "maxSubqueryBytes" {
+            let is_word =
+                text.is_some_and(|text| ["auto", "disabled"].iter().any(|word| text.eq_ignore_ascii_case(word)));
+            if !is_word && !matches!(of.long(key), Ok(Some(0..))) {
+                return refuse(key, "must be auto, disabled or a number of bytes");
+            }
+        } else if key == "sqlTimeZone" {
+            if let Err(error) = text.map_or_else(|| Zone::parse(""), Zone::parse) {
+                return refuse(key, &format!("must be a time zone such as Europe/Berlin: {error}"));
+            }
+        } else if key == "sqlCurrentTimestamp"
+            && text.and_then(parse_timestamp).is_none()
+            && of.get(key).and_then(Json::as_i64).is_none()
+        {
+            return refuse(key, "must be an ISO 8601 timestamp");
+        }
+    }
+    match of.long("timeout") {
+        Ok(Some(timeout)) if timeout.unsigned_abs() > timeout_max => {
+            refuse("timeout", &format!("must not be above query.timeout_max_ms, which is {timeout_max}"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ pub mod response;
 pub mod search;
 mod sketch_post;
 pub mod topn;
+pub mod union;
 pub mod virtual_column;
 
 pub use datasource::{DataSource, Inline};
@@ -38,6 +39,7 @@ pub use metadata::{AnalysisType, Bound, Columns, DataSourceMetadata, MergeStrate
 pub use post_aggregate::PostAggregate;
 pub use search::{Search, SearchOrder};
 pub use topn::Metric;
+pub use union::Union;
 pub use virtual_column::VirtualColumn;
 
 /// Queries and sources may stand in each other this deep.

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-const KNOWN: &str = "timeseries, topN, groupBy, scan, search, timeBoundary, segmentMetadata, dataSourceMetadata";
+const KNOWN: &str = "timeseries, topN, groupBy, scan, search, timeBoundary, segmentMetadata, dataSourceMetadata, \
+                     union";
 
 /// Rows in an element of a scan's answer, if the query does not say.
 pub const BATCH_ROWS: u64 = 20480;
@@ -73,7 +74,11 @@ impl Query {
                 let scope = scope(&fields, false, depth)?;
                 Ok(Query::DataSourceMetadata(DataSourceMetadata { scope }))
             }
-            "windowOperator" | "union" | "movingAverage" => Err(Error::Unsupported(format!(
+            "union" => Err(Error::Unsupported(format!(
+                "{}: a union stands alone, not within another query; use the data source [union] there",
+                fields.at("queryType")
+            ))),
+            "windowOperator" | "movingAverage" => Err(Error::Unsupported(format!(
                 "{}: query type [{kind}] is not supported; use one of {KNOWN}",
                 fields.at("queryType")
             ))),

@@ -47,13 +47,19 @@ impl Format {
 /// The body of a response. An error after the first chunk leaves the JSON unfinished, as Druid does, so that no reader
 /// takes it for the whole.
 pub fn respond(query: &Query, answer: Answer, format: Format) -> BoxStream<'static, Result<Bytes>> {
+    let zone = granularity(query).and_then(|g| g.zone()).map(str::to_string);
+    written(Layout::of(query, &answer), zone, answer, format)
+}
+
+/// The body of a response whose rows are arrays of all columns.
+pub fn respond_arrays(answer: Answer, format: Format) -> BoxStream<'static, Result<Bytes>> {
+    written(Layout::Arrays { with_time: true }, None, answer, format)
+}
+
+fn written(layout: Layout, zone: Option<String>, answer: Answer, format: Format) -> BoxStream<'static, Result<Bytes>> {
     let mut writer = Writer {
-        layout: Layout::of(query, &answer),
-        clock: Clock {
-            zone: granularity(query).and_then(|g| g.zone()).map(str::to_string),
-            as_long: format.time_as_long,
-            last: None,
-        },
+        layout,
+        clock: Clock { zone, as_long: format.time_as_long, last: None },
         batches: Some(answer.batches),
         current: None,
         out: Vec::with_capacity(1024),

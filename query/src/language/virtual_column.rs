@@ -1,10 +1,13 @@
 //! Columns computed from columns, under a name that may shadow a real one. Druid has kinds of them for documents and
 //! multi-value strings; each is an expression here.
 
+use std::sync::Arc;
+
 use segment::expr::Expr;
 use segment::schema::ValueType;
 use serde_json::Value as Json;
 
+use super::Dimension;
 use super::desugar::quote;
 use super::fields::Fields;
 use crate::error::{Error, Result};
@@ -15,10 +18,12 @@ pub struct VirtualColumn {
     pub expr: Expr,
     /// What the values are cast to; `None`: what the expression gives.
     pub output_type: Option<ValueType>,
+    /// Columns of which the first that a segment has stands in place of the expression, which names all of them.
+    pub among: Option<Arc<[String]>>,
 }
 
 const KNOWN: &str = "expression, nested-field, nested-object, nested-merge, mv-filtered, mv-regex-filtered, \
-                     mv-prefix-filtered";
+                     mv-prefix-filtered, fallback";
 
 impl VirtualColumn {
     pub fn from_json(json: &Json, path: &str) -> Result<VirtualColumn> {
@@ -59,7 +64,8 @@ impl VirtualColumn {
                 let test = format!("strpos(x, {}) == 0", quote(fields.need_text("prefix")?, '\''));
                 (kept(&fields, &test)?, "prefix")
             }
-            known @ ("fallback" | "map") => {
+            "fallback" => return VirtualColumn::fallback(&fields, name),
+            known @ "map" => {
                 return Err(Error::Unsupported(format!(
                     "{path}.type: virtual column [{known}] is not supported; use an expression with nvl"
                 )));
@@ -75,7 +81,36 @@ impl VirtualColumn {
             "nested-object" | "nested-merge" => Some(ValueType::json()),
             _ => Some(ValueType::String),
         };
-        Ok(VirtualColumn { name: name.to_string(), expr, output_type })
+        Ok(VirtualColumn { name: name.to_string(), expr, output_type, among: None })
+    }
+
+    fn fallback(fields: &Fields, name: &str) -> Result<VirtualColumn> {
+        let mut among = Vec::new();
+        for (i, json) in fields.list("columns")?.iter().enumerate() {
+            let dimension = Dimension::from_json(json, &format!("{}[{i}]", fields.at("columns")))?;
+            if !dimension.is_plain() {
+                return Err(Error::Unsupported(format!(
+                    "{}[{i}]: a fallback is among columns as they are; put the function on the dimension that reads it",
+                    fields.at("columns")
+                )));
+            }
+            among.push(dimension.column);
+        }
+        if among.is_empty() {
+            return Err(fields.wrong("columns", "must name at least one column"));
+        }
+        let quoted: Vec<String> = among.iter().map(|column| quote(column, '"')).collect();
+        let text = format!("coalesce({})", quoted.join(", "));
+        let expr = Expr::parse(&text).map_err(|error| fields.wrong("columns", error))?;
+        Ok(VirtualColumn { name: name.to_string(), expr, output_type: None, among: Some(among.into()) })
+    }
+
+    /// As it is where some columns are, which `exists` tells.
+    pub(crate) fn settled(&self, exists: &dyn Fn(&str) -> bool) -> VirtualColumn {
+        let Some(among) = &self.among else { return self.clone() };
+        let found = among.iter().find(|column| exists(column)).or(among.first());
+        let expr = found.map_or_else(|| self.expr.clone(), |column| Expr::column(column));
+        VirtualColumn { expr, among: None, ..self.clone() }
     }
 }
 

@@ -95,7 +95,7 @@ impl Restricted {
             },
         };
         let expr = Expr::parse(&text).unwrap_or_else(|_| Expr::parse("null").expect("null is an expression"));
-        Some(VirtualColumn { name: column.to_string(), expr, output_type: Some(output_type) })
+        Some(VirtualColumn { name: column.to_string(), expr, output_type: Some(output_type), among: None })
     }
 
     /// What times of rows are rounded down to.

@@ -37,7 +37,12 @@ pub fn join(from: &Origin, join: &Join, ask: &Ask) -> Result<MadeOf> {
             Some(column) => column.to_string(),
             None => {
                 let name = format!("join:{idx}");
-                computed.push(VirtualColumn { name: name.clone(), expr: equality.left.clone(), output_type: None });
+                computed.push(VirtualColumn {
+                    name: name.clone(),
+                    expr: equality.left.clone(),
+                    output_type: None,
+                    among: None,
+                });
                 name
             }
         };

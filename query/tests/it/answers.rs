@@ -70,6 +70,7 @@ fn answer(json: serde_json::Value) -> Result<Table, query::Error> {
         memory_bytes: 1 << 20,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     let query = Query::from_json(&json)?;
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings)?);
@@ -403,6 +404,7 @@ fn a_query_that_needs_more_memory_than_it_may_is_stopped() {
         memory_bytes: 10,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     let query = Arc::new(Query::from_json(&query).unwrap());
     let budget = Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).unwrap());

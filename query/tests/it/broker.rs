@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use query::language::response::{Format, respond};
+use query::language::response::{Format, respond, respond_arrays};
 use query::policy::{Action, Kind, Role, Rules};
 use query::{Broker, Budget, Error, Principal, Query, Result, Settings};
 use segment::block::Value;
@@ -24,6 +24,7 @@ pub fn settings() -> Settings {
         memory_bytes: 1 << 30,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     }
 }
 
@@ -468,10 +469,87 @@ fn virtual_columns_of_every_kind() {
         json!({"type": "nested-field", "outputName": "v", "columnName": "added", "path": "$", "expectedType": "LONG"}),
         json!([5, 7, 1, 2]),
     );
-    assert!(matches!(
-        refused(query("scan", json!({"virtualColumns": [{"type": "fallback", "name": "v", "columns": []}]}))),
-        Error::Unsupported(_)
-    ));
+    check(
+        json!({"type": "fallback", "name": "v", "columns": ["nowhere", "page", "added"]}),
+        json!(["Ada", "Babbage", null, "Ada"]),
+    );
+    check(
+        json!({"type": "fallback", "name": "v", "columns": [{"type": "default", "dimension": "added"}, "page"]}),
+        json!([5, 7, 1, 2]),
+    );
+    check(json!({"type": "fallback", "name": "v", "columns": ["nowhere", "neither"]}), json!([null, null, null, null]));
+    check(
+        json!({"type": "fallback", "name": "v", "columns": ["nowhere", "__time"]}),
+        json!([at("2026-03-01T00:10"), at("2026-03-01T02:20"), at("2026-03-01T02:30"), at("2026-03-02T12:00")]),
+    );
+    let fallback = |columns: Json| {
+        refused(query("scan", json!({"virtualColumns": [{"type": "fallback", "name": "v", "columns": columns}]})))
+    };
+    assert!(matches!(fallback(json!([])), Error::Parse(_)));
+    let extraction = json!({"type": "extraction", "dimension": "page", "extractionFn": {"type": "upper"}});
+    assert!(matches!(fallback(json!([extraction])), Error::Unsupported(_)));
+}
+
+#[test]
+fn a_union_has_the_rows_of_its_queries() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
+    let who = Principal::new("test");
+    let told = |json: &Json| -> Result<Json> {
+        let union = broker.parse_union(json, &who)?;
+        assert_eq!(union.tables(), ["wiki"]);
+        let budget = Budget::from_context(&serde_json::Map::new(), broker.settings())?;
+        runtime.block_on(async {
+            let answer = broker.answer_union(union, &who, budget).await?;
+            let mut chunks = respond_arrays(answer, Format::default());
+            let mut body = Vec::new();
+            while let Some(chunk) = chunks.next().await {
+                body.extend_from_slice(&chunk?);
+            }
+            Ok(serde_json::from_slice(&body).expect("valid JSON"))
+        })
+    };
+    let union =
+        |queries: Json| json!({"queryType": "union", "queries": queries, "context": {"skipEmptyBuckets": true}});
+    let grouped = query("groupBy", json!({"granularity": "all", "dimensions": ["page"], "aggregations": sums()}));
+    let top = query(
+        "topN",
+        json!({"granularity": "all", "dimension": "page", "metric": "added", "threshold": 1,
+        "aggregations": [{"type": "longSum", "name": "added", "fieldName": "added"}]}),
+    );
+    let series = query("timeseries", json!({"granularity": "hour", "aggregations": sums()}));
+    let scan = query("scan", json!({"columns": ["__time", "page", "added"], "order": "ascending", "limit": 2}));
+    let first = at("2026-03-01T00:00");
+    assert_eq!(
+        told(&union(json!([grouped, top, series, scan]))).expect("an answer"),
+        json!([
+            [null, 1, 1],
+            ["Ada", 2, 7],
+            ["Babbage", 1, 7],
+            [at("2026-03-01T00:10"), "Ada", 7],
+            [first, 1, 5],
+            [at("2026-03-01T02:00"), 2, 8],
+            [at("2026-03-02T12:00"), 1, 2],
+            [at("2026-03-01T00:10"), "Ada", 5],
+            [at("2026-03-01T02:20"), "Babbage", 7],
+        ])
+    );
+    let none = query("scan", json!({"columns": ["page"], "filter": {"type": "false"}}));
+    assert_eq!(told(&union(json!([none, none]))).expect("an answer"), json!([]));
+    for (queries, words) in [
+        (json!([scan]), "must be 2 to"),
+        (json!([grouped, none]), "queries[1]: its rows have 1 columns, and those of queries[0] have 3"),
+        (json!([query("scan", json!({})), scan]), "queries[0].columns"),
+        (json!([scan, query("search", json!({"query": {"type": "all"}}))]), "not of search"),
+        (json!([scan, union(json!([scan, scan]))]), "queries[1].queryType"),
+        (json!([scan, query("scan", json!({"columns": ["x"], "filter": {"type": "no"}}))]), "queries[1].filter"),
+    ] {
+        let error = told(&union(queries)).expect_err(words).to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    // Not within another query.
+    let within = query("scan", json!({"dataSource": {"type": "query", "query": union(json!([scan, scan]))}}));
+    assert!(matches!(refused(within), Error::Unsupported(_)));
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn ask(segment: &Arc<Segment>, expression: &str, filter: &Json, memory_bytes: u6
         memory_bytes,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     let budget = Arc::new(Budget::from_context(&Map::new(), &settings).unwrap());
     let piece = Piece::whole(segment.id().clone(), segment.clone(), query.scope().intervals.clone());

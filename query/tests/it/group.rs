@@ -234,6 +234,7 @@ fn budget() -> Arc<Budget> {
         memory_bytes: 1 << 30,
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     Arc::new(Budget::from_context(&serde_json::Map::new(), &settings).unwrap())
 }

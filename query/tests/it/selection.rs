@@ -163,6 +163,7 @@ fn virtual_columns() -> Arc<[VirtualColumn]> {
         name: name.into(),
         expr: Expr::parse(text).expect("a valid expression"),
         output_type,
+        among: None,
     };
     Arc::from([
         column("v", "upper(s)", Some(ValueType::String)),

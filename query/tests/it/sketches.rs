@@ -67,6 +67,26 @@ fn variances_and_histograms_finish_as_druid_says() {
 }
 
 #[test]
+fn a_histogram_counts_between_its_breaks() {
+    check(
+        json!({
+            "queryType": "groupBy", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "dimensions": ["city"],
+            "aggregations": [
+                {"type": "histogram", "name": "h", "fieldName": "price", "breaks": [4, 0, 1]},
+                {"type": "histogram", "name": "a", "fieldName": "age", "breaks": [9, 10]}
+            ]
+        }),
+        expect![[r#"
+            __time city h a
+            0 null Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[0.0,0.0],\"quantiles\":[-1.0,-1.0]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[1.0],\"quantiles\":[10.0,10.0]}")
+            0 aachen Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[1.0,0.0],\"quantiles\":[0.5,0.5]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[0.0],\"quantiles\":[100.0,100.0]}")
+            0 bonn Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[1.0,1.0],\"quantiles\":[1.0,4.0]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[0.0],\"quantiles\":[9.0,9.0]}")
+            0 köln Json("{\"breaks\":[0.0,1.0,4.0],\"counts\":[0.0,1.0],\"quantiles\":[2.5,2.5]}") Json("{\"breaks\":[9.0,10.0],\"counts\":[1.0],\"quantiles\":[10.0,10.0]}")"#]],
+    );
+}
+
+#[test]
 fn expressions_fold_and_groupings_tell_what_is_left_out() {
     check(
         json!({

@@ -55,8 +55,8 @@ const TYPES: [&str; 39] = [
 ];
 
 /// Druid's, that we have no accumulator for.
-const UNSUPPORTED: [&str; 6] =
-    ["histogram", "javascript", "ddSketch", "momentSketch", "spectatorHistogram", "compressedBigDecimalSum"];
+const UNSUPPORTED: [&str; 5] =
+    ["javascript", "ddSketch", "momentSketch", "spectatorHistogram", "compressedBigDecimalSum"];
 
 const MAX_BYTES_DEFAULT: i64 = 1024;
 

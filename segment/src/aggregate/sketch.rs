@@ -1,5 +1,7 @@
 //! Aggregates that are sketches, and their JSON.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::{Input, json as read};
@@ -7,7 +9,7 @@ use crate::error::Result;
 use crate::fields::Fields;
 use crate::schema::ValueType;
 use crate::sketch::fixed_histogram::{BUCKETS_MAX, Outliers, Settings};
-use crate::sketch::{bloom, cpc, frequent, histogram, tdigest, theta, tuple};
+use crate::sketch::{bloom, breaks, cpc, frequent, histogram, tdigest, theta, tuple};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sketch {
@@ -46,6 +48,10 @@ pub enum SketchKind {
     FixedHistogram {
         settings: Settings,
     },
+    /// Counts between breaks, which ascend.
+    Breaks {
+        breaks: Arc<[f32]>,
+    },
     Bloom {
         entries: i64,
     },
@@ -62,7 +68,7 @@ pub enum SketchKind {
     },
 }
 
-pub const TYPES: [&str; 16] = [
+pub const TYPES: [&str; 17] = [
     "thetaSketch",
     "sketchBuild",
     "sketchMerge",
@@ -75,6 +81,7 @@ pub const TYPES: [&str; 16] = [
     "approxHistogram",
     "approxHistogramFold",
     "fixedBucketsHistogram",
+    "histogram",
     "bloom",
     "cpcSketchBuild",
     "cpcSketchMerge",
@@ -91,6 +98,7 @@ impl Sketch {
             SketchKind::TDigest { .. } => "tDigestSketch",
             SketchKind::Histogram { .. } => "approximateHistogram",
             SketchKind::FixedHistogram { .. } => "fixedBucketsHistogram",
+            SketchKind::Breaks { .. } => "histogram",
             SketchKind::Bloom { .. } => "bloom",
             SketchKind::Cpc { .. } => "cpcSketch",
             SketchKind::Frequent { .. } => "frequentItems",
@@ -103,6 +111,7 @@ impl Sketch {
         match self.kind {
             SketchKind::Theta { deviations: Some(_), .. }
             | SketchKind::Histogram { .. }
+            | SketchKind::Breaks { .. }
             | SketchKind::Frequent { .. }
                 if !self.as_bytes() =>
             {
@@ -179,6 +188,10 @@ impl Sketch {
                 json["upperLimit"] = settings.high.into();
                 json["outlierHandlingMode"] = settings.outliers.name().into();
                 json["finalizeAsBase64Binary"] = finalize.into();
+            }
+            SketchKind::Breaks { breaks } => {
+                json["type"] = "histogram".into();
+                json["breaks"] = breaks.to_vec().into();
             }
             SketchKind::Bloom { entries } => {
                 json["type"] = "bloom".into();
@@ -276,6 +289,17 @@ pub(super) fn parse(fields: &Fields, kind: &str) -> Result<Sketch> {
             let buckets = fields.integer("numBuckets", 10, 1, BUCKETS_MAX)? as u32;
             let kind = SketchKind::FixedHistogram { settings: Settings { low, high, buckets, outliers } };
             Sketch { inputs: one()?, kind, finalize: unless("finalizeAsBase64Binary")? }
+        }
+        "histogram" => {
+            let breaks: Option<Vec<f32>> =
+                fields.list("breaks")?.iter().map(|json| json.as_f64().map(|number| number as f32)).collect();
+            let mut breaks = breaks.ok_or_else(|| fields.wrong("breaks", "must be an array of numbers"))?;
+            if !(1..=breaks::BREAKS_MAX).contains(&breaks.len()) {
+                return Err(fields.wrong("breaks", &format!("must have 1 to {} numbers", breaks::BREAKS_MAX)));
+            }
+            breaks.sort_by(f32::total_cmp);
+            let column = Input::Column(fields.need_text("fieldName")?);
+            Sketch { inputs: vec![column], kind: SketchKind::Breaks { breaks: breaks.into() }, finalize: true }
         }
         "cpcSketchBuild" | "cpcSketchMerge" => {
             let lg_k = fields.integer("lgK", cpc::LG_K_DEFAULT, cpc::LG_K_MIN, cpc::LG_K_MAX)? as u8;

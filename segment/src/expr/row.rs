@@ -288,7 +288,12 @@ pub(super) fn elements(value: &Value) -> Vec<Value> {
 }
 
 fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: &dyn Fn(&str) -> Value) -> Value {
-    if args.iter().any(Value::is_null) {
+    // What folding starts with may be null.
+    let lists = match apply {
+        Apply::Fold | Apply::CartesianFold => &args[..args.len().saturating_sub(1)],
+        _ => args,
+    };
+    if lists.iter().any(Value::is_null) {
         return Value::Null;
     }
     let run = |bound: &[&Value]| -> Value {
@@ -311,22 +316,27 @@ fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: 
             let start = args.get(1).cloned().unwrap_or_default();
             first.iter().fold(start, |folded, v| run(&[v, &folded]))
         }
-        Apply::CartesianMap => {
-            let lists: Vec<Vec<Value>> = args.iter().map(elements).collect();
+        Apply::CartesianMap | Apply::CartesianFold => {
+            let lists: Vec<Vec<Value>> = lists.iter().map(elements).collect();
             let total = lists.iter().try_fold(1usize, |n, list| n.checked_mul(list.len())).unwrap_or(usize::MAX);
             if total > PRODUCT_MAX {
                 return Value::Null;
             }
-            let mut out = Vec::with_capacity(total);
-            for mut place in 0..total {
+            let products = (0..total).map(|mut place| {
                 let mut bound = vec![&Value::Null; lists.len()];
                 for (idx, list) in lists.iter().enumerate().rev() {
                     bound[idx] = &list[place % list.len()];
                     place /= list.len();
                 }
-                out.push(run(&bound));
+                bound
+            });
+            match (apply, args.last()) {
+                (Apply::CartesianFold, Some(start)) if total > 0 => products.fold(start.clone(), |folded, bound| {
+                    run(&bound.into_iter().chain([&folded]).collect::<Vec<&Value>>())
+                }),
+                // Druid gives the empty list for nothing folded, too.
+                _ => Value::List(products.map(|bound| run(&bound)).collect()),
             }
-            Value::List(out)
         }
     }
 }

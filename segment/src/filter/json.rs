@@ -1,9 +1,9 @@
-//! Filters in Druid's JSON form. What Druid has and we do not (extraction functions, JavaScript, spatial) is refused
+//! Filters in Druid's JSON form. What Druid has and we do not (extraction functions, JavaScript) is refused
 //! by name; fields that neither knows are ignored, as Druid ignores them.
 
 use serde_json::{Value as Json, json};
 
-use super::{Filter, Like, Ordering, Search, Test, java_regex};
+use super::{Filter, Like, Ordering, Search, Spatial, Test, java_regex};
 use crate::block::Value;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, convert};
@@ -12,7 +12,7 @@ use crate::schema::ValueType;
 use crate::spelling;
 use crate::time::Interval;
 
-const TYPES: [&str; 23] = [
+const TYPES: [&str; 24] = [
     "true",
     "false",
     "and",
@@ -36,6 +36,7 @@ const TYPES: [&str; 23] = [
     "arrayContainsElement",
     "expression",
     "bloom",
+    "spatial",
 ];
 
 fn refuse_extraction(fields: &Fields) -> Result<()> {
@@ -217,9 +218,11 @@ impl Filter {
                     .map_err(|error| Error::invalid(format!("{}: {error}", fields.at("bloomKFilter"))))?;
                 Ok(Filter::Expression(expr))
             }
-            "javascript" | "spatial" => {
-                Err(Error::invalid(format!("{path}: the filter type [{kind}] is not supported")))
+            "spatial" => {
+                let bound = Spatial::from_json(fields.need("bound")?, &fields.at("bound"))?;
+                column("dimension", Test::Spatial(bound))
             }
+            "javascript" => Err(Error::invalid(format!("{path}: the filter type [{kind}] is not supported"))),
             other => Err(Error::invalid(format!(
                 "unknown filter type [{other}] in {}{}",
                 fields.at("type"),
@@ -379,6 +382,7 @@ fn test_to_json(column: &str, test: &Test) -> Json {
         }
         Test::Regex(regex) => json!({"type": "regex", "dimension": column, "pattern": regex.as_str()}),
         Test::Search(search) => json!({"type": "search", "dimension": column, "query": search_to_json(search)}),
+        Test::Spatial(bound) => json!({"type": "spatial", "dimension": column, "bound": bound.to_json()}),
         Test::Intervals(intervals) => json!({
             "type": "interval",
             "dimension": column,

@@ -3,6 +3,7 @@
 
 mod json;
 mod order;
+mod spatial;
 
 mod test;
 
@@ -12,6 +13,7 @@ use crate::expr::{Expr, convert};
 pub use crate::pattern::{Like, LikeMatcher, java_regex};
 pub use json::search_from_json;
 pub use order::Ordering;
+pub use spatial::Spatial;
 pub use test::{DoubleTest, LongTest, Search, Test, TextTest};
 
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::order::Ordering;
+use super::spatial::Spatial;
 use crate::block::Value;
 use crate::expr::convert;
 use crate::pattern::{Like, LikeMatcher};
@@ -54,6 +55,8 @@ pub enum Test {
     Intervals(Vec<Interval>),
     /// A test of numbers, and of text by the number that it says; unknown of text that says none. See [`Test::strict`].
     OfNumber(Box<Test>),
+    /// Where the point is that a text stands for.
+    Spatial(Spatial),
 }
 
 #[derive(Debug, Clone)]
@@ -374,7 +377,7 @@ impl Test {
             }
             Test::Intervals(intervals) => Numeric::Intervals(Interval::merge(intervals)),
             Test::Search(Search::All) => Numeric::Always(true),
-            Test::Bound { .. } | Test::Like(_) | Test::Regex(_) | Test::Search(_) => Numeric::Text,
+            Test::Bound { .. } | Test::Like(_) | Test::Regex(_) | Test::Search(_) | Test::Spatial(_) => Numeric::Text,
         }
     }
 
@@ -442,6 +445,10 @@ impl Test {
                 Box::new(move |v| regex.is_match(v))
             }
             Test::Search(search) => search.matcher(),
+            Test::Spatial(spatial) => {
+                let spatial = spatial.clone();
+                Box::new(move |v| spatial.holds(v))
+            }
             Test::Intervals(intervals) => {
                 let intervals = Interval::merge(intervals);
                 Box::new(move |v| convert::exact_long_of_text(v).is_some_and(|t| within(&intervals, t)))

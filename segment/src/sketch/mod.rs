@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::block::Value;
 
 pub mod bloom;
+pub mod breaks;
 pub mod cpc;
 pub mod doubles;
 pub mod fixed_histogram;

@@ -171,6 +171,7 @@ mod tests {
                 memory_bytes: 1 << 20,
                 subquery_rows_max: 1,
                 policy_cache_bytes: 0,
+                default_context: Arc::default(),
             };
             let broker = Broker::new(inventory.clone(), settings, authorizer.clone());
             let cluster = LocalCluster {

@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use query::language::response::{Format, respond};
+use query::language::Union;
+use query::language::response::{Format, respond, respond_arrays};
 use query::{Budget, Error, ResponseContext};
 use serde_json::{Map, Value, json};
 
@@ -74,17 +75,37 @@ struct Asked {
 
 async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &mut Asked) -> Result<Response, Error> {
     asked.kind = "unparsed";
-    let json: Value = serde_json::from_slice(body).map_err(|e| Error::Parse(format!("the body is not JSON: {e}")))?;
-    let empty = Map::new();
-    let context = match json.get("context") {
-        None | Some(Value::Null) => &empty,
-        Some(Value::Object(context)) => context,
+    let mut json: Value =
+        serde_json::from_slice(body).map_err(|e| Error::Parse(format!("the body is not JSON: {e}")))?;
+    let mut context = match json.get("context") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(context)) => context.clone(),
         Some(_) => return Err(Error::Context("context must be an object".into())),
     };
+    app.broker.settings().with_defaults(&mut context);
+    let context = &context;
+    if let Value::Object(query) = &mut json {
+        query.insert("context".into(), Value::Object(context.clone()));
+    }
     let budget = Budget::from_context(context, app.broker.settings())?;
     asked.query_id = budget.query_id().to_string();
     let by_segment = flag(context, "bySegment");
     let who = &caller.principal;
+    let format = Format { pretty, time_as_long: flag(context, "serializeDateTimeAsLong") };
+    if Union::is_meant(&json) {
+        asked.kind = "union";
+        let union = app.broker.parse_union(&json, who)?;
+        audit::note(|details| {
+            details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
+            details.datasources = union.tables().into_iter().map(str::to_string).collect();
+        });
+        let mut answer = app.broker.answer_union(union, who, budget).await?;
+        answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
+        let response_context = answer.context.clone();
+        let mut response = stream(respond_arrays(answer, format).boxed()).await?;
+        put_context(&mut response, &response_context);
+        return Ok(response);
+    }
     let query = match by_segment {
         false => app.broker.parse(&json, who)?,
         true => app.broker.parse(&without(&json, "bySegment"), who)?,
@@ -94,8 +115,6 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
         details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
         details.datasources = query.scope().source.tables().into_iter().map(str::to_string).collect();
     });
-    let time_as_long = flag(context, "serializeDateTimeAsLong");
-    let format = Format { pretty, time_as_long };
     if by_segment {
         let (body, response_context) = app.broker.answer_by_segment(&query, &caller.principal, budget, format).await?;
         let mut response = json_response(Body::from(body));

@@ -320,7 +320,9 @@ pub async fn post(
     let mut context = request.context.clone();
     context.insert("sqlQueryId".into(), json!(id));
     // Nobody waits for it: it may take as long as any query.
-    context.entry("timeout").or_insert(json!(app.config.query_timeout_max_ms));
+    if !app.broker.settings().default_context.contains_key("timeout") {
+        context.entry("timeout").or_insert(json!(app.config.query_timeout_max_ms));
+    }
     let statement =
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
     let who = &caller.principal;
@@ -346,7 +348,7 @@ pub async fn post(
         types_header: request.format.types_header,
         sql_types_header: request.format.sql_types_header,
         zone: zone.name().to_string(),
-        stringify_arrays: query_sql::stringify_arrays(&statement.context),
+        stringify_arrays: query_sql::stringify_arrays(&app.sql.context(&statement)),
         pages: Vec::new(),
         sample: json!([]),
         terms: None,
@@ -484,7 +486,7 @@ async fn pages(
             )));
         }
         if written.is_empty() {
-            let stringify_arrays = query_sql::stringify_arrays(&statement.context);
+            let stringify_arrays = query_sql::stringify_arrays(&app.sql.context(&statement));
             sample = first_rows(&columns, page.bytes.clone(), zone.clone(), stringify_arrays).await?;
         }
         let size = page.bytes.len() as u64;

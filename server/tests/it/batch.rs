@@ -106,3 +106,29 @@ fn unparseable_rows_are_counted_and_reported() {
     assert_eq!((&stats["processed"], &stats["unparseable"]), (&json!(2), &json!(2)), "{report}");
     wait_for(&server, "SELECT COUNT(*) FROM mixed", &json!([[2]]));
 }
+
+/// Points are found by where they are.
+#[test]
+fn spatial_dimensions_are_filtered() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let places = [("berlin", 52.52, 13.405), ("hamburg", 53.5511, 9.9937), ("rome", 41.9, 12.5)];
+    let rows =
+        places.map(|(name, lat, lon)| json!({"t": "2024-01-01", "name": name, "lat": lat, "lon": lon}).to_string());
+    let dimensions = json!({"dimensions": ["name", {"type": "spatial", "name": "at", "dims": ["lat", "lon"]}]});
+    server.load("places", "iso", dimensions, &rows.join("\n"));
+    for (bound, expected) in [
+        (json!({"type": "rectangular", "minCoords": [50, 9], "maxCoords": [55, 14]}), json!(["berlin", "hamburg"])),
+        (json!({"type": "radius", "coords": [52.5, 13.4], "radius": 1}), json!(["berlin"])),
+        (
+            json!({"type": "radius", "coords": [52.5, 13.4], "radius": 300, "radiusUnit": "kilometers"}),
+            json!(["berlin", "hamburg"]),
+        ),
+        (json!({"type": "polygon", "abscissa": [40, 43, 43, 40], "ordinate": [10, 10, 14, 14]}), json!(["rome"])),
+    ] {
+        let got = server.post_ok("/druid/v2", &json!({"queryType": "groupBy", "dataSource": "places", "granularity": "all",
+            "intervals": ["2024/2025"], "dimensions": ["name"], "filter": {"type": "spatial", "dimension": "at", "bound": bound}}));
+        let names: Vec<Value> = got.as_array().unwrap().iter().map(|row| row["event"]["name"].clone()).collect();
+        assert_eq!(json!(names), expected, "{bound}");
+    }
+}

@@ -102,6 +102,7 @@ fn clean(asked: &str, got: &str) {
 fn queries(source: &Value) -> Vec<Value> {
     let interval = "1000/3000";
     let count = json!([{"type": "count", "name": "c"}, {"type": "longMax", "name": "m", "fieldName": "n"},
+        {"type": "histogram", "name": "b", "fieldName": "n", "breaks": [0, 1_000_000]},
         {"type": "stringLast", "name": "l", "fieldName": "data"}, {"type": "HLLSketchBuild", "name": "h", "fieldName": "user_id"}]);
     let examples = [
         json!({"queryType": "timeseries", "granularity": "day", "aggregations": count, "context": {"skipEmptyBuckets": true}}),
@@ -157,6 +158,27 @@ fn queries(source: &Value) -> Vec<Value> {
         query["virtualColumns"] = json!([{"type": "expression", "name": "user_id", "expression": "reverse(user_id)", "outputType": "STRING"}]);
         query
     }));
+    // What falls back to a column shows whether another is there.
+    all.extend(examples.iter().map(full).map(|mut query| {
+        query["virtualColumns"] = json!([{"type": "fallback", "name": "user_id", "columns": ["canarycolumn", "data"]}]);
+        query
+    }));
+    let everywhere = json!({"type": "rectangular", "minCoords": [0], "maxCoords": [1_000_000_000]});
+    all.extend(examples.iter().map(full).map(|mut query| {
+        query["filter"] = json!({"type": "spatial", "dimension": "n", "bound": everywhere});
+        query
+    }));
+    // A union stands alone: over sources of rows it is of these kinds.
+    let part = |of: usize| {
+        let mut query = full(&examples[of]);
+        query["columns"] = json!(["user_id", "data", "n", "tags", "doc"]);
+        query
+    };
+    for queries in
+        [json!([part(3), part(3)]), json!([part(2), part(2)]), json!([part(0), part(0)]), json!([part(1), part(1)])]
+    {
+        all.push(json!({"queryType": "union", "queries": queries}));
+    }
     all
 }
 
@@ -235,6 +257,16 @@ fn native_queries_of_every_kind_over_every_source_keep_to_the_rows_of_the_asker(
         json!({"minTime": "2026-01-01T00:00:00.000Z", "maxTime": "2026-01-01T00:00:04.000Z"})
     );
     assert_eq!(got(6)[0]["numRows"], OWN, "{}", got(6));
+    // A column of rows that are not seen is not there to fall back to.
+    let mut fallback = of(2);
+    fallback["dimensions"] = json!(["f"]);
+    fallback["virtualColumns"] = json!([{"type": "fallback", "name": "f", "columns": ["canarycolumn", "data"]}]);
+    let rows = ask(&server, "POST", "/druid/v2", Some(&fallback)).body;
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["event"]["f"]), (OWN, &json!("a0")), "{rows}");
+    let union = json!({"queryType": "union", "queries": [of(2), of(2)]});
+    let rows = ask(&server, "POST", "/druid/v2", Some(&union)).body;
+    assert_eq!((&rows[0][0], &rows[0][2]), (&json!("A"), &json!(OWN)), "{rows}");
+    assert!(server.post("/druid/v2", &union).body.to_string().contains("canary"));
     // Of the administrator's, the same queries have B's: the test can fail.
     let all = server.post("/druid/v2", &of(2)).body.to_string();
     assert!(all.contains("canary"), "{all}");

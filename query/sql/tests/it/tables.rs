@@ -60,6 +60,7 @@ pub fn broker_of(inventory: Arc<Inventory>) -> Arc<Broker> {
         memory_bytes: 64 << 20,
         subquery_rows_max: 100_000,
         policy_cache_bytes: 1 << 20,
+        default_context: Default::default(),
     };
     Broker::new(inventory, settings, query::Authorizer::open())
 }

@@ -9,6 +9,7 @@ use super::{Accumulator, Values};
 use crate::aggregate::sketch::{Sketch, SketchKind};
 use crate::block::Value;
 use crate::sketch::bloom::Bloom;
+use crate::sketch::breaks::Breaks;
 use crate::sketch::cpc::{self, Cpc};
 use crate::sketch::fixed_histogram::{self, FixedHistogram};
 use crate::sketch::frequent::{self, Frequent};
@@ -35,6 +36,7 @@ pub fn new(sketch: &Sketch) -> Box<dyn Accumulator> {
         SketchKind::FixedHistogram { settings, .. } => {
             Box::new(States::<FixedHistogram>::new((*settings, sketch.as_bytes())))
         }
+        SketchKind::Breaks { breaks } => Box::new(States::<Breaks>::new(breaks.clone())),
         SketchKind::Bloom { entries } => Box::new(States::<Bloom>::new(*entries)),
         SketchKind::Cpc { lg_k, of_sketches, round } => {
             Box::new(States::<Cpc>::new(CpcSettings { lg_k: *lg_k, of_sketches: *of_sketches, round: *round }))
@@ -297,6 +299,45 @@ impl State for Histogram {
         }
         let picture = self.picture(&self.equal_breaks(settings.buckets));
         Value::Json(Arc::from(picture.to_string()))
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes()
+    }
+}
+
+impl State for Breaks {
+    type Settings = Arc<[f32]>;
+
+    fn new(breaks: &Self::Settings) -> Breaks {
+        Breaks::new(breaks)
+    }
+
+    fn put(&mut self, breaks: &Self::Settings, inputs: &[Values<'_>], row: usize) {
+        if let Some(value) = inputs[0].double(row) {
+            self.add(breaks, value as f32);
+        }
+    }
+
+    fn merge(&mut self, _: &Self::Settings, other: &Breaks) -> Result<(), String> {
+        let (own, others) = (self.len(), other.len());
+        match Breaks::merge(self, other) {
+            true => Ok(()),
+            false => Err(format!("a histogram of [{}] breaks cannot be merged with one of [{}]", own - 1, others - 1)),
+        }
+    }
+
+    fn read(breaks: &Self::Settings, bytes: &[u8]) -> Result<Breaks, String> {
+        let read = Breaks::read(bytes).filter(|read| read.len() == breaks.len() + 1);
+        read.ok_or_else(|| no("histogram of these breaks", bytes))
+    }
+
+    fn write(&self, _: &Self::Settings) -> Vec<u8> {
+        Breaks::write(self)
+    }
+
+    fn finish(&self, breaks: &Self::Settings) -> Value {
+        Value::Json(Arc::from(self.shown(breaks).to_string()))
     }
 
     fn size(&self) -> usize {

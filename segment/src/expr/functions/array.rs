@@ -40,6 +40,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("mv_harmonize_nulls", 1, 1, Returns::Text, Body::Plain(harmonize)),
     function("map", 2, 2, Returns::Unknown, Body::Apply(Apply::Map)),
     function("cartesian_map", 2, MANY, Returns::Unknown, Body::Apply(Apply::CartesianMap)),
+    function("cartesian_fold", 3, MANY, Returns::Unknown, Body::Apply(Apply::CartesianFold)),
     function("filter", 2, 2, Returns::Unknown, Body::Apply(Apply::Filter)),
     function("fold", 3, 3, Returns::Unknown, Body::Apply(Apply::Fold)),
     function("any", 2, 2, Returns::Long, Body::Apply(Apply::Any)),

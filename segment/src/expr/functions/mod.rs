@@ -70,6 +70,7 @@ pub(super) enum Lazy {
 pub(super) enum Apply {
     Map,
     CartesianMap,
+    CartesianFold,
     Filter,
     Fold,
     Any,
@@ -106,7 +107,7 @@ impl Function {
             }
             "array" | "array_prepend" | "array_append" | "array_concat" | "array_set_add" | "array_set_add_all"
             | "array_slice" | "string_to_array" | "mv_to_array" | "array_to_mv" | "map" | "cartesian_map"
-            | "filter" | "fold" | "json_keys" | "json_paths" | "json_query_array" => Makes::List,
+            | "filter" | "fold" | "cartesian_fold" | "json_keys" | "json_paths" | "json_query_array" => Makes::List,
             _ => Makes::AsArguments,
         }
     }
@@ -153,7 +154,7 @@ const fn function(name: &'static str, least: usize, most: usize, returns: Return
 }
 
 /// Druid's, that we do not have.
-const UNSUPPORTED: [&str; 2] = ["now", "cartesian_fold"];
+const UNSUPPORTED: [&str; 1] = ["now"];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
     let families = [

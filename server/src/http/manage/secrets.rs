@@ -1,4 +1,5 @@
-//! Secrets in specs: passwords and keys among a stream's `consumerProperties` are kept and used, and never shown. In their
+//! Secrets in specs: passwords and keys among a stream's `consumerProperties`, and what an `http` input source tells its
+//! servers, are kept and used, and never shown. In their
 //! place stands [`HIDDEN`]; a spec that comes back with it keeps the value it had, for the same servers only.
 
 use std::collections::BTreeMap;
@@ -29,7 +30,26 @@ pub fn hidden(spec: &Value) -> Value {
         Ok(())
     })
     .unwrap_or_default();
+    hide_told(&mut shown);
     shown
+}
+
+/// Hides what an input source tells servers, wherever in the spec it stands.
+fn hide_told(of: &mut Value) {
+    match of {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut() {
+                match (name.as_str(), value) {
+                    ("httpAuthenticationPassword", value) => hide(value),
+                    ("requestHeaders", Value::Object(headers)) => headers.values_mut().for_each(hide),
+                    ("requestHeaders", value) => hide(value),
+                    (_, value) => hide_told(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide_told),
+        _ => {}
+    }
 }
 
 /// Puts the values of an earlier spec where a posted one says that they are hidden. Refuses where they would be told to
@@ -163,6 +183,24 @@ mod tests {
         let refused = restore(&mut elsewhere, Some(&spec)).unwrap_err();
         assert!(refused.message.contains("sasl.password") && !refused.message.contains("xyzzy"), "{}", refused.message);
         assert!(restore(&mut posted.clone(), None).is_err());
+    }
+
+    #[test]
+    fn what_is_told_to_servers_of_input_is_hidden() {
+        let spec = json!({"spec": {"ioConfig": {"inputSource": {"type": "http", "uris": ["http://a/"],
+            "httpAuthenticationUsername": "ann", "httpAuthenticationPassword": "xyzzy",
+            "requestHeaders": {"X-Key": "xyzzy", "type": "xyzzy"}}}}});
+        let shown = hidden(&spec);
+        assert!(!shown.to_string().contains("xyzzy"), "{shown}");
+        let source = &shown["spec"]["ioConfig"]["inputSource"];
+        assert_eq!(
+            (&source["httpAuthenticationUsername"], &source["requestHeaders"]["X-Key"]),
+            (&json!("ann"), &json!(HIDDEN))
+        );
+        let spec = json!({"httpAuthenticationPassword": {"type": "environment", "variable": "SECRET_A"}});
+        assert_eq!(hidden(&spec), spec);
+        let spec = json!({"httpAuthenticationPassword": {"type": "default", "password": "xyzzy"}});
+        assert_eq!(hidden(&spec)["httpAuthenticationPassword"], json!({"type": "default", "password": HIDDEN}));
     }
 
     /// Whoever may change a supervisor, and not know its password, has it sent nowhere else.

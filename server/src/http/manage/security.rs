@@ -452,7 +452,7 @@ async fn put_rule<R: Rule>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let rule = read::<R>(&body)?.checked(&app.sql, &caller.principal);
+    let rule = read::<R>(&body)?.checked(&app.sql, &author.caller.principal);
     let rule = rule.map_err(|error| Refusal::invalid(error.to_string()))?;
     let version = app.identity.put_document(&name, &rule, expected(&headers)?, &author).await?;
     Ok(tagged(version, json!({"name": name, "version": version})))

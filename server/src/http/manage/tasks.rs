@@ -60,7 +60,9 @@ fn input_sources<'a>(of: &'a Value, within: bool, found: &mut BTreeSet<&'a str>)
             if within {
                 found.extend(fields.get("type").and_then(Value::as_str));
             }
-            for (name, value) in fields {
+            // What a source tells its servers is no source, and may have types of its own.
+            let told = |name: &str| within && matches!(name, "httpAuthenticationPassword" | "requestHeaders");
+            for (name, value) in fields.iter().filter(|(name, _)| !told(name)) {
                 input_sources(value, within || name == "inputSource" || name == "firehose", found);
             }
         }

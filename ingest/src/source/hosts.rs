@@ -1,0 +1,283 @@
+//! Which hosts input may be read from over HTTP. What counts is the address that a connection goes to: a name that leads
+//! somewhere else than it did, and a redirect, are looked at as what was asked for is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+/// Where input may be read from over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSources {
+    pub(crate) protocols: Vec<String>,
+    /// Whether hosts with public addresses may be read unnamed.
+    pub(crate) any_public: bool,
+    /// Hosts that may be read wherever they are.
+    pub(crate) named: Vec<Named>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Named {
+    /// In lower case; beginning with a dot, all hosts whose names end so.
+    host: String,
+    port: Option<u16>,
+}
+
+/// Why a host is not read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl Default for HttpSources {
+    fn default() -> HttpSources {
+        HttpSources { protocols: vec!["http".into(), "https".into()], any_public: true, named: Vec::new() }
+    }
+}
+
+impl HttpSources {
+    /// `hosts` are `*` for any with a public address, names, names that begin with `*.`, and addresses, each with a port or
+    /// without.
+    pub fn new<'a>(
+        protocols: impl Iterator<Item = &'a str>,
+        hosts: impl Iterator<Item = &'a str>,
+    ) -> Result<HttpSources, Refused> {
+        let mut sources = HttpSources { protocols: Vec::new(), any_public: false, named: Vec::new() };
+        for protocol in protocols {
+            if !matches!(protocol, "http" | "https") {
+                return Err(Refused(format!("'{protocol}' must be http or https")));
+            }
+            sources.protocols.push(protocol.to_string());
+        }
+        for host in hosts {
+            match host {
+                "*" => sources.any_public = true,
+                host => sources.named.push(named(host)?),
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Whether a URI may be read, as far as its words tell.
+    pub(crate) fn check(&self, uri: &Uri) -> Result<(), Refused> {
+        let scheme = uri.scheme_str().unwrap_or_default();
+        if !self.protocols.iter().any(|known| known == scheme) {
+            return Err(Refused(format!("is of the protocol {scheme:?}, which this server does not read input by")));
+        }
+        if self.any_public || self.is_named(uri) { Ok(()) } else { Err(not_allowed()) }
+    }
+
+    fn is_named(&self, uri: &Uri) -> bool {
+        let host = bare(uri.host().unwrap_or_default());
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        self.named.iter().any(|named| {
+            let is_host = match named.host.starts_with('.') {
+                true => host.len() > named.host.len() && host.ends_with(&named.host),
+                false => same_host(&host, &named.host),
+            };
+            is_host && named.port.is_none_or(|named| named == port)
+        })
+    }
+}
+
+fn not_allowed() -> Refused {
+    Refused("is on a host that this server may not read input from; an operator allows it in ingest.http_hosts".into())
+}
+
+fn named(text: &str) -> Result<Named, Refused> {
+    let wrong = || Refused(format!("'{text}' must be *, a host, *.domain or an address, with a port or without"));
+    let lower = text.to_ascii_lowercase();
+    let (host, port) = match (lower.strip_prefix('['), lower.parse::<Ipv6Addr>()) {
+        (_, Ok(_)) => (lower.as_str(), None),
+        (Some(rest), _) => {
+            let (host, after) = rest.split_once(']').ok_or_else(wrong)?;
+            (host, after.strip_prefix(':'))
+        }
+        (None, _) => lower.rsplit_once(':').map_or((lower.as_str(), None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map(|port| port.parse::<u16>().map_err(|_| wrong())).transpose()?;
+    let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host).to_string();
+    let is_odd = |c: char| c.is_whitespace() || "/*@?#[]".contains(c);
+    if host.trim_matches('.').is_empty() || host.contains(is_odd) {
+        return Err(wrong());
+    }
+    Ok(Named { host, port })
+}
+
+/// A host without brackets, in lower case.
+fn bare(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn same_host(a: &str, b: &str) -> bool {
+    a == b || matches!((a.parse::<IpAddr>(), b.parse::<IpAddr>()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether an address is one of the whole internet: no loopback, no private network, nothing that a network keeps for itself
+/// (where clouds answer with credentials), nothing within another kind of address that is one of these.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => {
+            let parts = v6.segments();
+            let within = |high: u16, low: u16| {
+                let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+                is_public_v4(Ipv4Addr::new(a, b, c, d))
+            };
+            match parts {
+                [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => parts[5] == 0xffff && within(high, low),
+                [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
+                [0x64, 0xff9b, ..] => false,
+                [0x2002, high, low, ..] => within(high, low),
+                // Teredo, documentation, and what is not given out for the internet.
+                [0x2001, 0 | 0xdb8, ..] => false,
+                [first, ..] => first & 0xe000 == 0x2000,
+            }
+        }
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_documentation()
+        || a == 0
+        || a >= 224
+        || (a, b & 0xc0) == (100, 64)
+        || (a, b, c) == (192, 0, 0)
+        || (a, b & 0xfe) == (198, 18))
+}
+
+/// Finds the addresses of hosts, and leaves out those that may not be read.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    sources: Arc<HttpSources>,
+    inner: DefaultResolver,
+}
+
+impl Guarded {
+    pub(crate) fn new(sources: Arc<HttpSources>) -> Guarded {
+        Guarded { sources, inner: DefaultResolver::default() }
+    }
+}
+
+impl Resolver for Guarded {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        if self.sources.is_named(uri) {
+            return Ok(found);
+        }
+        let mut allowed = self.empty();
+        if self.sources.any_public {
+            found.iter().filter(|address| is_public(address.ip())).for_each(|address| allowed.push(*address));
+        }
+        if allowed.is_empty() {
+            return Err(ureq::Error::Other(Box::new(not_allowed())));
+        }
+        Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_and_of_private_networks_are_told_from_public_ones() {
+        for public in
+            ["1.1.1.1", "8.8.8.8", "100.63.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1"]
+        {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for closed in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.1.2.3",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.0.0.192",
+            "192.168.1.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2001::1",
+            "2002:7f00:1::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(closed.parse().unwrap()), "{closed}");
+        }
+    }
+
+    fn sources(hosts: &str) -> HttpSources {
+        HttpSources::new(["http", "https"].into_iter(), hosts.split(',')).unwrap()
+    }
+
+    #[test]
+    fn hosts_are_read_that_are_named_or_public() {
+        let uri = |text: &str| -> Uri { text.parse().unwrap() };
+        let named = sources("files.example,*.data.example,10.0.0.1:8080,[fd00::1]:80");
+        for good in [
+            "http://files.example/x",
+            "https://FILES.example.:9000/",
+            "http://a.data.example",
+            "http://10.0.0.1:8080/",
+            "http://[fd00:0::1]/x",
+        ] {
+            assert!(named.check(&uri(good)).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://other.example/",
+            "http://data.example/",
+            "http://files.example.evil/",
+            "http://10.0.0.1/",
+            "http://evildata.example",
+            "https://[fd00::1]/x",
+            "ftp://files.example/x",
+        ] {
+            assert!(named.check(&uri(bad)).is_err(), "{bad}");
+        }
+        assert!(sources("*").check(&uri("http://anything.example")).is_ok());
+        let tls = HttpSources::new(["https"].into_iter(), ["*"].into_iter()).unwrap();
+        assert!(tls.check(&uri("http://anything.example")).is_err());
+        let none = HttpSources::new(["http"].into_iter(), [].into_iter()).unwrap();
+        assert!(none.check(&uri("http://anything.example")).is_err());
+        for wrong in ["", "http://x", "a b", "x:y", "**", "*.", "a/b", "u@h"] {
+            assert!(HttpSources::new(["http"].into_iter(), [wrong].into_iter()).is_err(), "{wrong}");
+        }
+        assert!(HttpSources::new(["file"].into_iter(), [].into_iter()).is_err());
+    }
+
+    #[test]
+    fn names_that_lead_to_this_machine_are_not_followed_unless_they_are_named() {
+        let config = ureq::Agent::config_builder().build();
+        let resolve = |hosts: &str, uri: &str| {
+            let guarded = Guarded::new(Arc::new(sources(hosts)));
+            guarded.resolve(&uri.parse().unwrap(), &config, NextTimeout::default()).map(|found| found.len())
+        };
+        assert!(resolve("localhost", "http://localhost:1/").is_ok());
+        for uri in
+            ["http://localhost:1/", "http://127.0.0.1/", "http://[::1]/", "http://0x7f000001/", "http://2130706433/"]
+        {
+            let error = resolve("*", uri).expect_err(uri).to_string();
+            assert!(!error.is_empty());
+        }
+    }
+}
