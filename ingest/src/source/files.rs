@@ -656,7 +656,7 @@ mod tests {
         };
         let read = |split: &Split| {
             let mut found = Vec::new();
-            let read = split.read_lines(&mut |block| {
+            let read = split.read_lines(&|| Ok(()), &mut |block| {
                 found.extend_from_slice(block);
                 Ok(())
             });
