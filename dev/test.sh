@@ -21,6 +21,7 @@ if [ "$mode" = soak ]; then
 else
   # A change is tried with the same cases wherever it is tried, as the oracles' are; new ones are for the soak to find.
   export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
+  export HENGE_SEED=${HENGE_SEED:-1}
 fi
 
 run=$(mktemp -d)

@@ -6,8 +6,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::extraction;
 use super::fields::Fields;
+use super::search::search_spec;
 use crate::error::{Error, Result};
+use segment::filter::Search;
 use segment::schema::TIME;
 
 /// The query in plainer words; `None` if it is plain already.
@@ -108,7 +111,9 @@ impl Columns<'_> {
             false if is_of_each(function) => expression(function, &path, &quoted)?,
             // What chooses does so for a list as a whole, and the function is one of each value.
             false => {
-                let (each, null) = (expression(function, &path, "x")?, expression(function, &path, "null")?);
+                // Of a number the function is one of its text, also where it leaves it as it is.
+                let (each, null) =
+                    (expression(function, &path, "cast(x, 'STRING')")?, expression(function, &path, "null")?);
                 format!("if(array_length({quoted}) > 0, map((x) -> {each}, {quoted}), {null})")
             }
         };
@@ -199,13 +204,17 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
         "registeredLookup" => format!("nvl(lookup({input}, {}), {})", text("lookup")?, missing()?),
         "searchQuery" => {
             let path = fields.at("query");
-            let query = Fields::of(fields.need("query")?, &path)?;
-            let value = quote(query.need_text("value")?, '\'');
-            let test = match (query.need_text("type")?, query.flag("caseSensitive")?) {
-                ("contains", Some(true)) => "contains_string",
-                _ => "icontains_string",
+            let test = match search_spec(fields.need("query")?, &path)? {
+                Search::All => return Ok(input.to_string()),
+                Search::Contains { text, case_sensitive } => contains(input, &text, case_sensitive),
+                Search::Fragments { texts, .. } if texts.is_empty() => return Ok(input.to_string()),
+                Search::Fragments { texts, case_sensitive } => {
+                    let tests: Vec<String> = texts.iter().map(|text| contains(input, text, case_sensitive)).collect();
+                    tests.join(" && ")
+                }
+                Search::Regex(pattern) => format!("regexp_like({input}, {})", quote(pattern.as_str(), '\'')),
             };
-            format!("if({test}({input}, {value}), {input}, null)")
+            format!("if({test}, {input}, null)")
         }
         "stringFormat" => {
             let format = text("format")?;
@@ -216,11 +225,11 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
             }
         }
         "bucket" => {
-            let number = |name: &str, default: f64| fields.get(name).and_then(Json::as_f64).unwrap_or(default);
-            let (size, offset) = (number("size", 1.0), number("offset", 0.0));
+            let (size, offset) = extraction::bucket(&fields)?;
+            let bucket = format!("floor((cast({input}, 'DOUBLE') - {offset:?}) / {size:?}) * {size:?} + {offset:?}");
+            // Whole numbers are spelled as such.
             format!(
-                "cast(cast(floor((cast({input}, 'DOUBLE') - {offset:?}) / {size:?}) * {size:?} + {offset:?}, 'LONG'), \
-                 'STRING')"
+                "if({bucket} == cast({bucket}, 'LONG'), cast(cast({bucket}, 'LONG'), 'STRING'), cast({bucket}, 'STRING'))"
             )
         }
         "time" => {
@@ -258,6 +267,12 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
         }
         other => return Err(fields.wrong("type", format_args!("unknown extraction function [{other}]"))),
     })
+}
+
+/// Whether a text is in another.
+fn contains(input: &str, text: &str, case_sensitive: bool) -> String {
+    let function = if case_sensitive { "contains_string" } else { "icontains_string" };
+    format!("{function}({input}, {})", quote(text, '\''))
 }
 
 /// A name or a string of the expression language.
@@ -317,6 +332,9 @@ mod tests {
             json!({"type": "time", "timeFormat": "yyyy-MM-dd", "resultFormat": "MM"}),
             json!({"type": "timeFormat", "granularity": "day", "timeZone": "Europe/Berlin"}),
             json!({"type": "searchQuery", "query": {"type": "contains", "value": "a", "caseSensitive": true}}),
+            json!({"type": "searchQuery", "query": {"type": "fragment", "values": ["a", "it's"]}}),
+            json!({"type": "searchQuery", "query": {"type": "regex", "pattern": "\\d"}}),
+            json!({"type": "searchQuery", "query": {"type": "all"}}),
             json!({"type": "strlen"}),
         ] {
             let text = expression(&function, "f", "\"a\"").unwrap();

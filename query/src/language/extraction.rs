@@ -86,18 +86,7 @@ impl Extraction {
                 Ok(Extraction::Map { map, missing: missing(&fields)? })
             }
             "bucket" => {
-                let number = |name: &str, default: f64| match fields.get(name) {
-                    None => Ok(default),
-                    Some(json) => json
-                        .as_f64()
-                        .or_else(|| json.as_str()?.parse().ok())
-                        .filter(|n| n.is_finite())
-                        .ok_or_else(|| fields.wrong(name, "must be a number")),
-                };
-                let (size, offset) = (number("size", 1.0)?, number("offset", 0.0)?);
-                if size <= 0.0 {
-                    return Err(fields.wrong("size", "must be above 0"));
-                }
+                let (size, offset) = bucket(&fields)?;
                 Ok(Extraction::Bucket { size, offset })
             }
             "cascade" => {
@@ -161,6 +150,23 @@ impl Extraction {
             }
         }
     }
+}
+
+/// The size and the offset of buckets.
+pub fn bucket(fields: &Fields) -> Result<(f64, f64)> {
+    let number = |name: &str, default: f64| match fields.get(name) {
+        None => Ok(default),
+        Some(json) => json
+            .as_f64()
+            .or_else(|| json.as_str()?.parse().ok())
+            .filter(|n| n.is_finite())
+            .ok_or_else(|| fields.wrong(name, "must be a number")),
+    };
+    let (size, offset) = (number("size", 1.0)?, number("offset", 0.0)?);
+    if size <= 0.0 {
+        return Err(fields.wrong("size", "must be above 0"));
+    }
+    Ok((size, offset))
 }
 
 /// The dimension spec of type `lookup`: a registered name, or a map in place.

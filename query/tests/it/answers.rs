@@ -8,21 +8,16 @@ use query::finish::finish;
 use query::pool::Pool;
 use query::{Budget, Query, Settings, Table};
 use segment::block::Value;
-use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::schema::{Discovery, Schema, ValueType};
 use segment::time::{Granularity, Interval};
 use segment::{Segment, SegmentId};
 use serde_json::json;
 
+use crate::dimension;
+
 const HOUR: i64 = 3_600_000;
 
 fn segment() -> Arc<Segment> {
-    let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
     let schema = Schema {
         dimensions: vec![
             dimension("city", ValueType::String),

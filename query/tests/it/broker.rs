@@ -10,10 +10,12 @@ use query::policy::{Action, Kind, Role, Rules};
 use query::{Broker, Budget, Error, Principal, Query, Result, Settings};
 use segment::block::Value;
 use segment::inventory::{Change, Inventory, Served};
-use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::schema::{Discovery, Schema, ValueType};
 use segment::time::{Granularity, Interval, parse_timestamp};
 use segment::{Segment, SegmentId};
 use serde_json::{Value as Json, json};
+
+use crate::dimension;
 
 pub fn settings() -> Settings {
     Settings {
@@ -29,13 +31,6 @@ pub fn settings() -> Settings {
 }
 
 fn schema() -> Schema {
-    let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
     Schema {
         dimensions: vec![
             dimension("page", ValueType::String),

@@ -8,10 +8,12 @@ use query::finish::finish;
 use query::pool::Pool;
 use query::{Budget, Query, Settings};
 use segment::block::Value;
-use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::schema::{Discovery, Schema, ValueType};
 use segment::time::{Granularity, Interval};
 use segment::{Segment, SegmentId};
 use serde_json::{Map, Value as Json, json};
+
+use crate::dimension;
 
 const ROWS: usize = 6000;
 /// More than are computed at a time.
@@ -24,13 +26,6 @@ fn text(row: usize) -> Option<String> {
 }
 
 fn segments(folder: &std::path::Path) -> [Arc<Segment>; 2] {
-    let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
     let schema = Schema {
         dimensions: vec![dimension("s", ValueType::String), dimension("n", ValueType::Long)],
         discovery: Discovery::None,

@@ -17,6 +17,8 @@ use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType}
 use segment::time::{Granularity, Interval};
 use segment::{Segment, SegmentId};
 
+use crate::dimension;
+
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
@@ -91,11 +93,8 @@ fn text(code: u8) -> String {
 
 fn schema() -> Schema {
     let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
         multi_value: MultiValue::SortedArray,
-        indexed: true,
-        auto: false,
+        ..dimension(name, value_type)
     };
     Schema {
         dimensions: vec![

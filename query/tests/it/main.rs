@@ -16,6 +16,12 @@ mod sources;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use proptest::test_runner::{Config, RngSeed};
+use segment::schema::{DimensionSchema, MultiValue, ValueType};
+
+/// A dimension of a table that a test makes: indexed, its lists as they come.
+fn dimension(name: &str, value_type: ValueType) -> DimensionSchema {
+    DimensionSchema { name: name.into(), value_type, multi_value: MultiValue::Array, indexed: true, auto: false }
+}
 
 /// Cases that begin at `HENGE_SEED`, or anywhere: a failure shows where.
 fn seeded(cases: u32) -> Config {

@@ -8,12 +8,13 @@ use query::policy::{Role, Rules};
 use query::{Authorizer, Broker, Principal, Settings};
 use segment::block::Value;
 use segment::inventory::{Change, Inventory, Served};
-use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::schema::{Discovery, Schema, ValueType};
 use segment::time::{Granularity, Interval};
 use segment::{Segment, SegmentId};
 use serde_json::{Value as Json, json};
 
 use crate::broker::{ask_as, settings};
+use crate::dimension;
 
 const DAY: i64 = 86_400_000;
 
@@ -31,13 +32,6 @@ fn id(day: i64) -> SegmentId {
 
 /// Row `n` is of tenant `n % of`, and is worth `n % of` of what a tenant's rows are worth there.
 fn segment(day: i64, of: i64) -> Arc<Segment> {
-    let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
     let schema = Schema {
         dimensions: vec![dimension("tenant", ValueType::String), dimension("worth", ValueType::Long)],
         discovery: Discovery::None,

@@ -10,21 +10,16 @@ use query::selection::{Scratch, Selected, Selector};
 use segment::block::{BLOCK_ROWS, Value};
 use segment::expr::Expr;
 use segment::filter::Filter;
-use segment::schema::{DimensionSchema, Discovery, MultiValue, Schema, ValueType};
+use segment::schema::{Discovery, Schema, ValueType};
 use segment::time::{Granularity, Interval};
 use segment::{Segment, SegmentId};
 use serde_json::{Value as Json, json};
 
+use crate::dimension;
+
 const ROWS_MAX: usize = 300;
 
 fn schema() -> Schema {
-    let dimension = |name: &str, value_type| DimensionSchema {
-        name: name.into(),
-        value_type,
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
     Schema {
         dimensions: vec![
             dimension("s", ValueType::String),

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::ask::{Asked, Kind};
+use super::ask::{Asked, GroupBy, Kind, Rank, Sort};
 use super::bucket::Bucket;
 use super::dimension::{Dimension, Key};
 use super::events::Event;
+use super::filter::Find;
+use super::order::Order;
 use super::{DAY, HOUR, MINUTE};
 
 impl Asked {
@@ -18,24 +20,23 @@ impl Asked {
 
     /// The answer, row by row.
     pub(super) fn naive(&self, events: &[Event]) -> Json {
-        let matching: Vec<&Event> = events
-            .iter()
-            .filter(|event| (self.interval.0..self.interval.1).contains(&event.time))
-            .filter(|event| self.filter.as_ref().is_none_or(|test| test.holds(event) == Some(true)))
-            .collect();
+        let matching: Vec<&Event> = events.iter().filter(|event| self.matches(event)).collect();
         match &self.kind {
             Kind::Timeseries { descending, limit } => self.naive_timeseries(&matching, *descending, *limit),
             Kind::TopN { dimension, metric, inverted, threshold } => {
                 let touched = events.iter().any(|event| (self.interval.0..self.interval.1).contains(&event.time));
-                self.naive_top_n(&matching, dimension, *metric, *inverted, *threshold, touched)
+                self.naive_top_n(&matching, dimension, (metric, *inverted), *threshold, touched)
             }
-            Kind::GroupBy { dimensions, sets, order, limit, offset, least } => {
-                let all: Vec<usize> = (0..dimensions.len()).collect();
-                let sets = sets.as_deref().unwrap_or(std::slice::from_ref(&all));
-                let of =
-                    |set: &Vec<usize>| self.naive_group_by(&matching, dimensions, set, *order, *limit, *offset, *least);
+            Kind::GroupBy(group) => {
+                let all: Vec<usize> = (0..group.dimensions.len()).collect();
+                let sets = group.sets.as_deref().unwrap_or(std::slice::from_ref(&all));
+                let of = |set: &Vec<usize>| self.naive_group_by(&matching, group, set);
                 sets.iter().flat_map(|set| of(set).as_array().cloned().unwrap_or_default()).collect()
             }
+            Kind::Metadata => match events.iter().map(|event| event.time).max() {
+                Some(max) => json!([{"timestamp": iso(max), "result": {"maxIngestedEventTime": iso(max)}}]),
+                None => json!([]),
+            },
             Kind::Scan { order, limit, offset, .. } => naive_scan(&matching, *order, *limit, *offset),
             Kind::Boundary => match (matching.iter().map(|e| e.time).min(), matching.iter().map(|e| e.time).max()) {
                 (Some(min), Some(max)) => {
@@ -43,14 +44,37 @@ impl Asked {
                 }
                 _ => json!([]),
             },
-            Kind::Search { text, dimensions } => self.naive_search(&matching, text, dimensions),
+            Kind::Search { find, dimensions, order } => self.naive_search(&matching, find, dimensions, *order),
         }
     }
 
-    /// What the aggregates say, then what the post-aggregates do: as [`Asked::names`] names them.
-    pub(super) fn values(&self, events: &[&Event]) -> Vec<Json> {
-        let folds = self.folds.iter().map(|fold| fold.of(events));
-        folds.chain(self.folds.iter().filter_map(|fold| fold.answer(events))).collect()
+    /// What the aggregates say of a group that has these dimensions, then what the post-aggregates do: as
+    /// [`Asked::names`] names them.
+    pub(super) fn values(&self, events: &[&Event], dimensions: &[&str]) -> Vec<Json> {
+        let folds: Vec<Json> = self.folds.iter().map(|fold| fold.of(events, dimensions)).collect();
+        let asked = self.folds.iter().filter_map(|fold| fold.answer(events));
+        let sums = self.sums.iter().map(|sum| sum.of(&folds));
+        let sets = self.sets.iter().map(|set| set.of(&self.folds, events));
+        let posts: Vec<Json> = asked.chain(sums).chain(sets).collect();
+        folds.into_iter().chain(posts).collect()
+    }
+
+    /// Whether there may be a group of several rows.
+    pub(super) fn is_crowded(&self, events: &[Event]) -> bool {
+        let matching: Vec<&Event> = events.iter().filter(|event| self.matches(event)).collect();
+        let dimensions = match &self.kind {
+            Kind::TopN { dimension, .. } => std::slice::from_ref(dimension),
+            // What a set leaves out is told apart no more.
+            Kind::GroupBy(group) if group.sets.is_none() => group.dimensions.as_slice(),
+            _ => &[],
+        };
+        self.groups(&matching, dimensions).values().any(|events| events.len() > 1)
+            || matches!(&self.kind, Kind::GroupBy(group) if group.sets.is_some() && !matching.is_empty())
+    }
+
+    fn matches(&self, event: &Event) -> bool {
+        (self.interval.0..self.interval.1).contains(&event.time)
+            && self.filter.as_ref().is_none_or(|test| test.holds(event) == Some(true))
     }
 
     pub(super) fn naive_timeseries(&self, matching: &[&Event], descending: bool, limit: usize) -> Json {
@@ -64,7 +88,7 @@ impl Asked {
         let mut rows: Vec<Json> = buckets
             .iter()
             .map(|(start, events)| {
-                let values = self.values(events);
+                let values = self.values(events, &[]);
                 let result: Map<String, Json> = self.names().into_iter().zip(values).collect();
                 json!({"timestamp": self.bucket.shown(*start), "result": result})
             })
@@ -105,30 +129,39 @@ impl Asked {
         &self,
         matching: &[&Event],
         dimension: &Dimension,
-        metric: usize,
-        inverted: bool,
+        (metric, inverted): (&Rank, bool),
         threshold: usize,
         touched: bool,
     ) -> Json {
         let mut buckets: BTreeMap<i64, Vec<(Key, Vec<Json>)>> = BTreeMap::new();
         for ((start, mut keys), events) in self.groups(matching, std::slice::from_ref(dimension)) {
-            buckets.entry(start).or_default().push((keys.remove(0), self.values(&events)));
+            buckets.entry(start).or_default().push((keys.remove(0), self.values(&events, &[dimension.output()])));
         }
         if self.bucket == Bucket::All && touched {
             buckets.entry(self.interval.0).or_default();
         }
         let elements = buckets.into_iter().map(|(start, mut rows)| {
-            // Stable: ties stay in the order of their keys.
-            rows.sort_by(|(_, a), (_, b)| {
-                let (a, b) = (a[metric].as_f64(), b[metric].as_f64());
-                match (a, b) {
-                    (None, None) => Ordering::Equal,
-                    (None, _) => Ordering::Greater,
-                    (_, None) => Ordering::Less,
-                    (Some(a), Some(b)) if inverted => a.total_cmp(&b),
-                    (Some(a), Some(b)) => b.total_cmp(&a),
+            match metric {
+                // Stable: ties stay in the order of their keys.
+                Rank::Number(metric) => rows.sort_by(|(_, a), (_, b)| {
+                    let (a, b) = (a[*metric].as_f64(), b[*metric].as_f64());
+                    match (a, b) {
+                        (None, None) => Ordering::Equal,
+                        (None, _) => Ordering::Greater,
+                        (_, None) => Ordering::Less,
+                        (Some(a), Some(b)) if inverted => a.total_cmp(&b),
+                        (Some(a), Some(b)) => b.total_cmp(&a),
+                    }
+                }),
+                Rank::Dimension(order, stop) => {
+                    let compare = |a: &Option<String>, b: &Option<String>| {
+                        let found = order.compare(a.as_deref(), b.as_deref());
+                        if inverted { found.reverse() } else { found }
+                    };
+                    rows.retain(|(key, _)| stop.is_none() || compare(&key.text(), stop) == Ordering::Greater);
+                    rows.sort_by(|(a, _), (b, _)| compare(&a.text(), &b.text()));
                 }
-            });
+            }
             rows.truncate(threshold);
             let rows: Vec<Json> = rows
                 .into_iter()
@@ -143,41 +176,41 @@ impl Asked {
         elements.collect()
     }
 
-    pub(super) fn naive_group_by(
-        &self,
-        matching: &[&Event],
-        dimensions: &[Dimension],
-        set: &[usize],
-        order: Option<(usize, bool)>,
-        limit: Option<usize>,
-        offset: usize,
-        least: Option<i64>,
-    ) -> Json {
+    pub(super) fn naive_group_by(&self, matching: &[&Event], group: &GroupBy, set: &[usize]) -> Json {
+        let GroupBy { dimensions, order, limit, offset, having, .. } = group;
         // Rows count for each of their values, also where a set lacks the dimension.
         let mut groups: BTreeMap<(i64, Vec<Key>), Vec<&Event>> = BTreeMap::new();
         for ((start, mut keys), events) in self.groups(matching, dimensions) {
             (0..keys.len()).filter(|at| !set.contains(at)).for_each(|at| keys[at] = Key::Null);
             groups.entry((start, keys)).or_default().extend(events);
         }
+        let has: Vec<&str> = set.iter().map(|at| dimensions[*at].output()).collect();
         let mut rows: Vec<(i64, Vec<Key>, Vec<Json>)> =
-            groups.into_iter().map(|((start, keys), events)| (start, keys, self.values(&events))).collect();
-        if rows.is_empty() && dimensions.is_empty() && self.bucket == Bucket::All && offset == 0 {
-            rows.push((self.interval.0, Vec::new(), self.values(&[])));
+            groups.into_iter().map(|((start, keys), events)| (start, keys, self.values(&events, &has))).collect();
+        if rows.is_empty() && dimensions.is_empty() && self.bucket == Bucket::All && *offset == 0 {
+            rows.push((self.interval.0, Vec::new(), self.values(&[], &has)));
         }
-        rows.retain(|(.., values)| least.is_none_or(|least| values[0].as_i64().is_some_and(|count| count > least)));
-        if let Some((by, descending)) = order {
-            rows.sort_by(|(a_time, _, a), (b_time, _, b)| {
-                let (a, b) = (a[by].as_f64(), b[by].as_f64());
-                let by_value = match (a, b) {
-                    (None, None) => Ordering::Equal,
-                    (None, _) => Ordering::Less,
-                    (_, None) => Ordering::Greater,
-                    (Some(a), Some(b)) => a.total_cmp(&b),
+        rows.retain(|(_, keys, values)| having.as_ref().is_none_or(|having| having.keeps(values, keys)));
+        // Stable: ties stay in the order of their keys.
+        rows.sort_by(|(a_time, a_keys, a), (b_time, b_keys, b)| {
+            let mut found = a_time.cmp(b_time);
+            for (sort, descending) in order {
+                let one = match sort {
+                    Sort::Number(by) => match (a[*by].as_f64(), b[*by].as_f64()) {
+                        (None, None) => Ordering::Equal,
+                        (None, _) => Ordering::Less,
+                        (_, None) => Ordering::Greater,
+                        (Some(a), Some(b)) => a.total_cmp(&b),
+                    },
+                    Sort::Dimension(by, order) => {
+                        order.compare(a_keys[*by].text().as_deref(), b_keys[*by].text().as_deref())
+                    }
                 };
-                a_time.cmp(b_time).then(if descending { by_value.reverse() } else { by_value })
-            });
-        }
-        let rows = rows.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX));
+                found = found.then(if *descending { one.reverse() } else { one });
+            }
+            found
+        });
+        let rows = rows.into_iter().skip(*offset).take(limit.unwrap_or(usize::MAX));
         rows.map(|(start, keys, values)| {
             let mut event: Map<String, Json> =
                 dimensions.iter().map(|one| one.output().to_string()).zip(keys.iter().map(Key::json)).collect();
@@ -187,17 +220,25 @@ impl Asked {
         .collect()
     }
 
-    pub(super) fn naive_search(&self, matching: &[&Event], text: &str, dimensions: &[Dimension]) -> Json {
+    pub(super) fn naive_search(
+        &self,
+        matching: &[&Event],
+        find: &Find,
+        dimensions: &[Dimension],
+        order: Order,
+    ) -> Json {
         let mut hits: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for (event, dimension) in matching.iter().flat_map(|event| dimensions.iter().map(move |one| (event, one))) {
             for value in dimension.keys(event) {
-                if let Key::Text(value) = value
-                    && value.contains(text)
+                if let Some(value) = value.text()
+                    && find.finds(&value)
                 {
                     *hits.entry((value, dimension.output())).or_default() += 1;
                 }
             }
         }
+        let mut hits: Vec<((String, &str), u64)> = hits.into_iter().collect();
+        hits.sort_by(|((a, _), _), ((b, _), _)| order.compare(Some(a), Some(b)));
         if hits.is_empty() {
             return json!([]);
         }
@@ -228,7 +269,10 @@ pub(super) fn naive_scan(matching: &[&Event], order: Option<bool>, limit: Option
                 many => json!(many),
             };
             let v = event.s.as_ref().map(|s| s.to_uppercase());
-            json!([event.time, event.s, m, event.l, v, event.x, event.list, event.nested().0, event.nested().1])
+            let (n, t) = event.nested();
+            let a = event.doc.as_ref().and_then(|doc| doc.a.as_ref());
+            let object = json!({"text": event.s, "number": event.l});
+            json!([event.time, event.s, m, event.l, event.d, v, event.x, event.list, n, t, a, object, n])
         })
         .collect();
     json!([{"events": rows}])

@@ -6,13 +6,16 @@ use rand::seq::IndexedRandom;
 use segment::time::Interval;
 use serde_json::{Value as Json, json};
 
+use super::arithmetic::{self, Sum};
 use super::bucket::Bucket;
 use super::dimension::Dimension;
-use super::events::{KEPT, KEPT_MATCH, KEPT_PREFIX};
-use super::filter::{FULL, Test};
+use super::events::{KEPT, KEPT_MATCH, KEPT_PREFIX, word};
+use super::extract::LOOKUP;
+use super::filter::{FULL, Find, Test};
 use super::fold::Fold;
-use super::pick::Picked;
-use super::quantile::Quantile;
+use super::having::Having;
+use super::order::Order;
+use super::sets::Set;
 use super::{BASE, DAY, DAYS, HOUR};
 
 #[derive(Debug, Clone)]
@@ -22,120 +25,111 @@ pub(super) struct Asked {
     pub(super) bucket: Bucket,
     pub(super) filter: Option<Test>,
     pub(super) folds: Vec<Fold>,
+    /// Post-aggregates over numbers of the group, and over its sketches.
+    pub(super) sums: Vec<Sum>,
+    pub(super) sets: Vec<Set>,
     pub(super) source: Source,
+}
+
+/// What groups are put in the order of.
+#[derive(Debug, Clone)]
+pub(super) enum Sort {
+    /// A number of the group, by its place.
+    Number(usize),
+    /// A dimension, by its place, as text.
+    Dimension(usize, Order),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Rank {
+    Number(usize),
+    /// Values as text, only those behind one of them.
+    Dimension(Order, Option<String>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct GroupBy {
+    pub(super) dimensions: Vec<Dimension>,
+    /// Grouping sets, as places of dimensions.
+    pub(super) sets: Option<Vec<Vec<usize>>>,
+    /// Whether each goes down.
+    pub(super) order: Vec<(Sort, bool)>,
+    pub(super) limit: Option<usize>,
+    pub(super) offset: usize,
+    pub(super) having: Option<Having>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    Timeseries {
-        descending: bool,
-        limit: usize,
-    },
-    TopN {
-        dimension: Dimension,
-        metric: usize,
-        inverted: bool,
-        threshold: usize,
-    },
-    GroupBy {
-        dimensions: Vec<Dimension>,
-        /// Grouping sets, as places of dimensions.
-        sets: Option<Vec<Vec<usize>>>,
-        order: Option<(usize, bool)>,
-        limit: Option<usize>,
-        offset: usize,
-        least: Option<i64>,
-    },
-    Scan {
-        order: Option<bool>,
-        limit: Option<usize>,
-        offset: usize,
-        compact: bool,
-    },
+    Timeseries { descending: bool, limit: usize },
+    TopN { dimension: Dimension, metric: Rank, inverted: bool, threshold: usize },
+    GroupBy(GroupBy),
+    Scan { order: Option<bool>, limit: Option<usize>, offset: usize, compact: bool },
     Boundary,
-    Search {
-        text: String,
-        dimensions: Vec<Dimension>,
-    },
+    Metadata,
+    Search { find: Find, dimensions: Vec<Dimension>, order: Order },
 }
 
 impl Asked {
     pub(super) fn random(rng: &mut SmallRng, rollup: bool) -> Asked {
         let mut folds = vec![Fold::Events];
-        for _ in 0..rng.random_range(0..4) {
-            folds.push(match rng.random_range(0..if rollup { 22 } else { 26 }) {
-                0 => Fold::Added,
-                1 => Fold::Highest,
-                2 => Fold::Sum,
-                3 => Fold::Lowest,
-                4 => Fold::Filtered(Test::random(rng, 1)),
-                5 => Fold::Theta,
-                6 => Fold::ThetaOfRows,
-                7 => Fold::HllOfLists,
-                8 => Fold::Quantile(Quantile::random(rng, rollup)),
-                9 => Fold::Tuple,
-                10 => Fold::Expression,
-                11 => Fold::Texts,
-                12 => Fold::Longs,
-                13 => Fold::CpcOfLists,
-                14 => Fold::CpcOfRows,
-                15 => Fold::Frequent,
-                16..18 => Fold::Picked(Picked::random(rng, rollup)),
-                18 | 19 => Fold::Quantile(Quantile::random(rng, rollup)),
-                20 => Fold::MostLong,
-                21 => Fold::LeastFloat,
-                22 => Fold::Rows,
-                23 => Fold::Mean,
-                24 => Fold::Variance,
-                _ => Fold::Least,
-            });
-        }
-        let ordering: Vec<usize> = (0..folds.len()).filter(|at| folds[*at].orders()).collect();
+        folds.extend((0..rng.random_range(0..4)).map(|_| Fold::random(rng, rollup)));
+        let sets: Vec<Set> = match rng.random_bool(0.15) {
+            true => vec![Set::random(rng, rollup, &mut folds)],
+            false => Vec::new(),
+        };
+        let numbers: Vec<usize> = (0..folds.len()).filter(|at| folds[*at].orders()).collect();
+        let count = rng.random_range(0..6usize).saturating_sub(3);
+        let sums: Vec<Sum> = (0..count).map(|_| Sum::random(rng, &numbers, arithmetic::DEPTH)).collect();
+        let mut asked = Asked {
+            kind: Kind::Boundary,
+            interval: interval(rng),
+            bucket: Bucket::random(rng),
+            filter: rng.random_bool(0.7).then(|| Test::random(rng, 3)),
+            folds,
+            sums,
+            sets,
+            source: Source::random(rng, 2),
+        };
+        asked.kind = asked.random_kind(rng, rollup, numbers);
+        asked
+    }
+
+    fn random_kind(&self, rng: &mut SmallRng, rollup: bool, mut numbers: Vec<usize>) -> Kind {
+        // The sums come behind the aggregates and what is asked of them.
+        let first = self.names().len() - self.sums.len() - self.sets.len();
+        numbers.extend((0..self.sums.len()).filter(|at| self.sums[*at].orders()).map(|at| first + at));
+        let number = |rng: &mut SmallRng| *numbers.choose(rng).expect("events are counted");
         let some = |rng: &mut SmallRng| rng.random_bool(0.4).then(|| rng.random_range(1..20usize));
-        let kind = match rng.random_range(0..if rollup { 7 } else { 10 }) {
+        match rng.random_range(0..if rollup { 7 } else { 10 }) {
             0 | 1 => Kind::Timeseries { descending: rng.random_bool(0.5), limit: some(rng).unwrap_or(0) },
             2 | 3 => Kind::TopN {
                 dimension: match rng.random_bool(0.5) {
-                    true => Dimension::Plain(["s", "m", "k", "kr", "kp", "dt"].choose(rng).expect("there are columns")),
-                    false => Dimension::of_texts(rng, "d".into()),
+                    true => {
+                        let columns = ["s", "m", "k", "kr", "kp", "dt", "os"];
+                        Dimension::Plain(columns.choose(rng).expect("there are columns"))
+                    }
+                    false => Dimension::of_texts(rng, "d0".into()),
                 },
-                metric: *ordering.choose(rng).expect("events are counted"),
+                metric: match rng.random_bool(0.7) {
+                    true => Rank::Number(number(rng)),
+                    false => Rank::Dimension(Order::random(rng), rng.random_bool(0.3).then(|| word(rng))),
+                },
                 inverted: rng.random_bool(0.3),
                 threshold: rng.random_range(1..9),
             },
-            4 | 5 => {
-                let all = ["s", "m", "l", "v", "k", "kr", "kp", "dn", "dt", "list"];
-                let plain = all.into_iter().filter(|_| rng.random_bool(0.2)).map(Dimension::Plain);
-                let mut dimensions: Vec<Dimension> = plain.collect();
-                for n in 0..rng.random_range(0..3) {
-                    let made = Dimension::random(rng, format!("d{n}"));
-                    if dimensions.iter().all(|other| other.output() != made.output()) {
-                        dimensions.insert(rng.random_range(0..=dimensions.len()), made);
-                    }
-                }
-                let limit = some(rng);
-                let sets = (!dimensions.is_empty() && rng.random_bool(0.3)).then(|| {
-                    let set = |rng: &mut SmallRng| (0..dimensions.len()).filter(|_| rng.random_bool(0.5)).collect();
-                    (0..rng.random_range(1..4)).map(|_| set(rng)).collect()
-                });
-                Kind::GroupBy {
-                    sets,
-                    order: rng
-                        .random_bool(0.5)
-                        .then(|| (*ordering.choose(rng).expect("events are counted"), rng.random_bool(0.5))),
-                    offset: if limit.is_some() { rng.random_range(0..4) } else { 0 },
-                    limit,
-                    least: rng.random_bool(0.3).then(|| rng.random_range(0..4)),
-                    dimensions,
-                }
-            }
-            6 => Kind::Boundary,
+            4 | 5 => Kind::GroupBy(GroupBy::random(rng, &numbers)),
+            6 => match rng.random_bool(0.7) {
+                true => Kind::Boundary,
+                false => Kind::Metadata,
+            },
             7 => Kind::Search {
-                text: ["a", "Z", "x y", "b"].choose(rng).expect("there are words").to_string(),
+                find: Find::random(rng),
                 dimensions: match rng.random_bool(0.5) {
-                    true => vec![Dimension::Plain("s"), Dimension::Plain("m")],
-                    false => vec![Dimension::of_texts(rng, "d".into()), Dimension::Plain("m")],
+                    true => vec![Dimension::Plain("s"), Dimension::Plain("m"), Dimension::Plain("os")],
+                    false => vec![Dimension::of_texts(rng, "d0".into()), Dimension::Plain("m")],
                 },
+                order: Order::random(rng),
             },
             _ => {
                 let order = rng.random_bool(0.6).then(|| rng.random_bool(0.5));
@@ -143,20 +137,6 @@ impl Asked {
                 let offset = if limit.is_some() { rng.random_range(0..10) } else { 0 };
                 Kind::Scan { order, limit, offset, compact: rng.random_bool(0.5) }
             }
-        };
-        let interval = if rng.random_bool(0.5) {
-            (BASE - DAY, BASE + (DAYS + 1) * DAY)
-        } else {
-            let from = BASE + rng.random_range(-5..DAYS * 24) * HOUR;
-            (from, from + rng.random_range(1..60) * HOUR)
-        };
-        Asked {
-            kind,
-            interval,
-            bucket: Bucket::random(rng),
-            filter: rng.random_bool(0.7).then(|| Test::random(rng, 3)),
-            folds,
-            source: Source::random(rng, 2),
         }
     }
 
@@ -170,9 +150,18 @@ impl Asked {
         (0..self.folds.len()).map(Asked::name).chain(posts).collect()
     }
 
+    /// Of each group: what is asked of its aggregates, then sums and sets.
     fn posts(&self) -> Vec<Json> {
-        let posts = self.folds.iter().enumerate().filter_map(|(n, f)| f.post(&format!("p{n}"), &Asked::name(n)));
-        posts.collect()
+        let names: Vec<String> = (0..self.folds.len()).map(Asked::name).collect();
+        let asked = self.folds.iter().enumerate().filter_map(|(n, f)| f.post(&format!("p{n}"), &names[n]));
+        let sums = self.sums.iter().enumerate().map(|(n, sum)| sum.json(&format!("sum{n}"), &names));
+        let sets = self.sets.iter().enumerate().map(|(n, set)| set.json(&format!("set{n}"), &names));
+        asked.chain(sums).chain(sets).collect()
+    }
+
+    /// Whether several rows may be refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.folds.iter().any(Fold::refuses)
     }
 
     pub(super) fn json(&self) -> Json {
@@ -190,6 +179,13 @@ impl Asked {
                 {"type": "mv-prefix-filtered", "name": "kp", "delegate": "m", "prefix": KEPT_PREFIX},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dn", "expectedType": "LONG", "path": "$.n"},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dt", "expectedType": "STRING", "path": "$.t"},
+                {"type": "nested-field", "columnName": "doc", "outputName": "da", "expectedType": "ARRAY<LONG>", "path": "$.a"},
+                {"type": "nested-object", "name": "object",
+                    "object": {"text": {"expression": "s"}, "number": {"expression": "l"}}},
+                {"type": "nested-merge", "name": "merged", "columns": ["doc", "object"]},
+                {"type": "nested-field", "columnName": "object", "outputName": "os", "expectedType": "STRING", "path": "$.text"},
+                {"type": "nested-field", "columnName": "merged", "outputName": "ol", "expectedType": "LONG", "path": "$.number"},
+                {"type": "nested-field", "columnName": "merged", "outputName": "on", "expectedType": "LONG", "path": "$.n"},
             ],
             "filter": self.filter.as_ref().map(Test::json),
         });
@@ -200,7 +196,18 @@ impl Asked {
                 "context": {"skipEmptyBuckets": self.bucket != Bucket::All},
             }),
             Kind::TopN { dimension, metric, inverted, threshold } => {
-                let mut metric = json!({"type": "numeric", "metric": Asked::name(*metric)});
+                let mut metric = match metric {
+                    Rank::Number(at) => json!({"type": "numeric", "metric": self.names()[*at]}),
+                    Rank::Dimension(Order::Lexicographic, stop) if *inverted => {
+                        json!({"type": "lexicographic", "previousStop": stop})
+                    }
+                    Rank::Dimension(Order::Alphanumeric, stop) if *inverted => {
+                        json!({"type": "alphaNumeric", "previousStop": stop})
+                    }
+                    Rank::Dimension(order, stop) => {
+                        json!({"type": "dimension", "ordering": {"type": order.name()}, "previousStop": stop})
+                    }
+                };
                 if *inverted {
                     metric = json!({"type": "inverted", "metric": metric});
                 }
@@ -209,34 +216,25 @@ impl Asked {
                     "dimension": dimension.json(), "metric": metric, "threshold": threshold,
                 })
             }
-            Kind::GroupBy { dimensions, sets, order, limit, offset, least } => {
-                let names = |set: &Vec<usize>| set.iter().map(|at| dimensions[*at].output()).collect::<Vec<_>>();
-                let sets = sets.as_ref().map(|sets| sets.iter().map(names).collect::<Vec<_>>());
-                let dimensions: Vec<Json> = dimensions.iter().map(Dimension::json).collect();
-                let columns: Vec<Json> = order
-                    .iter()
-                    .map(|(n, down)| {
-                        let direction = if *down { "descending" } else { "ascending" };
-                        json!({"dimension": Asked::name(*n), "direction": direction, "dimensionOrder": "numeric"})
-                    })
-                    .collect();
-                json!({
-                    "queryType": "groupBy", "granularity": granularity, "aggregations": aggregations, "postAggregations": posts,
-                    "dimensions": dimensions, "subtotalsSpec": sets,
-                    "limitSpec": {"type": "default", "limit": limit, "offset": offset, "columns": columns},
-                    "having": least.map(|least| json!({"type": "greaterThan", "aggregation": "a0", "value": least})),
-                })
+            Kind::GroupBy(group) => {
+                let mut json = group.json(&self.names());
+                json["granularity"] = granularity;
+                json["aggregations"] = json!(aggregations);
+                json["postAggregations"] = json!(posts);
+                json
             }
             Kind::Scan { order, limit, offset, compact } => json!({
-                "queryType": "scan", "columns": ["__time", "s", "m", "l", "v", "x", "list", "dn", "dt"], "batchSize": 7,
+                "queryType": "scan", "columns": SCANNED, "batchSize": 7,
                 "order": match order { None => "none", Some(true) => "descending", Some(false) => "ascending" },
                 "limit": limit, "offset": offset,
                 "resultFormat": if *compact { "compactedList" } else { "list" },
             }),
             Kind::Boundary => json!({"queryType": "timeBoundary"}),
-            Kind::Search { text, dimensions } => json!({
+            // Of the table: rows that are made for a query were never taken in, and those of a part neither.
+            Kind::Metadata => return json!({"queryType": "dataSourceMetadata", "dataSource": "events"}),
+            Kind::Search { find, dimensions, order } => json!({
                 "queryType": "search", "searchDimensions": dimensions.iter().map(Dimension::json).collect::<Vec<_>>(),
-                "query": {"type": "contains", "value": text, "caseSensitive": true},
+                "query": find.json(), "sort": {"type": order.name()},
             }),
         };
         let fields = json.as_object_mut().expect("an object");
@@ -245,15 +243,86 @@ impl Asked {
     }
 }
 
+/// What a scan shows.
+const SCANNED: [&str; 13] = ["__time", "s", "m", "l", "d", "v", "x", "list", "dn", "dt", "da", "object", "on"];
+
+fn interval(rng: &mut SmallRng) -> (i64, i64) {
+    if rng.random_bool(0.5) {
+        return (BASE - DAY, BASE + (DAYS + 1) * DAY);
+    }
+    let from = BASE + rng.random_range(-5..DAYS * 24) * HOUR;
+    (from, from + rng.random_range(1..60) * HOUR)
+}
+
+impl GroupBy {
+    fn random(rng: &mut SmallRng, numbers: &[usize]) -> GroupBy {
+        let all = ["s", "m", "l", "d", "v", "k", "kr", "kp", "dn", "dt", "da", "os", "ol", "on", "list"];
+        let mut dimensions: Vec<Dimension> =
+            all.into_iter().filter(|_| rng.random_bool(0.13)).map(Dimension::Plain).collect();
+        for n in 0..rng.random_range(0..3) {
+            let made = Dimension::random(rng, format!("d{n}"));
+            if dimensions.iter().all(|other| other.output() != made.output()) {
+                dimensions.insert(rng.random_range(0..=dimensions.len()), made);
+            }
+        }
+        let sets = (!dimensions.is_empty() && rng.random_bool(0.3)).then(|| {
+            let set = |rng: &mut SmallRng| (0..dimensions.len()).filter(|_| rng.random_bool(0.5)).collect();
+            (0..rng.random_range(1..4)).map(|_| set(rng)).collect()
+        });
+        let texts: Vec<usize> = (0..dimensions.len()).filter(|at| !dimensions[*at].is_list()).collect();
+        let sort = |rng: &mut SmallRng| {
+            let sort = match texts.choose(rng).filter(|_| rng.random_bool(0.4)) {
+                Some(at) => Sort::Dimension(*at, Order::random(rng)),
+                None => Sort::Number(*numbers.choose(rng).expect("events are counted")),
+            };
+            (sort, rng.random_bool(0.5))
+        };
+        let limit = rng.random_bool(0.4).then(|| rng.random_range(1..20usize));
+        GroupBy {
+            sets,
+            order: (0..rng.random_range(0..4usize).saturating_sub(1)).map(|_| sort(rng)).collect(),
+            offset: if limit.is_some() { rng.random_range(0..4) } else { 0 },
+            limit,
+            having: rng.random_bool(0.4).then(|| Having::random(rng, numbers, &dimensions, 2)),
+            dimensions,
+        }
+    }
+
+    fn json(&self, names: &[String]) -> Json {
+        let outputs = |set: &Vec<usize>| set.iter().map(|at| self.dimensions[*at].output()).collect::<Vec<_>>();
+        let columns: Vec<Json> = self
+            .order
+            .iter()
+            .map(|(sort, down)| {
+                let (name, order) = match sort {
+                    Sort::Number(at) => (names[*at].as_str(), "numeric"),
+                    Sort::Dimension(at, order) => (self.dimensions[*at].output(), order.name()),
+                };
+                let direction = if *down { "descending" } else { "ascending" };
+                json!({"dimension": name, "direction": direction, "dimensionOrder": order})
+            })
+            .collect();
+        json!({
+            "queryType": "groupBy",
+            "dimensions": self.dimensions.iter().map(Dimension::json).collect::<Vec<_>>(),
+            "subtotalsSpec": self.sets.as_ref().map(|sets| sets.iter().map(outputs).collect::<Vec<_>>()),
+            "limitSpec": {"type": "default", "limit": self.limit, "offset": self.offset, "columns": columns},
+            "having": self.having.as_ref().map(|having| having.json(names, &self.dimensions)),
+        })
+    }
+}
+
 /// Ways to say the same rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
     Table,
+    /// By the name of a table that every server has.
+    Global,
     Union(Box<Source>),
     Filter(Box<Source>),
     Query(Box<Source>),
-    /// With what has at most one partner for each row.
-    Join(Box<Source>),
+    /// With what has at most one partner for each row, in place or a lookup.
+    Join(Box<Source>, bool),
     /// Of a list of one element.
     Unnest(Box<Source>),
 }
@@ -266,7 +335,8 @@ impl Source {
             0 => Source::Union(inner(rng)),
             1 => Source::Filter(inner(rng)),
             2 => Source::Query(inner(rng)),
-            3 => Source::Join(inner(rng)),
+            3 => Source::Join(inner(rng), rng.random_bool(0.5)),
+            5 => Source::Global,
             4 => Source::Unnest(inner(rng)),
             _ => Source::Table,
         }
@@ -275,13 +345,21 @@ impl Source {
     pub(super) fn json(&self) -> Json {
         match self {
             Source::Table => json!("events"),
+            Source::Global => json!({"type": "globalTable", "name": "events"}),
             Source::Union(one) => json!({"type": "union", "dataSources": [one.json()]}),
             Source::Filter(base) => json!({"type": "filter", "base": base.json(), "filter": {"type": "true"}}),
             Source::Query(inner) => json!({"type": "query", "query":
                 {"queryType": "scan", "dataSource": inner.json(), "intervals": ["1000/3000"], "columns": []}}),
-            Source::Join(left) => json!({"type": "join", "left": left.json(), "rightPrefix": "r.", "joinType": "LEFT",
-                "condition": "s == \"r.k\"",
-                "right": {"type": "inline", "columnNames": ["k", "w"], "rows": [["a", 1], ["x y", 2], ["none", 3]]}}),
+            Source::Join(left, inline) => {
+                let right = match inline {
+                    true => {
+                        json!({"type": "inline", "columnNames": ["k", "w"], "rows": [["a", 1], ["x y", 2], ["none", 3]]})
+                    }
+                    false => json!({"type": "lookup", "lookup": LOOKUP}),
+                };
+                json!({"type": "join", "left": left.json(), "rightPrefix": "r.", "joinType": "LEFT",
+                    "condition": "s == \"r.k\"", "right": right})
+            }
             Source::Unnest(base) => json!({"type": "unnest", "base": base.json(),
                 "virtualColumn": {"type": "expression", "name": "one", "expression": "array(1)", "outputType": "ARRAY<LONG>"}}),
         }

@@ -12,8 +12,8 @@ use super::{BASE, DAY, HOUR, MINUTE};
 pub(super) enum Bucket {
     All,
     None,
-    Minute,
-    Hour,
+    /// One of [`NAMED`].
+    Named(usize),
     Day,
     /// Of this length from an instant, as a duration or as a period.
     From {
@@ -36,12 +36,54 @@ pub(super) enum Step {
     Day,
     Week,
     Month,
+    Quarter,
+    Year,
 }
+
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Every(i64),
+    By(Step),
+}
+
+/// Granularities by their names.
+const NAMED: [(&str, Cut); 14] = [
+    ("second", Cut::Every(MINUTE / 60)),
+    ("minute", Cut::Every(MINUTE)),
+    ("five_minute", Cut::Every(5 * MINUTE)),
+    ("ten_minute", Cut::Every(10 * MINUTE)),
+    ("fifteen_minute", Cut::Every(15 * MINUTE)),
+    ("thirty_minute", Cut::Every(30 * MINUTE)),
+    ("hour", Cut::Every(HOUR)),
+    ("six_hour", Cut::Every(6 * HOUR)),
+    ("eight_hour", Cut::Every(8 * HOUR)),
+    ("day", Cut::Every(DAY)),
+    ("week", Cut::By(Step::Week)),
+    ("month", Cut::By(Step::Month)),
+    ("quarter", Cut::By(Step::Quarter)),
+    ("year", Cut::By(Step::Year)),
+];
 
 /// 2026-03-29 01:00 UTC.
 const CLOCKS_FORWARD: i64 = BASE + DAY + HOUR;
 /// 2026-03-01.
 const MONTH_START: i64 = BASE - 27 * DAY;
+/// 2026-01-01, of the year and of the quarter.
+const YEAR_START: i64 = BASE - 86 * DAY;
+
+impl Step {
+    /// Where the step of a local time starts.
+    fn start(self, local: i64) -> i64 {
+        match self {
+            Step::Hour => local - local.rem_euclid(HOUR),
+            Step::Day => local - local.rem_euclid(DAY),
+            // 1970 began on a Thursday, weeks begin on Mondays.
+            Step::Week => local - (local + 3 * DAY).rem_euclid(7 * DAY),
+            Step::Month => MONTH_START,
+            Step::Quarter | Step::Year => YEAR_START,
+        }
+    }
+}
 
 impl Zone {
     pub(super) fn name(self) -> &'static str {
@@ -71,14 +113,15 @@ impl Bucket {
         match rng.random_range(0..12) {
             0..4 => Bucket::All,
             10 => Bucket::None,
-            11 => Bucket::Minute,
-            4 => Bucket::Hour,
+            4 | 11 => Bucket::Named(rng.random_range(0..NAMED.len())),
             5 => Bucket::Day,
             6 => Bucket::From { millis: 6 * HOUR, origin: 0, period: false },
             7 => Bucket::From { millis: 7 * HOUR, origin: BASE + 2 * HOUR, period: rng.random_bool(0.5) },
             _ => Bucket::Zoned(
                 zone,
-                *[Step::Hour, Step::Day, Step::Week, Step::Month].choose(rng).expect("there are steps"),
+                *[Step::Hour, Step::Day, Step::Week, Step::Month, Step::Quarter, Step::Year]
+                    .choose(rng)
+                    .expect("there are steps"),
             ),
         }
     }
@@ -87,8 +130,7 @@ impl Bucket {
         match self {
             Bucket::All => json!("all"),
             Bucket::None => json!("none"),
-            Bucket::Minute => json!("minute"),
-            Bucket::Hour => json!("hour"),
+            Bucket::Named(at) => json!(NAMED[at].0),
             Bucket::Day => json!({"type": "period", "period": "P1D"}),
             Bucket::From { millis, origin, period: false } => {
                 json!({"type": "duration", "duration": millis, "origin": iso(origin)})
@@ -102,6 +144,8 @@ impl Bucket {
                     Step::Day => "P1D",
                     Step::Week => "P1W",
                     Step::Month => "P1M",
+                    Step::Quarter => "P3M",
+                    Step::Year => "P1Y",
                 };
                 json!({"type": "period", "period": period, "timeZone": zone.name()})
             }
@@ -113,19 +157,14 @@ impl Bucket {
         match self {
             Bucket::All => all,
             Bucket::None => time,
-            Bucket::Minute => time - time.rem_euclid(MINUTE),
-            Bucket::Hour => time - time.rem_euclid(HOUR),
+            Bucket::Named(at) => match NAMED[at].1 {
+                Cut::Every(millis) => time - time.rem_euclid(millis),
+                Cut::By(step) => step.start(time),
+            },
             Bucket::Day => time - time.rem_euclid(DAY),
             Bucket::From { millis, origin, .. } => time - (time - origin).rem_euclid(millis),
             Bucket::Zoned(zone, step) => {
-                let local = time + zone.offset(time);
-                let local = match step {
-                    Step::Hour => local - local.rem_euclid(HOUR),
-                    Step::Day => local - local.rem_euclid(DAY),
-                    // 1970 began on a Thursday, weeks begin on Mondays.
-                    Step::Week => local - (local + 3 * DAY).rem_euclid(7 * DAY),
-                    Step::Month => MONTH_START,
-                };
+                let local = step.start(time + zone.offset(time));
                 // The clocks may have gone forward since.
                 [time, time - 40 * DAY]
                     .map(|at| local - zone.offset(at))

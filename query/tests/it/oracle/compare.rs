@@ -8,6 +8,10 @@ use super::bucket::Bucket;
 use super::events::Event;
 
 impl Asked {
+    fn is_stored(&self) -> bool {
+        matches!(self.source, Source::Table | Source::Global)
+    }
+
     /// The one bucket of a topN over all time begins where the segments that were looked at do, which depends on how
     /// rows were put into segments: not before the interval and not after its first row.
     pub(super) fn settle_top_n_start(&self, events: &[Event], answer: &Json, expected: &mut Json) {
@@ -15,7 +19,7 @@ impl Asked {
         let (Kind::TopN { .. }, Bucket::All, Some(first)) = (&self.kind, self.bucket, inside.min()) else { return };
         let Some(start) = answer[0]["timestamp"].as_str() else { return };
         // Of rows that are made for the query, those that no condition keeps may be missing.
-        let last = if self.source == Source::Table { first } else { self.interval.1 };
+        let last = if self.is_stored() { first } else { self.interval.1 };
         assert!((iso(self.interval.0)..=iso(last)).contains(&start.to_string()), "{start}");
         if let Some(timestamp) = expected[0].get_mut("timestamp") {
             *timestamp = start.into();
@@ -34,7 +38,7 @@ impl Asked {
                 return answer.as_array().is_some_and(|all| all.iter().all(empty)).into();
             }
             // Which buckets without rows are told depends on how rows were put into segments.
-            Kind::TopN { .. } if self.bucket != Bucket::All || self.source != Source::Table => {
+            Kind::TopN { .. } if self.bucket != Bucket::All || !self.is_stored() => {
                 let elements = answer.as_array().cloned().unwrap_or_default();
                 let times: Vec<&str> = elements.iter().filter_map(|element| element["timestamp"].as_str()).collect();
                 assert!(times.is_sorted(), "{times:?}");
@@ -68,6 +72,7 @@ impl Asked {
 const ONE_OF: &str = "one of";
 const WITHIN: &str = "from, to";
 const TEXT: &str = "some text";
+const BOUNDED: &str = "an estimate between its bounds, from, to";
 
 /// What is expected where each of these is right.
 pub(super) fn one_of(values: Vec<Json>) -> Json {
@@ -80,6 +85,12 @@ pub(super) fn one_of(values: Vec<Json>) -> Json {
 /// What is expected where every number from one to the other is right.
 pub(super) fn within(from: f64, to: f64) -> Json {
     json!({WITHIN: [from, to]})
+}
+
+/// What is expected where an estimate stands with its lower and upper bounds, as a list or an object: they are on both
+/// sides of it, and it is right from one to the other.
+pub(super) fn bounded(from: f64, to: f64) -> Json {
+    json!({BOUNDED: [from, to]})
 }
 
 /// What is expected where a sketch is shown as its bytes, which its kind does not promise.
@@ -100,6 +111,14 @@ pub(super) fn alike(one: &Json, other: &Json) -> bool {
             // Some are answered as floats.
             let slack = 1e-6 * from.abs().max(to.abs());
             (from - slack..=to + slack).contains(&answer)
+        }
+        (answer, Json::Object(choice)) if choice.contains_key(BOUNDED) => {
+            let values = match answer {
+                Json::Array(three) if three.len() == 3 => [&three[0], &three[1], &three[2]],
+                object => ["estimate", "lowBound", "highBound"].map(|name| &object[name]),
+            };
+            let [Some(estimate), Some(low), Some(high)] = values.map(Json::as_f64) else { return false };
+            low <= estimate && estimate <= high && alike(values[0], &json!({WITHIN: choice[BOUNDED]}))
         }
         (answer, Json::Object(choice)) if choice.contains_key(TEXT) => answer.as_str().is_some_and(|t| !t.is_empty()),
         (Json::Number(one), Json::Number(other)) if one.is_f64() && other.is_f64() => {

@@ -6,9 +6,10 @@ use rand::seq::IndexedRandom;
 use serde_json::{Value as Json, json};
 
 use super::bucket::Zone;
-use super::events::{Event, KEPT_MATCH, KEPT_PREFIX, maybe, word};
+use super::events::{Event, KEPT, KEPT_MATCH, KEPT_PREFIX, maybe, word};
 use super::extract::Extract;
 use super::filter::FULL;
+use super::{DAY, HOUR};
 
 #[derive(Debug, Clone)]
 pub(super) enum Dimension {
@@ -22,9 +23,11 @@ pub(super) enum Dimension {
         keep: Option<Keep>,
         /// Lengths may be numbers.
         long: bool,
+        /// Of a lookup: whether it is a dimension spec of its own.
+        lookup: bool,
     },
-    /// The hour of the day in a zone.
-    Hour(Zone),
+    /// The hour of the day in a zone; in UTC it may be read out of the time as text.
+    Hour(Option<Zone>),
 }
 
 #[derive(Debug, Clone)]
@@ -40,8 +43,10 @@ pub(super) enum Keep {
 pub(super) enum Key {
     Null,
     Long(i64),
+    /// So many quarters.
+    Double(i64),
     Text(String),
-    List(Vec<i64>),
+    List(Vec<Option<i64>>),
 }
 
 impl Key {
@@ -49,15 +54,17 @@ impl Key {
         match self {
             Key::Null => Json::Null,
             Key::Long(long) => json!(long),
+            Key::Double(quarters) => json!(*quarters as f64 / 4.0),
             Key::Text(text) => json!(text),
             Key::List(list) => json!(list),
         }
     }
 
-    fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<String> {
         match self {
             Key::Null | Key::List(_) => None,
             Key::Long(long) => Some(long.to_string()),
+            Key::Double(quarters) => Some(format!("{:?}", *quarters as f64 / 4.0)),
             Key::Text(text) => Some(text.clone()),
         }
     }
@@ -68,10 +75,13 @@ fn of_text(text: Option<&str>) -> Key {
 }
 
 /// The values of a column of an event, one by one.
-fn values(column: &str, event: &Event) -> Vec<Key> {
-    let each = |texts: Vec<&str>| match texts.is_empty() {
+pub(super) fn values(column: &str, event: &Event) -> Vec<Key> {
+    let each = |texts: Vec<Option<&str>>| match texts.is_empty() {
         true => vec![Key::Null],
-        false => texts.into_iter().map(|text| of_text(Some(text))).collect(),
+        false => texts.into_iter().map(of_text).collect(),
+    };
+    let some = |test: &dyn Fn(&str) -> bool| {
+        each(event.listed().map(String::as_str).filter(|text| test(text)).map(Some).collect())
     };
     match column {
         "s" => vec![of_text(event.s.as_deref())],
@@ -80,10 +90,16 @@ fn values(column: &str, event: &Event) -> Vec<Key> {
         "dn" => vec![event.nested().0.map_or(Key::Null, Key::Long)],
         "dt" => vec![of_text(event.nested().1)],
         "list" => vec![event.list.clone().map_or(Key::Null, Key::List)],
-        "k" => each(event.kept()),
-        "kr" => each(event.m.iter().map(String::as_str).filter(|text| (FULL[KEPT_MATCH].1)(text)).collect()),
-        "kp" => each(event.m.iter().map(String::as_str).filter(|text| text.starts_with(KEPT_PREFIX)).collect()),
-        "m" => each(event.m.iter().map(String::as_str).collect()),
+        "d" => vec![event.d.map_or(Key::Null, |d| Key::Double((d * 4.0) as i64))],
+        "da" => vec![event.doc.as_ref().and_then(|doc| doc.a.clone()).map_or(Key::Null, Key::List)],
+        // Of the document that is made of `s` and `l`, and of that one joined to the event's own.
+        "os" => vec![of_text(event.s.as_deref())],
+        "ol" => vec![event.l.filter(|_| event.doc.is_some()).map_or(Key::Null, Key::Long)],
+        "on" => vec![event.nested().0.map_or(Key::Null, Key::Long)],
+        "k" => some(&|text| KEPT.contains(&text)),
+        "kr" => some(&FULL[KEPT_MATCH].1),
+        "kp" => some(&|text| text.starts_with(KEPT_PREFIX)),
+        "m" => each(event.m.iter().map(Option::as_deref).collect()),
         other => panic!("no column [{other}]"),
     }
 }
@@ -127,21 +143,30 @@ impl Keep {
 impl Dimension {
     /// Of texts, for places where a column of its own type would be another question.
     pub(super) fn of_texts(rng: &mut SmallRng, output: String) -> Dimension {
-        let column = *["s", "m", "m", "l", "v", "k", "kr", "kp", "dt"].choose(rng).expect("there are columns");
+        let column = *["s", "m", "m", "l", "d", "v", "k", "kr", "kp", "dt", "dn", "os", "ol"]
+            .choose(rng)
+            .expect("there are columns");
         let extract = rng.random_bool(0.7).then(|| Extract::random(rng, 2));
         let keep = (extract.is_none() || rng.random_bool(0.4)).then(|| Keep::random(rng));
-        Dimension::Made { column, output, extract, keep, long: false }
+        let lookup = matches!(extract, Some(Extract::Lookup(..))) && rng.random_bool(0.5);
+        Dimension::Made { column, output, extract, keep, long: false, lookup }
     }
 
     pub(super) fn random(rng: &mut SmallRng, output: String) -> Dimension {
         if rng.random_bool(0.15) {
-            return Dimension::Hour(*[Zone::Kolkata, Zone::Berlin].choose(rng).expect("there are zones"));
+            return Dimension::Hour(
+                *[None, Some(Zone::Kolkata), Some(Zone::Berlin)].choose(rng).expect("there are zones"),
+            );
         }
         let mut made = Dimension::of_texts(rng, output);
         if let Dimension::Made { extract: Some(Extract::Strlen), keep: None, long, .. } = &mut made {
             *long = rng.random_bool(0.5);
         }
         made
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Dimension::Plain("list" | "da"))
     }
 
     pub(super) fn output(&self) -> &str {
@@ -154,15 +179,28 @@ impl Dimension {
 
     pub(super) fn json(&self) -> Json {
         match self {
-            Dimension::Plain(name @ ("l" | "dn")) => {
+            Dimension::Plain("d") => {
+                json!({"type": "default", "dimension": "d", "outputName": "d", "outputType": "DOUBLE"})
+            }
+            Dimension::Plain(name @ ("l" | "dn" | "ol" | "on")) => {
                 json!({"type": "default", "dimension": name, "outputName": name, "outputType": "LONG"})
             }
-            Dimension::Plain("list") => {
-                json!({"type": "default", "dimension": "list", "outputName": "list", "outputType": "ARRAY<LONG>"})
+            Dimension::Plain(name @ ("list" | "da")) => {
+                json!({"type": "default", "dimension": name, "outputName": name, "outputType": "ARRAY<LONG>"})
             }
             Dimension::Plain(name) => json!(name),
-            Dimension::Made { column, output, extract, keep, long } => {
+            Dimension::Made { column, output, extract, keep, long, lookup } => {
                 let mut json = match extract {
+                    Some(extract) if *lookup => {
+                        let mut json = extract.json();
+                        if json["type"] == "registeredLookup" {
+                            json["name"] = json["lookup"].take();
+                        }
+                        json["type"] = "lookup".into();
+                        json["dimension"] = (*column).into();
+                        json["outputName"] = output.as_str().into();
+                        json
+                    }
                     Some(extract) => json!({"type": "extraction", "dimension": column, "outputName": output,
                         "extractionFn": extract.json()}),
                     None => json!({"type": "default", "dimension": column, "outputName": output}),
@@ -175,8 +213,10 @@ impl Dimension {
                     None => json,
                 }
             }
-            Dimension::Hour(zone) => json!({"type": "extraction", "dimension": "__time", "outputName": "hour",
+            Dimension::Hour(Some(zone)) => json!({"type": "extraction", "dimension": "__time", "outputName": "hour",
                 "extractionFn": {"type": "timeFormat", "format": "HH", "timeZone": zone.name()}}),
+            Dimension::Hour(None) => json!({"type": "extraction", "dimension": "__time", "outputName": "hour",
+                "extractionFn": {"type": "time", "timeFormat": "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'", "resultFormat": "HH"}}),
         }
     }
 
@@ -184,7 +224,10 @@ impl Dimension {
     pub(super) fn keys(&self, event: &Event) -> Vec<Key> {
         match self {
             Dimension::Plain(column) => values(column, event),
-            Dimension::Hour(zone) => vec![Key::Text(format!("{:02}", zone.hour(event.time)))],
+            Dimension::Hour(zone) => {
+                let hour = zone.map_or(event.time.rem_euclid(DAY) / HOUR, |zone| zone.hour(event.time));
+                vec![Key::Text(format!("{hour:02}"))]
+            }
             Dimension::Made { column, extract, keep, long, .. } => {
                 let made = texts(column, event).map(|text| match extract {
                     Some(extract) => extract.of(text.as_deref()),

@@ -23,12 +23,16 @@ pub(super) enum Extract {
         text: String,
         sensitive: bool,
     },
-    Lookup(Missing),
-    /// Numbers rounded down to `offset + n * size`.
+    /// In place, or registered by its name.
+    Lookup(Missing, bool),
+    /// Numbers rounded down to `offset + n * size`, both in halves.
     Bucket {
         size: i64,
         offset: i64,
     },
+    /// The hour of a day as a time of the day.
+    Time,
+    Fragments(bool),
     Format(Nulls),
     Cascade(Vec<Extract>),
 }
@@ -71,7 +75,9 @@ const GROUPS: [(&str, usize, Group); 5] = [
     ("x( )y", 0, |text| text.contains("x y").then_some(Some("x y"))),
 ];
 
-const ENTRIES: [(&str, &str); 4] = [("a", "first"), ("b", ""), ("x y", "Zürich"), ("3", "three")];
+/// The name of the lookup of [`ENTRIES`].
+pub(super) const LOOKUP: &str = "words";
+pub(super) const ENTRIES: [(&str, &str); 4] = [("a", "first"), ("b", ""), ("x y", "Zürich"), ("3", "three")];
 
 impl Missing {
     fn random(rng: &mut SmallRng) -> Missing {
@@ -87,8 +93,18 @@ impl Missing {
 }
 
 impl Extract {
+    /// One that groups may be kept by: those of time and format are made into columns, which a group does not have.
+    pub(super) fn plain(rng: &mut SmallRng) -> Extract {
+        loop {
+            match Extract::random(rng, 0) {
+                Extract::Format(_) | Extract::Time => {}
+                other => break other,
+            }
+        }
+    }
+
     pub(super) fn random(rng: &mut SmallRng, depth: usize) -> Extract {
-        match rng.random_range(0..if depth > 0 { 13 } else { 12 }) {
+        match rng.random_range(0..if depth > 0 { 16 } else { 15 }) {
             0 => Extract::Identity,
             1 => Extract::Upper,
             2 => Extract::Lower,
@@ -100,8 +116,10 @@ impl Extract {
                 text: (*["a", "B", "X Y", ""].choose(rng).expect("there are words")).into(),
                 sensitive: rng.random_bool(0.5),
             },
-            9 => Extract::Lookup(Missing::random(rng)),
-            10 => Extract::Bucket { size: rng.random_range(1..4), offset: rng.random_range(0..3) },
+            9 => Extract::Lookup(Missing::random(rng), rng.random_bool(0.5)),
+            10 | 12 => Extract::Bucket { size: rng.random_range(1..6), offset: rng.random_range(0..4) },
+            13 => Extract::Time,
+            14 => Extract::Fragments(rng.random_bool(0.5)),
             11 => Extract::Format(*[Nulls::Word, Nulls::Empty, Nulls::Null].choose(rng).expect("there are ways")),
             _ => Extract::Cascade((0..rng.random_range(1..4)).map(|_| Extract::random(rng, depth - 1)).collect()),
         }
@@ -126,17 +144,25 @@ impl Extract {
             Extract::Partial(at) => json!({"type": "partial", "expr": PATTERNS[*at].0}),
             Extract::Contains { text, sensitive } => json!({"type": "searchQuery",
                 "query": {"type": "contains", "value": text, "caseSensitive": sensitive}}),
-            Extract::Lookup(missing) => {
+            Extract::Lookup(missing, registered) => {
                 let map: serde_json::Map<String, Json> =
                     ENTRIES.iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
-                let mut json = json!({"type": "lookup", "lookup": {"type": "map", "map": map}});
+                let mut json = match registered {
+                    true => json!({"type": "registeredLookup", "lookup": LOOKUP}),
+                    false => json!({"type": "lookup", "lookup": {"type": "map", "map": map}}),
+                };
                 match missing {
                     Missing::Stays => json["retainMissingValue"] = true.into(),
                     Missing::Becomes(other) => json["replaceMissingValueWith"] = json!(other),
                 }
                 json
             }
-            Extract::Bucket { size, offset } => json!({"type": "bucket", "size": size, "offset": offset}),
+            Extract::Bucket { size, offset } => {
+                json!({"type": "bucket", "size": *size as f64 / 2.0, "offset": *offset as f64 / 2.0})
+            }
+            Extract::Time => json!({"type": "time", "timeFormat": "H", "resultFormat": "HH:mm"}),
+            Extract::Fragments(sensitive) => json!({"type": "searchQuery",
+                "query": {"type": "fragment", "values": ["a", "B"], "caseSensitive": sensitive}}),
             Extract::Format(nulls) => {
                 let nulls = match nulls {
                     Nulls::Word => "nullString",
@@ -172,14 +198,25 @@ impl Extract {
             Extract::Contains { text, sensitive: false } => {
                 kept(value.is_some_and(|value| value.to_lowercase().contains(&text.to_lowercase())))
             }
-            Extract::Lookup(missing) => match ENTRIES.iter().find(|(key, _)| Some(*key) == value) {
+            Extract::Lookup(missing, _) => match ENTRIES.iter().find(|(key, _)| Some(*key) == value) {
                 Some((_, found)) => Some(found.to_string()),
                 None => missing.of(value),
             },
             Extract::Bucket { size, offset } => {
-                let number: i64 = value?.parse().ok()?;
-                Some(((number - offset).div_euclid(*size) * size + offset).to_string())
+                let halves: f64 = value?.parse::<f64>().ok()? * 2.0;
+                let (size, offset) = (*size as f64, *offset as f64);
+                let bucket = (((halves - offset) / size).floor() * size + offset) / 2.0;
+                Some(if bucket.fract() == 0.0 { format!("{bucket:.0}") } else { format!("{bucket:?}") })
             }
+            Extract::Time => {
+                let hour = value.filter(|text| (1..=2).contains(&text.len()))?;
+                let hour: u8 = hour.bytes().all(|b| b.is_ascii_digit()).then(|| hour.parse().ok()).flatten()?;
+                (hour < 24).then(|| format!("{hour:02}:00"))
+            }
+            Extract::Fragments(sensitive) => kept(value.is_some_and(|text| {
+                let (text, upper) = if *sensitive { (text.to_string(), "B") } else { (text.to_lowercase(), "b") };
+                text.contains('a') && text.contains(upper)
+            })),
             Extract::Format(nulls) => match (value, nulls) {
                 (Some(text), _) => Some(format!("<{text}>")),
                 (None, Nulls::Word) => Some("<null>".into()),

@@ -1,13 +1,17 @@
 //! Random filters: what they say in JSON, and what they mean of an event.
 
+use std::cmp::Ordering;
+
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use segment::time::Interval;
 use serde_json::{Value as Json, json};
 
-use super::events::{Event, maybe, word};
+use super::dimension::{Key, texts, values};
+use super::events::{Event, maybe, numbers, word};
 use super::extracted::Extracted;
+use super::order::Order;
 use super::{BASE, DAYS, HOUR};
 
 /// A filter and what it means.
@@ -27,13 +31,29 @@ pub(super) enum Test {
     Contains(&'static str, String),
     Long(i64),
     Longs(Vec<Option<i64>>),
-    Element(i64),
-    List(Vec<i64>),
+    Element(&'static str, i64),
+    List(&'static str, Vec<Option<i64>>),
+    /// A double, in quarters.
+    Double(i64),
+    Doubles(Vec<Option<i64>>),
+    DoubleAbove(i64, bool),
+    /// A number as a text.
+    Spelled(&'static str, String),
+    /// One of [`LIKES`].
+    Like(&'static str, usize),
+    Find(&'static str, Find),
+    Bound {
+        column: &'static str,
+        lower: String,
+        upper: Option<String>,
+        strict: bool,
+        order: Order,
+    },
     NestedAbove(i64),
     NestedText(Option<String>),
     Kept(String),
-    /// The text and the document's.
-    Same,
+    /// Two columns of texts have a value in common.
+    Same(&'static str, &'static str),
     IsFalse(Box<Test>),
     Upper(String),
     Time(i64, i64),
@@ -44,6 +64,69 @@ pub(super) enum Test {
     Not(Box<Test>),
     IsTrue(Box<Test>),
 }
+
+/// Which texts a search finds.
+#[derive(Debug, Clone)]
+pub(super) enum Find {
+    All,
+    Contains(String, bool),
+    Insensitive(String),
+    Fragments(Vec<String>, bool),
+    /// One of [`PATTERNS`].
+    Regex(usize),
+}
+
+impl Find {
+    pub(super) fn random(rng: &mut SmallRng) -> Find {
+        let text =
+            |rng: &mut SmallRng| ["a", "B", "Z", "x y", "X", ""].choose(rng).expect("there are words").to_string();
+        match rng.random_range(0..5) {
+            0 => Find::All,
+            1 => Find::Contains(text(rng), rng.random_bool(0.5)),
+            2 => Find::Insensitive(text(rng)),
+            3 => Find::Fragments((0..rng.random_range(1..3)).map(|_| text(rng)).collect(), rng.random_bool(0.5)),
+            _ => Find::Regex(rng.random_range(0..PATTERNS.len())),
+        }
+    }
+
+    pub(super) fn json(&self) -> Json {
+        match self {
+            Find::All => json!({"type": "all"}),
+            Find::Contains(text, sensitive) => {
+                json!({"type": "contains", "value": text, "caseSensitive": sensitive})
+            }
+            Find::Insensitive(text) => json!({"type": "insensitive_contains", "value": text}),
+            Find::Fragments(texts, sensitive) => {
+                json!({"type": "fragment", "values": texts, "caseSensitive": sensitive})
+            }
+            Find::Regex(at) => json!({"type": "regex", "pattern": PATTERNS[*at].0}),
+        }
+    }
+
+    pub(super) fn finds(&self, value: &str) -> bool {
+        let within = |text: &String, sensitive: bool| match sensitive {
+            true => value.contains(text.as_str()),
+            false => value.to_lowercase().contains(&text.to_lowercase()),
+        };
+        match self {
+            Find::All => true,
+            Find::Contains(text, sensitive) => within(text, *sensitive),
+            Find::Insensitive(text) => within(text, false),
+            Find::Fragments(texts, sensitive) => texts.iter().all(|text| within(text, *sensitive)),
+            Find::Regex(at) => (PATTERNS[*at].1)(value),
+        }
+    }
+}
+
+/// Patterns of `like`, what escapes in them, and what they mean.
+const LIKES: [(&str, Option<&str>, fn(&str) -> bool); 6] = [
+    ("%b", None, |text| text.ends_with('b')),
+    ("_", None, |text| text.chars().count() == 1),
+    ("a_", None, |text| text.starts_with('a') && text.chars().count() == 2),
+    ("%ü%h", None, |text| text.ends_with('h') && text.contains('ü')),
+    ("x! _", Some("!"), |text| text.starts_with("x ") && text.chars().count() == 3),
+    ("%", None, |_| true),
+];
 
 /// Expressions that are found in a text, and what they mean.
 pub(super) const PATTERNS: [(&str, fn(&str) -> bool); 4] = [
@@ -64,7 +147,8 @@ pub(super) const FULL: [(&str, fn(&str) -> bool); 5] = [
 
 impl Test {
     pub(super) fn random(rng: &mut SmallRng, depth: usize) -> Test {
-        let text = |rng: &mut SmallRng| *["s", "m"].choose(rng).expect("there are columns");
+        let text = |rng: &mut SmallRng| *["s", "m", "s", "m", "dt", "k", "os"].choose(rng).expect("there are columns");
+        let list = |rng: &mut SmallRng| *["list", "da"].choose(rng).expect("there are columns");
         if depth > 0 && rng.random_bool(0.5) {
             let many = |rng: &mut SmallRng| (0..rng.random_range(1..4)).map(|_| Test::random(rng, depth - 1)).collect();
             return match rng.random_range(0..5) {
@@ -75,10 +159,15 @@ impl Test {
                 _ => Test::IsTrue(Box::new(Test::random(rng, depth - 1))),
             };
         }
-        match rng.random_range(0..26) {
+        match rng.random_range(0..37) {
             0 => Test::Is(text(rng), maybe(rng, word)),
             1 => Test::In(text(rng), (0..rng.random_range(1..5)).map(|_| word(rng)).collect()),
-            2 => Test::Null(["s", "m", "l"].choose(rng).expect("there are columns")),
+            2 => {
+                // Of an array that the query computes a null in it is taken for the array's own, which is to be mended
+                // before `da` stands here and among the elements.
+                let columns = ["s", "m", "l", "d", "list", "dn", "dt", "k", "ol"];
+                Test::Null(columns.choose(rng).expect("there are columns"))
+            }
             3 => Test::Starts(text(rng), (*["a", "Z", "x", ""].choose(rng).expect("there are words")).into()),
             4 => Test::TextRange(text(rng), word(rng), rng.random_bool(0.5)),
             5 => Test::Above(rng.random_range(-4..7), rng.random_bool(0.5)),
@@ -92,14 +181,38 @@ impl Test {
             10 => Test::Contains(text(rng), (*["A", "b", "X Y", ""].choose(rng).expect("there are words")).into()),
             11 => Test::Long(rng.random_range(-4..7)),
             12 => Test::Longs((0..rng.random_range(1..4)).map(|_| maybe(rng, |rng| rng.random_range(-4..7))).collect()),
-            13 => Test::Element(rng.random_range(0..4)),
-            14 => Test::List((0..rng.random_range(1..3)).map(|_| rng.random_range(0..3)).collect()),
+            13 => Test::Element("list", rng.random_range(0..4)),
+            14 => Test::List(list(rng), numbers(rng)),
             15 => Test::NestedAbove(rng.random_range(-3..4)),
             16 => Test::NestedText(maybe(rng, word)),
             17 => Test::Kept(word(rng)),
-            18 => Test::Same,
+            18 => {
+                let mut columns = ["s", "m", "dt", "k", "v"];
+                let (two, _) = columns.partial_shuffle(rng, 2);
+                Test::Same(two[0], two[1])
+            }
             19 => Test::Always(rng.random_bool(0.5)),
             20..25 => Test::Extracted(Extracted::random(rng)),
+            25 => Test::Double(rng.random_range(-8..10)),
+            26 => {
+                Test::Doubles((0..rng.random_range(1..4)).map(|_| maybe(rng, |rng| rng.random_range(-6..9))).collect())
+            }
+            27 => Test::DoubleAbove(rng.random_range(-8..10), rng.random_bool(0.5)),
+            28 => {
+                let column = *["l", "d", "dn"].choose(rng).expect("there are columns");
+                let number = rng.random_range(-3..6);
+                Test::Spelled(
+                    column,
+                    if column == "d" { format!("{:?}", f64::from(number) / 4.0) } else { number.to_string() },
+                )
+            }
+            29 | 30 => Test::Like(text(rng), rng.random_range(0..LIKES.len())),
+            31 | 32 => Test::Find(text(rng), Find::random(rng)),
+            33..36 => {
+                let order = Order::random(rng);
+                let (lower, upper) = (word(rng), rng.random_bool(0.6).then(|| word(rng)));
+                Test::Bound { column: text(rng), lower, upper, strict: rng.random_bool(0.5), order }
+            }
             _ => {
                 let from = BASE + rng.random_range(0..DAYS * 24) * HOUR;
                 Test::Time(from, from + rng.random_range(1..30) * HOUR)
@@ -133,17 +246,32 @@ impl Test {
                 json!({"type": "equals", "column": "l", "matchValueType": "LONG", "matchValue": long})
             }
             Test::Longs(longs) => json!({"type": "inType", "column": "l", "matchValueType": "LONG", "values": longs}),
-            Test::Element(long) => json!({"type": "arrayContainsElement", "column": "list",
+            Test::Element(column, long) => json!({"type": "arrayContainsElement", "column": column,
                 "elementMatchValueType": "LONG", "elementMatchValue": long}),
-            Test::List(list) => {
-                json!({"type": "equals", "column": "list", "matchValueType": "ARRAY<LONG>", "matchValue": list})
+            Test::List(column, list) => {
+                json!({"type": "equals", "column": column, "matchValueType": "ARRAY<LONG>", "matchValue": list})
             }
+            Test::Double(quarters) => json!({"type": "equals", "column": "d", "matchValueType": "DOUBLE",
+                "matchValue": *quarters as f64 / 4.0}),
+            Test::Doubles(quarters) => {
+                let values: Vec<_> = quarters.iter().map(|one| one.map(|quarters| quarters as f64 / 4.0)).collect();
+                json!({"type": "inType", "column": "d", "matchValueType": "DOUBLE", "values": values})
+            }
+            Test::DoubleAbove(quarters, open) => json!({"type": "range", "column": "d", "matchValueType": "DOUBLE",
+                "lower": *quarters as f64 / 4.0, "lowerOpen": open}),
+            Test::Spelled(column, text) => json!({"type": "selector", "dimension": column, "value": text}),
+            Test::Like(column, at) => {
+                json!({"type": "like", "dimension": column, "pattern": LIKES[*at].0, "escape": LIKES[*at].1})
+            }
+            Test::Find(column, find) => json!({"type": "search", "dimension": column, "query": find.json()}),
+            Test::Bound { column, lower, upper, strict, order } => json!({"type": "bound", "dimension": column,
+                "lower": lower, "lowerStrict": strict, "upper": upper, "upperStrict": strict, "ordering": order.name()}),
             Test::NestedAbove(than) => {
                 json!({"type": "range", "column": "dn", "matchValueType": "LONG", "lower": than, "lowerOpen": true})
             }
             Test::NestedText(text) => json!({"type": "selector", "dimension": "dt", "value": text}),
             Test::Kept(text) => json!({"type": "selector", "dimension": "k", "value": text}),
-            Test::Same => json!({"type": "columnComparison", "dimensions": ["s", "dt"]}),
+            Test::Same(one, other) => json!({"type": "columnComparison", "dimensions": [one, other]}),
             Test::IsFalse(test) => json!({"type": "isfalse", "field": test.json()}),
             Test::Upper(text) => {
                 json!({"type": "equals", "column": "v", "matchValueType": "STRING", "matchValue": text})
@@ -162,17 +290,11 @@ impl Test {
     }
 
     pub(super) fn holds(&self, event: &Event) -> Option<bool> {
-        let texts = |column: &str| -> Vec<Option<&str>> {
-            match column {
-                "s" => vec![event.s.as_deref()],
-                _ if event.m.is_empty() => vec![None],
-                _ => event.m.iter().map(|text| Some(text.as_str())).collect(),
-            }
-        };
+        let texts = |column: &str| -> Vec<Option<String>> { texts(column, event).collect() };
         let any = |column: &str, test: &dyn Fn(&str) -> bool| {
             let mut answer = Some(false);
             for text in texts(column) {
-                match text.map(test) {
+                match text.as_deref().map(test) {
                     Some(true) => return Some(true),
                     Some(false) => {}
                     None => answer = None,
@@ -184,8 +306,8 @@ impl Test {
             Test::Is(column, Some(value)) => any(column, &|text| text == value),
             Test::Is(column, None) => Some(texts(column).contains(&None)),
             Test::In(column, values) => any(column, &|text| values.iter().any(|v| v == text)),
-            Test::Null("l") => Some(event.l.is_none()),
-            Test::Null(column) => Some(texts(column).contains(&None)),
+            // An array is one value.
+            Test::Null(column) => Some(values(column, event).contains(&Key::Null)),
             Test::Starts(column, prefix) => any(column, &|text| text.starts_with(prefix.as_str())),
             Test::TextRange(column, lower, true) => any(column, &|text| text > lower.as_str()),
             Test::TextRange(column, lower, false) => any(column, &|text| text >= lower.as_str()),
@@ -199,8 +321,33 @@ impl Test {
             Test::Long(long) => event.l.map(|l| l == *long),
             Test::Longs(longs) if longs.contains(&None) => Some(longs.contains(&event.l)),
             Test::Longs(longs) => event.l.map(|l| longs.contains(&Some(l))),
-            Test::Element(long) => event.list.as_ref().map(|list| list.contains(long)),
-            Test::List(list) => event.list.as_ref().map(|own| own == list),
+            Test::Element(column, long) => match values(column, event).as_slice() {
+                [Key::List(list)] => Some(list.contains(&Some(*long))),
+                _ => None,
+            },
+            Test::List(column, list) => match values(column, event).as_slice() {
+                [Key::List(own)] => Some(own == list),
+                _ => None,
+            },
+            Test::Double(quarters) => event.d.map(|d| d * 4.0 == *quarters as f64),
+            Test::Doubles(quarters) => {
+                let own = event.d.map(|d| (d * 4.0) as i64);
+                (own.is_some() || quarters.contains(&None)).then(|| quarters.contains(&own))
+            }
+            Test::DoubleAbove(quarters, open) => {
+                event.d.map(|d| d * 4.0 > *quarters as f64 || !open && d * 4.0 == *quarters as f64)
+            }
+            Test::Spelled(column, text) => any(column, &|value| value == text),
+            Test::Like(column, at) => any(column, &LIKES[*at].2),
+            Test::Find(column, find) => any(column, &|value| find.finds(value)),
+            Test::Bound { column, lower, upper, strict, order } => any(column, &|value| {
+                let inside = |from: &str, to: &str| match order.compare(Some(from), Some(to)) {
+                    Ordering::Less => true,
+                    Ordering::Equal => !strict,
+                    Ordering::Greater => false,
+                };
+                inside(lower, value) && upper.as_ref().is_none_or(|upper| inside(value, upper))
+            }),
             Test::NestedAbove(than) => event.nested().0.map(|n| n > *than),
             Test::NestedText(None) => Some(event.nested().1.is_none()),
             Test::NestedText(Some(text)) => event.nested().1.map(|t| t == text),
@@ -208,7 +355,10 @@ impl Test {
                 [] => None,
                 kept => Some(kept.contains(&text.as_str())),
             },
-            Test::Same => Some(event.s.as_deref() == event.nested().1),
+            Test::Same(one, other) => {
+                let others = texts(other);
+                Some(texts(one).iter().any(|text| others.contains(text)))
+            }
             Test::IsFalse(test) => Some(test.holds(event) == Some(false)),
             Test::Time(from, to) => Some((*from..*to).contains(&event.time)),
             Test::Extracted(extracted) => extracted.holds(event),

@@ -10,6 +10,7 @@ use query::{Authorizer, Broker, Principal, Query, Settings};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use segment::lookup::{Lookup, Lookups};
 use serde_json::Value as Json;
 
 use crate::broker::{ask_as as send, settings};
@@ -17,18 +18,26 @@ use ask::Asked;
 use events::{Event, World};
 
 mod answer;
+mod arithmetic;
 mod ask;
 mod bucket;
 mod compare;
 mod dimension;
+mod distinct;
 mod events;
 mod extract;
 mod extracted;
 mod filter;
 mod fold;
+mod having;
+mod number;
+mod order;
 mod pick;
 mod policy;
 mod quantile;
+mod registry;
+mod sets;
+mod tuple;
 
 /// 2026-03-28, the day before Berlin's clocks go forward.
 const BASE: i64 = 1_774_656_000_000;
@@ -64,6 +73,9 @@ fn each_case(
     let first: u64 = number("HENGE_ORACLE_SEED", 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
+    let lookups = Lookups::default();
+    let entries = extract::ENTRIES.map(|(key, value)| (key.to_string(), value.to_string()));
+    lookups.replace([(extract::LOOKUP.to_string(), Arc::new(Lookup::new("v1".into(), entries)))].into());
     for seed in first..first + cases.div_ceil(QUERIES as u64) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let world = World::random(&mut rng);
@@ -92,8 +104,14 @@ fn each_case(
             let naive = asked.settle(asked.naive(&seen), &seen);
             // Without what is kept, with it, and with what this very query left there.
             for (kept, broker) in [("nothing", &uncached), ("some", &cached), ("all", &cached)] {
-                let body = runtime.block_on(send(broker, &who, &json));
-                let body = body.unwrap_or_else(|e| panic!("seed {seed}.{n}: {json}: {e}"));
+                let body = lookups.scope(|| runtime.block_on(send(broker, &who, &json)));
+                let body = match body {
+                    Err(error) if asked.refuses() && asked.is_crowded(&seen) => {
+                        assert!(error.to_string().contains("a single row"), "seed {seed}.{n}: {json}: {error}");
+                        continue;
+                    }
+                    body => body.unwrap_or_else(|error| panic!("seed {seed}.{n}: {json}: {error}")),
+                };
                 let answer: Json = serde_json::from_str(&body).expect("valid JSON");
                 let (answer, mut expected) = (asked.settle(answer, &seen), naive.clone());
                 asked.settle_top_n_start(&seen, &answer, &mut expected);
@@ -106,7 +124,7 @@ fn each_case(
                 }
             }
             assert!(cached.policy_cache_bytes() as u64 <= budget);
-            Query::from_json(&json).expect("it was just asked");
+            lookups.scope(|| Query::from_json(&json)).expect("it was just asked");
         }
         drop((uncached, cached, inventory));
         std::fs::remove_dir_all(&home).expect("the folder goes");

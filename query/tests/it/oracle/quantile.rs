@@ -14,6 +14,8 @@ pub(super) struct Quantile {
     of: Of,
     /// Whether of the column that ingestion made, or of the values of rows: those are there without rollup only.
     kept: bool,
+    /// By the name that the form over sketches has.
+    merge: bool,
     ask: Ask,
 }
 
@@ -34,11 +36,23 @@ enum Outliers {
     Clip,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Ask {
     /// An exact binary fraction, so that no rank is rounded.
     Fraction(f64),
+    Fractions(Vec<f64>),
     Rank(f64),
+    /// Parts of the values, or their numbers, up to each of these.
+    Parts(Vec<f64>),
+    Counts(Vec<f64>),
+    /// Numbers of values in as many bins of one width.
+    Bins(usize),
+    /// Of a histogram: its picture with as many buckets, or with these breaks.
+    Equal(usize),
+    Custom(Vec<f64>),
+    Least,
+    Greatest,
+    Text,
 }
 
 /// Small, so that groups of some hundred values are joined.
@@ -63,27 +77,47 @@ impl Quantile {
             Of::Fixed(_) if kept => Of::Fixed(Outliers::Overflow),
             of => of,
         };
-        let ranks = matches!(of, Of::Classic | Of::Kll | Of::KllFloats) && rng.random_bool(0.3);
-        let ask = match ranks {
-            true => Ask::Rank(f64::from(rng.random_range(-50..420)) * 0.25),
-            false => Ask::Fraction(*[0.125, 0.25, 0.5, 0.875].choose(rng).expect("there are fractions")),
+        let number = |rng: &mut SmallRng| f64::from(rng.random_range(-50..420)) * 0.25;
+        let fractions = [0.125, 0.25, 0.5, 0.875];
+        let some = |rng: &mut SmallRng, all: &[f64]| -> Vec<f64> {
+            all.iter().copied().filter(|_| rng.random_bool(0.6)).collect()
         };
-        Quantile { of, kept, ask }
+        let splits = [-5.0, 0.0, 12.5, 30.25, 80.0];
+        let one = Ask::Fraction(*fractions.choose(rng).expect("there are fractions"));
+        let ask = match (of, rng.random_range(0..8)) {
+            (_, 0 | 1) | (Of::Fixed(_), _) | (Of::Histogram, 2) => one,
+            (Of::Digest, _) | (_, 2) => Ask::Fractions(some(rng, &fractions)),
+            (Of::Histogram, 3 | 4) => Ask::Equal(rng.random_range(2..9)),
+            (Of::Histogram, 5) => Ask::Custom(splits.to_vec()),
+            (Of::Histogram, 6) => Ask::Least,
+            (Of::Histogram, _) => Ask::Greatest,
+            (_, 3) => Ask::Rank(number(rng)),
+            (_, 4) => Ask::Parts(some(rng, &splits)),
+            (_, 5) => Ask::Counts(some(rng, &splits)),
+            (_, 6) => Ask::Bins(*[1, 2, 4, 8].choose(rng).expect("there are numbers")),
+            _ => Ask::Text,
+        };
+        let merge = of == Of::Classic && kept && rng.random_bool(0.5);
+        Quantile { of, kept, merge, ask }
     }
 
     /// The metrics that ingestion makes, under the names that [`Quantile::json`] reads.
     pub(super) fn metrics() -> Vec<Json> {
-        let of = |of: Of| Quantile { of, kept: false, ask: Ask::Rank(0.0) }.json(of.column());
+        let of = |of: Of| Quantile { of, kept: false, merge: false, ask: Ask::Rank(0.0) }.json(of.column());
         vec![of(Of::Classic), of(Of::Kll), of(Of::Digest), of(Of::Histogram), of(Of::Fixed(Outliers::Overflow))]
     }
 
     pub(super) fn json(&self, name: &str) -> Json {
         let column = if self.kept { self.of.column() } else { "x" };
         let mut json = match self.of {
+            Of::Classic if self.merge => json!({"type": "quantilesDoublesSketchMerge", "k": CLASSIC_K}),
             Of::Classic => json!({"type": "quantilesDoublesSketch", "k": CLASSIC_K}),
             Of::Kll => json!({"type": "KllDoublesSketch", "k": KLL_K}),
             Of::KllFloats => json!({"type": "KllFloatsSketch", "k": KLL_K}),
-            Of::Digest if self.kept => json!({"type": "mergeTDigestSketch"}),
+            Of::Digest if self.kept && !matches!(self.ask, Ask::Fraction(part) if part < 0.5) => {
+                json!({"type": "mergeTDigestSketch"})
+            }
+            Of::Digest if self.kept => json!({"type": "tDigestSketch"}),
             Of::Digest => json!({"type": "buildTDigestSketch"}),
             Of::Histogram if self.kept => json!({"type": "approxHistogramFold", "resolution": RESOLUTION}),
             Of::Histogram => json!({"type": "approxHistogram", "resolution": RESOLUTION}),
@@ -101,23 +135,34 @@ impl Quantile {
         match self.of {
             Of::Classic | Of::Kll | Of::KllFloats => json!(sorted.len()),
             Of::Digest => some_text(),
-            Of::Histogram => picture(&sorted),
+            Of::Histogram => picture(&sorted, &equal(&sorted, 7)),
             Of::Fixed(outliers) => outliers.described(events),
         }
     }
 
     /// The question as a post-aggregate of the aggregate of a name.
     pub(super) fn post(&self, name: &str, aggregate: &str) -> Json {
-        let mut json = match (self.of, self.ask) {
-            (Of::Histogram | Of::Fixed(_), Ask::Fraction(part)) => {
-                json!({"type": "quantile", "fieldName": aggregate, "probability": part})
-            }
+        let of = |verb: &str| format!("{}To{verb}", self.of.name());
+        let mut json = match (self.of, &self.ask) {
+            (Of::Histogram | Of::Fixed(_), Ask::Fraction(part)) => json!({"type": "quantile", "probability": part}),
             (Of::Digest, Ask::Fraction(part)) => json!({"type": "quantileFromTDigestSketch", "fraction": part}),
-            (of, Ask::Fraction(part)) => json!({"type": format!("{}ToQuantile", of.name()), "fraction": part}),
-            (of, Ask::Rank(value)) => json!({"type": format!("{}ToRank", of.name()), "value": value}),
+            (Of::Digest, Ask::Fractions(parts)) => json!({"type": "quantilesFromTDigestSketch", "fractions": parts}),
+            (_, Ask::Fraction(part)) => json!({"type": of("Quantile"), "fraction": part}),
+            (_, Ask::Fractions(parts)) => json!({"type": of("Quantiles"), "fractions": parts}),
+            (_, Ask::Rank(value)) => json!({"type": of("Rank"), "value": value}),
+            (_, Ask::Parts(splits)) => json!({"type": of("CDF"), "splitPoints": splits}),
+            (_, Ask::Counts(splits)) => json!({"type": of("Histogram"), "splitPoints": splits}),
+            (_, Ask::Bins(count)) => json!({"type": of("Histogram"), "numBins": count}),
+            (_, Ask::Equal(count)) => json!({"type": "equalBuckets", "numBuckets": count}),
+            (_, Ask::Custom(breaks)) => json!({"type": "customBuckets", "breaks": breaks}),
+            (_, Ask::Least) => json!({"type": "min"}),
+            (_, Ask::Greatest) => json!({"type": "max"}),
+            (_, Ask::Text) => json!({"type": of("String")}),
         };
         json["name"] = name.into();
-        if !matches!(self.of, Of::Histogram | Of::Fixed(_)) {
+        if matches!(self.of, Of::Histogram | Of::Fixed(_)) {
+            json["fieldName"] = aggregate.into();
+        } else {
             json["field"] = json!({"type": "fieldAccess", "name": aggregate, "fieldName": aggregate});
         }
         json
@@ -129,6 +174,58 @@ impl Quantile {
         if let Of::Fixed(outliers) = self.of {
             sorted = outliers.counted(&sorted);
         }
+        let each = |parts: &[f64]| -> Json { parts.iter().map(|part| self.quantile(&sorted, *part)).collect() };
+        match &self.ask {
+            Ask::Fraction(part) => self.quantile(&sorted, *part),
+            Ask::Fractions(parts) => each(parts),
+            Ask::Rank(value) => self.rank(&sorted, *value),
+            Ask::Parts(splits) => {
+                let whole = if sorted.is_empty() { json!("NaN") } else { json!(1.0) };
+                splits.iter().map(|split| self.rank(&sorted, *split)).chain([whole]).collect()
+            }
+            Ask::Counts(splits) => self.counts(&sorted, splits),
+            Ask::Bins(count) => match (sorted.first(), sorted.last()) {
+                (Some(min), Some(max)) if min < max => {
+                    let width = (max - min) / *count as f64;
+                    self.counts(&sorted, &(1..*count).map(|at| min + width * at as f64).collect::<Vec<_>>())
+                }
+                (Some(_), _) => (0..*count).map(|at| json!(if at == 0 { sorted.len() as f64 } else { 0.0 })).collect(),
+                (None, _) => vec![json!("NaN"); *count].into(),
+            },
+            Ask::Equal(count) => picture(&sorted, &equal(&sorted, *count)),
+            Ask::Custom(breaks) => picture(&sorted, &breaks.iter().map(|at| *at as f32).collect::<Vec<_>>()),
+            Ask::Least => edge(sorted.first(), "Infinity"),
+            Ask::Greatest => edge(sorted.last(), "-Infinity"),
+            Ask::Text => some_text(),
+        }
+    }
+
+    /// The part of the values that are not above one.
+    fn rank(&self, sorted: &[f64], value: f64) -> Json {
+        if sorted.is_empty() {
+            return json!("NaN");
+        }
+        let rank = sorted.iter().filter(|one| **one <= value).count() as f64 / sorted.len() as f64;
+        let error = self.of.error(sorted.len());
+        within((rank - error).max(0.0), (rank + error).min(1.0))
+    }
+
+    /// How many values are up to each split and above the one before: what two ranks are apart.
+    fn counts(&self, sorted: &[f64], splits: &[f64]) -> Json {
+        let ends = [&[f64::NEG_INFINITY], splits, &[f64::INFINITY]].concat();
+        let count = |pair: &[f64]| {
+            let inside: Vec<f64> = sorted.iter().copied().filter(|one| pair[0] < *one && *one <= pair[1]).collect();
+            let error = 2.0 * self.of.error(sorted.len()) * sorted.len() as f64;
+            match sorted.is_empty() {
+                true => json!("NaN"),
+                // What ranks are multiplied to is not exact to the last digit.
+                false => within((inside.len() as f64 - error).max(0.0) - 1e-9, inside.len() as f64 + error + 1e-9),
+            }
+        };
+        ends.windows(2).map(count).collect()
+    }
+
+    fn quantile(&self, sorted: &[f64], part: f64) -> Json {
         let count = sorted.len() as f64;
         if sorted.is_empty() {
             return match self.of {
@@ -140,8 +237,8 @@ impl Quantile {
         // The smallest value whose rank is not below a part.
         let at = |part: f64| sorted[((part * count).ceil().max(1.0) as usize - 1).min(last)];
         let error = self.of.error(sorted.len());
-        match (self.of, self.ask) {
-            (Of::Histogram, Ask::Fraction(part)) => {
+        match self.of {
+            Of::Histogram => {
                 // Between the value that the part falls into and the one before it the number of values is taken for a
                 // trapezoid's area (Ben-Haim and Tom-Tov 2010, algorithm 4), which Druid fills with all of the right
                 // one's count, not half of it: that passes it by less than the square root of 2. Below the smallest
@@ -155,23 +252,19 @@ impl Quantile {
                     None => within(value, value),
                 }
             }
-            (Of::Fixed(_), Ask::Fraction(part)) => {
+            Of::Fixed(_) => {
                 // Values are taken to be spread evenly over their bucket: no further from the truth than its width.
                 let width = (HIGH - LOW) / BUCKETS as f64;
                 let bucket = ((at(part) - LOW) / width).floor().min(BUCKETS as f64 - 1.0);
                 within(LOW + bucket * width, LOW + (bucket + 1.0) * width)
             }
-            (Of::Digest, Ask::Fraction(part)) => {
+            Of::Digest => {
                 // Quantiles stand between the middles of values, so the neighbours of the rank are right as well.
                 let low = ((part - error) * count).floor() - 1.0;
                 let high = ((part + error) * count).ceil();
                 within(sorted[low.max(0.0) as usize], sorted[(high as usize).min(last)])
             }
-            (_, Ask::Fraction(part)) => within(at(part - error), at(part + error)),
-            (_, Ask::Rank(value)) => {
-                let rank = sorted.iter().filter(|one| **one <= value).count() as f64 / count;
-                within((rank - error).max(0.0), (rank + error).min(1.0))
-            }
+            _ => within(at(part - error), at(part + error)),
         }
     }
 }
@@ -265,19 +358,26 @@ fn sorted(events: &[&Event]) -> Vec<f64> {
     sorted
 }
 
-/// Druid's picture of a histogram: seven buckets of equal width from one width below the smallest value, each without its
-/// lower end.
-fn picture(sorted: &[f64]) -> Json {
-    let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else {
-        return json!({"breaks": [], "counts": []});
-    };
+fn edge(value: Option<&f64>, none: &str) -> Json {
+    value.map_or(json!(none), |value| within(*value, *value))
+}
+
+/// The breaks of as many buckets of equal width, from one width below the smallest value on.
+fn equal(sorted: &[f64], count: usize) -> Vec<f32> {
+    let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else { return Vec::new() };
     let (min, max) = (*min as f32, *max as f32);
-    let width = (max - min) / 6.0;
+    let width = (max - min) / (count - 1) as f32;
     let mut breaks = vec![min - width];
-    for _ in 1..7 {
+    for _ in 1..count {
         breaks.push(breaks[breaks.len() - 1] + width);
     }
     breaks.push(max);
+    breaks
+}
+
+/// Druid's picture of a histogram: the numbers of values between breaks, each without the lower one.
+fn picture(sorted: &[f64], breaks: &[f32]) -> Json {
+    let max = sorted.last().map_or(f32::NEG_INFINITY, |max| *max as f32);
     let below = |at: f32| sorted.iter().filter(|x| at >= max || **x <= f64::from(at)).count() as f64;
     let counts: Vec<f64> = breaks.windows(2).map(|pair| below(pair[1]) - below(pair[0])).collect();
     let breaks: Vec<Json> = breaks.iter().map(|at| within(f64::from(*at), f64::from(*at))).collect();
