@@ -144,7 +144,7 @@ fn is_about_format(function: &Json) -> bool {
 
 /// Whether its expression gives a list for a list, value by value.
 fn is_of_each(function: &Json) -> bool {
-    matches!(kind(function), "identity" | "upper" | "lower" | "strlen" | "substring" | "stringFormat")
+    matches!(kind(function), "identity" | "upper" | "lower" | "strlen" | "substring")
 }
 
 /// Whether it reads milliseconds.
@@ -313,7 +313,12 @@ mod tests {
             new["virtualColumns"].as_array().unwrap().iter().map(|c| c["expression"].as_str().unwrap()).collect();
         assert_eq!(
             texts,
-            ["upper(\"a\")", "timestamp_format(\"__time\", 'EEE', 'UTC')", "format('[%s]', nvl(\"b\", 'null'))"]
+            [
+                "upper(\"a\")",
+                "timestamp_format(\"__time\", 'EEE', 'UTC')",
+                "if(array_length(\"b\") > 0, map((x) -> format('[%s]', nvl(cast(x, 'STRING'), 'null')), \"b\"), \
+                 format('[%s]', nvl(null, 'null')))",
+            ]
         );
         assert_eq!(new["filter"]["fields"][1], query["filter"]["fields"][1]);
         assert_eq!(new["filter"]["fields"][2]["type"], "selector");
