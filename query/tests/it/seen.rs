@@ -184,15 +184,8 @@ fn what_is_kept_stays_within_its_budget() {
 
 /// Rows of tenant `t1`, and one of `t2` that alone has a value in `other`; `worth` is what is given.
 fn mixed(day: i64, worth: (ValueType, &[Value]), other: Option<(ValueType, Value)>) -> Arc<Segment> {
-    let dimension = |name: &str, value_type: &ValueType| DimensionSchema {
-        name: name.into(),
-        value_type: value_type.clone(),
-        multi_value: MultiValue::Array,
-        indexed: true,
-        auto: false,
-    };
-    let mut dimensions = vec![dimension("tenant", &ValueType::String), dimension("worth", &worth.0)];
-    dimensions.extend(other.iter().map(|(of, _)| dimension("other", of)));
+    let mut dimensions = vec![dimension("tenant", ValueType::String), dimension("worth", worth.0.clone())];
+    dimensions.extend(other.iter().map(|(of, _)| dimension("other", of.clone())));
     let schema = Schema {
         dimensions,
         discovery: Discovery::None,
