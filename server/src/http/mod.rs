@@ -71,10 +71,7 @@ pub fn router(app: Arc<App>) -> Router {
             let gate = middleware::from_fn_with_state((app.clone(), route.need), auth::gate);
             let handler = route.handler.layer(gate);
             // Clients of Druid write many paths with a slash at the end.
-            match route.path.ends_with('/') {
-                true => router.route(&route.path, handler),
-                false => router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler),
-            }
+            router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler)
         })
     };
     let queries = gated(routes::queries())

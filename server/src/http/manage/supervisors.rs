@@ -30,8 +30,6 @@ pub fn routes() -> Vec<Route> {
     vec![
         get(ROOT, Need::SignedIn, list),
         post(ROOT, Need::SignedIn, create),
-        get(path("/"), Need::SignedIn, list),
-        post(path("/"), Need::SignedIn, create),
         get(path("/history"), Need::SignedIn, all_history),
         post(path("/suspendAll"), Need::SignedIn, suspend_all),
         post(path("/resumeAll"), Need::SignedIn, resume_all),
