@@ -170,6 +170,9 @@ pub fn inputs(aggregate: &Aggregate) -> Vec<(Input, Want)> {
         }
         AggregateKind::Any { value_type, column: name, .. } => vec![(column(name), of(value_type))],
         AggregateKind::Distinct { columns } => columns.iter().map(|c| (c.clone(), Want::Ids)).collect(),
+        AggregateKind::Hll(Hll { columns, by_row: true, .. }) => {
+            columns.iter().map(|c| (c.clone(), Want::Value)).collect()
+        }
         AggregateKind::Hll(Hll { columns, text, .. }) => {
             columns.iter().map(|c| (c.clone(), Want::Coupons(*text))).collect()
         }

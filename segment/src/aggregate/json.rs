@@ -105,12 +105,12 @@ impl Aggregate {
                 many => json!({"type": "distinctCount", "name": name, "fields": inputs_to_json(many)}),
             },
             AggregateKind::Hll(hll) => match (hll.columns.as_slice(), hll.text) {
-                ([one], TextKey::Counted) => {
+                ([one], TextKey::Counted) if !hll.by_row => {
                     let mut json = json!({"type": "hyperUnique", "name": name, "lgK": hll.lg_k, "round": hll.round});
                     put_input(&mut json, one);
                     json
                 }
-                ([one], text) => {
+                ([one], text) if !hll.by_row => {
                     let mut json = json!({
                         "type": if text == TextKey::Sketches { "HLLSketchMerge" } else { "HLLSketchBuild" }, "name": name,
                         "lgK": hll.lg_k, "tgtHllType": hll::name_of(hll.kind), "shouldFinalize": hll.finalize,
@@ -193,13 +193,14 @@ fn parse_kind(fields: &Fields, kind: &str) -> Result<AggregateKind> {
         "distinctCount" => Ok(AggregateKind::Distinct { columns: inputs(fields)? }),
         "cardinality" => {
             let columns = inputs(fields)?;
-            if columns.len() > 1 && !fields.flag("byRow")? {
+            let by_row = fields.flag("byRow")?;
+            if columns.len() > 1 && !by_row {
                 return Err(fields.wrong(
                     "byRow",
                     "must be true for several fields: counting the values of several columns together is not supported",
                 ));
             }
-            hll_of(fields, Hll { text: TextKey::Counted, ..Hll::of(columns) })
+            hll_of(fields, Hll { text: TextKey::Counted, by_row, ..Hll::of(columns) })
         }
         "hyperUnique" => hll_of(fields, Hll { text: TextKey::Counted, ..Hll::of(vec![input(fields)?]) }),
         "HLLSketchBuild" | "HLLSketchMerge" => {
@@ -415,6 +416,11 @@ mod tests {
                 json!({"type": "cardinality", "name": "s", "fields": ["x", "y"], "byRow": true, "round": false, "lgK": 12}),
                 "DOUBLE",
                 vec!["x", "y"],
+            ),
+            (
+                json!({"type": "cardinality", "name": "s", "fields": ["x"], "byRow": true, "round": true, "lgK": 12}),
+                "LONG",
+                vec!["x"],
             ),
             (
                 json!({"type": "quantilesDoublesSketch", "name": "s", "fieldName": "x", "k": 256, "shouldFinalize": false}),

@@ -97,6 +97,8 @@ pub enum AggregateKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hll {
     pub columns: Vec<Input>,
+    /// Whether a value is what all columns of a row say together; else each value of each column is one.
+    pub by_row: bool,
     pub lg_k: u8,
     pub round: bool,
     /// How texts are told apart.
@@ -111,6 +113,7 @@ impl Hll {
     pub fn of(columns: Vec<Input>) -> Hll {
         Hll {
             columns,
+            by_row: false,
             lg_k: hll::LG_K_DEFAULT,
             round: false,
             text: TextKey::Utf16,
@@ -259,7 +262,7 @@ impl Aggregate {
                 AggregateKind::Any { value_type: value_type.clone(), column, max_bytes: *max_bytes }
             }
             AggregateKind::Distinct { .. } => AggregateKind::Distinct { columns: vec![input] },
-            AggregateKind::Hll(hll) => AggregateKind::Hll(Hll { columns: vec![input], ..hll.clone() }),
+            AggregateKind::Hll(hll) => AggregateKind::Hll(Hll { columns: vec![input], by_row: false, ..hll.clone() }),
             AggregateKind::Quantiles { k, kind, finalize, .. } => {
                 AggregateKind::Quantiles { input, k: *k, kind: *kind, finalize: *finalize }
             }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use datasketches::hash::value::raw_bytes;
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::sketches::no;
@@ -99,6 +100,38 @@ impl HllStates {
     }
 }
 
+/// Appends bytes that differ where values do, whatever comes behind them. The values of a list are taken in their order,
+/// not that of the row, as Druid takes them.
+fn put_key(key: &mut Vec<u8>, value: &Value) {
+    let mut put = |mark: u8, bytes: &[u8]| {
+        key.push(mark);
+        key.extend((bytes.len() as u64).to_le_bytes());
+        key.extend(bytes);
+    };
+    match value {
+        Value::Null => put(0, &[]),
+        Value::Long(value) => put(1, &value.to_le_bytes()),
+        Value::Double(value) => put(2, &(value + 0.0).to_le_bytes()),
+        Value::Text(text) | Value::Json(text) => put(3, text.as_bytes()),
+        Value::Bytes(bytes) => put(4, bytes),
+        // A list of none is a null, and one of one value that value.
+        Value::List(values) if values.is_empty() => put(0, &[]),
+        Value::List(values) => {
+            let mut keys: Vec<Vec<u8>> = Vec::with_capacity(values.len());
+            for value in values.iter() {
+                let mut one = Vec::new();
+                put_key(&mut one, value);
+                keys.push(one);
+            }
+            keys.sort_unstable();
+            match keys.as_slice() {
+                [one] => key.extend(one),
+                many => put(5, &many.concat()),
+            }
+        }
+    }
+}
+
 fn sketch_of(slot: &mut Option<Box<HllSketch>>, lg_k: u8) -> &mut HllSketch {
     slot.get_or_insert_with(|| Box::new(HllSketch::new(lg_k, HllType::Hll8).expect("lg_k is within limits")))
 }
@@ -111,6 +144,14 @@ impl Accumulator for HllStates {
     }
 
     fn fold(&mut self, rows: usize, groups: Groups<'_>, inputs: &[Values<'_>]) {
+        if self.settings.by_row {
+            let mut key = Vec::new();
+            return for_each_group(rows, groups, |row, group| {
+                key.clear();
+                inputs.iter().for_each(|values| put_key(&mut key, &values.value(row)));
+                self.put(group, Coupon::from_value(raw_bytes::from_slice(&key)));
+            });
+        }
         for values in inputs {
             match (groups, values) {
                 (_, Values::Null) => {}
@@ -319,5 +360,40 @@ impl Accumulator for QuantilesStates {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Input;
+
+    #[test]
+    fn rows_are_counted_by_all_of_their_columns() {
+        let columns = ["a", "b"].map(|name| Input::Column(name.into())).to_vec();
+        let settings = Hll { round: true, by_row: true, text: TextKey::Counted, ..Hll::of(columns) };
+        let list = |texts: &[&str]| Value::List(texts.iter().copied().map(Value::text).collect());
+        let texts = [
+            list(&["x", "y"]),
+            list(&["y", "x"]),
+            list(&["x", "y"]),
+            list(&["x"]),
+            Value::text("x"),
+            Value::Null,
+            Value::text(""),
+            Value::Null,
+        ];
+        let longs = Values::Longs {
+            values: &[1, 1, 2, 1, 1, 1, 1, 0],
+            nulls: Some(&[false, false, false, false, false, false, false, true]),
+        };
+        let mut states = HllStates::new(&settings);
+        states.resize(1);
+        states.fold(8, Groups::One(0), &[Values::Any(&texts), longs]);
+        // The same list in another order is the same, as is one of one value; nulls are a value like others.
+        match states.finish(&[0]) {
+            Block::Long { values, .. } => assert_eq!(values, [6]),
+            other => panic!("{other:?}"),
+        }
     }
 }
