@@ -230,11 +230,16 @@ pub fn means(sketch: &Sketch, values: usize) -> Vec<f64> {
     column_sums(sketch, values, |value, _| value).into_iter().map(|sum| sum / count).collect()
 }
 
-/// Of a sample.
+/// Of a sample: 0 of one key, and of none no number.
 pub fn variances(sketch: &Sketch, values: usize) -> Vec<f64> {
     let (count, means) = (sketch.num_retained() as f64, means(sketch, values));
     let squares = column_sums(sketch, values, |value, i| (value - means[i]).powi(2));
-    squares.into_iter().map(|sum| if count > 1.0 { sum / (count - 1.0) } else { 0.0 }).collect()
+    let of = |sum: f64| match sketch.num_retained() {
+        0 => f64::NAN,
+        1 => 0.0,
+        _ => sum / (count - 1.0),
+    };
+    squares.into_iter().map(of).collect()
 }
 
 fn column_sums(sketch: &Sketch, values: usize, of: impl Fn(f64, usize) -> f64) -> Vec<f64> {
@@ -285,5 +290,15 @@ mod tests {
         assert!((whole.estimate() / 20_000.0 - 1.0).abs() < 0.15);
         assert!((sums(&whole, 2)[0] / whole.estimate() - 1.0).abs() < 1e-9);
         assert_eq!(write(&Tuple::new(12, 1).result(), 1)[..8], [1, 1, 9, 3, 4, 1, 0xcc, 0x93]);
+    }
+
+    #[test]
+    fn a_variance_of_no_keys_is_no_number() {
+        let mut tuple = Tuple::new(9, 1);
+        assert!(variances(&tuple.result(), 1)[0].is_nan());
+        tuple.update(1, &[3.0]);
+        assert_eq!(variances(&tuple.result(), 1), [0.0]);
+        tuple.update(2, &[5.0]);
+        assert_eq!(variances(&tuple.result(), 1), [2.0]);
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum Asked {
     Bounds(u8),
     Entries,
     Means,
+    Variances,
     Sums,
     Quantile(f64),
     Text,
@@ -65,7 +66,7 @@ impl Tuple {
 
 impl Asked {
     pub(super) fn random(rng: &mut SmallRng) -> Asked {
-        match rng.random_range(0..8) {
+        match rng.random_range(0..9) {
             0 => Asked::Estimate,
             1 => Asked::Bounds(rng.random_range(1..4)),
             2 => Asked::Entries,
@@ -73,6 +74,7 @@ impl Asked {
             4 => Asked::Sums,
             5 => Asked::Quantile(*[0.125, 0.5, 0.875].choose(rng).expect("there are fractions")),
             6 => Asked::Text,
+            7 => Asked::Variances,
             _ => Asked::Bytes,
         }
     }
@@ -89,6 +91,7 @@ impl Asked {
             }
             Asked::Entries => of("NumEntries"),
             Asked::Means => of("Means"),
+            Asked::Variances => of("Variances"),
             Asked::Sums => of("MetricsSumEstimate"),
             Asked::Quantile(fraction) => json!({"type": "quantilesDoublesSketchToQuantile", "name": name,
                 "fraction": fraction, "field": of("QuantilesSketch")}),
@@ -106,6 +109,9 @@ impl Asked {
             Asked::Bounds(_) => bounded(count, count),
             Asked::Entries => json!(sums.len()),
             Asked::Means => json!([number(mean)]),
+            Asked::Variances if sums.is_empty() => json!(["NaN"]),
+            // What is nothing but rounding is not near zero by its last digits.
+            Asked::Variances => json!([within(variance(sums) - 1e-6, variance(sums) + 1e-6)]),
             Asked::Sums => json!([sums.values().sum::<f64>()]),
             Asked::Quantile(fraction) => {
                 let mut sorted: Vec<f64> = sums.values().copied().collect();
