@@ -6,7 +6,7 @@ use datasketches::tuple::CompactTupleSketch;
 
 use super::{Body, Function, MANY, Prepared, Returns, function};
 use crate::block::Value;
-use crate::expr::convert::{to_double, to_long, to_text, truth};
+use crate::expr::convert::{text_of_double, to_double, to_long, to_text, truth};
 use crate::sketch::bloom::Bloom;
 use crate::sketch::fixed_histogram::FixedHistogram;
 use crate::sketch::hash::{TextKey, coupon};
@@ -339,9 +339,15 @@ fn histogram_quantile(args: &[Value]) -> Value {
 fn histogram_quantiles(args: &[Value]) -> Value {
     let Some(fractions) = numbers(&args[1..]) else { return Value::Null };
     with_histogram(args, |histogram| {
-        let quantiles: Vec<f64> = fractions.iter().map(|fraction| histogram.quantile(*fraction)).collect();
+        // JSON has no spelling for what is no finite number, so its name stands there, as everywhere in answers.
+        let number = |value: f64| match value.is_finite() {
+            true => serde_json::json!(value),
+            false => serde_json::json!(text_of_double(value)),
+        };
+        let quantiles: Vec<_> = fractions.iter().map(|fraction| number(histogram.quantile(*fraction))).collect();
         json(serde_json::json!({
-            "probabilities": fractions, "quantiles": quantiles, "min": histogram.min(), "max": histogram.max(),
+            "probabilities": fractions, "quantiles": quantiles, "min": number(histogram.min()),
+            "max": number(histogram.max()),
         }))
     })
 }
@@ -486,5 +492,25 @@ fn finalize(args: &[Value]) -> Value {
         Some(9) => tuple::read(&bytes).map_or(Value::Null, |(sketch, _)| double(sketch.estimate())),
         Some(8 | 15) => Quantiles::read(&bytes, None).map_or(Value::Null, |sketch| text(&sketch.n().to_string())),
         _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_no_values_are_no_numbers() {
+        let quantiles =
+            |histogram: &Histogram| match histogram_quantiles(&[value_of(histogram.write()), Value::Double(0.5)]) {
+                Value::Json(text) => text.to_string(),
+                other => panic!("{other:?}"),
+            };
+        let mut histogram = Histogram::new(10);
+        let empty = quantiles(&histogram);
+        assert_eq!(empty, r#"{"probabilities":[0.5],"quantiles":["NaN"],"min":"Infinity","max":"-Infinity"}"#);
+        histogram.add(2.5);
+        let one = quantiles(&histogram);
+        assert_eq!(one, r#"{"probabilities":[0.5],"quantiles":[2.5],"min":2.5,"max":2.5}"#);
     }
 }
