@@ -295,7 +295,8 @@ impl Histogram {
         breaks
     }
 
-    /// Breaks of buckets of a width, one of which starts at `offset`.
+    /// Breaks of buckets of a width, one of which starts at `offset`: around values only, so that all empty buckets between
+    /// two values are one. What lies on the first break has a bucket before it.
     pub fn sized_breaks(&self, width: f32, offset: f32) -> Vec<f32> {
         let usable = width > 0.0 && !self.bins.is_empty();
         let first = ((self.min - offset) / width).floor() * width + offset;
@@ -303,7 +304,26 @@ impl Histogram {
         if !usable || !(0.0..=65_536.0).contains(&count) {
             return Vec::new();
         }
-        (0..=count as usize).map(|i| first + i as f32 * width).collect()
+        // Squeezed values are spread over their surroundings.
+        let holds = |from: f32, to: f32| self.below(to) - self.below(from) > 0.1;
+        let mut breaks = Vec::new();
+        if holds(first - width, first) {
+            breaks.push(first - width);
+        }
+        let (mut left, mut follows) = (first, false);
+        for i in 1..=count as usize {
+            let right = first + i as f32 * width;
+            let holds = holds(left, right);
+            if holds {
+                breaks.extend((!follows).then_some(left));
+                breaks.push(right);
+            }
+            (left, follows) = (right, holds);
+        }
+        if breaks.last().is_some_and(|last| *last != left && holds(*last, left)) {
+            breaks.push(left);
+        }
+        breaks
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -390,6 +410,27 @@ mod tests {
             assert!(off < 250.0, "{fraction}: {off}");
         }
         assert!(Histogram::new(50).quantile(0.5).is_nan());
+    }
+
+    #[test]
+    fn buckets_without_values_are_left_out() {
+        let of = |values: &[f32]| {
+            let mut histogram = Histogram::new(50);
+            values.iter().for_each(|value| histogram.add(*value));
+            let breaks = histogram.sized_breaks(10.0, 0.0);
+            let counts = histogram.picture(&breaks)["counts"].clone();
+            (breaks, counts)
+        };
+        let empty = (Vec::new(), serde_json::json!([]));
+        assert_eq!(of(&[]), empty);
+        let (breaks, counts) = of(&[3.0, 4.0, 12.0, 61.0]);
+        assert_eq!(breaks, [0.0, 10.0, 20.0, 60.0, 70.0]);
+        assert_eq!(counts, serde_json::json!([2.0, 1.0, 0.0, 1.0]));
+        // A value on the first break is in the bucket before.
+        let (breaks, counts) = of(&[10.0, 15.0]);
+        assert_eq!(breaks, [0.0, 10.0, 20.0]);
+        assert_eq!(counts, serde_json::json!([1.0, 1.0]));
+        assert_eq!(of(&[10.0, 10.0]), (vec![0.0, 10.0], serde_json::json!([2.0])));
     }
 
     /// Joins the closest two, looked for anew each time, until there are no bins too many.

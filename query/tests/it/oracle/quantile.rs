@@ -50,6 +50,8 @@ enum Ask {
     /// Of a histogram: its picture with as many buckets, or with these breaks.
     Equal(usize),
     Custom(Vec<f64>),
+    /// With buckets of a width, one of which starts there.
+    Sized(f32, f32),
     Least,
     Greatest,
     Text,
@@ -84,7 +86,12 @@ impl Quantile {
         };
         let splits = [-5.0, 0.0, 12.5, 30.25, 80.0];
         let one = Ask::Fraction(*fractions.choose(rng).expect("there are fractions"));
-        let ask = match (of, rng.random_range(0..8)) {
+        let ask = match (of, rng.random_range(0..10)) {
+            (Of::Histogram, 8) => Ask::Fractions(some(rng, &fractions)),
+            (Of::Histogram, 9) => {
+                let width = *[0.5, 4.0, 12.5].choose(rng).expect("there are widths");
+                Ask::Sized(width, *[0.0, 1.25, -3.0].choose(rng).expect("there are numbers"))
+            }
             (_, 0 | 1) | (Of::Fixed(_), _) | (Of::Histogram, 2) => one,
             (Of::Digest, _) | (_, 2) => Ask::Fractions(some(rng, &fractions)),
             (Of::Histogram, 3 | 4) => Ask::Equal(rng.random_range(2..9)),
@@ -145,6 +152,8 @@ impl Quantile {
         let of = |verb: &str| format!("{}To{verb}", self.of.name());
         let mut json = match (self.of, &self.ask) {
             (Of::Histogram | Of::Fixed(_), Ask::Fraction(part)) => json!({"type": "quantile", "probability": part}),
+            (Of::Histogram, Ask::Fractions(parts)) => json!({"type": "quantiles", "probabilities": parts}),
+            (_, Ask::Sized(width, offset)) => json!({"type": "buckets", "bucketSize": width, "offset": offset}),
             (Of::Digest, Ask::Fraction(part)) => json!({"type": "quantileFromTDigestSketch", "fraction": part}),
             (Of::Digest, Ask::Fractions(parts)) => json!({"type": "quantilesFromTDigestSketch", "fractions": parts}),
             (_, Ask::Fraction(part)) => json!({"type": of("Quantile"), "fraction": part}),
@@ -177,7 +186,12 @@ impl Quantile {
         let each = |parts: &[f64]| -> Json { parts.iter().map(|part| self.quantile(&sorted, *part)).collect() };
         match &self.ask {
             Ask::Fraction(part) => self.quantile(&sorted, *part),
+            Ask::Fractions(parts) if self.of == Of::Histogram => {
+                json!({"probabilities": parts, "quantiles": each(parts),
+                "min": edge(sorted.first(), "Infinity"), "max": edge(sorted.last(), "-Infinity")})
+            }
             Ask::Fractions(parts) => each(parts),
+            Ask::Sized(width, offset) => picture(&sorted, &around(&sorted, *width, *offset)),
             Ask::Rank(value) => self.rank(&sorted, *value),
             Ask::Parts(splits) => {
                 let whole = if sorted.is_empty() { json!("NaN") } else { json!(1.0) };
@@ -372,6 +386,26 @@ fn equal(sorted: &[f64], count: usize) -> Vec<f32> {
         breaks.push(breaks[breaks.len() - 1] + width);
     }
     breaks.push(max);
+    breaks
+}
+
+/// The breaks of buckets of a width that have values, without their lower ends: buckets without any that lie between are
+/// told as one. A bucket that ends where the first value is has its end told only where the next one begins there.
+fn around(sorted: &[f64], width: f32, offset: f32) -> Vec<f32> {
+    let ends = |value: f64| {
+        let upper = ((value as f32 - offset) / width).ceil() * width + offset;
+        [upper - width, upper]
+    };
+    let all: Vec<[f32; 2]> = sorted.iter().map(|value| ends(*value)).collect();
+    let (Some(first), Some(last)) = (all.first(), all.last()) else { return Vec::new() };
+    let is_edge = sorted[0] as f32 == first[1];
+    let is_told = |[from, to]: [f32; 2]| {
+        let is_first = is_edge && [from, to] == *first;
+        if is_first && first != last { vec![from] } else { vec![from, to] }
+    };
+    let mut breaks: Vec<f32> = all.iter().flat_map(|ends| is_told(*ends)).collect();
+    breaks.sort_by(f32::total_cmp);
+    breaks.dedup();
     breaks
 }
 
