@@ -37,7 +37,7 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
                 Ok(codes::node(columns.segment(), column, documents.texts(), answers, want))
             }
             Resolved::Virtual(_) => {
-                let settled = by_values(columns, column, want, |values| tested(filter, test, &values))?;
+                let settled = by_values(columns, column, want, |values| tested(columns, filter, &values))?;
                 Ok(settled.unwrap_or_else(by_row))
             }
         },
@@ -90,22 +90,28 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
     Answers { by_code, null }
 }
 
-/// Tests each document once. An array is one value: it is null only as a whole.
+/// Tests each document once.
 fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
     let compiled = Filter::Column { column: String::new(), test: test.clone() }.compile();
-    let answer = |code: u32| match (documents.value(code), test) {
-        (Value::List(_), Test::Null) => Some(false),
-        (Value::List(values), Test::Equals { value: Value::List(wanted), .. }) => {
-            Some(alike(&Value::List(values), &Value::List(wanted.clone())))
-        }
-        (Value::List(values), Test::Equals { value, value_type: ValueType::Array(_) }) => {
-            Some(values.iter().any(|one| alike(one, value)))
-        }
-        (Value::List(_), Test::OfNumber(_)) => None,
-        (Value::List(_), _) => Some(false),
-        (value, _) => compiled.matches(&|_| value.clone()),
+    let answer = |code: u32| match documents.value(code) {
+        Value::List(values) => of_array(&values, test),
+        value => compiled.matches(&|_| value.clone()),
     };
     Answers { by_code: (0..documents.texts().cardinality()).map(answer).collect(), null: None }
+}
+
+/// What a test says of an array: it is one value, and null only as a whole.
+fn of_array(values: &[Value], test: &Test) -> Option<bool> {
+    match test {
+        Test::Equals { value: Value::List(wanted), .. } => Some(all_alike(values, wanted)),
+        Test::Equals { value, value_type: ValueType::Array(_) } => Some(values.iter().any(|one| alike(one, value))),
+        Test::OfNumber(_) => None,
+        _ => Some(false),
+    }
+}
+
+fn all_alike(one: &[Value], other: &[Value]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
 }
 
 /// Whether two values are the same, a long and a double by what they are worth.
@@ -114,9 +120,7 @@ fn alike(one: &Value, other: &Value) -> bool {
         (Value::Long(long), Value::Double(double)) | (Value::Double(double), Value::Long(long)) => {
             *long as f64 == *double
         }
-        (Value::List(one), Value::List(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
-        }
+        (Value::List(one), Value::List(other)) => all_alike(one, other),
         (one, other) => one == other,
     }
 }
@@ -209,8 +213,9 @@ fn by_values(
     Ok(Some(codes::node(segment, &base, dict, answers, want)))
 }
 
-/// What a test says of each value of a block.
-pub fn tested(filter: &Filter, test: &Test, block: &Block) -> Vec<Option<bool>> {
+/// What a test of a column says of each value of a block of it.
+pub fn tested(columns: &Columns, filter: &Filter, block: &Block) -> Vec<Option<bool>> {
+    let Filter::Column { column, test } = filter else { return vec![None; block.len()] };
     let null = |nulls: &Option<Vec<bool>>, row: usize| nulls.as_ref().is_some_and(|nulls| nulls[row]);
     match block {
         Block::Long { values, nulls } => {
@@ -229,7 +234,30 @@ pub fn tested(filter: &Filter, test: &Test, block: &Block) -> Vec<Option<bool>> 
         }
         Block::Any { values } => {
             let filter = filter.compile();
-            values.iter().map(|value| filter.matches(&|_| value.clone())).collect()
+            let is_array = matches!(columns.value_type(column), Some(ValueType::Array(_)));
+            let answer = |value: &Value| match value {
+                Value::List(values) if is_array => of_array(values, test),
+                value => filter.matches(&|_| value.clone()),
+            };
+            values.iter().map(answer).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_tested_as_one_value_and_for_what_it_holds() {
+        let array = [Value::Long(1), Value::Null];
+        let longs = || ValueType::Array(Box::new(ValueType::Long));
+        let equals = |value: Value| Test::Equals { value, value_type: longs() };
+        assert_eq!(of_array(&array, &Test::Null), Some(false));
+        assert_eq!(of_array(&array, &equals(Value::Long(1))), Some(true));
+        assert_eq!(of_array(&array, &equals(Value::Double(1.0))), Some(true));
+        assert_eq!(of_array(&array, &equals(Value::Long(2))), Some(false));
+        assert_eq!(of_array(&array, &equals(Value::List(array.to_vec()))), Some(true));
+        assert_eq!(of_array(&array, &equals(Value::List(vec![Value::Long(1)]))), Some(false));
     }
 }

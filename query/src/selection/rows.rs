@@ -22,9 +22,9 @@ impl RowsNode {
 
     pub fn select(&self, part: Part, words: &mut [u64]) -> Result<Selected> {
         let answers: Vec<Option<bool>> = match &self.filter {
-            Filter::Column { column, test } => {
+            Filter::Column { column, .. } => {
                 let block = self.columns.block(column, part.start, part.len)?;
-                leaf::tested(&self.filter, test, &block)
+                leaf::tested(&self.columns, &self.filter, &block)
             }
             Filter::Expression(expr) => {
                 let blocks = self.blocks(&expr.columns(), part)?;
