@@ -10,6 +10,7 @@ use super::extraction;
 use super::fields::Fields;
 use super::search::search_spec;
 use crate::error::{Error, Result};
+use segment::expr::Expr;
 use segment::filter::Search;
 use segment::schema::TIME;
 
@@ -140,6 +141,15 @@ fn is_about_format(function: &Json) -> bool {
         "cascade" => function["extractionFns"].as_array().is_some_and(|list| list.iter().any(is_about_format)),
         _ => false,
     }
+}
+
+/// The function of the text named `text`, of the kinds that are about time and format.
+pub(super) fn of_text(function: &Json, path: &str) -> Result<Option<Expr>> {
+    if !is_about_format(function) {
+        return Ok(None);
+    }
+    let text = expression(function, path, "text")?;
+    Expr::parse(&text).map(Some).map_err(|error| Error::Parse(format!("{path}: {error}")))
 }
 
 /// Whether its expression gives a list for a list, value by value.

@@ -3,9 +3,11 @@
 use std::cmp::Ordering;
 
 use segment::block::Value;
+use segment::expr::Expr;
 use segment::filter::Filter;
 use serde_json::Value as Json;
 
+use super::desugar;
 use super::extraction::Extraction;
 use super::fields::Fields;
 use crate::columns::as_text;
@@ -25,11 +27,39 @@ pub enum Having {
     Dimension {
         column: String,
         value: Option<String>,
-        extraction: Option<Extraction>,
+        extraction: Option<Extracted>,
     },
     And(Vec<Having>),
     Or(Vec<Having>),
     Not(Box<Having>),
+}
+
+/// How a dimension's text is turned into another.
+#[derive(Debug, Clone)]
+pub enum Extracted {
+    Function(Extraction),
+    /// Of the column `text`.
+    Expression(Expr),
+}
+
+impl Extracted {
+    fn from_json(json: &Json, path: &str) -> Result<Extracted> {
+        match desugar::of_text(json, path)? {
+            Some(expr) => Ok(Extracted::Expression(expr)),
+            None => Extraction::from_json(json, path).map(Extracted::Function),
+        }
+    }
+
+    /// Whether it makes one text of another.
+    fn makes(&self, wanted: Option<&str>, text: Option<&str>) -> bool {
+        match self {
+            Extracted::Function(function) => function.apply(text).as_deref() == wanted,
+            Extracted::Expression(expr) => {
+                let made = expr.value(&|_| text.map_or(Value::Null, |text| Value::Text(text.into())));
+                as_text(&made).as_deref() == wanted
+            }
+        }
+    }
 }
 
 const KNOWN: &str = "filter, greaterThan, lessThan, equalTo, dimSelector, and, or, not, always";
@@ -76,7 +106,7 @@ impl Having {
                 value: fields.text("value")?.map(str::to_string),
                 extraction: fields
                     .get("extractionFn")
-                    .map(|json| Extraction::from_json(json, &fields.at("extractionFn")))
+                    .map(|json| Extracted::from_json(json, &fields.at("extractionFn")))
                     .transpose()?,
             },
             "and" => Having::And(inner()?),
@@ -110,7 +140,7 @@ impl Having {
             Having::Dimension { column: name, value, extraction } => {
                 let text = as_text(&column(name));
                 match extraction {
-                    Some(extraction) => extraction.apply(text.as_deref()).as_deref() == value.as_deref(),
+                    Some(extraction) => extraction.makes(value.as_deref(), text.as_deref()),
                     None => text.as_deref() == value.as_deref(),
                 }
             }
@@ -131,5 +161,31 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Long(a), Value::Long(b)) => Some(a.cmp(b)),
         _ => double(a)?.partial_cmp(&double(b)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dimensions_are_kept_by_what_time_and_format_make_of_them() {
+        let keeps = |function: Json, value: Json, text: Option<&str>| {
+            let having = json!({"type": "dimSelector", "dimension": "d", "value": value, "extractionFn": function});
+            let having = Having::from_json(&having, "having").unwrap();
+            having.keeps(&|_| text.map_or(Value::Null, |text| Value::Text(text.into())))
+        };
+        let format = json!({"type": "stringFormat", "format": "[%s]", "nullHandling": "returnNull"});
+        assert!(keeps(format.clone(), json!("[a]"), Some("a")));
+        assert!(!keeps(format.clone(), json!("[a]"), Some("b")));
+        assert!(keeps(format.clone(), Json::Null, None));
+        let time = json!({"type": "time", "timeFormat": "H", "resultFormat": "HH:mm"});
+        assert!(keeps(time, json!("07:00"), Some("7")));
+        let year = json!({"type": "timeFormat", "format": "yyyy"});
+        assert!(keeps(year, json!("2026"), Some("2026-03-01T00:00:00.000Z")));
+        let both = json!({"type": "cascade", "extractionFns": [{"type": "upper"}, format]});
+        assert!(keeps(both, json!("[A]"), Some("a")));
     }
 }

@@ -93,16 +93,6 @@ impl Missing {
 }
 
 impl Extract {
-    /// One that groups may be kept by: those of time and format are made into columns, which a group does not have.
-    pub(super) fn plain(rng: &mut SmallRng) -> Extract {
-        loop {
-            match Extract::random(rng, 0) {
-                Extract::Format(_) | Extract::Time => {}
-                other => break other,
-            }
-        }
-    }
-
     pub(super) fn random(rng: &mut SmallRng, depth: usize) -> Extract {
         match rng.random_range(0..if depth > 0 { 16 } else { 15 }) {
             0 => Extract::Identity,

@@ -51,7 +51,7 @@ impl Having {
         match (rng.random_range(0..8), text) {
             (0, _) => Having::Always,
             (1..4, Some(at)) => {
-                let extract = rng.random_bool(0.4).then(|| Extract::plain(rng));
+                let extract = rng.random_bool(0.4).then(|| Extract::random(rng, 2));
                 let value = maybe(rng, word);
                 let value = extract.as_ref().map_or(value.clone(), |extract| extract.of(value.as_deref()));
                 Having::Is(at, value, extract)
