@@ -177,6 +177,8 @@ impl Asked {
                 {"type": "mv-filtered", "name": "k", "delegate": "m", "values": KEPT},
                 {"type": "mv-regex-filtered", "name": "kr", "delegate": "m", "pattern": FULL[KEPT_MATCH].0},
                 {"type": "mv-prefix-filtered", "name": "kp", "delegate": "m", "prefix": KEPT_PREFIX},
+                {"type": "fallback", "name": "fb", "columns": ["nowhere", "s"]},
+                {"type": "expression", "name": "point", "expression": "concat(l, ',', d)", "outputType": "STRING"},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dn", "expectedType": "LONG", "path": "$.n"},
                 {"type": "nested-field", "columnName": "doc", "outputName": "dt", "expectedType": "STRING", "path": "$.t"},
                 {"type": "nested-field", "columnName": "doc", "outputName": "da", "expectedType": "ARRAY<LONG>", "path": "$.a"},
@@ -256,7 +258,7 @@ fn interval(rng: &mut SmallRng) -> (i64, i64) {
 
 impl GroupBy {
     fn random(rng: &mut SmallRng, numbers: &[usize]) -> GroupBy {
-        let all = ["s", "m", "l", "d", "v", "k", "kr", "kp", "dn", "dt", "da", "os", "ol", "on", "list"];
+        let all = ["s", "m", "l", "d", "v", "k", "kr", "kp", "dn", "dt", "da", "os", "ol", "on", "list", "fb"];
         let mut dimensions: Vec<Dimension> =
             all.into_iter().filter(|_| rng.random_bool(0.13)).map(Dimension::Plain).collect();
         for n in 0..rng.random_range(0..3) {

@@ -93,7 +93,7 @@ pub(super) fn values(column: &str, event: &Event) -> Vec<Key> {
         "d" => vec![event.d.map_or(Key::Null, |d| Key::Double((d * 4.0) as i64))],
         "da" => vec![event.doc.as_ref().and_then(|doc| doc.a.clone()).map_or(Key::Null, Key::List)],
         // Of the document that is made of `s` and `l`, and of that one joined to the event's own.
-        "os" => vec![of_text(event.s.as_deref())],
+        "fb" | "os" => vec![of_text(event.s.as_deref())],
         "ol" => vec![event.l.filter(|_| event.doc.is_some()).map_or(Key::Null, Key::Long)],
         "on" => vec![event.nested().0.map_or(Key::Null, Key::Long)],
         "k" => some(&|text| KEPT.contains(&text)),
@@ -143,7 +143,7 @@ impl Keep {
 impl Dimension {
     /// Of texts, for places where a column of its own type would be another question.
     pub(super) fn of_texts(rng: &mut SmallRng, output: String) -> Dimension {
-        let column = *["s", "m", "m", "l", "d", "v", "k", "kr", "kp", "dt", "dn", "os", "ol"]
+        let column = *["s", "m", "m", "l", "d", "v", "k", "kr", "kp", "dt", "dn", "os", "ol", "fb"]
             .choose(rng)
             .expect("there are columns");
         let extract = rng.random_bool(0.7).then(|| Extract::random(rng, 2));

@@ -49,6 +49,11 @@ pub(super) enum Test {
         strict: bool,
         order: Order,
     },
+    /// The point of `l` and `d` lies in a rectangle; those of `d` are quarters.
+    Inside {
+        x: (i64, i64),
+        y: (i64, i64),
+    },
     NestedAbove(i64),
     NestedText(Option<String>),
     Kept(String),
@@ -147,7 +152,8 @@ pub(super) const FULL: [(&str, fn(&str) -> bool); 5] = [
 
 impl Test {
     pub(super) fn random(rng: &mut SmallRng, depth: usize) -> Test {
-        let text = |rng: &mut SmallRng| *["s", "m", "s", "m", "dt", "k", "os"].choose(rng).expect("there are columns");
+        let text =
+            |rng: &mut SmallRng| *["s", "m", "s", "m", "dt", "k", "os", "fb"].choose(rng).expect("there are columns");
         let list = |rng: &mut SmallRng| *["list", "da"].choose(rng).expect("there are columns");
         if depth > 0 && rng.random_bool(0.5) {
             let many = |rng: &mut SmallRng| (0..rng.random_range(1..4)).map(|_| Test::random(rng, depth - 1)).collect();
@@ -159,13 +165,15 @@ impl Test {
                 _ => Test::IsTrue(Box::new(Test::random(rng, depth - 1))),
             };
         }
-        match rng.random_range(0..37) {
+        match rng.random_range(0..38) {
+            36 => {
+                let (x, y) = (rng.random_range(-4..5), rng.random_range(-8..8));
+                Test::Inside { x: (x, x + rng.random_range(0..5)), y: (y, y + rng.random_range(0..9)) }
+            }
             0 => Test::Is(text(rng), maybe(rng, word)),
             1 => Test::In(text(rng), (0..rng.random_range(1..5)).map(|_| word(rng)).collect()),
             2 => {
-                // Of an array that the query computes a null in it is taken for the array's own, which is to be mended
-                // before `da` stands here and among the elements.
-                let columns = ["s", "m", "l", "d", "list", "dn", "dt", "k", "ol"];
+                let columns = ["s", "m", "l", "d", "list", "dn", "dt", "da", "k", "ol", "fb"];
                 Test::Null(columns.choose(rng).expect("there are columns"))
             }
             3 => Test::Starts(text(rng), (*["a", "Z", "x", ""].choose(rng).expect("there are words")).into()),
@@ -181,7 +189,7 @@ impl Test {
             10 => Test::Contains(text(rng), (*["A", "b", "X Y", ""].choose(rng).expect("there are words")).into()),
             11 => Test::Long(rng.random_range(-4..7)),
             12 => Test::Longs((0..rng.random_range(1..4)).map(|_| maybe(rng, |rng| rng.random_range(-4..7))).collect()),
-            13 => Test::Element("list", rng.random_range(0..4)),
+            13 => Test::Element(list(rng), rng.random_range(0..4)),
             14 => Test::List(list(rng), numbers(rng)),
             15 => Test::NestedAbove(rng.random_range(-3..4)),
             16 => Test::NestedText(maybe(rng, word)),
@@ -266,6 +274,8 @@ impl Test {
             Test::Find(column, find) => json!({"type": "search", "dimension": column, "query": find.json()}),
             Test::Bound { column, lower, upper, strict, order } => json!({"type": "bound", "dimension": column,
                 "lower": lower, "lowerStrict": strict, "upper": upper, "upperStrict": strict, "ordering": order.name()}),
+            Test::Inside { x, y } => json!({"type": "spatial", "dimension": "point", "bound": {"type": "rectangular",
+                "minCoords": [x.0, y.0 as f64 / 4.0], "maxCoords": [x.1, y.1 as f64 / 4.0]}}),
             Test::NestedAbove(than) => {
                 json!({"type": "range", "column": "dn", "matchValueType": "LONG", "lower": than, "lowerOpen": true})
             }
@@ -347,6 +357,10 @@ impl Test {
                     Ordering::Greater => false,
                 };
                 inside(lower, value) && upper.as_ref().is_none_or(|upper| inside(value, upper))
+            }),
+            Test::Inside { x, y } => event.l.zip(event.d).map(|(l, d)| {
+                let quarters = (d * 4.0) as i64;
+                (x.0..=x.1).contains(&l) && (y.0..=y.1).contains(&quarters)
             }),
             Test::NestedAbove(than) => event.nested().0.map(|n| n > *than),
             Test::NestedText(None) => Some(event.nested().1.is_none()),

@@ -35,6 +35,8 @@ pub(super) enum Fold {
     Rows,
     Least,
     Mean,
+    /// How many numbers lie between [`BREAKS`].
+    Between,
     Number(Number),
     /// How many different values a column has, or how many different rows of them several have; by its name.
     Exact(&'static str, &'static [&'static str]),
@@ -72,12 +74,14 @@ pub(super) enum Frequency {
     Of(String),
 }
 
+const BREAKS: [f64; 5] = [-5.0, 0.0, 12.5, 30.25, 80.0];
+
 /// What stands for the value of several rows.
 pub(super) const REFUSED: &str = "several rows are no single one";
 
 impl Fold {
     pub(super) fn random(rng: &mut SmallRng, rollup: bool) -> Fold {
-        match rng.random_range(0..if rollup { 27 } else { 31 }) {
+        match rng.random_range(0..if rollup { 27 } else { 32 }) {
             0 => Fold::Added,
             1 => Fold::Highest,
             2 => Fold::Sum,
@@ -131,6 +135,7 @@ impl Fold {
             24..27 => Fold::Quantile(Quantile::random(rng, rollup)),
             27 => Fold::Rows,
             28 => Fold::Mean,
+            30 => Fold::Between,
             29 => Fold::Single(["s", "m", "l", "d", "list", "dn"].choose(rng).expect("there are columns")),
             _ => Fold::Least,
         }
@@ -203,6 +208,9 @@ impl Fold {
             }),
             Fold::Rows => json!({"type": "count", "name": name}),
             Fold::Least => simple("longMin", "added"),
+            Fold::Between => {
+                json!({"type": "histogram", "name": name, "fieldName": "x", "breaks": BREAKS})
+            }
             Fold::Mean => simple("doubleMean", "x"),
             Fold::Number(number) => number.json(name),
             Fold::Exact(kind, [column]) => simple(kind, column),
@@ -255,6 +263,13 @@ impl Fold {
                 0 => Json::Null,
                 count => json!(doubles().sum::<f64>() / count as f64),
             },
+            Fold::Between => {
+                let inside = |pair: &[f64]| doubles().filter(|x| pair[0] < *x && *x <= pair[1]).count() as f64;
+                let end = |x: Option<f64>, none: f32| x.unwrap_or(f64::from(none));
+                let (least, greatest) = (doubles().reduce(f64::min), doubles().reduce(f64::max));
+                json!({"breaks": BREAKS, "counts": BREAKS.windows(2).map(inside).collect::<Vec<_>>(),
+                    "quantiles": [end(least, f32::MAX), end(greatest, f32::MIN)]})
+            }
             Fold::Number(number) => number.of(events),
             Fold::Exact(_, columns) => {
                 let mut rows: BTreeSet<Vec<Key>> = BTreeSet::new();

@@ -19,7 +19,7 @@ use super::events::{Event, World, word};
 use super::filter::Test;
 
 /// Columns that a query computes, which a policy does not know.
-const COMPUTED: [&str; 10] = ["v", "k", "kr", "kp", "dn", "dt", "da", "os", "ol", "on"];
+const COMPUTED: [&str; 12] = ["v", "k", "kr", "kp", "dn", "dt", "da", "os", "ol", "on", "fb", "point"];
 
 /// The rules of one case.
 pub(super) struct Granted {

@@ -11,9 +11,10 @@ use serde_json::{Value as Json, json};
 use super::ask::Asked;
 
 /// Names that no random query uses, and why.
-const ASIDE: [(&str, &str, &str); 2] = [
+const ASIDE: [(&str, &str, &str); 3] = [
     ("query type", "segmentMetadata", "tells of segments, and the naive evaluator knows rows only; see `broker.rs`"),
     ("order", "version", "Maven's order, which has tests of its own beside it"),
+    ("query type", "union", "its answer is those of its queries, one behind the other; see `broker.rs`"),
 ];
 
 /// A name that none is like.
