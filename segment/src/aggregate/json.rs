@@ -123,7 +123,7 @@ impl Aggregate {
                     json
                 }
                 (many, _) => json!({
-                    "type": "cardinality", "name": name, "fields": inputs_to_json(many), "byRow": true,
+                    "type": "cardinality", "name": name, "fields": inputs_to_json(many), "byRow": hll.by_row,
                     "round": hll.round, "lgK": hll.lg_k,
                 }),
             },
@@ -194,12 +194,6 @@ fn parse_kind(fields: &Fields, kind: &str) -> Result<AggregateKind> {
         "cardinality" => {
             let columns = inputs(fields)?;
             let by_row = fields.flag("byRow")?;
-            if columns.len() > 1 && !by_row {
-                return Err(fields.wrong(
-                    "byRow",
-                    "must be true for several fields: counting the values of several columns together is not supported",
-                ));
-            }
             hll_of(fields, Hll { text: TextKey::Counted, by_row, ..Hll::of(columns) })
         }
         "hyperUnique" => hll_of(fields, Hll { text: TextKey::Counted, ..Hll::of(vec![input(fields)?]) }),
@@ -418,6 +412,11 @@ mod tests {
                 vec!["x", "y"],
             ),
             (
+                json!({"type": "cardinality", "name": "s", "fields": ["x", "y"], "byRow": false, "round": false, "lgK": 12}),
+                "DOUBLE",
+                vec!["x", "y"],
+            ),
+            (
                 json!({"type": "cardinality", "name": "s", "fields": ["x"], "byRow": true, "round": true, "lgK": 12}),
                 "LONG",
                 vec!["x"],
@@ -513,7 +512,6 @@ mod tests {
                 json!({"type": "filtered", "name": "s", "aggregator": {"type": "cont"}, "filter": {"type": "true"}}),
                 "a.aggregator.type, did you mean [count]",
             ),
-            (json!({"type": "cardinality", "name": "s", "fields": ["a", "b"]}), "a.byRow must be true"),
             (json!(7), "a must be an object"),
         ] {
             let error = Aggregate::from_json(&json, "a").unwrap_err().to_string();

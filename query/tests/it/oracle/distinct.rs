@@ -38,6 +38,8 @@ enum Column {
     Long,
     /// What a text, a list and a number of a row say together.
     Rows,
+    /// The values of a text and a list together.
+    Texts,
     /// Of more values than the sketches are made for here.
     Added,
 }
@@ -65,7 +67,7 @@ impl Distinct {
         let of = *all.choose(rng).expect("there are sketches");
         let kept = rng.random_bool(0.4) && of != Of::Cardinality;
         let columns = match (of, kept) {
-            (Of::Cardinality, _) => vec![Column::Text, Column::List, Column::Long, Column::Rows],
+            (Of::Cardinality, _) => vec![Column::Text, Column::List, Column::Long, Column::Rows, Column::Texts],
             (Of::HyperUnique, true) => vec![Column::Text],
             (Of::HyperUnique, false) => vec![Column::Text, Column::List, Column::Long],
             (Of::Theta | Of::OldTheta, true) => vec![Column::Text, Column::Added],
@@ -123,6 +125,7 @@ impl Distinct {
             Column::List => "m",
             Column::Long => "l",
             Column::Rows => "rows",
+            Column::Texts => "texts",
             Column::Added => "added",
         };
         let family = match self.of {
@@ -157,6 +160,7 @@ impl Distinct {
                 json["fields"] = json!(["s", "m", "l"]);
                 json["byRow"] = true.into();
             }
+            Of::Cardinality if self.column == Column::Texts => json["fields"] = json!(["s", "m"]),
             Of::Cardinality => json["fields"] = json!([self.field()]),
             _ => json["fieldName"] = self.field().into(),
         }
@@ -191,6 +195,7 @@ impl Distinct {
         match self.column {
             Column::Text => events.filter_map(|e| e.s.as_ref()).filter(|t| counts(t)).map(text).collect(),
             Column::List => events.flat_map(|e| e.listed()).filter(|t| counts(t)).map(text).collect(),
+            Column::Texts => events.flat_map(|e| e.s.iter().chain(e.listed())).map(text).collect(),
             Column::Long => events.filter_map(|e| e.l).map(|l| l.to_string()).collect(),
             Column::Rows => events.map(row).collect(),
             Column::Added => events.filter_map(|e| e.added).map(|added| added.to_string()).collect(),
