@@ -49,6 +49,8 @@ pub(super) enum Test {
         strict: bool,
         order: Order,
     },
+    /// A bound by numbers, of text that is to say numbers.
+    OfNumbers(Box<Test>),
     /// The point of `l` and `d` lies in a rectangle; those of `d` are quarters.
     Inside {
         x: (i64, i64),
@@ -228,6 +230,21 @@ impl Test {
         }
     }
 
+    /// As policies mean it: of text that says no number nothing is known by tests of numbers.
+    pub(super) fn held_to_numbers(self) -> Test {
+        let many = |tests: Vec<Test>| tests.into_iter().map(Test::held_to_numbers).collect();
+        let one = |test: Box<Test>| Box::new(test.held_to_numbers());
+        match self {
+            Test::And(tests) => Test::And(many(tests)),
+            Test::Or(tests) => Test::Or(many(tests)),
+            Test::Not(test) => Test::Not(one(test)),
+            Test::IsTrue(test) => Test::IsTrue(one(test)),
+            Test::IsFalse(test) => Test::IsFalse(one(test)),
+            Test::Bound { order: Order::Numeric, .. } => Test::OfNumbers(Box::new(self)),
+            other => other,
+        }
+    }
+
     pub(super) fn json(&self) -> Json {
         let many = |tests: &[Test]| tests.iter().map(Test::json).collect::<Vec<_>>();
         match self {
@@ -274,6 +291,7 @@ impl Test {
             Test::Find(column, find) => json!({"type": "search", "dimension": column, "query": find.json()}),
             Test::Bound { column, lower, upper, strict, order } => json!({"type": "bound", "dimension": column,
                 "lower": lower, "lowerStrict": strict, "upper": upper, "upperStrict": strict, "ordering": order.name()}),
+            Test::OfNumbers(test) => test.json(),
             Test::Inside { x, y } => json!({"type": "spatial", "dimension": "point", "bound": {"type": "rectangular",
                 "minCoords": [x.0, y.0 as f64 / 4.0], "maxCoords": [x.1, y.1 as f64 / 4.0]}}),
             Test::NestedAbove(than) => {
@@ -358,6 +376,8 @@ impl Test {
                 };
                 inside(lower, value) && upper.as_ref().is_none_or(|upper| inside(value, upper))
             }),
+            // No text of the events says a number.
+            Test::OfNumbers(_) => None,
             Test::Inside { x, y } => event.l.zip(event.d).map(|(l, d)| {
                 let quarters = (d * 4.0) as i64;
                 (x.0..=x.1).contains(&l) && (y.0..=y.1).contains(&quarters)
