@@ -173,7 +173,7 @@ fn bounded(dict: &DictColumn, test: &Test) -> Range<u32> {
     }
 }
 
-/// The only texts that a test can be true of; it is false of all others, and not true of null.
+/// The only texts that a test can be true of; it is false of all others. Of null it may be true besides.
 pub fn named(test: &Test) -> Option<Vec<&str>> {
     match test {
         Test::Selector { value: Some(text) } => Some(vec![text]),

@@ -136,9 +136,18 @@ fn leaf() -> impl Strategy<Value = Json> {
             "like(v, 'A%')",
         ])
         .prop_map(|e| json!({"type": "expression", "expression": e})),
+        // Two of one column, which may contradict each other.
+        (prop::sample::select(vec!["s", "m", "v", "none"]), few_words(), few_words()).prop_map(|(c, one, other)| {
+            let one_of = |values| json!({"type": "in", "dimension": c, "values": values});
+            json!({"type": "and", "fields": [one_of(one), one_of(other)]})
+        }),
         Just(json!({"type": "true"})),
         Just(json!({"type": "false"})),
     ]
+}
+
+fn few_words() -> impl Strategy<Value = Vec<Option<&'static str>>> {
+    prop::collection::vec(prop::option::of(prop::sample::select(TEXTS)), 1..4)
 }
 
 fn filter() -> impl Strategy<Value = Json> {
