@@ -53,7 +53,11 @@ impl Piece {
         let shown = self.seen.as_ref().map(|_| self.named_columns());
         // A column that cannot be read is there, so that whoever reads it is told.
         let is_there = |name: &str| match &shown {
-            None => name == TIME || self.segment.column(name).map_or(true, |column| column.is_some()),
+            // Rows that are made for a query have nulls in columns that were nowhere.
+            None => {
+                let kept = || self.segment.column(name).map_or(true, |column| column.is_some());
+                name == TIME || kept() && !self.has_only_nulls(name).unwrap_or(false)
+            }
             Some(named) => named.as_ref().map_or(true, |named| named.iter().any(|(known, _)| known == name)),
         };
         let settle = |own: &VirtualColumn| {
