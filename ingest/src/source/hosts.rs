@@ -83,7 +83,7 @@ impl HttpSources {
 }
 
 fn not_allowed() -> Refused {
-    Refused("is on a host that this server may not read input from; an operator allows it in ingest.http_hosts".into())
+    Refused("is on a host that is not found, or that this server may not read input from; an operator allows it in ingest.http_hosts".into())
 }
 
 fn named(text: &str) -> Result<Named, Refused> {
@@ -149,6 +149,9 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 224
         || (a, b & 0xc0) == (100, 64)
         || (a, b, c) == (192, 0, 0)
+        || (a, b, c) == (192, 88, 99)
+        // Azure tells its machines credentials there.
+        || address == Ipv4Addr::new(168, 63, 129, 16)
         || (a, b & 0xfe) == (198, 18))
 }
 
@@ -167,10 +170,12 @@ impl Guarded {
 
 impl Resolver for Guarded {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.inner.resolve(uri, config, timeout)?;
+        let found = self.inner.resolve(uri, config, timeout);
         if self.sources.is_named(uri) {
-            return Ok(found);
+            return found;
         }
+        // Which names a private network has is not told by another error.
+        let Ok(found) = found else { return Err(ureq::Error::Other(Box::new(not_allowed()))) };
         let mut allowed = self.empty();
         if self.sources.any_public {
             found.iter().filter(|address| is_public(address.ip())).for_each(|address| allowed.push(*address));
@@ -204,6 +209,7 @@ mod tests {
             "172.16.0.1",
             "192.0.0.192",
             "192.168.1.1",
+            "168.63.129.16",
             "198.18.0.1",
             "224.0.0.1",
             "255.255.255.255",

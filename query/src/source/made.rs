@@ -50,7 +50,11 @@ impl Made {
     fn push(&mut self, table: &Table) {
         let before = self.times.len();
         let mut timed = false;
-        for (name, value_type, block) in &table.columns {
+        for (i, (name, value_type, block)) in table.columns.iter().enumerate() {
+            // Asked for twice it is there once.
+            if table.columns[..i].iter().any(|(before, ..)| before == name) {
+                continue;
+            }
             if name == TIME && matches!(block, Block::Long { .. }) {
                 timed = true;
                 // The time of a grand total is none; it counts as the epoch.

@@ -154,6 +154,16 @@ impl Changes {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Whether there was one since this was asked for the last time.
+    pub fn have_come(&mut self) -> bool {
+        let come = self.documents.has_changed().unwrap_or(false) || self.rules.has_changed().unwrap_or(false);
+        if come {
+            self.documents.mark_unchanged();
+            self.rules.mark_unchanged();
+        }
+        come
+    }
 }
 
 struct Verified {

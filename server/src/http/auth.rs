@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use query::policy::{ADMIN, Action, Kind, Rules};
 use serde_json::json;
 
+use super::answering;
 use super::asking::Asking;
 use super::error::Refusal;
 use super::{App, flight};
@@ -144,6 +145,11 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
             false => break answer(&kept, Refused::Wrong),
         }
     };
+    // What it came with may be gone by a change of its own, which it is told of.
+    if !author.as_ref().is_some_and(Author::has_begun) {
+        let (asker, at) = (caller.clone(), asking.asked().unwrap_or_else(now));
+        response = answering::watch(response, changes, move || app.identity.still(&asker, at));
+    }
     response.extensions_mut().insert(caller);
     response
 }

@@ -1,5 +1,6 @@
 //! Druid's paths over axum. Paths, headers and status codes exist here and nowhere else.
 
+pub mod answering;
 pub mod asking;
 pub mod auth;
 pub mod avatica;

@@ -237,3 +237,40 @@ fn a_body_that_stands_still_is_waited_for_as_long_as_the_setting_says() {
     }
     assert_eq!(slow.end(), 200);
 }
+
+/// Rows that are still to come are for whoever may ask for them then, however slowly they are read.
+#[test]
+fn an_answer_that_is_read_slowly_ends_with_the_token_that_asked_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Server::start_with(dir.path(), &[("auth.first_password", ADMIN)]);
+    numbered(&open, 3000);
+    assert!(open.stop());
+    let server = Server::start_with(dir.path(), REQUIRED);
+    role(&server, "reader", &[("DATASOURCE", "numbers", "READ")]);
+    user(&server, "ann", json!({"password": "a long password", "roles": ["reader"]}));
+    let ann = basic("ann", "a long password");
+    let made = ok(&server, &ann, "POST", &format!("{SECURITY}/tokens"), json!({"name": "t"}));
+    let query = json!({"query": "SELECT a.n FROM numbers a, numbers b", "resultFormat": "arrayLines"});
+    let address = server.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = query.to_string();
+    write!(
+        stream,
+        "POST /druid/v2/sql HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        made["token"].as_str().unwrap(),
+        body.len()
+    )
+    .unwrap();
+    let mut first = [0; 2048];
+    stream.read_exact(&mut first).unwrap();
+    assert!(String::from_utf8_lossy(&first).starts_with("HTTP/1.1 200"));
+    let id = made["id"].as_str().unwrap();
+    ok(&server, &ann, "DELETE", &format!("{SECURITY}/tokens/{id}"), Value::Null);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut rest = Vec::new();
+    // A connection that is broken off is an end too.
+    let _ = stream.read_to_end(&mut rest);
+    // A chunk of none tells a whole answer.
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "all {} bytes came", rest.len());
+}
