@@ -303,6 +303,13 @@ impl Taken {
         self.bytes += bytes;
         self.budget.take(bytes)
     }
+
+    /// Gives some of it back.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.give(bytes);
+    }
 }
 
 impl Drop for Taken {
@@ -367,6 +374,12 @@ mod tests {
         let first = Taken::new(&b, 80).unwrap();
         assert!(matches!(Taken::new(&b, 30), Err(Error::ResourceLimit(_))));
         drop(first);
+        assert_eq!(b.memory_used(), 0);
+        let mut some = Taken::new(&b, 60).unwrap();
+        assert!(some.grow(60).is_err());
+        some.shrink(60);
+        assert_eq!(b.memory_used(), 60);
+        drop(some);
         assert_eq!(b.memory_used(), 0);
         assert!(Taken::new(&b, 100).is_ok());
     }

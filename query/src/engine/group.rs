@@ -316,6 +316,8 @@ struct Worker {
     states: Vec<Box<dyn Accumulator>>,
     /// Groups that the states have room for.
     room: usize,
+    /// What the states of one more group take at least.
+    group_bytes: usize,
     /// Whether any row was selected.
     matched: bool,
     taken: Taken,
@@ -356,8 +358,12 @@ impl Worker {
             }
             state
         });
+        let states: Vec<Box<dyn Accumulator>> = states.collect();
+        // What a filter lets through may be of few groups.
+        let sure = plan.folds.iter().zip(&states).filter(|(fold, _)| fold.filter.is_none());
         let mut worker = Worker {
-            states: states.collect(),
+            group_bytes: sure.map(|(_, state)| state.group_bytes()).sum(),
+            states,
             room: 0,
             matched: false,
             taken: Taken::new(budget, 0)?,
@@ -373,25 +379,42 @@ impl Worker {
             scratch: Scratch::default(),
             table,
         };
-        worker.make_room();
+        worker.make_room()?;
         worker.count()?;
         Ok(worker)
     }
 
-    fn make_room(&mut self) {
+    /// Before the states of new groups are made, their memory is counted: those of one block may be larger than all that
+    /// a query may take.
+    fn make_room(&mut self) -> Result<()> {
         if self.table.groups() > self.room {
+            let bytes = (self.table.groups() - self.room).saturating_mul(self.group_bytes);
+            if self.expect(bytes).is_err() {
+                // States that no value has come to yet take less than was expected of them.
+                self.count()?;
+                self.expect(bytes)?;
+            }
             self.room = self.table.groups();
             self.states.iter_mut().for_each(|state| state.resize(self.room));
         }
+        Ok(())
+    }
+
+    /// Counts memory ahead, if there is so much.
+    fn expect(&mut self, bytes: usize) -> Result<()> {
+        self.taken.grow(bytes).inspect_err(|_| self.taken.shrink(bytes))?;
+        self.counted += bytes;
+        Ok(())
     }
 
     /// Counts what the groups take.
     fn count(&mut self) -> Result<()> {
         let bytes = self.table.bytes() + self.states.iter().map(|state| state.bytes()).sum::<usize>();
-        if bytes > self.counted {
-            self.taken.grow(bytes - self.counted)?;
-            self.counted = bytes;
+        match bytes.checked_sub(self.counted) {
+            Some(more) => self.taken.grow(more)?,
+            None => self.taken.shrink(self.counted - bytes),
         }
+        self.counted = bytes;
         self.counted_groups = self.table.groups();
         Ok(())
     }
@@ -476,7 +499,7 @@ impl Worker {
         }
         if rows.count() > 0 {
             let grouping = self.group(rows.count());
-            self.make_room();
+            self.make_room()?;
             for (reader, buffer) in sources.iter().zip(&mut self.buffers) {
                 reader.read(&piece.columns, rows, buffer)?;
             }
@@ -620,7 +643,7 @@ impl Worker {
     /// Merges another thread's groups into these.
     fn absorb(&mut self, other: Worker, budget: &Budget) -> Result<()> {
         let map = self.table.absorb(&other.table);
-        self.make_room();
+        self.make_room()?;
         for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
             budget.check()?;
             mine.merge(&map, &**theirs);

@@ -408,6 +408,26 @@ fn a_query_that_needs_more_memory_than_it_may_is_stopped() {
     let pool = Pool::new(2);
     let result = group::run(&query, vec![piece.clone()], &pool, &budget);
     assert!(matches!(result, Err(query::Error::ResourceLimit(_))), "{:?}", result.err());
+    // Of a filtered aggregate only those groups count that get a value.
+    let large = |filter: serde_json::Value| {
+        let buckets = json!({"type": "fixedBucketsHistogram", "name": "h", "fieldName": "nothing", "numBuckets": 65_536,
+            "lowerLimit": 0, "upperLimit": 1});
+        let filtered = json!({"type": "filtered", "filter": filter, "aggregator": buckets});
+        let json = json!({"queryType": "groupBy", "dataSource": "t", "granularity": "all", "intervals": ["1970/1971"],
+            "dimensions": ["city"], "aggregations": [filtered]});
+        let budget =
+            Budget::from_context(&serde_json::Map::new(), &Settings { memory_bytes: 400_000, ..settings.clone() });
+        let run = group::run(
+            &Arc::new(Query::from_json(&json).unwrap()),
+            vec![piece.clone()],
+            &pool,
+            &Arc::new(budget.unwrap()),
+        );
+        run.map(|_| ())
+    };
+    let none = json!({"type": "equals", "column": "city", "matchValueType": "STRING", "matchValue": "nowhere"});
+    assert!(matches!(large(json!({"type": "true"})), Err(query::Error::ResourceLimit(_))));
+    assert!(large(none).is_ok());
     budget.cancel();
     let result = group::run(&query, vec![piece], &pool, &budget);
     assert!(matches!(result, Err(query::Error::Cancelled(_))), "{:?}", result.err());

@@ -116,6 +116,11 @@ pub trait Accumulator: Send + Sync {
     /// Memory that the states hold, roughly.
     fn bytes(&self) -> usize;
 
+    /// Memory that the state of a group takes as soon as a value comes, roughly; 0 where it is little.
+    fn group_bytes(&self) -> usize {
+        0
+    }
+
     /// Promise of the caller: every group will get at least one non-null value. Saves the tracking of empty groups.
     fn never_empty(&mut self) {}
 

@@ -295,7 +295,8 @@ pub(super) fn parse(fields: &Fields, kind: &str) -> Result<Sketch> {
                 fields.list("breaks")?.iter().map(|json| json.as_f64().map(|number| number as f32)).collect();
             let mut breaks = breaks.ok_or_else(|| fields.wrong("breaks", "must be an array of numbers"))?;
             if !(1..=breaks::BREAKS_MAX).contains(&breaks.len()) {
-                return Err(fields.wrong("breaks", &format!("must have 1 to {} numbers", breaks::BREAKS_MAX)));
+                return Err(fields
+                    .wrong("breaks", &format!("must have 1 to {} numbers, not {}", breaks::BREAKS_MAX, breaks.len())));
             }
             breaks.sort_by(f32::total_cmp);
             let column = Input::Column(fields.need_text("fieldName")?);

@@ -4,7 +4,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::Reader;
+use super::{Reader, number};
 
 #[derive(Debug, Clone)]
 pub struct Histogram {
@@ -278,7 +278,9 @@ impl Histogram {
     pub fn picture(&self, breaks: &[f32]) -> serde_json::Value {
         let sums: Vec<f64> = breaks.iter().map(|at| self.below(*at)).collect();
         let counts: Vec<f64> = sums.windows(2).map(|pair| f64::from((pair[1] - pair[0]) as f32)).collect();
-        serde_json::json!({"breaks": breaks, "counts": counts})
+        let numbers = |values: &[f64]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+        let breaks: Vec<f64> = breaks.iter().map(|at| f64::from(*at)).collect();
+        serde_json::json!({"breaks": numbers(&breaks), "counts": numbers(&counts)})
     }
 
     /// Breaks of as many buckets of equal width.

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::block::Value;
+use crate::expr::convert::text_of_double;
 
 pub mod bloom;
 pub mod breaks;
@@ -39,6 +40,15 @@ pub fn bytes_of(value: &Value) -> Option<Cow<'_, [u8]>> {
 /// A value that is the bytes.
 pub fn value_of(bytes: Vec<u8>) -> Value {
     Value::Bytes(bytes.into())
+}
+
+/// A number as JSON has it. JSON has no spelling for what is no finite number, so its name stands there, as everywhere in
+/// answers.
+pub(crate) fn number(value: f64) -> serde_json::Value {
+    match value.is_finite() {
+        true => value.into(),
+        false => text_of_double(value).into(),
+    }
 }
 
 /// Reads big-endian fields, as Java's buffers write them.

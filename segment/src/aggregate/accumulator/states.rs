@@ -145,6 +145,10 @@ impl<S: State> Accumulator for States<S> {
         self.states.len() * size_of::<Option<Box<S>>>() + self.states.iter().flatten().map(|s| s.size()).sum::<usize>()
     }
 
+    fn group_bytes(&self) -> usize {
+        size_of::<Option<Box<S>>>() + S::new(&self.settings).size()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

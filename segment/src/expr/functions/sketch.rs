@@ -6,7 +6,7 @@ use datasketches::tuple::CompactTupleSketch;
 
 use super::{Body, Function, MANY, Prepared, Returns, function};
 use crate::block::Value;
-use crate::expr::convert::{text_of_double, to_double, to_long, to_text, truth};
+use crate::expr::convert::{to_double, to_long, to_text, truth};
 use crate::sketch::bloom::Bloom;
 use crate::sketch::fixed_histogram::FixedHistogram;
 use crate::sketch::hash::{TextKey, coupon};
@@ -15,7 +15,7 @@ use crate::sketch::quantiles::{Kind, Quantiles, View};
 use crate::sketch::significance::{self, Sample};
 use crate::sketch::theta::SetOp;
 use crate::sketch::variance::Variance;
-use crate::sketch::{bytes_of, cpc, frequent, hll, tdigest, theta, tuple, value_of};
+use crate::sketch::{bytes_of, cpc, frequent, hll, number, tdigest, theta, tuple, value_of};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     function("hll_sketch_estimate", 1, 2, Returns::Double, Body::Plain(hll_estimate)),
@@ -339,11 +339,6 @@ fn histogram_quantile(args: &[Value]) -> Value {
 fn histogram_quantiles(args: &[Value]) -> Value {
     let Some(fractions) = numbers(&args[1..]) else { return Value::Null };
     with_histogram(args, |histogram| {
-        // JSON has no spelling for what is no finite number, so its name stands there, as everywhere in answers.
-        let number = |value: f64| match value.is_finite() {
-            true => serde_json::json!(value),
-            false => serde_json::json!(text_of_double(value)),
-        };
         let quantiles: Vec<_> = fractions.iter().map(|fraction| number(histogram.quantile(*fraction))).collect();
         json(serde_json::json!({
             "probabilities": fractions, "quantiles": quantiles, "min": number(histogram.min()),
