@@ -33,6 +33,7 @@ use crate::parse::{Failure, Parser};
 use crate::positions::Positions;
 use crate::report::{INPUT_BYTES_MAX, PROBLEMS_KEPT_MIN, ParseProblem, Phase, RowStats};
 use crate::source::files::{Split, fetched, splits};
+use crate::source::http::GoOn;
 use crate::spec::{BatchSpec, InputFormat, InputSource, MemoryBound};
 use crate::transform::Transform;
 use crate::worker::{Ports, Settings};
@@ -177,7 +178,10 @@ impl Job {
     fn run(&self) -> Result<()> {
         self.progress.enter(Phase::Reading);
         let splits = match &self.spec.source {
-            InputSource::Http(source) => fetched(source, &self.settings.http)?,
+            InputSource::Http(source) => {
+                let progress = self.progress.clone();
+                fetched(source, &self.settings.http, GoOn::new(move || progress.check()))?
+            }
             source => splits(source, &self.spec.format, &self.settings.sources)?,
         };
         let next = AtomicUsize::new(0);
@@ -441,15 +445,13 @@ impl<'j> Loader<'j> {
 
     fn load(&mut self, split: &Split) -> Result<()> {
         let job = self.job;
-        let go_on = || job.progress.check();
         if matches!(self.input, Input::Parquet(_)) {
             if !matches!(split, Split::Fetched { .. }) {
                 return self.load_parquet(split, split);
             }
             let path = job.folder.join(format!("input-{}", uuid::Uuid::new_v4()));
-            let loaded = split
-                .fetch(&path, &go_on)
-                .and_then(|parts| parts.iter().try_for_each(|part| self.load_parquet(part, split)));
+            let loaded =
+                split.fetch(&path).and_then(|parts| parts.iter().try_for_each(|part| self.load_parquet(part, split)));
             let removed = remove_file(&path);
             return loaded.and(removed);
         }
@@ -458,7 +460,7 @@ impl<'j> Loader<'j> {
         {
             parser.begin_file();
         }
-        split.read_lines(&go_on, &mut |block| self.lines(block, split))
+        split.read_lines(&mut |block| self.lines(block, split))
     }
 
     /// Row groups of a file, which is what `of` is or was fetched from.

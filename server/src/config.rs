@@ -117,6 +117,11 @@ pub const KEYS: &[Key] = &[
         "hosts that http input sources may read, separated by commas: names, *.domain or addresses, each with a port or without, wherever they are; * is any with a public address; empty is none",
     ),
     key("ingest.http_protocols", "http,https", "protocols of http input sources, separated by commas"),
+    key(
+        "ingest.http_file_max_bytes",
+        "4294967296",
+        "largest file of an http input source that is fetched whole before it is read, unpacked: one of Parquet",
+    ),
     key("audit.enabled", "true", "whether what people do is recorded in sys.audit"),
     key("audit.queries", "true", "whether queries are recorded too, or only changes, sign-ins and denials"),
     key("audit.publish_ms", "3600000", "time after which recorded events are published as a segment"),
@@ -448,7 +453,8 @@ fn check(written: &Written) -> Result<Config, ConfigError> {
         .map_err(|error| {
             let is_host = protocols.iter().all(|protocol| matches!(protocol.as_str(), "http" | "https"));
             bad(if is_host { "ingest.http_hosts" } else { "ingest.http_protocols" }, &error.to_string())
-        })?;
+        })?
+        .with_file_bytes_max(number("ingest.http_file_max_bytes", 1 << 10, 1 << 50)?);
     let first_password = Some(text("auth.first_password")).filter(|password| !password.is_empty());
     if first_password.as_ref().is_some_and(|password| crate::auth::users::check_password(password).is_err()) {
         let place = written.get("auth.first_password").map(|(_, place)| place.clone()).unwrap_or_default();
@@ -605,11 +611,15 @@ mod tests {
         assert!(context("{}").expect("none").is_empty());
         let read = context(r#"{"skipEmptyBuckets": true, "timeout": "1000", "some.other": [1]}"#).expect("valid");
         assert_eq!((read.len(), &read["skipEmptyBuckets"]), (3, &serde_json::json!(true)));
+        for word in ["true", "\"true\"", "\"force\""] {
+            context(&format!("{{\"vectorize\": {word}}}")).expect(word);
+        }
         for (text, expected) in [
             ("skipEmptyBuckets=true", "must be a JSON object"),
             ("[]", "must be a JSON object"),
             (r#"{"skipEmptyBuckets": "maybe"}"#, "skipEmptyBuckets must be true or false"),
             (r#"{"sortByDimsFirst": 1}"#, "sortByDimsFirst must be true or false"),
+            (r#"{"vectorize": "perhaps"}"#, "vectorize must be true, false or force"),
             (r#"{"timeout": "soon"}"#, "timeout must be a whole number"),
             (r#"{"timeout": 3600001}"#, "query.timeout_max_ms"),
             (r#"{"maxSubqueryRows": -1}"#, "maxSubqueryRows must not be negative"),

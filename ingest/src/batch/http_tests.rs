@@ -142,6 +142,82 @@ fn parquet_files_are_fetched_whole_and_leave_nothing_behind() {
     assert!(!bench.settings.folder.join("batch/task").exists());
 }
 
+/// A whole file is kept on a disk that all tasks share: neither what a server says nor what it packs may fill it.
+#[test]
+fn what_is_fetched_whole_is_bounded() {
+    const MOST: u64 = 10_000;
+    let bomb = gzip(&vec![0; 1 << 20]);
+    assert!(bomb.len() < MOST as usize / 2);
+    let address = serve(move |asked| match asked.path.as_str() {
+        "/said" => reply("200 OK", "", &vec![0; 20_000], 10),
+        // Until the connection is closed.
+        "/unsaid" => [&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &vec![0; 20_000]].concat(),
+        "/bomb" => reply("200 OK", "Content-Encoding: gzip\r\n", &bomb, bomb.len()),
+        "/most" => ok(&[0; MOST as usize]),
+        _ => ok(&[0; MOST as usize + 1]),
+    });
+    let ask = |path: &str| {
+        let source = input(&[format!("http://{address}/{path}")]);
+        // Anew each time: a failure cancels the others of its task.
+        let mut bench = bench("127.0.0.1");
+        bench.settings.http = Arc::new(HttpSources::clone(&bench.settings.http).with_file_bytes_max(MOST));
+        bench.run(spec(false, source, json!({"type": "parquet"}))).unwrap_err().to_string()
+    };
+    for path in ["said", "unsaid", "bomb", "more"] {
+        let error = ask(path);
+        assert!(error.starts_with(&format!("http://{address}/{path} has more than the 10000 bytes")), "{error}");
+        assert!(error.contains("ingest.http_file_max_bytes"), "{error}");
+    }
+    assert!(ask("most").contains("is not a Parquet file"));
+}
+
+#[test]
+fn a_task_ends_while_its_server_hangs() {
+    let (asked, told) = std::sync::mpsc::channel();
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                if head[0].contains("/body") {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").unwrap();
+                }
+                kept.push(stream);
+                let _ = asked.send(());
+            }
+        });
+        address
+    };
+    for path in ["head", "body"] {
+        let bench = bench("127.0.0.1");
+        let progress = bench.progress.clone();
+        let source = input(&[format!("http://{address}/{path}")]);
+        let running = std::thread::spawn(move || run(&bench, source).unwrap_err().to_string());
+        told.recv().unwrap();
+        let cancelled = std::time::Instant::now();
+        progress.cancel();
+        assert_eq!(running.join().unwrap(), "the task was cancelled", "{path}");
+        assert!(cancelled.elapsed() < std::time::Duration::from_secs(8), "{path}: {:?}", cancelled.elapsed());
+    }
+}
+
+/// What comes late is read all the same.
+#[test]
+fn a_slow_server_is_waited_for() {
+    let address = serve(|asked| {
+        if asked.path == "/slow" {
+            std::thread::sleep(std::time::Duration::from_millis(2500));
+        }
+        ok(A)
+    });
+    let bench = bench("127.0.0.1");
+    run(&bench, input(&[format!("http://{address}/slow")])).unwrap();
+    assert_eq!(bench.rows(), [row(1, "a", 1)]);
+}
+
 #[test]
 fn what_fails_for_a_moment_is_asked_again_and_what_is_cut_off_goes_on() {
     let text: Vec<u8> = (0..5000).flat_map(|v| format!("{{\"t\":1,\"k\":\"a\",\"v\":{v}}}\n").into_bytes()).collect();

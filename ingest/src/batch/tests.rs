@@ -57,7 +57,7 @@ pub(super) struct Bench {
     ledger: Arc<MemoryLedger>,
     ports: Ports,
     pub(super) settings: Settings,
-    progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Bench {

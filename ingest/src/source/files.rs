@@ -106,7 +106,7 @@ impl Split {
     }
 
     /// Hands out the split's lines in blocks of whole lines, each line ended by a newline but for the last of the input.
-    pub fn read_lines(&self, go_on: GoOn, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn read_lines(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Split::Inline { text, range } => each(&text.as_bytes()[range.clone()]),
             Split::Lines { file, range } => read_lines(&file.path, file.open()?, range.clone(), each),
@@ -114,19 +114,18 @@ impl Split {
             Split::Packed { file } => {
                 packed::lines_of(&mut *packed::unpacked(BufReader::new(file.open()?)), &self.place(), each)
             }
-            Split::Fetched { fetcher, uri } => packed::lines_of(&mut *fetcher.open(uri, go_on)?, &self.place(), each),
+            Split::Fetched { fetcher, uri } => packed::lines_of(&mut *fetcher.open(uri)?, &self.place(), each),
         }
     }
 
     /// Brings what is somewhere else to a file here, for formats that are not read from beginning to end.
-    pub fn fetch(&self, to: &Path, go_on: GoOn) -> Result<Vec<Split>> {
+    pub fn fetch(&self, to: &Path) -> Result<Vec<Split>> {
         let Split::Fetched { fetcher, uri } = self else {
             return Err(Error::Bug(format!("{} is not fetched", self.place())));
         };
-        let mut input = fetcher.open(uri, go_on)?;
         let opened = File::options().read(true).write(true).create_new(true).open(to);
         let mut file = opened.map_err(|e| Error::io(format!("cannot write {}", to.display()), e))?;
-        std::io::copy(&mut input, &mut file).map_err(|e| packed::failed(&self.place(), e))?;
+        fetcher.save(uri, &mut file)?;
         let meta = ArrowReaderMetadata::load(&file, Default::default())
             .map_err(|e| Error::invalid(format!("{} is not a Parquet file: {e}", self.place())))?;
         let real = to.canonicalize().map_err(|e| Error::io(format!("cannot read {}", to.display()), e))?;
@@ -166,8 +165,8 @@ pub fn splits(source: &InputSource, format: &InputFormat, sources: &LocalSources
 }
 
 /// Each URI is a split.
-pub fn fetched(source: &HttpSource, sources: &Arc<HttpSources>) -> Result<Vec<Split>> {
-    let fetcher = Arc::new(Fetcher::new(source, sources)?);
+pub fn fetched(source: &HttpSource, sources: &Arc<HttpSources>, go_on: GoOn) -> Result<Vec<Split>> {
+    let fetcher = Arc::new(Fetcher::new(source, sources, go_on)?);
     for uri in fetcher.uris() {
         if let Some(ending) = packed::unknown_ending(shown(uri)) {
             return Err(Error::invalid(format!("{}: {}", shown(uri), not_unpacked(ending))));
@@ -656,7 +655,7 @@ mod tests {
         };
         let read = |split: &Split| {
             let mut found = Vec::new();
-            let read = split.read_lines(&|| Ok(()), &mut |block| {
+            let read = split.read_lines(&mut |block| {
                 found.extend_from_slice(block);
                 Ok(())
             });

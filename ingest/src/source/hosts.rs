@@ -17,7 +17,12 @@ pub struct HttpSources {
     pub(crate) any_public: bool,
     /// Hosts that may be read wherever they are.
     pub(crate) named: Vec<Named>,
+    /// Of a file that is fetched whole before it is read, unpacked.
+    file_bytes_max: u64,
 }
+
+/// What a file that is fetched whole may have if nothing else is said.
+const FILE_BYTES_MAX: u64 = 4 << 30;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Named {
@@ -33,7 +38,12 @@ pub struct Refused(pub String);
 
 impl Default for HttpSources {
     fn default() -> HttpSources {
-        HttpSources { protocols: vec!["http".into(), "https".into()], any_public: true, named: Vec::new() }
+        HttpSources {
+            protocols: vec!["http".into(), "https".into()],
+            any_public: true,
+            named: Vec::new(),
+            file_bytes_max: FILE_BYTES_MAX,
+        }
     }
 }
 
@@ -44,7 +54,7 @@ impl HttpSources {
         protocols: impl Iterator<Item = &'a str>,
         hosts: impl Iterator<Item = &'a str>,
     ) -> Result<HttpSources, Refused> {
-        let mut sources = HttpSources { protocols: Vec::new(), any_public: false, named: Vec::new() };
+        let mut sources = HttpSources { protocols: Vec::new(), any_public: false, ..HttpSources::default() };
         for protocol in protocols {
             if !matches!(protocol, "http" | "https") {
                 return Err(Refused(format!("'{protocol}' must be http or https")));
@@ -58,6 +68,15 @@ impl HttpSources {
             }
         }
         Ok(sources)
+    }
+
+    /// The same sources, of which a file that is fetched whole may have so many bytes.
+    pub fn with_file_bytes_max(self, bytes: u64) -> HttpSources {
+        HttpSources { file_bytes_max: bytes, ..self }
+    }
+
+    pub(crate) fn file_bytes_max(&self) -> u64 {
+        self.file_bytes_max
     }
 
     /// Whether a URI may be read, as far as its words tell.

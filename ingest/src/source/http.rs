@@ -3,7 +3,8 @@
 //! A reading that is cut off goes on where it stopped, if the server says (by ETag or Last-Modified) that what it has is
 //! still the same; rows that were handed out are not read again.
 
-use std::io::Read;
+use std::fmt;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, LAST_MODIFIED, LOCATION};
 use ureq::http::{Response, StatusCode, Uri};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body, BodyReader};
 
 use super::hosts::{Guarded, HttpSources, Refused};
 use super::packed;
+use super::patience::Patience;
 use crate::error::{Error, Result};
 use crate::spec::HttpSource;
 use crate::spec::properties::Password;
@@ -35,7 +37,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether to go on: an error once the task was told to end.
-pub type GoOn<'g> = &'g dyn Fn() -> Result<()>;
+#[derive(Clone)]
+pub struct GoOn(Arc<dyn Fn() -> Result<()> + Send + Sync>);
 
 /// Reads the URIs of one source.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Fetcher {
     source: HttpSource,
     sources: Arc<HttpSources>,
     agent: Agent,
+    go_on: GoOn,
 }
 
 /// What comes of asking once.
@@ -59,9 +63,25 @@ struct Mark {
     modified: Option<String>,
 }
 
+impl GoOn {
+    pub fn new(check: impl Fn() -> Result<()> + Send + Sync + 'static) -> GoOn {
+        GoOn(Arc::new(check))
+    }
+
+    pub fn check(&self) -> Result<()> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for GoOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GoOn")
+    }
+}
+
 impl Fetcher {
     /// Looks up the password, if the source names a variable for it.
-    pub fn new(source: &HttpSource, sources: &Arc<HttpSources>) -> Result<Fetcher> {
+    pub fn new(source: &HttpSource, sources: &Arc<HttpSources>, go_on: GoOn) -> Result<Fetcher> {
         let mut source = source.clone();
         if let Some((_, password)) = &mut source.user {
             *password = password.looked_up()?;
@@ -80,8 +100,11 @@ impl Fetcher {
             .user_agent("henge")
             .accept_encoding("identity")
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded::new(sources.clone()));
-        Ok(Fetcher { source, sources: sources.clone(), agent })
+        // Below TLS, so that its bytes are waited for in the same way.
+        let connector = Connector::<()>::chain(TcpConnector::default(), Patience::new(go_on.clone()))
+            .chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config, connector, Guarded::new(sources.clone()));
+        Ok(Fetcher { source, sources: sources.clone(), agent, go_on })
     }
 
     pub fn uris(&self) -> &[String] {
@@ -89,18 +112,23 @@ impl Fetcher {
     }
 
     /// What a URI has, unpacked if it is packed.
-    pub fn open<'f>(&'f self, uri: &'f str, go_on: GoOn<'f>) -> Result<Box<dyn Read + 'f>> {
-        let mut download = Download {
-            fetcher: self,
-            uri,
-            go_on,
-            body: None,
-            at: 0,
-            length: None,
-            mark: None,
-            tries: 0,
-            packed: false,
-        };
+    pub fn open<'f>(&'f self, uri: &'f str) -> Result<Box<dyn Read + 'f>> {
+        self.open_up_to(uri, u64::MAX)
+    }
+
+    /// Writes what a URI has, unpacked if it is packed, if it is not longer than a file may be.
+    pub fn save(&self, uri: &str, to: &mut dyn Write) -> Result<()> {
+        let most = self.sources.file_bytes_max();
+        let mut input = self.open_up_to(uri, most)?.take(most);
+        std::io::copy(&mut input, to).map_err(|e| packed::failed(shown(uri), e))?;
+        let more = input.into_inner().read(&mut [0]).map_err(|e| packed::failed(shown(uri), e))?;
+        if more > 0 { Err(too_long(uri, most)) } else { Ok(()) }
+    }
+
+    /// An error at once if the server says that it has more bytes.
+    fn open_up_to<'f>(&'f self, uri: &'f str, most: u64) -> Result<Box<dyn Read + 'f>> {
+        let mut download =
+            Download { fetcher: self, uri, most, body: None, at: 0, length: None, mark: None, tries: 0, packed: false };
         download.body = Some(download.connect()?);
         let is_packed = download.packed || packed::is_gzip(shown(uri));
         Ok(if is_packed { packed::unpacked(download) } else { Box::new(download) })
@@ -143,6 +171,14 @@ impl Fetcher {
 /// A URI as errors and reports name it: what may be secret in it is left out.
 pub fn shown(uri: &str) -> &str {
     uri.split(['?', '#']).next().unwrap_or(uri)
+}
+
+fn too_long(uri: &str, most: u64) -> Error {
+    Error::invalid(format!(
+        "{} has more than the {most} bytes that a file may have which is fetched whole; split it, or raise the setting \
+         ingest.http_file_max_bytes",
+        shown(uri)
+    ))
 }
 
 fn lasting(uri: &str, what: &str) -> Trouble {
@@ -219,7 +255,8 @@ impl Mark {
 struct Download<'f> {
     fetcher: &'f Fetcher,
     uri: &'f str,
-    go_on: GoOn<'f>,
+    /// No more bytes are taken from a server that says how many it has.
+    most: u64,
     body: Option<BodyReader<'static>>,
     /// Bytes handed out.
     at: u64,
@@ -259,6 +296,10 @@ impl Download<'_> {
         let part = header(&answer, CONTENT_RANGE);
         let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
         let length = answer.body().content_length();
+        let before = if is_part { self.at } else { 0 };
+        if length.is_some_and(|length| before.saturating_add(length) > self.most) {
+            return Err(Trouble::Lasting(too_long(self.uri, self.most)));
+        }
         let mut body = answer.into_body().into_with_config().limit(u64::MAX).reader();
         if is_part {
             let begins = part.as_deref().and_then(|part| part.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
@@ -280,6 +321,8 @@ impl Download<'_> {
 
     /// Waits until a server may be asked again; an error if it was asked often enough.
     fn rest(&mut self, said: &str) -> Result<()> {
+        // A reading that was ended is no trouble of the server.
+        self.fetcher.go_on.check()?;
         self.tries += 1;
         if self.tries >= TRIES_MAX {
             return Err(Error::Failed(format!("{said}; tried {TRIES_MAX} times")));
@@ -291,9 +334,8 @@ impl Download<'_> {
             )));
         }
         tracing::warn!(said, "a server that a task reads from fails, and is asked again");
-        (self.go_on)()?;
         std::thread::sleep(REST_MOST.min(REST_FIRST * 2u32.pow(self.tries - 1)));
-        (self.go_on)()
+        self.fetcher.go_on.check()
     }
 }
 
@@ -304,7 +346,7 @@ impl Read for Download<'_> {
             return Ok(0);
         }
         loop {
-            (self.go_on)().map_err(std::io::Error::other)?;
+            self.fetcher.go_on.check().map_err(std::io::Error::other)?;
             let mut body = match self.body.take() {
                 Some(body) => body,
                 None => self.connect().map_err(std::io::Error::other)?,

@@ -9,6 +9,7 @@ pub mod http;
 pub mod journal;
 pub mod kafka;
 mod packed;
+mod patience;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
