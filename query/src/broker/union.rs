@@ -16,9 +16,11 @@ use crate::language::union::has_time;
 use crate::table::{Answer, Batch, ResponseContext};
 
 impl Broker {
-    /// A union in Druid's JSON, with the lookups that there are now for the caller.
+    /// A union in Druid's JSON, with the lookups that there are now for the caller. Its queries have the server's default
+    /// context where neither they nor the union say otherwise.
     pub fn parse_union(&self, json: &Json, who: &Principal) -> Result<Union> {
-        self.authorizer().scope(self.lookups(), who, || Union::from_json(json))
+        let defaults = &self.settings().default_context;
+        self.authorizer().scope(self.lookups(), who, || Union::from_json(json, defaults))
     }
 
     /// The rows of all queries, in their order; every column is one of the arrays that they leave as.

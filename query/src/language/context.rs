@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
 }
 
 /// Keys that are true or false.
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 13] = [
     "finalize",
     "grandTotal",
     "groupByEnableMultiValueUnnesting",
@@ -75,7 +75,6 @@ const FLAGS: [&str; 14] = [
     "sqlStringifyArrays",
     "useApproximateCountDistinct",
     "useApproximateTopN",
-    "vectorize",
 ];
 
 /// Keys that are whole numbers and not negative.
@@ -117,6 +116,12 @@ pub fn check_defaults(context: &Map<String, Json>, timeout_max: u64) -> Result<(
                 text.is_some_and(|text| ["auto", "disabled"].iter().any(|word| text.eq_ignore_ascii_case(word)));
             if !is_word && !matches!(of.long(key), Ok(Some(0..))) {
                 return refuse(key, "must be auto, disabled or a number of bytes");
+            }
+        } else if key == "vectorize" {
+            let is_word =
+                text.is_some_and(|text| ["true", "false", "force"].iter().any(|word| text.eq_ignore_ascii_case(word)));
+            if !is_word && !matches!(of.get(key), Some(Json::Bool(_))) {
+                return refuse(key, "must be true, false or force");
             }
         } else if key == "sqlTimeZone" {
             if let Err(error) = text.map_or_else(|| Zone::parse(""), Zone::parse) {

@@ -45,23 +45,14 @@ impl DataSource {
         if depth > DEPTH_MAX {
             return Err(Error::Parse(format!("{path}: sources may be nested {DEPTH_MAX} deep")));
         }
+        // As pydruid writes a union.
+        if let Some(members) = json.as_array() {
+            return union(members, path, depth);
+        }
         let fields = Fields::of(json, path)?;
         match fields.need_text("type")? {
             "table" | "globalTable" => table(fields.need_text("name")?, &fields.at("name")).map(DataSource::Table),
-            "union" => {
-                let mut members = Vec::new();
-                for (i, member) in fields.list("dataSources")?.iter().enumerate() {
-                    let at = format!("{path}.dataSources[{i}]");
-                    match DataSource::from_json(member, &at, depth + 1)? {
-                        DataSource::Union(inner) => members.extend(inner),
-                        other => members.push(other),
-                    }
-                }
-                if members.is_empty() {
-                    return Err(Error::Parse(format!("{path}.dataSources: give at least one")));
-                }
-                Ok(DataSource::Union(members))
-            }
+            "union" => union(fields.list("dataSources")?, &fields.at("dataSources"), depth),
             "query" => {
                 let inner = fields.need("query")?;
                 let query = Query::parse(inner, &fields.at("query"), depth + 1)?;
@@ -100,6 +91,20 @@ impl DataSource {
             _ => false,
         }
     }
+}
+
+fn union(list: &[Json], path: &str, depth: usize) -> Result<DataSource> {
+    let mut members = Vec::new();
+    for (i, member) in list.iter().enumerate() {
+        match DataSource::from_json(member, &format!("{path}[{i}]"), depth + 1)? {
+            DataSource::Union(inner) => members.extend(inner),
+            other => members.push(other),
+        }
+    }
+    if members.is_empty() {
+        return Err(Error::Parse(format!("{path}: give at least one")));
+    }
+    Ok(DataSource::Union(members))
 }
 
 fn table(name: &str, path: &str) -> Result<String> {

@@ -24,8 +24,8 @@ impl Union {
         json.get("queryType").and_then(Json::as_str) == Some("union")
     }
 
-    /// What its context says goes before what those of its queries say.
-    pub(crate) fn from_json(json: &Json) -> Result<Union> {
+    /// What its context says goes before what those of its queries say, and these before the defaults.
+    pub(crate) fn from_json(json: &Json, defaults: &Map<String, Json>) -> Result<Union> {
         let fields = Fields::of(json, "")?;
         let list = fields.list("queries")?;
         if !(2..=QUERIES_MAX).contains(&list.len()) {
@@ -36,7 +36,7 @@ impl Union {
         let mut columns = None;
         for (i, inner) in list.iter().enumerate() {
             let path = format!("queries[{i}]");
-            let query = Query::parse(&with_context(inner, outer), &path, 0)?;
+            let query = Query::parse(&with_context(inner, outer, defaults), &path, 0)?;
             let width = width(&query, &path)?;
             let first = *columns.get_or_insert(width);
             if width != first {
@@ -58,15 +58,19 @@ impl Union {
     }
 }
 
-fn with_context(query: &Json, outer: Option<&Map<String, Json>>) -> Json {
+fn with_context(query: &Json, outer: Option<&Map<String, Json>>, defaults: &Map<String, Json>) -> Json {
     let mut query = query.clone();
-    if let (Some(fields), Some(outer)) = (query.as_object_mut(), outer) {
+    if let Some(fields) = query.as_object_mut() {
         let own = fields.entry("context").or_insert(Json::Null);
         if own.is_null() {
             *own = Json::Object(Map::new());
         }
         if let Some(own) = own.as_object_mut() {
-            own.extend(outer.clone());
+            // A null is said too: it asks for what holds without a default.
+            let said = own.iter().chain(outer.into_iter().flatten());
+            let said: Map<String, Json> = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+            own.extend(defaults.clone());
+            own.extend(said);
         }
     }
     query

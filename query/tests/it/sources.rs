@@ -220,7 +220,10 @@ fn filters_lookups_and_unions_are_sources() {
     let filtered = json!({"type": "filter", "base": "wiki", "filter": ada});
     let union =
         json!({"type": "union", "dataSources": [filtered.clone(), inline(&["page", "more"], json!([["Z", 1]]))]});
-    f.check(union, &["page", "added", "more"], json!([["Ada", 5, null], ["Ada", 2, null], ["Z", null, 1]]));
+    let all = json!([["Ada", 5, null], ["Ada", 2, null], ["Z", null, 1]]);
+    // A list is one too.
+    f.check(union["dataSources"].clone(), &["page", "added", "more"], all.clone());
+    f.check(union, &["page", "added", "more"], all);
     // A virtual column of the query is none of the filter's.
     let query = json!({"queryType": "timeseries", "dataSource": filtered, "granularity": "all",
         "intervals": ["2026-03-01/2026-03-03"],
@@ -245,6 +248,8 @@ fn what_is_wrong_is_named() {
         (json!({"type": "filter", "base": "wiki"}), "filter"),
         (json!({"type": "restrict", "base": "wiki"}), "restrict"),
         (json!({"type": "union", "dataSources": []}), "dataSources"),
+        (json!([]), "give at least one"),
+        (json!([1]), "dataSource[0]"),
     ] {
         let error = f.scan(source, &["page"]).expect_err(named);
         assert!(error.to_string().contains(named), "{error}");

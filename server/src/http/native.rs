@@ -32,7 +32,8 @@ pub async fn query(
     let content = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     if SMILE.iter().any(|smile| content.starts_with(smile)) {
         let message = format!("content type '{content}' is not supported; send application/json");
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, axum::Json(json!({"error": message}))).into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, axum::Json(json!({"error": message, "errorMessage": message})))
+            .into_response();
     }
     let pretty = parameters.is_some_and(|p| p.split('&').any(|q| q == "pretty" || q.starts_with("pretty=")));
     let started = Instant::now();
@@ -84,7 +85,9 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     };
     app.broker.settings().with_defaults(&mut context);
     let context = &context;
-    if let Value::Object(query) = &mut json {
+    // The queries of a union get the defaults one by one: those must not go before what a query says itself.
+    let is_union = Union::is_meant(&json);
+    if let (Value::Object(query), false) = (&mut json, is_union) {
         query.insert("context".into(), Value::Object(context.clone()));
     }
     let budget = Budget::from_context(context, app.broker.settings())?;
@@ -92,7 +95,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     let by_segment = flag(context, "bySegment");
     let who = &caller.principal;
     let format = Format { pretty, time_as_long: flag(context, "serializeDateTimeAsLong") };
-    if Union::is_meant(&json) {
+    if is_union {
         asked.kind = "union";
         let union = app.broker.parse_union(&json, who)?;
         audit::note(|details| {

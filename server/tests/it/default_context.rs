@@ -39,6 +39,16 @@ fn every_query_has_it_that_does_not_say_otherwise() {
     let part = json!({"queryType": "timeseries", "dataSource": "some", "intervals": ["2024-01-01/2024-01-02"], "granularity": "hour"});
     let union = server.post_ok("/druid/v2", &json!({"queryType": "union", "queries": [part, part]}));
     assert_eq!(union.as_array().unwrap().len(), 4);
+    // What its queries and itself say goes before.
+    let mut own = part.clone();
+    own["context"] = json!({"skipEmptyBuckets": false});
+    let rows = |context: Value| {
+        let union = json!({"queryType": "union", "queries": [part, own], "context": context});
+        server.post_ok("/druid/v2", &union).as_array().unwrap().len()
+    };
+    assert_eq!(rows(Value::Null), 2 + 6);
+    assert_eq!(rows(json!({"skipEmptyBuckets": true})), 2 + 2);
+    assert_eq!(rows(json!({"skipEmptyBuckets": null})), 6 + 6);
 
     let day = |context: Value| {
         let text = "SELECT TIME_FORMAT(MAX(__time), 'HH') FROM some";
