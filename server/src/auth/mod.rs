@@ -2,7 +2,8 @@
 //! password (HTTP Basic), an API token, a token of a session, a JWT of the OIDC provider (all as bearer), or the cookie of
 //! a session. Where none are needed and none are there, the caller is [`ANONYMOUS`] and may do everything. Credentials that
 //! are there are checked, but for two that nobody there can have given out, and that clients send who must send something:
-//! where none are needed, a name that no user has is as good as none, and so is a JWT if there is no provider.
+//! where none are needed, a name that no user has is as good as none, and so is a bearer token that does not look like one
+//! of ours if there is no provider.
 //!
 //! Users, tokens, sessions, roles and table rules are documents of the catalog. What is asked of them is read from its
 //! picture in memory at each request, so that a change takes effect with the next. They change by [`commit`] alone.
@@ -236,8 +237,8 @@ impl Identity {
                     self.by_password(&name, &password, asked.address).await
                 }
                 scheme if scheme.eq_ignore_ascii_case("bearer") => {
-                    // Nobody here gives out JWTs, and nobody needs one.
-                    if !self.settings.required && self.oidc.is_none() && rest.split('.').count() == 3 {
+                    // What looks like a token of here may have been one, of a known user: it is checked.
+                    if !self.settings.required && self.oidc.is_none() && !is_of_here(rest) {
                         return match self.is_of_another_page(asked) {
                             true => Err(Refused::Forged),
                             false => Ok(caller(self.anonymous.clone(), How::Anonymous)),
@@ -454,6 +455,11 @@ pub fn is_reserved(name: &str) -> bool {
 /// Whether a request of this method may change anything.
 pub fn changes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a bearer token has the form of those that this server gives out.
+fn is_of_here(token: &str) -> bool {
+    [PROCESS_PREFIX, sessions::BEARER_PREFIX, tokens::PREFIX].iter().any(|prefix| token.starts_with(prefix))
 }
 
 fn basic(encoded: &str) -> Option<(String, String)> {

@@ -263,7 +263,8 @@ impl IntoResponse for Refused {
             Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Forged => StatusCode::FORBIDDEN,
         };
-        let mut response = (status, Json(json!({"error": self.message()}))).into_response();
+        let message = self.message();
+        let mut response = (status, Json(json!({"error": message, "errorMessage": message}))).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers

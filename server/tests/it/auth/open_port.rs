@@ -42,12 +42,16 @@ fn a_loopback_is_open_and_another_page_is_not_let_in_by_it() {
         assert_eq!(server.send("POST", "/druid/v2/sql", &[("Host", bent)], Some(&sql)).status, 403, "{bent}");
     }
     // What clients send who must send something is as good as nothing, and does not open what is closed to their page.
-    for nobody in [basic("nobody", "anything"), "Bearer a.b.c".to_string()] {
+    for nobody in [basic("nobody", "anything"), "Bearer a.b.c".to_string(), "Bearer abc".to_string()] {
         assert_eq!(whoami(&server, &nobody).body["username"], json!("anonymous"));
         let headers = [("Authorization", nobody.as_str()), ("Host", "evil.example")];
         assert_eq!(server.send("POST", "/druid/v2/sql", &headers, Some(&sql)).status, 403);
     }
-    assert_eq!(whoami(&server, "Bearer henge_nothing").status, 401);
+    for of_here in ["henge_nothing", "hengesession.nothing", "hengeprocess.nothing"] {
+        let refused = whoami(&server, &format!("Bearer {of_here}"));
+        assert_eq!(refused.status, 401, "{of_here}");
+        assert!(refused.body["errorMessage"].is_string() && refused.body["errorMessage"] == refused.body["error"]);
+    }
 
     // The password is told once and outlives a restart.
     assert!(server.stop());
