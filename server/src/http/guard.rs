@@ -87,7 +87,9 @@ impl Rates {
     pub fn admit(&self, caller: &str) -> Result<(), Box<Response>> {
         self.take(caller, Instant::now()).map_err(|seconds| {
             let message = format!("too many requests (setting http.requests_per_second); try again in {seconds} s");
-            let mut refused = (StatusCode::TOO_MANY_REQUESTS, axum::Json(json!({"error": message}))).into_response();
+            let mut refused =
+                (StatusCode::TOO_MANY_REQUESTS, axum::Json(json!({"error": message, "errorMessage": message})))
+                    .into_response();
             refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             refused.extensions_mut().insert(Limited);
             Box::new(refused)

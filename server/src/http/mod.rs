@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, any_service};
@@ -75,13 +75,13 @@ pub fn router(app: Arc<App>) -> Router {
             router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler)
         })
     };
-    let queries = gated(routes::queries())
-        .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
+    let of_query = ("query.body_max_bytes", app.config.query_body_max_bytes);
+    let of_work = ("ingest.body_max_bytes", app.config.ingest_body_max_bytes);
+    let queries = limited(gated(routes::queries()), of_query)
         .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
-    let jdbc = gated(routes::jdbc())
-        .layer(DefaultBodyLimit::max(app.config.query_body_max_bytes))
-        .layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
-    let management = gated(manage::routes()).layer(DefaultBodyLimit::max(app.config.ingest_body_max_bytes));
+    let jdbc =
+        limited(gated(routes::jdbc()), of_query).layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
+    let management = limited(gated(manage::routes()), of_work);
     let signed_in = middleware::from_fn_with_state((app.clone(), Need::SignedIn), auth::gate);
     let flight_gate = middleware::from_fn_with_state((app.clone(), flight::NEED), auth::gate);
     let router = Router::new()
@@ -103,6 +103,23 @@ pub fn router(app: Arc<App>) -> Router {
     }
 }
 
+/// Refuses bodies that are longer than a setting says. What takes bodies off says so in plain text, which no client reads.
+fn limited(router: Router<Arc<App>>, (setting, most): (&'static str, usize)) -> Router<Arc<App>> {
+    let told = move |response: Response| async move {
+        let content = response.headers().get(header::CONTENT_TYPE);
+        let is_plain = content.is_some_and(|content| content.as_bytes().starts_with(b"text/plain"));
+        if response.status() != StatusCode::PAYLOAD_TOO_LARGE || !is_plain {
+            return response;
+        }
+        let message = format!("the body is longer than {most} bytes; send less, or raise the setting {setting}");
+        let (parts, _) = response.into_parts();
+        let mut told = refusal(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
+        *told.extensions_mut() = parts.extensions;
+        told
+    };
+    router.layer(DefaultBodyLimit::max(most)).layer(middleware::map_response(told))
+}
+
 /// A node that has not loaded what was published would give answers that lack rows.
 async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.ready.load(Ordering::Acquire) {
@@ -113,16 +130,16 @@ async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next:
 }
 
 async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
-    no_route(StatusCode::NOT_FOUND, format!("there is no {method} {}", uri.path()))
+    refusal(StatusCode::NOT_FOUND, format!("there is no {method} {}", uri.path()))
 }
 
 /// The methods that there are stand in the header `Allow`.
 async fn other_method(method: Method, uri: Uri) -> impl IntoResponse {
-    no_route(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
+    refusal(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
 }
 
 /// Clients of queries read `errorMessage`, those of management paths `error`.
-fn no_route(status: StatusCode, message: String) -> impl IntoResponse {
+fn refusal(status: StatusCode, message: String) -> impl IntoResponse {
     (status, axum::Json(json!({"error": message, "errorMessage": message})))
 }
 

@@ -29,7 +29,9 @@ pub async fn query(
 ) -> Response {
     let request = match Request::read(&headers, &body) {
         Ok(request) => request,
-        Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
+        Err((code, message)) => {
+            return (code, Json(json!({"error": message, "errorMessage": message}))).into_response();
+        }
     };
     let query_id = request.query_id();
     let header_asked = request.format.header;

@@ -285,7 +285,9 @@ pub async fn post(
 ) -> Response {
     let request = match Request::read(&headers, &body) {
         Ok(request) => request,
-        Err((code, message)) => return (code, Json(json!({"error": message}))).into_response(),
+        Err((code, message)) => {
+            return (code, Json(json!({"error": message, "errorMessage": message}))).into_response();
+        }
     };
     match request.context.get("executionMode").and_then(Value::as_str) {
         Some(mode) if mode.eq_ignore_ascii_case("async") => {}

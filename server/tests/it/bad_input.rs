@@ -131,6 +131,32 @@ fn what_there_is_not_is_told_in_druids_shape() {
     }
 }
 
+/// What is refused before anything is looked at in it, too.
+#[test]
+fn bodies_that_are_too_long_or_no_statements_are_told_in_druids_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = [("query.body_max_bytes", "2000"), ("ingest.body_max_bytes", "3000")];
+    let server = Server::start_with(dir.path(), &limits);
+    let long = json!({"query": "x".repeat(4000)});
+    for (path, setting) in [
+        ("/druid/v2", "query.body_max_bytes"),
+        ("/druid/v2/sql", "query.body_max_bytes"),
+        ("/druid/v2/sql/avatica/", "query.body_max_bytes"),
+        ("/druid/indexer/v1/task", "ingest.body_max_bytes"),
+    ] {
+        let reply = server.send("POST", path, &[], Some(&long));
+        let message = reply.body["errorMessage"].as_str().unwrap_or_else(|| panic!("{path}: {}", reply.body));
+        assert_eq!(reply.status, 413, "{path}: {message}");
+        assert!(message.contains(setting) && reply.body["error"] == message, "{path}: {}", reply.body);
+    }
+    for path in ["/druid/v2/sql", "/druid/v2/sql/statements"] {
+        let reply = server.try_post(path, "{").unwrap();
+        assert_eq!(reply.status, 400, "{path}: {}", reply.body);
+        let message = reply.body["errorMessage"].as_str().unwrap_or_else(|| panic!("{path}: {}", reply.body));
+        assert!(message.starts_with("Malformed SQL query") && reply.body["error"] == message, "{path}: {message}");
+    }
+}
+
 #[test]
 fn a_broker_that_is_down_is_a_state_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
