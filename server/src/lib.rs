@@ -28,7 +28,7 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
     telemetry::start_logs(&config.log_level, config.log_json).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let ended = runtime.block_on(async {
-        let node = Node::start(config).await?;
+        let mut node = Node::start(config).await?;
         let scheme = if node.app.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
         let base = format!("{scheme}://{}", node.app.address);
         if let Some(password) = &node.first_password {
@@ -45,12 +45,20 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
                 Some(demo)
             }
         };
-        stop_signal().await?;
+        let broken = tokio::select! {
+            signal = stop_signal() => {
+                signal?;
+                None
+            }
+            error = node.broken() => Some(error),
+        };
         tracing::info!("stopping");
-        if let Some(demo) = demo {
+        // The demo stops by requests, which nobody takes of a broken node.
+        if let (Some(demo), None) = (demo, &broken) {
             demo.stop().await?;
         }
-        node.stop().await
+        node.stop().await?;
+        broken.map_or(Ok(()), Err)
     });
     // Everything that matters has ended in order; what still runs is nobody's any more.
     runtime.shutdown_timeout(LAST_MOMENT);

@@ -199,21 +199,32 @@ impl Node {
         tokio::spawn(statements::expire(Arc::downgrade(&app)));
         let (stop, stopping) = watch::channel(false);
         let tls_address = doors.tls_address()?;
-        let serving = tokio::spawn(doors.serve(app.clone(), stopping.clone()));
+        // Here, so that what is wrong with the routes ends the start, and not a task that nobody looks at.
+        let service = router(app.clone());
+        let serving = tokio::spawn(doors.serve(service, stopping.clone()));
         let keeping = tokio::spawn(keep_in_line(app.clone(), cycle, stopping));
         while !app.ready.load(Ordering::Acquire) {
             anyhow::ensure!(!keeping.is_finished(), "the node's loop ended at the start");
+            anyhow::ensure!(!serving.is_finished(), "what serves requests ended at the start");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tracing::info!(address = %app.address, tls = tls_address, ms = started.elapsed().as_millis() as u64, "serving");
         Ok(Node { app, first_password, stop, serving, keeping })
     }
 
+    /// Returns when requests are not served any more though nobody has stopped the node, with the reason.
+    pub async fn broken(&mut self) -> anyhow::Error {
+        match (&mut self.serving).await {
+            Ok(()) => anyhow::anyhow!("what serves requests has ended by itself"),
+            Err(error) => anyhow::Error::new(error).context("what serves requests has failed"),
+        }
+    }
+
     /// Ends requests, tasks and the catalog, in this order. What tasks read stays on disk for the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         let mut serving = self.serving;
-        if tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
+        if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
             serving.abort();
             tracing::warn!("requests were still being answered and are cut off");
         }
@@ -274,8 +285,7 @@ impl Doors {
     }
 
     /// Serves until it is told to stop and every request has ended.
-    async fn serve(self, app: Arc<App>, stopping: watch::Receiver<bool>) {
-        let service = router(app);
+    async fn serve(self, service: Router, stopping: watch::Receiver<bool>) {
         let plain = self.plain.map(|listener| {
             let listener = listener.tap_io(|stream| {
                 if let Err(error) = stream.set_nodelay(true) {
@@ -369,6 +379,22 @@ async fn beat(app: &App, told: &mut Option<u64>) -> coordinator::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A node whose listener is gone must not stay: nothing outside could tell it from one that is slow.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_serves_no_more_tells_and_still_stops_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let flags = [("data_dir", folder.path().to_str().expect("UTF-8")), ("host", "127.0.0.1"), ("port", "0")];
+        let flags = flags.map(|(key, value)| (key.to_string(), value.to_string()));
+        let config = Config::load(None, std::iter::empty(), &flags).expect("valid settings");
+        let mut node = Node::start(config).await.expect("a node");
+        let short = Duration::from_millis(50);
+        assert!(tokio::time::timeout(short, node.broken()).await.is_err(), "it serves");
+        node.serving.abort();
+        let error = tokio::time::timeout(DRAIN, node.broken()).await.expect("it is told");
+        assert!(error.to_string().contains("what serves requests"), "{error:#}");
+        node.stop().await.expect("a stop in order");
+    }
 
     #[test]
     fn what_is_kept_and_the_secrets_in_files_are_closed_to_input() {
