@@ -7,8 +7,9 @@
 
 use std::cell::Cell;
 
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, Result as DfResult};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
@@ -20,6 +21,12 @@ const PARTS_MAX: f64 = 50_000.0;
 /// Steps of a plan. A WITH that is used twice stands twice, and so does all it uses.
 const NODES_MAX: usize = 10_000;
 
+/// Steps above one another: each is a call within another where rows are made.
+const PLAN_DEPTH_MAX: usize = 1_200;
+
+/// Levels of an expression, written out: it is computed and dropped on threads with the stack of any.
+const DEPTH_MAX: usize = 800;
+
 /// Lists up to this length are planned as comparisons.
 const LIST_AS_COMPARISONS: usize = 3;
 
@@ -27,26 +34,83 @@ const LIST_AS_COMPARISONS: usize = 3;
 const SUBQUERIES_DEEP_MAX: usize = 12;
 
 pub fn check(plan: &LogicalPlan) -> Result<()> {
-    sizes(plan, 0, &Cell::new(0)).map(|_| ())
+    sizes(plan, Place { subqueries: 0, steps: 0 }, &Cell::new(0)).map(|_| ())
 }
 
-/// What each column of a plan's output stands for, in parts.
-fn sizes(plan: &LogicalPlan, deep: usize, visited: &Cell<usize>) -> Result<Vec<f64>> {
+/// Refuses a plan, as it is to be run, with an expression that is too deep: planning joins conditions one by one.
+pub fn check_planned(plan: &LogicalPlan) -> DfResult<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            let depth = depth(expr)?;
+            match depth > DEPTH_MAX {
+                false => Ok(TreeNodeRecursion::Continue),
+                true => Err(DataFusionError::Plan(too_deep(depth))),
+            }
+        })
+    })?;
+    Ok(())
+}
+
+fn depth(expr: &Expr) -> DfResult<usize> {
+    let mut below = 0;
+    expr.apply_children(|child| {
+        below = below.max(depth(child)?);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(below + 1)
+}
+
+fn too_deep(depth: usize) -> String {
+    format!(
+        "statement stands for an expression of {depth} levels once it is planned, more than {DEPTH_MAX}; list values with \
+         IN, or compute the inner parts in a GROUP BY"
+    )
+}
+
+/// What an expression stands for.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    parts: f64,
+    depth: usize,
+}
+
+impl Size {
+    const ONE: Size = Size { parts: 1.0, depth: 1 };
+}
+
+/// Where in a statement a step is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Subqueries in expressions around it.
+    subqueries: usize,
+    /// Steps above it.
+    steps: usize,
+}
+
+/// What each column of a plan's output stands for.
+fn sizes(plan: &LogicalPlan, place: Place, visited: &Cell<usize>) -> Result<Vec<Size>> {
     visited.set(visited.get() + 1);
     if visited.get() > NODES_MAX {
         return Err(Error::invalid(format!(
             "statement stands for more than {NODES_MAX} steps once its WITHs are written out; use the inner ones less often"
         )));
     }
-    if deep > SUBQUERIES_DEEP_MAX {
+    if place.subqueries > SUBQUERIES_DEEP_MAX {
         return Err(Error::invalid(format!(
             "statement nests more than {SUBQUERIES_DEEP_MAX} subqueries in expressions; name the inner ones in a WITH and join them"
         )));
     }
-    let inputs: Vec<Vec<f64>> =
-        plan.inputs().into_iter().map(|input| sizes(input, deep, visited)).collect::<Result<_>>()?;
-    let below = Below { plan, inputs: &inputs, deep, visited };
-    let checked = |exprs: &[Expr]| exprs.iter().map(|expr| below.checked(expr)).collect::<Result<Vec<f64>>>();
+    if place.steps > PLAN_DEPTH_MAX {
+        return Err(Error::invalid(format!(
+            "statement stands for more than {PLAN_DEPTH_MAX} steps in each other once its WITHs are written out; nest \
+             less of them"
+        )));
+    }
+    let under = Place { steps: place.steps + 1, ..place };
+    let inputs: Vec<Vec<Size>> =
+        plan.inputs().into_iter().map(|input| sizes(input, under, visited)).collect::<Result<_>>()?;
+    let below = Below { plan, inputs: &inputs, place: under, visited };
+    let checked = |exprs: &[Expr]| exprs.iter().map(|expr| below.checked(expr)).collect::<Result<Vec<Size>>>();
     // Each expression is looked at once: what stands in it may be a plan with expressions of its own.
     let own = match plan {
         LogicalPlan::Projection(projection) => checked(&projection.expr)?,
@@ -57,7 +121,8 @@ fn sizes(plan: &LogicalPlan, deep: usize, visited: &Cell<usize>) -> Result<Vec<f
         }
         LogicalPlan::Union(_) => {
             inputs.iter().skip(1).fold(inputs.first().cloned().unwrap_or_default(), |most, sizes| {
-                most.iter().zip(sizes).map(|(a, b)| a.max(*b)).collect()
+                let larger = |(a, b): (&Size, &Size)| Size { parts: a.parts.max(b.parts), depth: a.depth.max(b.depth) };
+                most.iter().zip(sizes).map(larger).collect()
             })
         }
         LogicalPlan::Filter(_)
@@ -76,72 +141,78 @@ fn sizes(plan: &LogicalPlan, deep: usize, visited: &Cell<usize>) -> Result<Vec<f
         }
     };
     let mut all = own;
-    all.resize(plan.schema().fields().len(), 1.0);
+    all.resize(plan.schema().fields().len(), Size::ONE);
     Ok(all)
 }
 
 struct Below<'a> {
     plan: &'a LogicalPlan,
-    inputs: &'a [Vec<f64>],
-    deep: usize,
+    inputs: &'a [Vec<Size>],
+    place: Place,
     visited: &'a Cell<usize>,
 }
 
 impl Below<'_> {
-    fn checked(&self, expr: &Expr) -> Result<f64> {
+    fn checked(&self, expr: &Expr) -> Result<Size> {
         let size = self.size(expr)?;
-        if size > PARTS_MAX {
+        if size.parts > PARTS_MAX {
             return Err(Error::invalid(format!(
-                "statement stands for an expression of {size:.0} parts once it is written out, more than {PARTS_MAX}; \
-                 nest less, or compute the inner parts in a GROUP BY"
+                "statement stands for an expression of {:.0} parts once it is written out, more than {PARTS_MAX}; \
+                 nest less, or compute the inner parts in a GROUP BY",
+                size.parts
             )));
+        }
+        if size.depth > DEPTH_MAX {
+            return Err(Error::Invalid(too_deep(size.depth)));
         }
         Ok(size)
     }
 
-    fn size(&self, expr: &Expr) -> Result<f64> {
-        let mut size = 1.0;
+    fn size(&self, expr: &Expr) -> Result<Size> {
+        let within = Place { subqueries: self.place.subqueries + 1, ..self.place };
         match expr {
             Expr::Column(column) => return Ok(self.column(column)),
-            Expr::InList(InList { expr, list, .. }) if list.len() <= LIST_AS_COMPARISONS => {
-                size += self.size(expr)? * list.len() as f64;
-                for item in list {
-                    size += self.size(item)?;
-                }
-                return Ok(size);
-            }
-            Expr::Between(between) => {
-                size += 2.0 * self.size(&between.expr)?;
-                return Ok(size + self.size(&between.low)? + self.size(&between.high)?);
-            }
-            Expr::ScalarSubquery(subquery) => drop(sizes(&subquery.subquery, self.deep + 1, self.visited)?),
-            Expr::Exists(exists) => drop(sizes(&exists.subquery.subquery, self.deep + 1, self.visited)?),
-            Expr::InSubquery(within) => drop(sizes(&within.subquery.subquery, self.deep + 1, self.visited)?),
+            Expr::ScalarSubquery(subquery) => drop(sizes(&subquery.subquery, within, self.visited)?),
+            Expr::Exists(exists) => drop(sizes(&exists.subquery.subquery, within, self.visited)?),
+            Expr::InSubquery(among) => drop(sizes(&among.subquery.subquery, within, self.visited)?),
             _ => {}
         }
-        let mut parts: Result<f64> = Ok(0.0);
-        // Children only; an error ends the walk at the next one.
-        let walked = expr.apply_children(|child| {
-            parts = match (&parts, self.size(child)) {
-                (Ok(sum), Ok(more)) => Ok(sum + more),
-                (_, Err(error)) => Err(error),
-                (Err(_), _) => return Ok(datafusion::common::tree_node::TreeNodeRecursion::Stop),
-            };
-            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-        });
-        walked.map_err(crate::planner::invalid)?;
-        Ok(size + parts? * uses(expr))
+        // How often the first of the parts stands, whose subject is named again at each comparison.
+        let first_stands = match expr {
+            Expr::InList(InList { list, .. }) if list.len() <= LIST_AS_COMPARISONS => list.len() as f64,
+            Expr::Between(_) => 2.0,
+            _ => 1.0,
+        };
+        let (mut parts, mut depth, mut nth) = (0.0, 0, 0);
+        let mut refused = None;
+        expr.apply_children(|child| match self.size(child) {
+            Ok(size) => {
+                parts += size.parts * if nth == 0 { first_stands } else { 1.0 };
+                depth = depth.max(size.depth);
+                nth += 1;
+                Ok(TreeNodeRecursion::Continue)
+            }
+            Err(error) => {
+                refused = Some(error);
+                Ok(TreeNodeRecursion::Stop)
+            }
+        })
+        .map_err(crate::planner::invalid)?;
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(Size { parts: 1.0 + parts * uses(expr), depth: depth + 1 }),
+        }
     }
 
-    fn column(&self, column: &Column) -> f64 {
+    fn column(&self, column: &Column) -> Size {
         let inputs = self.plan.inputs();
         for (input, sizes) in inputs.iter().zip(self.inputs) {
             let schema: &DFSchema = input.schema();
             if let Some(idx) = schema.maybe_index_of_column(column) {
-                return sizes.get(idx).copied().unwrap_or(1.0);
+                return sizes.get(idx).copied().unwrap_or(Size::ONE);
             }
         }
-        1.0
+        Size::ONE
     }
 }
 

@@ -150,7 +150,19 @@ impl Leaf {
     }
 
     /// `None` if the engine does not take the query.
-    pub fn new(datasources: &[String], parts: Parts, schema: DFSchemaRef, mut outputs: Vec<Output>) -> Option<Leaf> {
+    pub fn new(datasources: &[String], parts: Parts, schema: DFSchemaRef, outputs: Vec<Output>) -> Option<Leaf> {
+        let made = Leaf::made(datasources, parts, schema, outputs);
+        made.inspect_err(|error| tracing::debug!(%error, "the engine does not take a leaf; it stays with DataFusion"))
+            .ok()
+    }
+
+    /// The same; if the engine does not take it, why.
+    pub fn made(
+        datasources: &[String],
+        parts: Parts,
+        schema: DFSchemaRef,
+        mut outputs: Vec<Output>,
+    ) -> query::Result<Leaf> {
         let mut query = Map::new();
         let put = |query: &mut Map<String, Json>, key: &str, value: Json| {
             query.insert(key.to_string(), value);
@@ -266,13 +278,7 @@ impl Leaf {
             put(&mut query, "context", Json::Object(context));
         }
         let mut json = Json::Object(query);
-        let mut query = match query::Query::from_json(&json) {
-            Ok(query) => query,
-            Err(error) => {
-                tracing::debug!(%error, "the engine does not take a leaf; it stays with DataFusion");
-                return None;
-            }
-        };
+        let mut query = query::Query::from_json(&json)?;
         // Text could widen what the condition made narrow, or say nothing for no interval at all.
         query.scope_mut().intervals = parts.intervals.clone();
         if let (query::Query::GroupBy(query), Shape::Group { sets: Some((_, name)), .. }) = (&mut query, &parts.kind) {
@@ -282,7 +288,7 @@ impl Leaf {
             json["dataSource"] = semi.shown(json["dataSource"].take(), nth);
         }
         let id = NEXT.fetch_add(1, Atomic::Relaxed);
-        Some(Leaf { id, datasources: datasources.to_vec(), json, query, schema, outputs, empty_row, parts })
+        Ok(Leaf { id, datasources: datasources.to_vec(), json, query, schema, outputs, empty_row, parts })
     }
 
     /// The same leaf in an order and with a limit. The keys are its outputs.

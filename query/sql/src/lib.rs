@@ -1,6 +1,7 @@
 //! SQL: from the text of a statement to rows.
 //!
-//! 1. [`parse`] reads the text in Druid's dialect, with the `SET` statements before it.
+//! 1. [`parse`] reads the text in Druid's dialect, with the `SET` statements before it; [`chains`] makes long chains of
+//!    operators shallow and refuses what stays deep. This and all planning is done on threads of [`planning`].
 //! 2. [`rewrite`] turns Druid's idioms into what DataFusion plans, and settles time.
 //! 3. [`planner`] plans and optimises; [`place`] replaces the largest parts it can by [`leaves`], native queries
 //!    ([`lower`] says expressions in the engine's words).
@@ -12,6 +13,7 @@
 
 mod aggregates;
 mod beneath;
+mod chains;
 mod checks;
 pub mod cluster;
 mod convert;
@@ -29,6 +31,7 @@ mod parse;
 mod place;
 mod plan;
 mod planner;
+mod planning;
 mod policy;
 mod remainder;
 mod respond;
@@ -50,14 +53,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use query::deadline::until;
-use query::{Broker, Principal, ResponseContext, Terms};
+use query::{Broker, Budget, Principal, ResponseContext, Terms};
 use segment::schema::ValueType;
 use segment::time::Zone;
 use serde_json::{Map, Value as Json};
@@ -71,6 +74,7 @@ pub use run::Batches;
 use looked::Looked;
 use plan::Plan;
 use planner::{Planner, Planners};
+use planning::{Planning, deep};
 use remainder::Workers;
 use run::Run;
 use running::{AtWork, Registered, Running, bounded, held};
@@ -165,6 +169,9 @@ pub struct Sql {
     clock: AtomicU64,
     running: Arc<Mutex<Running>>,
     workers: Workers,
+    planning: Planning,
+    /// For planning that goes on when nobody waits for it any more.
+    me: Weak<Sql>,
 }
 
 /// What DataFusion's types are part of, behind a wall: whoever holds an [`Sql`] would otherwise have the compiler walk
@@ -230,7 +237,8 @@ impl Sql {
     pub fn new(broker: Arc<Broker>, cluster: Arc<dyn Cluster>, settings: Settings) -> Arc<Sql> {
         let planners = Planners::new(settings.push_down, broker.lookups().clone());
         let workers = Workers::new(broker.settings().threads).expect("threads can be started");
-        Arc::new(Sql {
+        let planning = Planning::new(broker.settings().threads);
+        Arc::new_cyclic(|me| Sql {
             broker,
             cluster,
             settings,
@@ -238,6 +246,8 @@ impl Sql {
             clock: AtomicU64::new(0),
             running: Arc::default(),
             workers,
+            planning,
+            me: me.clone(),
         })
     }
 
@@ -267,7 +277,7 @@ impl Sql {
 
     async fn answer(&self, statement: &Statement, who: &Principal) -> Result<SqlAnswer> {
         let statement = &*self.whole(statement);
-        let prepared = self.prepared(statement, who)?;
+        let prepared = self.prepared_in_time(statement, who).await?;
         let mut context = statement.context.clone();
         context.extend(prepared.overrides.clone());
         let query_id = match context.get("sqlQueryId").and_then(Json::as_str) {
@@ -372,7 +382,8 @@ impl Sql {
     /// The zone that a statement shows time in.
     pub fn zone(&self, statement: &Statement) -> Result<Zone> {
         let context = self.context(statement);
-        zone_of(parse::parse(&statement.text)?.context.get("sqlTimeZone").or(context.get("sqlTimeZone")))
+        let said = deep(|| Ok(parse::parse(&statement.text)?.context))?;
+        zone_of(said.get("sqlTimeZone").or(context.get("sqlTimeZone")))
     }
 
     /// The columns a statement would answer, without running it.
@@ -383,6 +394,15 @@ impl Sql {
     /// The columns a statement would answer and the types of its `?`, before there are values for them. The parameters of
     /// the statement are not looked at.
     pub fn describe(&self, statement: &Statement, who: &Principal) -> Result<Description> {
+        let parameters = deep(|| self.parameters(statement, who))?;
+        let samples = parameters.iter().map(|sql_type| Parameter::sample(sql_type)).collect();
+        let prepared = self.prepared(&Statement { parameters: samples, ..statement.clone() }, who)?;
+        let (columns, schema) = prepared.shown()?;
+        Ok(Description { columns, schema, parameters })
+    }
+
+    /// The SQL types of a statement's `?`.
+    fn parameters(&self, statement: &Statement, who: &Principal) -> Result<Vec<String>> {
         let mut parsed = parse::parse(&statement.text)?;
         let count = parsed.placeholders;
         let mut parameters = vec!["VARCHAR".to_string(); count];
@@ -401,10 +421,7 @@ impl Sql {
                 }
             }
         }
-        let samples = parameters.iter().map(|sql_type| Parameter::sample(sql_type)).collect();
-        let prepared = self.prepared(&Statement { parameters: samples, ..statement.clone() }, who)?;
-        let (columns, schema) = prepared.shown()?;
-        Ok(Description { columns, schema, parameters })
+        Ok(parameters)
     }
 
     /// The columns a statement would answer as readers of Arrow see them, without running it.
@@ -414,24 +431,50 @@ impl Sql {
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
         let statement = &*self.whole(statement);
-        // Plans hold what the caller's rules say of lookups and names, so they are kept for that caller under those rules.
-        let rules = self.broker.authorizer().current().version();
-        let key = format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation());
-        let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        let kept = lock(&self.plans().kept).get_mut(&key).map(|kept| {
-            kept.used = now;
-            kept.prepared.clone()
-        });
-        if let Some(prepared) = kept
-            && prepared.tables.iter().all(|(name, columns)| {
-                self.broker.columns(name, who).is_some_and(|fresh| Arc::ptr_eq(&fresh, columns) || fresh == *columns)
-            })
-        {
+        let key = self.plan_key(statement, who);
+        match self.kept(&key, who) {
+            Some(prepared) => Ok(prepared),
+            None => deep(|| self.prepared_anew(statement, who, key)),
+        }
+    }
+
+    /// The same for a statement with all of its context, no later than its deadline.
+    async fn prepared_in_time(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
+        let key = self.plan_key(statement, who);
+        if let Some(prepared) = self.kept(&key, who) {
             return Ok(prepared);
         }
+        let remaining = Budget::from_context(&statement.context, self.broker.settings())?.remaining();
+        let sql = self.me.upgrade().ok_or_else(|| Error::Busy("the server is stopping".into()))?;
+        let (statement, who) = (statement.clone(), who.clone());
+        self.planning.run(remaining, move || sql.prepared_anew(&statement, &who, key)).await
+    }
+
+    fn plan_key(&self, statement: &Statement, who: &Principal) -> String {
+        // Plans hold what the caller's rules say of lookups and names, so they are kept for that caller under those rules.
+        let rules = self.broker.authorizer().current().version();
+        format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation())
+    }
+
+    /// The plan that is kept for a key, if its tables are as they were.
+    fn kept(&self, key: &str, who: &Principal) -> Option<Arc<Prepared>> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let prepared = lock(&self.plans().kept).get_mut(key).map(|kept| {
+            kept.used = now;
+            kept.prepared.clone()
+        })?;
+        let same = |(name, columns): &(String, Columns)| {
+            self.broker.columns(name, who).is_some_and(|fresh| Arc::ptr_eq(&fresh, columns) || fresh == *columns)
+        };
+        prepared.tables.iter().all(same).then_some(prepared)
+    }
+
+    /// Needs the stack of a planning thread.
+    fn prepared_anew(&self, statement: &Statement, who: &Principal, key: String) -> Result<Arc<Prepared>> {
         let (prepared, keep) = self.prepare(statement, who)?;
         let prepared = Arc::new(prepared);
         if keep && self.settings.plans_max > 0 && key.len() <= KEPT_TEXT_MAX {
+            let used = self.clock.fetch_add(1, Ordering::Relaxed);
             let mut plans = lock(&self.plans().kept);
             if plans.len() >= self.settings.plans_max
                 && !plans.contains_key(&key)
@@ -439,7 +482,7 @@ impl Sql {
             {
                 plans.remove(&oldest);
             }
-            plans.insert(key, Kept { prepared: prepared.clone(), used: now });
+            plans.insert(key, Kept { prepared: prepared.clone(), used });
         }
         Ok(prepared)
     }

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use serde_json::{Map, Number, Value};
 
+use crate::chains;
 use crate::convert::values_of;
 use crate::dialect::Druid;
 use crate::error::{Error, Place, Result};
@@ -25,12 +26,13 @@ const QUERIES: [&str; 3] = ["SELECT", "WITH", "VALUES"];
 /// Longest statement taken. Generated statements with tens of thousands of listed values stay below it.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Refuses a text that is not one expression.
+/// Refuses a text that is not one expression. Needs the stack of a planning thread.
 pub fn expression(text: &str) -> Result<()> {
     let tokens = Tokenizer::new(&Druid::new(0), text).tokenize_with_location().map_err(|error| {
         let place = Place { token: String::new(), ..place_of(error.location) };
         Error::Syntax { message: format!("{} at line {}, column {}", error.message, place.line, place.column), place }
     })?;
+    chains::check_tokens(&tokens)?;
     let dialect = Druid::new(tokens.len());
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(words::plain(&tokens));
@@ -62,6 +64,7 @@ pub struct Parsed {
     pub placeholders: usize,
 }
 
+/// Needs the stack of a planning thread ([`crate::planning`]), as does all that is done to the tree.
 pub fn parse(text: &str) -> Result<Parsed> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::invalid(format!(
@@ -109,6 +112,7 @@ pub fn parse(text: &str) -> Result<Parsed> {
             place.line, place.column
         )));
     }
+    chains::check_tokens(rest)?;
     let is_query = first.token == Token::LParen || QUERIES.iter().any(|word| is_word(first, word));
     let depth_max = if is_query { DEPTH_MAX } else { OTHERS_DEPTH_MAX };
     let mut placeholders = 0;
@@ -139,7 +143,10 @@ pub fn parse(text: &str) -> Result<Parsed> {
         return Err(Error::Syntax { message, place });
     }
     match tree {
-        Tree::Query(query) => Ok(Parsed { context, explain, query, placeholders }),
+        Tree::Query(mut query) => {
+            chains::settle(&mut query)?;
+            Ok(Parsed { context, explain, query, placeholders })
+        }
         other => {
             let text = other.to_string();
             let verb = text.split_whitespace().next().unwrap_or_default();

@@ -27,6 +27,7 @@ use segment::schema::{TIME, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::beneath::beneath;
+use crate::expansion;
 use crate::leaves::{Leaf, Output, Parts, Shape, Table, node};
 use crate::lower::{self, Lower, value_type};
 use crate::semi::{self, Choice, Semi};
@@ -34,7 +35,7 @@ use crate::wrappers::{below, peel, wrap};
 
 /// Puts the leaves into an optimised plan. With `push_down` off tables become bare scans and DataFusion does all else.
 pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
-    plan.transform_down_with_subqueries(|plan| {
+    let placed = plan.transform_down_with_subqueries(|plan| {
         let new = match &plan {
             LogicalPlan::Sort(sort) if push_down => ordered(sort)?,
             LogicalPlan::Limit(limit) if push_down => limited(limit)?,
@@ -43,18 +44,16 @@ pub fn place(plan: LogicalPlan, push_down: bool) -> DfResult<LogicalPlan> {
                 None => beneath(aggregate, group)?,
             },
             LogicalPlan::Join(join) if push_down => among(join)?.map(node),
-            LogicalPlan::TableScan(table) if table_of(table).is_some() => match scan(table, None, None)? {
-                Some(leaf) => Some(node(leaf)),
-                None => return Err(DataFusionError::Plan(format!("table {} cannot be scanned", table.table_name))),
-            },
+            LogicalPlan::TableScan(table) if table_of(table).is_some() => Some(node(scan_or_tell(table)?)),
             _ => None,
         };
         Ok(match new {
             Some(new) => Transformed::yes(new),
             None => Transformed::no(plan),
         })
-    })
-    .map(|placed| placed.data)
+    })?;
+    expansion::check_planned(&placed.data)?;
+    Ok(placed.data)
 }
 
 fn table_of(scan: &TableScan) -> Option<&Table> {
@@ -245,6 +244,15 @@ fn chosen(lower: &mut Lower<'_>, choices: Vec<(Expr, &LogicalPlan, usize)>) -> D
     Ok(Some(semis))
 }
 
+/// The scan of a table that nothing else can read: if it is none, why.
+fn scan_or_tell(scan: &TableScan) -> DfResult<Leaf> {
+    let refused = |why: String| DataFusionError::Plan(format!("table {} cannot be scanned: {why}", scan.table_name));
+    let (Some(table), Some((parts, outputs))) = (table_of(scan), scan_parts(scan, None, None, Vec::new())?) else {
+        return Err(refused("a condition on it has no native form".to_string()));
+    };
+    Leaf::made(&table.names, parts, scan.projected_schema.clone(), outputs).map_err(|error| refused(error.to_string()))
+}
+
 fn scan_among(
     scan: &TableScan,
     order: Option<bool>,
@@ -252,6 +260,16 @@ fn scan_among(
     choices: Vec<(Expr, &LogicalPlan, usize)>,
 ) -> DfResult<Option<Leaf>> {
     let Some(table) = table_of(scan) else { return Ok(None) };
+    let parts = scan_parts(scan, order, limit, choices)?;
+    Ok(parts.and_then(|(parts, outputs)| Leaf::new(&table.names, parts, scan.projected_schema.clone(), outputs)))
+}
+
+fn scan_parts(
+    scan: &TableScan,
+    order: Option<bool>,
+    limit: Option<u64>,
+    choices: Vec<(Expr, &LogicalPlan, usize)>,
+) -> DfResult<Option<(Parts, Vec<Output>)>> {
     let schema = qualified(scan)?;
     let mut lower = Lower::new(&schema);
     let Some((intervals, filter)) = narrowed(&mut lower, &scan.filters) else { return Ok(None) };
@@ -276,7 +294,7 @@ fn scan_among(
         kind: Shape::Scan { columns, order },
         limit: limit.or(fetch).filter(|limit| *limit > 0),
     };
-    Ok(Leaf::new(&table.names, parts, scan.projected_schema.clone(), outputs))
+    Ok(Some((parts, outputs)))
 }
 
 /// The output of a leaf that tells its grouping sets apart.

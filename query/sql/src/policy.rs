@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::leaves::{Shape, Table};
 use crate::plan::Plan;
 use crate::planner::{Outer, Planner, Tables, datasource};
+use crate::planning::deep;
 use crate::rewrite::Moment;
 use crate::{Sql, parse, rewrite};
 
@@ -104,6 +105,10 @@ impl Sql {
 
     /// The native filter of a policy's condition over a table of these columns. Columns that are not there are refused.
     pub fn condition(&self, columns: &[(String, ValueType, bool)], text: &str) -> Result<Json> {
+        deep(|| self.condition_of(columns, text))
+    }
+
+    fn condition_of(&self, columns: &[(String, ValueType, bool)], text: &str) -> Result<Json> {
         if text.contains(MARK) {
             return Err(Error::invalid("a condition may not contain U+0002"));
         }

@@ -23,6 +23,9 @@ use crate::run::{Batches, Run, failed};
 /// Batches that wait to be read.
 const BATCHES_AHEAD: usize = 2;
 
+/// More than a plan needs that is as deep as any may be.
+const STACK_BYTES: usize = 32 << 20;
+
 /// The threads that remainders run on.
 pub struct Workers(Option<Runtime>);
 
@@ -31,6 +34,8 @@ impl Workers {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("sql")
+            // A plan's steps ask one another for rows, as deep as it is.
+            .thread_stack_size(STACK_BYTES)
             .enable_time()
             .build()?;
         Ok(Workers(Some(runtime)))

@@ -7,7 +7,7 @@
 //! 4. Every output gets the name Druid gives it: `EXPR$n`, and `a0` for the second `a`.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, ExactNumberInfo, Expr, Fetch,
@@ -373,7 +373,21 @@ impl Rewriter<'_> {
             [ObjectNamePart::Identifier(ident)] => ident.value.to_ascii_lowercase(),
             _ => return Ok(None),
         };
-        if let Some((_, ours)) = SPELLINGS.iter().find(|(theirs, _)| *theirs == name) {
+        if let Some(Spelling { theirs, ours, arguments }) = SPELLINGS.iter().find(|known| known.theirs == name) {
+            if let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args {
+                // Said here: what is planned has another name.
+                if !arguments.contains(&args.len()) {
+                    return Err(Error::invalid(format!(
+                        "function {} takes {} arguments, {} given",
+                        theirs.to_ascii_uppercase(),
+                        count_of(arguments),
+                        args.len()
+                    )));
+                }
+                if *theirs == "group_concat" && args.len() == 1 {
+                    args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text_literal(","))));
+                }
+            }
             rename(&mut function.name, ours);
             name = ours.to_string();
         }
@@ -775,12 +789,25 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 }
 
 /// What Superset makes of functions that its users name as Druid does: it reads and writes their SQL anew.
-const SPELLINGS: [(&str, &str); 4] = [
-    ("approx_distinct", "approx_count_distinct"),
-    ("group_concat", "string_agg"),
-    ("str_position", "strpos"),
-    ("variance_pop", "var_pop"),
+const SPELLINGS: [Spelling; 4] = [
+    Spelling { theirs: "approx_distinct", ours: "approx_count_distinct", arguments: 1..=1 },
+    Spelling { theirs: "group_concat", ours: "string_agg", arguments: 1..=3 },
+    Spelling { theirs: "str_position", ours: "strpos", arguments: 2..=2 },
+    Spelling { theirs: "variance_pop", ours: "var_pop", arguments: 1..=1 },
 ];
+
+struct Spelling {
+    theirs: &'static str,
+    ours: &'static str,
+    arguments: RangeInclusive<usize>,
+}
+
+fn count_of(arguments: &RangeInclusive<usize>) -> String {
+    match (arguments.start(), arguments.end()) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    }
+}
 
 fn rename(name: &mut ObjectName, to: &str) {
     *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(to))]);

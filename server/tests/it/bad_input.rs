@@ -100,6 +100,27 @@ fn wrong_requests_get_errors_that_name_the_field() {
     assert_eq!(server.get("/status/health").body, json!(true));
 }
 
+/// Statements that are long and not nested make trees as deep as they are long.
+#[test]
+fn long_chains_of_operators_leave_the_server_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let dimensions = json!({"dimensions": ["u", {"type": "long", "name": "n"}]});
+    server.load("w", "iso", dimensions, r#"{"t": "2026-01-01", "u": "id0", "n": 0}"#);
+    let ask = |text: String| server.try_post("/druid/v2/sql", &json!({"query": text}).to_string()).unwrap();
+    let any = (0..2_000).map(|n| format!("(u = 'id{n}' AND n = {n})")).collect::<Vec<_>>().join(" OR ");
+    assert_eq!(ask(format!("SELECT COUNT(*) AS c FROM w WHERE {any}")).body, json!([{"c": 1}]));
+    for (text, status) in [
+        (vec!["SELECT 1"; 2_000].join(" UNION ALL "), 200),
+        (vec!["SELECT 1"; 3_000].join(" UNION ALL "), 400),
+        (format!("SELECT {} FROM w", vec!["n"; 20_000].join("+")), 400),
+    ] {
+        let start = text[..40].to_string();
+        assert_eq!(ask(text).status, status, "{start}");
+    }
+    assert_eq!(server.get("/status/health").body, json!(true));
+}
+
 /// Clients of Druid write paths with a slash at the end and without.
 #[test]
 fn a_path_is_the_same_with_a_slash_at_its_end() {

@@ -20,12 +20,18 @@ fn what_superset_makes_of_druids_names_is_understood() {
     for (written, meant) in [
         ("APPROX_DISTINCT(channel)", "APPROX_COUNT_DISTINCT(channel)"),
         ("GROUP_CONCAT(DISTINCT channel, '-')", "STRING_AGG(DISTINCT channel, '-')"),
+        ("GROUP_CONCAT(DISTINCT channel)", "STRING_AGG(DISTINCT channel, ',')"),
         ("VARIANCE_POP(added)", "VAR_POP(added)"),
         ("MAX(STR_POSITION(channel, 'e'))", "MAX(STRPOS(channel, 'e'))"),
         ("SUM(CAST(CAST(added AS STRING) AS LONG))", "SUM(added)"),
     ] {
         let rows = |call: &str| f.both(&statement(&format!("SELECT {call} FROM wiki")));
         assert_eq!(rows(written), rows(meant), "{written}");
+    }
+    // What is refused has the name that was written.
+    for call in ["GROUP_CONCAT()", "STR_POSITION(channel)", "APPROX_DISTINCT(channel, added, 3)"] {
+        let error = f.native.columns(&statement(&format!("SELECT {call} FROM wiki")), &f.who).expect_err(call);
+        assert!(error.to_string().contains(call.split('(').next().unwrap_or(call)), "{error}");
     }
 }
 
