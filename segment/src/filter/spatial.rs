@@ -16,8 +16,8 @@ const BOUNDS: [&str; 3] = ["rectangular", "radius", "polygon"];
 /// Coordinates that a point may have.
 const COORDINATES_MAX: usize = 32;
 
-/// Corners of a polygon.
-const CORNERS_MAX: usize = 100_000;
+/// Corners of a polygon: each point near it is compared with every edge.
+const CORNERS_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spatial {
@@ -35,7 +35,27 @@ pub enum Spatial {
     Polygon {
         xs: Vec<f32>,
         ys: Vec<f32>,
+        around: Around,
     },
+}
+
+/// The least rectangle that holds all corners: most points are outside, and not compared with any edge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Around {
+    min: [f32; 2],
+    max: [f32; 2],
+}
+
+impl Around {
+    fn of(xs: &[f32], ys: &[f32]) -> Around {
+        let least = |numbers: &[f32]| numbers.iter().copied().fold(f32::INFINITY, f32::min);
+        let most = |numbers: &[f32]| numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        Around { min: [least(xs), least(ys)], max: [most(xs), most(ys)] }
+    }
+
+    fn holds(&self, x: f32, y: f32) -> bool {
+        self.min[0] <= x && x <= self.max[0] && self.min[1] <= y && y <= self.max[1]
+    }
 }
 
 /// What a radius is measured in: that of the coordinates, or lengths on the Earth between degrees of latitude and longitude.
@@ -114,7 +134,8 @@ impl Spatial {
                 if !(3..=CORNERS_MAX).contains(&xs.len()) {
                     return Err(fields.wrong("abscissa", &format!("must have 3 to {CORNERS_MAX} corners")));
                 }
-                Ok(Spatial::Polygon { xs, ys })
+                let around = Around::of(&xs, &ys);
+                Ok(Spatial::Polygon { xs, ys, around })
             }
             other => Err(Error::invalid(format!(
                 "unknown bound [{other}] in {}{}",
@@ -130,7 +151,7 @@ impl Spatial {
             Spatial::Circle { center, radius, unit } => {
                 json!({"type": "radius", "coords": center, "radius": radius, "radiusUnit": unit.name()})
             }
-            Spatial::Polygon { xs, ys } => json!({"type": "polygon", "abscissa": xs, "ordinate": ys}),
+            Spatial::Polygon { xs, ys, .. } => json!({"type": "polygon", "abscissa": xs, "ordinate": ys}),
         }
     }
 
@@ -158,7 +179,9 @@ impl Spatial {
                 far <= f64::from(*radius).powi(2)
             }
             Spatial::Circle { center, radius, unit } => distance(center, point) <= f64::from(*radius) * unit.meters(),
-            Spatial::Polygon { xs, ys } => point.len() == 2 && within(xs, ys, point[0], point[1]),
+            Spatial::Polygon { xs, ys, around } => {
+                point.len() == 2 && around.holds(point[0], point[1]) && within(xs, ys, point[0], point[1])
+            }
         }
     }
 }
@@ -262,6 +285,7 @@ mod tests {
             (json!({"type": "radius", "coords": [1], "radius": 1, "radiusUnit": "miles"}), "latitude"),
             (json!({"type": "polygon", "abscissa": [1, 2], "ordinate": [1, 2]}), "3 to"),
             (json!({"type": "polygon", "abscissa": [1, 2, "x"], "ordinate": [1, 2, 3]}), "numbers"),
+            (json!({"type": "polygon", "abscissa": vec![1; 10_001], "ordinate": vec![1; 10_001]}), "to 10000 corners"),
         ] {
             let error = bound(json.clone()).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("filter.bound"), "{json}: {error}");
