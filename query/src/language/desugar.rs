@@ -166,8 +166,52 @@ fn starts_with_time(function: &Json) -> bool {
     }
 }
 
-/// The function of `input`, both as text of the expression language.
+/// Longest text that a function becomes.
+const EXPRESSION_MAX: usize = 4 << 20;
+
+/// Functions that a cascade may have.
+const STEPS_MAX: usize = 250;
+
+/// The function of `input`, both as text of the expression language. Most functions name their input more than once, so
+/// it must be short: what is longer is given a name first, see [`cascade`].
 fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
+    let text = worded(function, path, input)?;
+    if text.len() > EXPRESSION_MAX {
+        return Err(too_long(path));
+    }
+    Ok(text)
+}
+
+fn too_long(path: &str) -> Error {
+    Error::Parse(format!(
+        "{path}: the function is too long, more than {EXPRESSION_MAX} bytes as an expression; use a registered lookup, \
+         or fewer functions"
+    ))
+}
+
+/// Each function of what the one before gives. That stands in the text once, bound to a name where the function may use
+/// it more often: a text that is copied at each step would double with each.
+fn cascade(fields: &Fields, path: &str, input: &str) -> Result<String> {
+    let steps = fields.list("extractionFns")?;
+    if steps.len() > STEPS_MAX {
+        return Err(fields.wrong("extractionFns", format_args!("must be at most {STEPS_MAX} functions")));
+    }
+    let mut text = input.to_string();
+    for (place, step) in steps.iter().enumerate() {
+        let at = format!("{}[{place}]", fields.at("extractionFns"));
+        let uses_once = is_of_each(step) || matches!(kind(step), "time" | "timeFormat");
+        text = match text == input || uses_once {
+            true => expression(step, &at, &text)?,
+            false => format!("array_offset(map((v) -> {}, array({text})), 0)", expression(step, &at, "v")?),
+        };
+        if text.len() > EXPRESSION_MAX {
+            return Err(too_long(path));
+        }
+    }
+    Ok(text)
+}
+
+fn worded(function: &Json, path: &str, input: &str) -> Result<String> {
     let fields = Fields::of(function, path)?;
     let text = |name: &str| fields.need_text(name).map(|text| quote(text, '\''));
     let missing = || -> Result<String> {
@@ -265,13 +309,7 @@ fn expression(function: &Json, path: &str, input: &str) -> Result<String> {
                 false => format!("timestamp_format({time}, {format}, {zone})"),
             }
         }
-        "cascade" => {
-            let mut text = input.to_string();
-            for step in fields.list("extractionFns")? {
-                text = expression(step, path, &text)?;
-            }
-            text
-        }
+        "cascade" => cascade(&fields, path, input)?,
         "javascript" => {
             return Err(Error::Unsupported(format!("{path}.type: extraction function [javascript] is not supported")));
         }
@@ -355,5 +393,46 @@ mod tests {
             let text = expression(&function, "f", "\"a\"").unwrap();
             segment::expr::Expr::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         }
+    }
+
+    #[test]
+    fn cascades_grow_by_their_steps_only() {
+        let of = |step: Json, count: usize| json!({"type": "cascade", "extractionFns": vec![step; count]});
+        let fragments = vec!["a"; 50];
+        for step in [
+            json!({"type": "bucket", "size": 1}),
+            json!({"type": "regex", "expr": "(a)", "replaceMissingValue": false}),
+            json!({"type": "partial", "expr": "a"}),
+            json!({"type": "stringFormat", "format": "%s", "nullHandling": "returnNull"}),
+            json!({"type": "searchQuery", "query": {"type": "fragment", "values": fragments}}),
+            json!({"type": "lookup", "lookup": {"type": "map", "map": {"a": "b"}}, "retainMissingValue": true}),
+        ] {
+            let one = expression(&step, "f", "text").unwrap().len();
+            let text = expression(&of(step.clone(), 40), "f", "text").unwrap();
+            assert!(text.len() < 40 * (one + 60), "{step}: {}", text.len());
+            Expr::parse(&text).unwrap_or_else(|error| panic!("{step}: {error}"));
+            let nested = of(of(step.clone(), 5), 5);
+            assert!(expression(&nested, "f", "text").unwrap().len() < 25 * (one + 120), "{step}");
+        }
+        let error = expression(&of(json!({"type": "upper"}), 251), "f", "text").unwrap_err().to_string();
+        assert!(error.contains("f.extractionFns: must be at most 250"), "{error}");
+        let long = json!({"type": "stringFormat", "format": "x".repeat(5 << 20)});
+        let error = expression(&of(long, 2), "f", "text").unwrap_err().to_string();
+        assert!(error.contains("f.extractionFns[0]") && error.contains("too long"), "{error}");
+    }
+
+    #[test]
+    fn cascades_do_their_steps_in_turn() {
+        let cascade = json!({"type": "cascade", "extractionFns": [
+            {"type": "regex", "expr": "([0-9]+)", "replaceMissingValue": true},
+            {"type": "bucket", "size": 10},
+            {"type": "bucket", "size": 100, "offset": 5},
+            {"type": "stringFormat", "format": "<%s>", "nullHandling": "returnNull"},
+            {"type": "cascade", "extractionFns": [{"type": "upper"}, {"type": "partial", "expr": "[0-9]"}]},
+        ]});
+        let expr = of_text(&cascade, "f").unwrap().unwrap();
+        let made = |text: &str| expr.value(&|_| segment::block::Value::text(text));
+        assert_eq!(made("a123b"), segment::block::Value::text("<105>"));
+        assert_eq!(made("none"), segment::block::Value::Null);
     }
 }
