@@ -53,7 +53,7 @@ impl Transform {
         if !self.transforms.is_empty() && rows > 0 {
             // All are computed before any is set: they read raw fields, not each other.
             let results: Vec<Block> =
-                self.transforms.iter().map(|(_, expr)| expr.block(&BatchInputs { batch })).collect();
+                self.transforms.iter().map(|(_, expr)| expr.unlimited_block(&BatchInputs { batch })).collect();
             for ((name, _), block) in self.transforms.iter().zip(results) {
                 if name == TIME {
                     lost = set_times(batch, &block);

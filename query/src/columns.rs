@@ -134,7 +134,7 @@ impl Columns {
         };
         let len = values.len();
         let input = if *read == name { values } else { self.over_values(read, values)? };
-        let block = column.expr.block(&Decoded { blocks: &[(*read, Some(input))], len });
+        let block = column.expr.block(&Decoded { blocks: &[(*read, Some(input))], len })?;
         Ok(match &column.output_type {
             Some(value_type) => cast(block, value_type),
             None => block,
@@ -261,7 +261,7 @@ impl Columns {
             };
             blocks.push((name, block));
         }
-        let block = column.expr.block(&Decoded { blocks: &blocks, len });
+        let block = column.expr.block(&Decoded { blocks: &blocks, len })?;
         Ok(match &column.output_type {
             Some(value_type) => cast(block, value_type),
             None => block,

@@ -616,7 +616,8 @@ impl ScalarUDFImpl for NativeFunction {
             Err(error) => return exec_err!("function {}: {error}", self.definition.name.to_ascii_uppercase()),
         };
         let rows = if scalar { columns.iter().flatten().map(Block::len).next().unwrap_or(1) } else { args.number_rows };
-        let block = expr.block(&Args { columns, rows });
+        let block = expr.block(&Args { columns, rows }).map_err(|error| crate::error::Error::Query(error.into()));
+        let block = outside(block)?;
         let result: ArrayRef = outside(convert::array(block, args.return_field.data_type()))?;
         match scalar && !result.is_empty() {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)),

@@ -80,7 +80,7 @@ pub fn evaluate(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> R
             }
             let len = values.len();
             let blocks = [(one, Some(Block::Long { values, nulls: None }))];
-            return Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })), ends));
+            return Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len })?), ends));
         }
     }
     let mut blocks = Vec::with_capacity(names.len());
@@ -93,7 +93,7 @@ pub fn evaluate(columns: &Columns, computed: &Computed<'_>, rows: Rows<'_>) -> R
         };
         blocks.push((name, block));
     }
-    Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len: rows.count() })), None))
+    Ok((finish(computed.expr.block(&Decoded { blocks: &blocks, len: rows.count() })?), None))
 }
 
 /// One input of the query's aggregates.
@@ -562,7 +562,7 @@ fn numbers_of<'a>(
         (Some(own), _) => columns.over_values(&own.name, values)?,
         (None, [one, ..]) => {
             let input = columns.over_values(one, values)?;
-            computed.expr.block(&Decoded { blocks: &[(*one, Some(input))], len })
+            computed.expr.block(&Decoded { blocks: &[(*one, Some(input))], len })?
         }
         (None, []) => values,
     };

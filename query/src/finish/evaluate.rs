@@ -85,7 +85,7 @@ pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[
             for name in expr.columns() {
                 blocks.push((name, frame.column_before(name, rows, before)?));
             }
-            let block = expr.block(&Decoded { blocks: &blocks, len: rows.len() });
+            let block = expr.block(&Decoded { blocks: &blocks, len: rows.len() })?;
             match output_type {
                 Some(output_type) => cast(block, output_type),
                 None => block,
@@ -145,7 +145,7 @@ pub fn evaluate(frame: &Frame<'_>, before: usize, post: &PostAggregate, rows: &[
             for (name, field) in names.iter().zip(fields) {
                 blocks.push((name.as_str(), Some(unfinished(frame, before, field, rows)?)));
             }
-            let block = expr.block(&Decoded { blocks: &blocks, len: rows.len() });
+            let block = expr.block(&Decoded { blocks: &blocks, len: rows.len() })?;
             match value_type {
                 numeric if numeric.is_numeric() => cast(block, numeric),
                 _ => block,

@@ -37,7 +37,7 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
                 Ok(codes::node(columns.segment(), column, documents.texts(), answers, want))
             }
             Resolved::Virtual(_) => {
-                let settled = by_values(columns, column, want, |values| tested(columns, filter, &values))?;
+                let settled = by_values(columns, column, want, |values| Ok(tested(columns, filter, &values)))?;
                 Ok(settled.unwrap_or_else(by_row))
             }
         },
@@ -48,8 +48,8 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
             };
             let settled = by_values(columns, column, want, |values| {
                 let inputs = crate::columns::Decoded { len: values.len(), blocks: &[(*column, Some(values))] };
-                let results = expr.block(&inputs);
-                (0..results.len()).map(|row| truth(&results.value(row))).collect()
+                let results = expr.block(&inputs)?;
+                Ok((0..results.len()).map(|row| truth(&results.value(row))).collect())
             })?;
             Ok(settled.unwrap_or_else(by_row))
         }
@@ -195,7 +195,7 @@ fn by_values(
     columns: &Columns,
     name: &str,
     want: bool,
-    answers: impl FnOnce(Block) -> Vec<Option<bool>>,
+    answers: impl FnOnce(Block) -> Result<Vec<Option<bool>>>,
 ) -> Result<Option<Node>> {
     let segment = columns.segment();
     let Some((base, dict)) = columns.dictionary_of(name)? else {
@@ -207,7 +207,7 @@ fn by_values(
     }
     let values: Vec<Option<Arc<str>>> = (0..cardinality as u32).map(|code| dict.value(code).map(Arc::from)).collect();
     let block = columns.over_values(name, Block::Text { values })?;
-    let by_code = answers(block);
+    let by_code = answers(block)?;
     // Single-value columns have no empty lists; what null answers stands with its code.
     let answers = Answers { by_code, null: None };
     Ok(Some(codes::node(segment, &base, dict, answers, want)))

@@ -28,7 +28,7 @@ impl RowsNode {
             }
             Filter::Expression(expr) => {
                 let blocks = self.blocks(&expr.columns(), part)?;
-                let results = expr.block(&Decoded { blocks: &blocks, len: part.len });
+                let results = expr.block(&Decoded { blocks: &blocks, len: part.len })?;
                 (0..part.len).map(|row| truth(&results.value(row))).collect()
             }
             filter => {

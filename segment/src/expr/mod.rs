@@ -3,6 +3,7 @@
 //! Text is parsed to a tree; the tree is evaluated a row at a time or a block at a time, with the same result. Logic has
 //! three values, null makes almost everything null, longs divide to longs, and division of longs by zero is null.
 
+mod bounds;
 pub mod convert;
 pub use convert::truth;
 mod functions;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::block::{Block, Value};
 use crate::error::Result;
 use crate::schema::ValueType;
+use bounds::Work;
 use node::Node;
 
 /// A parsed expression. `Display` gives the text it was parsed from.
@@ -100,15 +102,24 @@ impl Expr {
         columns
     }
 
-    /// One row. `column` gives null for a column that does not exist.
+    /// One row. `column` gives null for a column that does not exist. Too large a value is null, and so is what takes too
+    /// much to make.
     pub fn value(&self, column: &dyn Fn(&str) -> Value) -> Value {
-        row::value(&self.root, column)
+        row::evaluate(&self.root, column).0
     }
 
     /// Many rows at once: arithmetic, comparisons and casts of numbers run over whole blocks. Longs among doubles become
-    /// doubles; rows that are all null come as longs.
-    pub fn block(&self, inputs: &dyn Inputs) -> Block {
-        vector::block(&self.root, inputs)
+    /// doubles; rows that are all null come as longs. An error where the values of all rows are too large together.
+    pub fn block(&self, inputs: &dyn Inputs) -> Result<Block> {
+        let work = Work::of_block(inputs.len());
+        let block = vector::block(&self.root, inputs, &work);
+        work.check(inputs.len())?;
+        Ok(block)
+    }
+
+    /// The same with no bound for all rows together: rows are not lost because others are large.
+    pub fn unlimited_block(&self, inputs: &dyn Inputs) -> Block {
+        vector::block(&self.root, inputs, &Work::unlimited())
     }
 
     /// The type of the result given the types of the columns (`None`: the column does not exist); `None` if unknown.

@@ -2,38 +2,49 @@
 
 use std::sync::Arc;
 
+use super::bounds::{self, Work};
 use super::convert;
 use super::functions::{Apply, Body, Function, Lazy, Prepared};
 use super::node::{Node, Op};
 use crate::block::Value;
 
-pub(super) fn value(node: &Node, column: &dyn Fn(&str) -> Value) -> Value {
+/// The value, null if it takes too much to make, and how much it took.
+pub(super) fn evaluate(node: &Node, column: &dyn Fn(&str) -> Value) -> (Value, usize) {
+    let work = Work::of_row();
+    let value = value(node, column, &work);
+    (if work.is_spent() { Value::Null } else { value }, work.spent())
+}
+
+fn value(node: &Node, column: &dyn Fn(&str) -> Value, work: &Work) -> Value {
+    if !work.spend(bounds::NODE) {
+        return Value::Null;
+    }
     match node {
-        Node::Literal(value) => value.clone(),
-        Node::Column(name) => column(name),
-        Node::Not(a) => not(&value(a, column)),
-        Node::Negate(a) => negate(&value(a, column)),
+        Node::Literal(value) => work.copy(value.clone()),
+        Node::Column(name) => work.copy(column(name)),
+        Node::Not(a) => not(&value(a, column, work)),
+        Node::Negate(a) => negate(&value(a, column, work)),
         Node::Binary(op @ (Op::And | Op::Or), a, b) => {
-            let left = value(a, column);
+            let left = value(a, column, work);
             match (op, convert::truth(&left)) {
                 (Op::And, Some(false)) => Value::Long(0),
                 (Op::Or, Some(true)) => Value::Long(1),
-                _ => logic(*op, &left, &value(b, column)),
+                _ => logic(*op, &left, &value(b, column, work)),
             }
         }
-        Node::Binary(op, a, b) => binary(*op, &value(a, column), &value(b, column)),
+        Node::Binary(op, a, b) => work.made(binary(*op, &value(a, column, work), &value(b, column, work))),
         Node::Call { function, args, prepared } => match &function.body {
-            Body::Lazy(lazy) => choose(*lazy, args.len(), &mut |idx| value(&args[idx], column)),
+            Body::Lazy(lazy) => choose(*lazy, args.len(), &mut |idx| value(&args[idx], column, work)),
             Body::Apply(apply) => match args.split_first() {
                 Some((Node::Lambda { names, body }, rest)) => {
-                    let lists: Vec<Value> = rest.iter().map(|arg| value(arg, column)).collect();
-                    self::apply(*apply, names, body, &lists, column)
+                    let lists: Vec<Value> = rest.iter().map(|arg| value(arg, column, work)).collect();
+                    work.made(self::apply(*apply, names, body, &lists, column, work))
                 }
                 _ => Value::Null,
             },
             _ => {
-                let values: Vec<Value> = args.iter().map(|arg| value(arg, column)).collect();
-                joined(function, prepared.as_ref(), args, &values)
+                let values: Vec<Value> = args.iter().map(|arg| value(arg, column, work)).collect();
+                work.made(joined(function, prepared.as_ref(), args, &values))
             }
         },
         Node::Lambda { .. } => Value::Null,
@@ -42,7 +53,10 @@ pub(super) fn value(node: &Node, column: &dyn Fn(&str) -> Value) -> Value {
 
 /// A function of values (not one of those that choose or apply).
 pub(super) fn call(function: &Function, prepared: Option<&Prepared>, args: &[Value]) -> Value {
-    match (&function.body, prepared) {
+    if bounds::too_many(args) {
+        return Value::Null;
+    }
+    bounds::bounded(match (&function.body, prepared) {
         (Body::Plain(body), _) => body(args),
         (Body::Scalar(body), _) => each(args, &|args| body(args)),
         (Body::Real(body), _) => {
@@ -55,7 +69,7 @@ pub(super) fn call(function: &Function, prepared: Option<&Prepared>, args: &[Val
         (_, Some(Prepared::Whole(body))) => body(args),
         (_, Some(prepared)) => each(args, &|args| prepared.value(args)),
         (Body::Prepared(_) | Body::Lazy(_) | Body::Apply(_), None) => Value::Null,
-    }
+    })
 }
 
 /// A call whose arguments come from these nodes. Functions that put texts together do so with each value of their lists,
@@ -69,7 +83,8 @@ pub(super) fn joined(function: &Function, prepared: Option<&Prepared>, nodes: &[
     for (idx, node) in nodes.iter().enumerate() {
         let (Some(Value::List(values)), false) = (args.get(idx), nodes[..idx].contains(node)) else { continue };
         let same: Vec<usize> = (idx..nodes.len()).filter(|other| nodes[*other] == *node).collect();
-        if rows.len().saturating_mul(values.len()) > COMBINATIONS_MAX {
+        let count = rows.len().saturating_mul(values.len());
+        if count > COMBINATIONS_MAX || count.saturating_mul(args.len()) > COMBINATIONS_MAX << 4 {
             return Value::Null;
         }
         let with = |row: &Vec<Value>, value: &Value| {
@@ -79,11 +94,9 @@ pub(super) fn joined(function: &Function, prepared: Option<&Prepared>, nodes: &[
         };
         rows = rows.iter().flat_map(|row| values.iter().map(move |value| with(row, value))).collect();
     }
-    let mut values: Vec<Value> = rows.iter().map(|row| call(function, prepared, row)).collect();
-    match values.len() {
-        0 => Value::Null,
-        1 => values.remove(0),
-        _ => Value::List(values),
+    match bounds::list(rows.iter().map(|row| call(function, prepared, row))) {
+        Value::List(mut values) if values.len() < 2 => values.pop().unwrap_or_default(),
+        values => values,
     }
 }
 
@@ -98,7 +111,7 @@ fn each(args: &[Value], body: &dyn Fn(&[Value]) -> Value) -> Value {
         one[0] = value.clone();
         body(&one)
     });
-    Value::List(mapped.collect())
+    bounds::list(mapped)
 }
 
 pub(super) fn bool_value(answer: Option<bool>) -> Value {
@@ -140,8 +153,8 @@ pub(super) fn binary(op: Op, a: &Value, b: &Value) -> Value {
         (Value::Null, _) | (_, Value::Null) => Value::Null,
         (Value::List(x), Value::List(y)) if op.is_comparison() => compare_lists(op, x, y),
         (Value::Json(x), Value::Json(y)) if op.is_comparison() => bool_value(Some(compare_texts(op, x, y))),
-        (Value::List(values), other) => Value::List(values.iter().map(|v| binary(op, v, other)).collect()),
-        (other, Value::List(values)) => Value::List(values.iter().map(|v| binary(op, other, v)).collect()),
+        (Value::List(values), other) => bounds::list(values.iter().map(|v| binary(op, v, other))),
+        (other, Value::List(values)) => bounds::list(values.iter().map(|v| binary(op, other, v))),
         (Value::Long(x), Value::Long(y)) => longs(op, *x, *y).map_or(Value::Null, Value::Long),
         (Value::Text(x), Value::Text(y)) => texts(op, x, y),
         (a, b) => match (convert::to_double(a), convert::to_double(b)) {
@@ -218,6 +231,7 @@ pub(super) fn compare_texts(op: Op, x: &str, y: &str) -> bool {
 
 fn texts(op: Op, x: &str, y: &str) -> Value {
     match op {
+        Op::Add if x.len().saturating_add(y.len()) > bounds::VALUE_MAX => Value::Null,
         Op::Add => Value::Text(Arc::from(format!("{x}{y}"))),
         op if op.is_comparison() => bool_value(Some(compare_texts(op, x, y))),
         _ => Value::Null,
@@ -287,7 +301,14 @@ pub(super) fn elements(value: &Value) -> Vec<Value> {
     }
 }
 
-fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: &dyn Fn(&str) -> Value) -> Value {
+fn apply(
+    apply: Apply,
+    names: &[Arc<str>],
+    body: &Node,
+    args: &[Value],
+    column: &dyn Fn(&str) -> Value,
+    work: &Work,
+) -> Value {
     // What folding starts with may be null.
     let lists = match apply {
         Apply::Fold | Apply::CartesianFold => &args[..args.len().saturating_sub(1)],
@@ -297,16 +318,19 @@ fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: 
         return Value::Null;
     }
     let run = |bound: &[&Value]| -> Value {
+        if !work.spend(size_of_val(bound)) {
+            return Value::Null;
+        }
         let lookup = |wanted: &str| match names.iter().position(|name| &**name == wanted) {
             Some(idx) => bound.get(idx).map_or(Value::Null, |v| (*v).clone()),
             None => column(wanted),
         };
-        value(body, &lookup)
+        value(body, &lookup, work)
     };
     let Some(first) = args.first() else { return Value::Null };
     let first = elements(first);
     match apply {
-        Apply::Map => Value::List(first.iter().map(|v| run(&[v])).collect()),
+        Apply::Map => bounds::list(first.iter().map(|v| run(&[v]))),
         Apply::Filter => {
             Value::List(first.iter().filter(|v| convert::truth(&run(&[v])) == Some(true)).cloned().collect())
         }
@@ -322,7 +346,8 @@ fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: 
             if total > PRODUCT_MAX {
                 return Value::Null;
             }
-            let products = (0..total).map(|mut place| {
+            // Nothing comes of the rest once all work is spent.
+            let products = (0..total).take_while(|_| !work.is_spent()).map(|mut place| {
                 let mut bound = vec![&Value::Null; lists.len()];
                 for (idx, list) in lists.iter().enumerate().rev() {
                     bound[idx] = &list[place % list.len()];
@@ -335,7 +360,7 @@ fn apply(apply: Apply, names: &[Arc<str>], body: &Node, args: &[Value], column: 
                     run(&bound.into_iter().chain([&folded]).collect::<Vec<&Value>>())
                 }),
                 // Druid gives the empty list for nothing folded, too.
-                _ => Value::List(products.map(|bound| run(&bound)).collect()),
+                _ => bounds::list(products.map(|bound| run(&bound))),
             }
         }
     }

@@ -307,6 +307,74 @@ fn errors_say_where_and_what() {
 }
 
 #[test]
+fn values_have_a_size() {
+    let forty = vec!["1"; 40].join(", ");
+    let many = vec!["1"; 10_000].join(", ");
+    for text in [
+        format!("fold((x, acc) -> concat(acc, acc), [{forty}], 'aaaaaaaaaa')"),
+        format!("fold((x, acc) -> acc + acc, [{forty}], 'aaaaaaaaaa')"),
+        format!("fold((x, acc) -> format('%s%s', acc, acc), [{forty}], 'aaaaaaaaaa')"),
+        format!("fold((x, acc) -> array_concat(acc, acc), [{forty}], [1])"),
+        format!("fold((x, acc) -> array(acc, acc), [{forty}], [1])"),
+        format!("fold((x, acc) -> array_to_string(array(acc, acc), ','), [{forty}], 'a')"),
+        format!("fold((x, acc) -> json_object('a', acc, 'b', acc), [{forty}], 'a')"),
+        format!("fold((x, acc) -> map((y) -> acc, [1, 2]), [{forty}], 'a')"),
+        format!("cartesian_fold((x, y, acc) -> array_concat(acc, acc), [{many}], [1, 2, 3, 4, 5, 6], [1])"),
+        format!("map((x) -> repeat('a', 1000000), [{many}])"),
+        format!("repeat([{many}], 1000000)"),
+        format!("concat([{many}], repeat('a', 1000000))"),
+        format!("[{many}] * [{many}]"),
+        format!("map((x) -> fold((y, acc) -> acc + y, [{many}], 0), [{many}])"),
+        "string_to_array(concat(repeat('a', 1000000), repeat('a', 1000000)), '')".into(),
+        "regexp_replace(repeat('a', 1000000), 'a', concat('$0$0$0$0', ''))"
+            .replace("concat('$0$0$0$0', '')", &format!("'{}'", "$0".repeat(200))),
+    ] {
+        let (expr, started) = (Expr::parse(&text).unwrap(), std::time::Instant::now());
+        let value = expr.value(&|_| Value::Null);
+        // Some functions make something of null, and begin anew.
+        assert!(bounds::outside(&value) <= bounds::VALUE_MAX, "{}", &text[..60]);
+        assert!(started.elapsed().as_secs() < 20, "{:?}: {}", started.elapsed(), &text[..60]);
+    }
+    // What is large and not too large stays.
+    check(&[
+        ("strlen(fold((x, acc) -> concat(acc, acc), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 'abcd'))", "4096"),
+        ("strlen(concat(repeat('a', 1000000), repeat('b', 1000000)))", "2000000"),
+    ]);
+    let text = format!("fold((x, acc) -> acc + x, [{many}], 0)");
+    assert_eq!(Expr::parse(&text).unwrap().value(&|_| Value::Null), Value::Long(10_000));
+}
+
+/// Rows that all have the same text.
+struct Same(usize);
+
+impl Inputs for Same {
+    fn column(&self, _: &str) -> Option<Block> {
+        Some(Block::Text { values: vec![Some(Arc::from("ab")); self.0] })
+    }
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+#[test]
+fn blocks_have_a_size() {
+    for text in [
+        "repeat(s, 500000)",
+        "fold((x, acc) -> concat(acc, acc), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20], s)",
+        "string_to_array(repeat('ab', 50000), '')",
+        "if(s == 'ab', string_to_array(repeat('ab', 50000), ''), null)",
+    ] {
+        let expr = Expr::parse(text).unwrap();
+        assert!(!expr.block(&Same(1)).unwrap().value(0).is_null(), "{text}");
+        let error = expr.block(&Same(4096)).unwrap_err().to_string();
+        assert!(error.contains("too much of 4096 rows"), "{text}: {error}");
+    }
+    let block = Expr::parse("repeat(s, 10000)").unwrap().block(&Same(4096)).unwrap();
+    assert_eq!(block.value(4095), Value::text(&"ab".repeat(10_000)));
+    assert_eq!(Expr::parse("repeat(s, 10)").unwrap().unlimited_block(&Same(2)).value(1), Value::text(&"ab".repeat(10)));
+}
+
+#[test]
 fn types() {
     let column = |name: &str| match name {
         "l" => Some(ValueType::Long),
@@ -428,7 +496,7 @@ proptest! {
     #[test]
     fn blocks_agree_with_rows(text in any_expression(), table in any_table()) {
         let expr = Expr::parse(&text).unwrap();
-        let block = expr.block(&table);
+        let block = expr.block(&table).unwrap();
         prop_assert_eq!(block.len(), table.rows);
         for row in 0..table.rows {
             let column = |name: &str| table.column(name).map_or(Value::Null, |block| block.value(row));
@@ -454,7 +522,7 @@ proptest! {
             _ => None,
         };
         let all_null = |block: &Block| (0..block.len()).all(|row| block.value(row).is_null());
-        match (expr.value_type(&types), expr.block(&table)) {
+        match (expr.value_type(&types), expr.block(&table).unwrap()) {
             (_, block) if all_null(&block) => {}
             (Some(ValueType::Long), block) => prop_assert!(!matches!(block, Block::Text { .. } | Block::Double { .. }), "{}", expr),
             (Some(ValueType::Double), block) => prop_assert!(!matches!(block, Block::Text { .. }), "{}", expr),

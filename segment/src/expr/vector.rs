@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::bounds::{self, Work};
 use super::convert;
 use super::functions::{Apply, Body, Function, Lazy, Prepared};
 use super::node::{Node, Op};
@@ -34,13 +35,19 @@ pub(super) struct Evaluation<'a> {
     /// Columns that are read more than once, as far as they have been.
     kept: RefCell<Vec<(Arc<str>, Operand)>>,
     root: &'a Node,
+    work: &'a Work,
 }
 
-/// All rows of the inputs.
-pub(super) fn block(node: &Node, inputs: &dyn Inputs) -> Block {
-    let evaluation = Evaluation { inputs, rows: inputs.len(), kept: RefCell::default(), root: node };
-    let rows = evaluation.rows;
-    match evaluation.operand(node) {
+/// All rows of the inputs; nulls if that is more than the work allows.
+pub(super) fn block(node: &Node, inputs: &dyn Inputs, work: &Work) -> Block {
+    let evaluation = Evaluation { inputs, rows: inputs.len(), kept: RefCell::default(), root: node, work };
+    let (operand, rows) = (evaluation.operand(node), evaluation.rows);
+    // Each row has a list of its own.
+    if let Operand::Const(value @ Value::List(_)) = &operand {
+        work.keep(bounds::outside(value).saturating_mul(rows));
+    }
+    match operand {
+        _ if work.is_spent() => constant(Value::Null, rows),
         Operand::Rows(Block::Any { values }) => settle(values, true),
         Operand::Rows(block) => block,
         Operand::Const(value) => constant(value, rows),
@@ -203,7 +210,7 @@ impl Evaluation<'_> {
 
     fn column(&self, name: &Arc<str>) -> Operand {
         if let Some((_, kept)) = self.kept.borrow().iter().find(|(known, _)| known == name) {
-            return kept.clone();
+            return self.again(kept);
         }
         let operand = match self.inputs.column(name) {
             None => Operand::Const(Value::Null),
@@ -214,6 +221,28 @@ impl Evaluation<'_> {
             self.kept.borrow_mut().push((name.clone(), operand.clone()));
         }
         operand
+    }
+
+    /// A copy of a column that is read more than once.
+    fn again(&self, operand: &Operand) -> Operand {
+        let bytes = match operand {
+            Operand::Const(_) => 0,
+            Operand::Rows(Block::Any { values }) => values.iter().map(bounds::size).fold(0, usize::saturating_add),
+            Operand::Rows(block) => block.len().saturating_mul(size_of::<Option<Arc<str>>>()),
+        };
+        if self.work.keep(bytes) { operand.clone() } else { Operand::Const(Value::Null) }
+    }
+
+    /// The values of all rows. None is made once the work is spent.
+    fn collected(&self, values: impl Iterator<Item = Value>) -> Operand {
+        let mut made: Vec<Value> = Vec::with_capacity(self.rows);
+        for value in values {
+            if !self.work.keep(bounds::outside(&value)) {
+                return Operand::Const(Value::Null);
+            }
+            made.push(value);
+        }
+        Operand::Rows(settle(made, false))
     }
 
     /// Row by row, from values of the operands.
@@ -229,14 +258,12 @@ impl Evaluation<'_> {
             .enumerate()
             .filter_map(|(idx, o)| if let Operand::Rows(block) = o { Some((idx, block)) } else { None })
             .collect();
-        let mut values = Vec::with_capacity(self.rows);
-        for row in 0..self.rows {
+        self.collected((0..self.rows).map(|row| {
             for (idx, block) in &moving {
                 args[*idx] = block.value(row);
             }
-            values.push(body(&args));
-        }
-        Operand::Rows(settle(values, false))
+            body(&args)
+        }))
     }
 
     fn not(&self, a: Operand) -> Operand {
@@ -501,7 +528,7 @@ impl Evaluation<'_> {
                 let back = |n: Result<Numbers, Operand>| n.map_or_else(|other| other, Numbers::operand);
                 let (yes, no) = (back(yes), back(no));
                 let pick = |(row, v): (usize, &i64)| if *v != 0 { yes.value(row) } else { no.value(row) };
-                Operand::Rows(settle(holds.iter().enumerate().map(pick).collect(), false))
+                self.collected(holds.iter().enumerate().map(pick))
             }
         }
     }
@@ -516,10 +543,13 @@ impl Evaluation<'_> {
             columns.iter().find(|(name, _)| *name == wanted).map_or(Value::Null, |(_, operand)| operand.value(row))
         };
         if columns.iter().all(|(_, operand)| matches!(operand, Operand::Const(_))) {
-            return Operand::Const(row::value(node, &|name| at(name, 0)));
+            return Operand::Const(row::evaluate(node, &|name| at(name, 0)).0);
         }
-        let values = (0..self.rows).map(|row| row::value(node, &|name| at(name, row)));
-        Operand::Rows(settle(values.collect(), false))
+        self.collected((0..self.rows).map(|row| {
+            let (value, spent) = row::evaluate(node, &|name| at(name, row));
+            self.work.spend(spent);
+            value
+        }))
     }
 }
 

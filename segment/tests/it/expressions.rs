@@ -92,7 +92,7 @@ fn odd_expressions_are_read_or_refused() {
         let started = Instant::now();
         let Ok(expr) = Expr::parse(&text) else { continue };
         read += 1;
-        let block = expr.block(&rows);
+        let block = expr.block(&rows).unwrap();
         assert_eq!(block.len(), rows.len(), "{text}");
         for (nth, row) in rows.rows.iter().enumerate() {
             let value =

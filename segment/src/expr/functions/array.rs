@@ -2,6 +2,7 @@
 
 use super::{Apply, Body, Function, MANY, Prepared, Returns, function};
 use crate::block::Value;
+use crate::expr::bounds::{self, VALUE_MAX};
 use crate::expr::convert;
 use crate::pattern::java_regex;
 
@@ -186,9 +187,17 @@ fn to_string(args: &[Value]) -> Value {
     if matches!(items.as_slice(), [Value::Null]) {
         return Value::Null;
     }
-    let texts: Vec<String> =
-        items.iter().map(|v| convert::to_text(v).map_or("null".into(), |t| t.to_string())).collect();
-    Value::text(&texts.join(&separator))
+    let mut joined = String::new();
+    for (place, item) in items.iter().enumerate() {
+        let text = convert::to_text(item);
+        let (between, text) = (if place > 0 { &*separator } else { "" }, text.as_deref().unwrap_or("null"));
+        if joined.len() + between.len() + text.len() > VALUE_MAX {
+            return Value::Null;
+        }
+        joined.push_str(between);
+        joined.push_str(text);
+    }
+    Value::text(&joined)
 }
 
 /// The separator is a pattern, as in Java. One that is a literal is compiled once; most are their own text.
@@ -203,11 +212,11 @@ fn from_string(args: &[Option<Value>]) -> Result<Prepared, String> {
             return Value::Null;
         };
         if separator.is_empty() {
-            return Value::List(text.chars().map(|c| Value::text(c.encode_utf8(&mut [0; 4]))).collect());
+            return bounds::list(text.chars().map(|c| Value::text(c.encode_utf8(&mut [0; 4]))));
         }
         match &pattern {
-            Some(pattern) => Value::List(pattern.split(&text).map(Value::text).collect()),
-            None => Value::List(text.split(&*separator).map(Value::text).collect()),
+            Some(pattern) => bounds::list(pattern.split(&text).map(Value::text)),
+            None => bounds::list(text.split(&*separator).map(Value::text)),
         }
     }))
 }

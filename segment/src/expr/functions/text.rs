@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use super::{Body, Function, MANY, Prepared, Returns, function, literal_text};
 use crate::block::Value;
+use crate::expr::bounds::VALUE_MAX;
 use crate::expr::convert;
 use crate::pattern::{Like, java_regex};
 
 /// Longest text that padding and repeating make; asked for more they give null.
 const TEXT_MAX: usize = 1 << 20;
+
+/// Longest text that replacing may come to, if everything is replaced; where it might be longer it gives null.
+const REPLACED_MAX: usize = TEXT_MAX << 8;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     function("concat", 0, MANY, Returns::Text, Body::Plain(concat)),
@@ -113,8 +117,8 @@ fn concat(args: &[Value]) -> Value {
     let mut out = String::new();
     for arg in args {
         match convert::to_text(arg) {
-            Some(text) => out.push_str(&text),
-            None => return Value::Null,
+            Some(text) if out.len() + text.len() <= VALUE_MAX => out.push_str(&text),
+            _ => return Value::Null,
         }
     }
     owned(out)
@@ -169,7 +173,7 @@ fn right(args: &[Value]) -> Value {
 
 fn replace(args: &[Value]) -> Value {
     match (convert::to_text(&args[0]), convert::to_text(&args[1]), convert::to_text(&args[2])) {
-        (Some(text), Some(from), Some(to)) if text.len().saturating_mul(to.len() + 1) <= TEXT_MAX << 8 => {
+        (Some(text), Some(from), Some(to)) if text.len().saturating_mul(to.len() + 1) <= REPLACED_MAX => {
             owned(text.replace(&*from, &to))
         }
         _ => Value::Null,
@@ -294,9 +298,15 @@ fn regexp_replace(args: &[Option<Value>]) -> Result<Prepared, String> {
     };
     let replacement = java_replacement(&replacement);
     Ok(Prepared::each(move |args| {
-        of_text(args, |text| match regex.replace_all(text, replacement.as_str()) {
-            Cow::Borrowed(same) => Value::text(same),
-            Cow::Owned(changed) => owned(changed),
+        of_text(args, |text| {
+            // Each byte may be replaced, and what is inserted may name all of the match.
+            if (text.len() + 1).saturating_mul(replacement.len() + 1) > REPLACED_MAX {
+                return Value::Null;
+            }
+            match regex.replace_all(text, replacement.as_str()) {
+                Cow::Borrowed(same) => Value::text(same),
+                Cow::Owned(changed) => owned(changed),
+            }
         })
     }))
 }
@@ -385,6 +395,7 @@ fn format_text(args: &[Value]) -> Value {
             return Value::Null;
         }
         match conversion {
+            '%' if out.len() + spec.width > VALUE_MAX => return Value::Null,
             '%' => out.push_str(&spec.fill("%".into())),
             'n' => out.push('\n'),
             conversion => {
@@ -395,6 +406,9 @@ fn format_text(args: &[Value]) -> Value {
                 let Some(text) = args.get(idx).filter(|_| idx > 0).and_then(|arg| spec.convert(conversion, arg)) else {
                     return Value::Null;
                 };
+                if out.len() + text.len() > VALUE_MAX {
+                    return Value::Null;
+                }
                 out.push_str(&text);
             }
         }
