@@ -162,7 +162,7 @@ fn chains_of_any_kind_end_in_errors_or_answers() {
     });
     let written = error(&f, &inner);
     assert!(written.to_string().contains("levels"), "{written}");
-    f.check("SELECT COUNT(*) FROM wiki", json!([[7]]));
+    f.check("SELECT COUNT(*) FROM wiki", json!([[8]]));
 }
 
 /// Nothing breaks planning off, and nobody waits for it longer than the statement may take.

@@ -249,7 +249,7 @@ fn an_answer_that_is_read_slowly_ends_with_the_token_that_asked_for_it() {
     role(&server, "reader", &[("DATASOURCE", "numbers", "READ")]);
     user(&server, "ann", json!({"password": "a long password", "roles": ["reader"]}));
     let ann = basic("ann", "a long password");
-    let made = ok(&server, &ann, "POST", &format!("{SECURITY}/tokens"), json!({"name": "t"}));
+    let made = ok(&server, &ann, "POST", &format!("{SECURITY}/tokens"), json!({"label": "t"}));
     let query = json!({"query": "SELECT a.n FROM numbers a, numbers b", "resultFormat": "arrayLines"});
     let address = server.base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
