@@ -104,7 +104,8 @@ impl Breaks {
         true
     }
 
-    pub fn len(&self) -> usize {
+    /// How many bins there are: one before, between and after the breaks each.
+    pub fn bins(&self) -> usize {
         self.counts.len()
     }
 

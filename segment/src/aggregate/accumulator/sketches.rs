@@ -320,7 +320,7 @@ impl State for Breaks {
     }
 
     fn merge(&mut self, _: &Self::Settings, other: &Breaks) -> Result<(), String> {
-        let (own, others) = (self.len(), other.len());
+        let (own, others) = (self.bins(), other.bins());
         match Breaks::merge(self, other) {
             true => Ok(()),
             false => Err(format!("a histogram of [{}] breaks cannot be merged with one of [{}]", own - 1, others - 1)),
@@ -328,7 +328,7 @@ impl State for Breaks {
     }
 
     fn read(breaks: &Self::Settings, bytes: &[u8]) -> Result<Breaks, String> {
-        let read = Breaks::read(bytes).filter(|read| read.len() == breaks.len() + 1);
+        let read = Breaks::read(bytes).filter(|read| read.bins() == breaks.len() + 1);
         read.ok_or_else(|| no("histogram of these breaks", bytes))
     }
 
