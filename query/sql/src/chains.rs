@@ -44,10 +44,8 @@ pub fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
     for token in tokens {
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => runs.push(0),
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                if runs.len() > 1 {
-                    runs.pop();
-                }
+            Token::RParen | Token::RBracket | Token::RBrace if runs.len() > 1 => {
+                runs.pop();
             }
             Token::Comma => {
                 if let Some(run) = runs.last_mut() {

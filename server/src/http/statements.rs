@@ -488,7 +488,7 @@ async fn pages(
             )));
         }
         if written.is_empty() {
-            let stringify_arrays = query_sql::stringify_arrays(&app.sql.context(&statement));
+            let stringify_arrays = query_sql::stringify_arrays(&app.sql.context(statement));
             sample = first_rows(&columns, page.bytes.clone(), zone.clone(), stringify_arrays).await?;
         }
         let size = page.bytes.len() as u64;
