@@ -362,12 +362,16 @@ fn a_request_whose_sender_hangs_up_is_on_record() {
         stream.write_all(request.as_bytes()).unwrap();
         std::thread::sleep(rest);
     };
-    // A hash of a password takes longer than it takes to see that nobody waits.
-    let user = json!({"password": "a long password"});
-    ask("PUT", "/henge/v1/security/users/ann", user, Duration::ZERO);
-    let changes = events(&server, "kind = 'user' AND object = 'ann'", 2);
-    let outcomes: BTreeSet<&str> = changes.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, BTreeSet::from(["begun", "cancelled"]), "{changes:?}");
+    // A hash of a password mostly takes longer than it takes to see that nobody waits; either way there is an end.
+    let cancelled = (0..20).any(|n| {
+        let user = json!({"password": "a long password"});
+        ask("PUT", &format!("/henge/v1/security/users/ann{n}"), user, Duration::from_millis(10));
+        let changes = events(&server, &format!("kind = 'user' AND object = 'ann{n}'"), 2);
+        let outcomes: BTreeSet<&str> = changes.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
+        assert!(outcomes.contains("begun") && outcomes.len() == 2, "{changes:?}");
+        outcomes.contains("cancelled")
+    });
+    assert!(cancelled, "no sender was seen to hang up");
 
     let text = "SELECT COUNT(*) FROM seen a, seen b, seen c WHERE a.k || b.k || c.k = 'x'";
     let query = json!({"query": text, "context": {"sqlQueryId": "left", "timeout": 60_000}});
