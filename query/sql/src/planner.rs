@@ -38,6 +38,8 @@ use crate::unnest;
 pub struct Planner {
     pub state: SessionState,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    /// The same, which convert no text and no number for an operator.
+    plain: Vec<Arc<dyn ExprPlanner>>,
     types: Arc<dyn TypePlanner>,
     push_down: bool,
 }
@@ -80,21 +82,26 @@ impl Planner {
             .with_default_features()
             .with_optimizer_rules(rules)
             .with_analyzer_rules(analyzer);
-        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators {
-            zone: zone.clone(),
-            json_long: functions.get("json_value_long").cloned(),
-            json_double: functions.get("json_value_double").cloned(),
-        })];
-        planners.extend(builder.expr_planners().iter().flatten().cloned());
+        let planners = |builder: &mut SessionStateBuilder, converts: bool| {
+            let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators {
+                zone: zone.clone(),
+                converts,
+                json_long: functions.get("json_value_long").cloned(),
+                json_double: functions.get("json_value_double").cloned(),
+            })];
+            planners.extend(builder.expr_planners().iter().flatten().cloned());
+            planners
+        };
+        let (planners, plain) = (planners(&mut builder, true), planners(&mut builder, false));
         let aggregate: Vec<Arc<AggregateUDF>> = crate::aggregates::all().into_values().collect();
         builder.scalar_functions().get_or_insert_default().extend(functions.into_values());
         builder.aggregate_functions().get_or_insert_default().extend(aggregate);
-        Planner { state: builder.build(), planners, types: Arc::new(Types), push_down }
+        Planner { state: builder.build(), planners, plain, types: Arc::new(Types), push_down }
     }
 
     /// The optimised plan with its leaves.
     pub fn plan(&self, query: Box<Query>, tables: &dyn Tables, outer: Outer) -> Result<LogicalPlan> {
-        let plan = self.read(query, tables)?;
+        let plan = self.read(query, tables, &self.planners)?;
         expansion::check(&plan)?;
         checks::check(&plan).map_err(invalid)?;
         checks::lookups(&plan, &|name| tables.may_lookup(name)).map_err(invalid)?;
@@ -111,9 +118,13 @@ impl Planner {
         place::place(plan, self.push_down).map_err(invalid)
     }
 
-    /// The plan as the statement says it.
-    fn read(&self, query: Box<Query>, tables: &dyn Tables) -> Result<LogicalPlan> {
-        let context = Names { planner: self, tables };
+    /// The plan as the statement says it, in which nothing is converted for it.
+    pub fn written(&self, query: Box<Query>, tables: &dyn Tables) -> Result<LogicalPlan> {
+        self.read(query, tables, &self.plain)
+    }
+
+    fn read(&self, query: Box<Query>, tables: &dyn Tables, planners: &[Arc<dyn ExprPlanner>]) -> Result<LogicalPlan> {
+        let context = Names { planner: self, tables, planners };
         let options = ParserOptions::new()
             .with_enable_ident_normalization(false)
             .with_map_string_types_to_utf8view(false)
@@ -123,7 +134,7 @@ impl Planner {
 
     /// The types that the places of the placeholders ask for, by their number from 1; one may ask for none.
     pub fn placeholders(&self, query: Box<Query>, tables: &dyn Tables) -> Result<HashMap<usize, DataType>> {
-        let types = self.read(query, tables)?.get_parameter_types().map_err(invalid)?;
+        let types = self.read(query, tables, &self.planners)?.get_parameter_types().map_err(invalid)?;
         let numbered = |(name, data_type): (String, Option<DataType>)| {
             Some((name.trim_start_matches('$').parse().ok()?, data_type?))
         };
@@ -195,6 +206,7 @@ fn first_line(text: &str) -> &str {
 struct Names<'a> {
     planner: &'a Planner,
     tables: &'a dyn Tables,
+    planners: &'a [Arc<dyn ExprPlanner>],
 }
 
 impl ContextProvider for Names<'_> {
@@ -203,7 +215,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.planner.planners
+        self.planners
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
@@ -285,6 +297,8 @@ impl TypePlanner for Types {
 #[derive(Debug)]
 struct Operators {
     zone: Zone,
+    /// Whether a text that meets a number is made one, or the number a text.
+    converts: bool,
     json_long: Option<Arc<ScalarUDF>>,
     json_double: Option<Arc<ScalarUDF>>,
 }
@@ -354,7 +368,7 @@ impl ExprPlanner for Operators {
             }
         }
         // A text equals a whole number that is written like it.
-        if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) {
+        if self.converts && matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) {
             let is_text = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DataType::Utf8);
             let digits = |expr: &Expr| match expr {
                 Expr::Literal(ScalarValue::Int64(Some(long)), _) => Some(lit(long.to_string())),
@@ -384,7 +398,7 @@ impl ExprPlanner for Operators {
         let text = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t == DataType::Utf8);
         let number = |expr: &Expr| expr.get_type(schema).is_ok_and(|t| t.is_numeric());
         let meets = |expr: &Expr, other: &Expr| text(expr) && (text(other) || number(other));
-        if arithmetic && (meets(&left, &right) || meets(&right, &left)) {
+        if self.converts && arithmetic && (meets(&left, &right) || meets(&right, &left)) {
             let wide = |expr: Expr| {
                 if text(&expr) { Expr::TryCast(TryCast::new(Box::new(expr), DataType::Float64)) } else { expr }
             };

@@ -102,6 +102,12 @@ impl Expr {
         columns
     }
 
+    /// The same with other expressions in the place of columns. It may have become deeper than what is parsed.
+    pub fn replaced(&self, column: &dyn Fn(&str) -> Option<Expr>) -> Expr {
+        let root = self.root.replaced(&mut Vec::new(), &|name| Some((*column(name)?.root).clone()));
+        Expr::from_node(&root)
+    }
+
     /// One row. `column` gives null for a column that does not exist. Too large a value is null, and so is what takes too
     /// much to make.
     pub fn value(&self, column: &dyn Fn(&str) -> Value) -> Value {

@@ -161,6 +161,32 @@ impl Node {
         }
     }
 
+    /// The same with other nodes where it reads columns; `bound` as for [`Node::columns`].
+    pub fn replaced(&self, bound: &mut Vec<Arc<str>>, column: &dyn Fn(&str) -> Option<Node>) -> Node {
+        match self {
+            Node::Literal(_) => self.clone(),
+            Node::Column(name) if bound.contains(name) => self.clone(),
+            Node::Column(name) => column(name).unwrap_or_else(|| self.clone()),
+            Node::Not(a) => Node::Not(Box::new(a.replaced(bound, column))),
+            Node::Negate(a) => Node::Negate(Box::new(a.replaced(bound, column))),
+            Node::Binary(op, a, b) => {
+                Node::Binary(*op, Box::new(a.replaced(bound, column)), Box::new(b.replaced(bound, column)))
+            }
+            Node::Call { function, args, prepared } => Node::Call {
+                function,
+                args: args.iter().map(|arg| arg.replaced(bound, column)).collect(),
+                prepared: prepared.clone(),
+            },
+            Node::Lambda { names, body } => {
+                let depth = bound.len();
+                bound.extend(names.iter().cloned());
+                let body = Box::new(body.replaced(bound, column));
+                bound.truncate(depth);
+                Node::Lambda { names: names.clone(), body }
+            }
+        }
+    }
+
     /// How often a column is read outside lambdas.
     pub fn uses(&self, column: &str) -> usize {
         match self {

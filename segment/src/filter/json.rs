@@ -157,7 +157,7 @@ impl Filter {
                     return Err(fields.wrong("lower", "or upper must be given"));
                 }
                 let (lower_open, upper_open) = (fields.flag("lowerOpen")?, fields.flag("upperOpen")?);
-                column("column", Test::Range { lower, upper, lower_open, upper_open, value_type })
+                column("column", Test::Range { lower, upper, lower_open, upper_open, value_type, written: false })
             }
             "bound" => {
                 let (lower, upper) = (fields.text("lower")?, fields.text("upper")?);
@@ -357,7 +357,7 @@ fn test_to_json(column: &str, test: &Test) -> Json {
                 }),
             }
         }
-        Test::Range { lower, upper, lower_open, upper_open, value_type } => {
+        Test::Range { lower, upper, lower_open, upper_open, value_type, .. } => {
             let mut json = json!({"type": "range", "column": column, "matchValueType": value_type.druid_name()});
             put(&mut json, "lower", lower.as_ref().map(value_to_json));
             put(&mut json, "upper", upper.as_ref().map(value_to_json));

@@ -72,7 +72,14 @@ impl Filter {
             Filter::Not(field) => Filter::Not(inner(field)),
             Filter::IsTrue(field) => Filter::IsTrue(inner(field)),
             Filter::IsFalse(field) => Filter::IsFalse(inner(field)),
-            Filter::Column { column, test } => Filter::Column { column, test: test.strict() },
+            Filter::Column { column, test } => {
+                let (test, odd) = test.apart();
+                let of = |test: Test| Filter::Column { column: column.clone(), test };
+                match odd.is_empty() {
+                    true => of(test.strict()),
+                    false => Filter::Or(std::iter::once(test.strict()).chain(odd).map(of).collect()),
+                }
+            }
             Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,
         }
     }

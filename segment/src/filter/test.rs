@@ -36,6 +36,8 @@ pub enum Test {
         lower_open: bool,
         upper_open: bool,
         value_type: ValueType,
+        /// Numbers are compared as they are written, if the ends are texts. See [`Test::strict`].
+        written: bool,
     },
     /// The legacy `bound` filter; without a lower bound it matches null.
     Bound {
@@ -208,23 +210,51 @@ enum Numeric {
 }
 
 impl Test {
-    /// The same test, but for text that it holds to numbers: Druid's forms compare that as text, or take what is no number
-    /// for less than all numbers, so that the answer hangs on what type the column happens to have.
+    /// The same test, whatever type the column happens to have. Druid's forms compare text with numbers as text, or take what
+    /// is no number for less than all numbers; and numbers with text as the numbers that it says.
     pub fn strict(self) -> Test {
-        let of_numbers = match &self {
+        match self {
+            Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::String, .. } => {
+                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::String, written: true }
+            }
+            Test::Equals { value: Value::Text(text), value_type: ValueType::String } if !is_plain(&text) => {
+                Test::Like(Like::exactly(&text))
+            }
+            Test::Selector { value: Some(text) } if !is_plain(&text) => Test::Like(Like::exactly(&text)),
+            test if test.is_of_numbers() => Test::OfNumber(Box::new(test)),
+            test => test,
+        }
+    }
+
+    /// Of a list of texts those that are told from numbers only as they are written, and the list without them.
+    pub(super) fn apart(self) -> (Test, Vec<Test>) {
+        match self {
+            Test::In { values, value_type: ValueType::String, null } => {
+                let (plain, odd): (Vec<Value>, Vec<Value>) =
+                    values.into_iter().partition(|value| !matches!(value, Value::Text(text) if !is_plain(text)));
+                let odd = odd.iter().filter_map(convert::to_text).map(|text| Test::Like(Like::exactly(&text)));
+                (Test::In { values: plain, value_type: ValueType::String, null }, odd.collect())
+            }
+            test => (test, Vec::new()),
+        }
+    }
+
+    fn is_of_numbers(&self) -> bool {
+        match self {
             Test::Equals { value_type, .. } | Test::In { value_type, .. } | Test::Range { value_type, .. } => {
                 value_type.is_numeric()
             }
             Test::Bound { ordering, .. } => *ordering == Ordering::Numeric,
             Test::Intervals(_) => true,
             _ => false,
-        };
-        if of_numbers { Test::OfNumber(Box::new(self)) } else { self }
+        }
     }
 
     /// What it answers for null.
     pub fn null(&self) -> Option<bool> {
         match self {
+            // Druid's bound without a lower end matches null.
+            Test::OfNumber(test) if matches!(**test, Test::Bound { .. }) => None,
             Test::OfNumber(test) => test.null(),
             Test::Null => Some(true),
             Test::In { values, null, .. } if !null && values.is_empty() => Some(false),
@@ -354,6 +384,7 @@ impl Test {
             Test::Equals { value, .. } => one_of([Number::of(value)]),
             Test::In { values, .. } => one_of(values.iter().map(Number::of)),
             Test::Selector { value } => one_of([value.as_deref().and_then(Number::of_text)]),
+            Test::Range { written: true, .. } => Numeric::Text,
             Test::Range { lower, upper, lower_open, upper_open, .. } => {
                 let limits = Limits {
                     lower: lower.clone(),
@@ -409,7 +440,7 @@ impl Test {
                     values.iter().filter_map(convert::to_text).collect();
                 Box::new(move |v| set.contains(v))
             }
-            Test::Range { lower, upper, lower_open, upper_open, value_type } => {
+            Test::Range { lower, upper, lower_open, upper_open, value_type, .. } => {
                 let limits = Limits {
                     lower: lower.clone(),
                     upper: upper.clone(),
@@ -454,6 +485,15 @@ impl Test {
                 Box::new(move |v| convert::exact_long_of_text(v).is_some_and(|t| within(&intervals, t)))
             }
         }
+    }
+}
+
+/// Whether a text is no number, or one as it is written.
+fn is_plain(text: &str) -> bool {
+    match Number::of_text(text) {
+        None => true,
+        Some(Number::Long(v)) => v.to_string() == text,
+        Some(Number::Double(v)) => convert::text_of_double(v) == text,
     }
 }
 

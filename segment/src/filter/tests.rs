@@ -129,6 +129,37 @@ fn strict_tests_of_numbers_know_nothing_of_text_that_is_none() {
 }
 
 #[test]
+fn strict_tests_of_texts_take_numbers_as_they_are_written() {
+    let matches = |json: &serde_json::Value, value: &Value| {
+        Filter::from_json(json, "filter").unwrap().strict().matches(&|_| value.clone())
+    };
+    let below = json!({"type": "range", "column": "c", "matchValueType": "STRING", "upper": "3"});
+    for value in [Value::Long(10), Value::text("10"), Value::Double(10.5), Value::text("10.5")] {
+        assert_eq!(matches(&below, &value), Some(true), "{value:?}");
+    }
+    assert_eq!(matches(&below, &Value::Long(4)), Some(false));
+    assert_eq!(matches(&below, &Value::Null), None);
+    // Who is named 007 is not whom the number 7 means.
+    for odd in ["007", "+7", " 7", "7e0"] {
+        let equals = json!({"type": "equals", "column": "c", "matchValueType": "STRING", "matchValue": odd});
+        let selector = json!({"type": "selector", "dimension": "c", "value": odd});
+        let list = json!({"type": "in", "dimension": "c", "values": [odd, "8"]});
+        for json in [equals, selector, list] {
+            assert_eq!(matches(&json, &Value::Long(7)), Some(false), "{json}");
+            assert_eq!(matches(&json, &Value::Double(7.0)), Some(false), "{json}");
+            assert_eq!(matches(&json, &Value::text(odd)), Some(true), "{json}");
+            assert_eq!(matches(&json, &Value::Null), None, "{json}");
+            assert_eq!(matches(&json!({"type": "not", "field": json}), &Value::Null), None, "{json}");
+        }
+    }
+    let list = json!({"type": "in", "dimension": "c", "values": ["007", "8"]});
+    assert_eq!(matches(&list, &Value::Long(8)), Some(true));
+    let bound = json!({"type": "bound", "dimension": "c", "ordering": "numeric", "upper": "3"});
+    assert_eq!(matches(&bound, &Value::Null), None);
+    assert_eq!(matches(&bound, &Value::text("2")), Some(true));
+}
+
+#[test]
 fn logic_has_three_values() {
     let (t, f, u) = (
         json!({"type": "true"}),
@@ -211,7 +242,7 @@ fn any_test() -> impl Strategy<Value = Test> {
         }),
         (prop::option::of(number.clone()), prop::option::of(number), any::<bool>(), any::<bool>()).prop_map(
             |(lower, upper, lower_open, upper_open)| {
-                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::Double }
+                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::Double, written: false }
             }
         ),
         (text.clone(), text.clone(), any::<bool>(), any::<bool>(), ordering).prop_map(
@@ -259,7 +290,7 @@ proptest! {
 
     #[test]
     fn long_limits_agree_with_exact_arithmetic(v: i64, bound in prop_oneof![Just(i64::MAX as f64), Just(i64::MIN as f64), Just(f64::NAN), Just(f64::INFINITY), any::<f64>(), (-1e19..1e19f64)], open: bool) {
-        let test = Test::Range { lower: Some(Value::Double(bound)), upper: None, lower_open: open, upper_open: false, value_type: ValueType::Double };
+        let test = Test::Range { lower: Some(Value::Double(bound)), upper: None, lower_open: open, upper_open: false, value_type: ValueType::Double, written: false };
         let exact = v as i128;
         let expected = if bound.is_nan() || bound >= 1e30 { false }
             else if bound <= -1e30 { true }

@@ -7,6 +7,8 @@ use query::Principal;
 use query::policy::{Role, Rules, TableRule};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use segment::block::Value;
+use segment::filter::Filter;
 use segment::schema::ValueType;
 use serde_json::{Value as Json, json};
 
@@ -113,6 +115,87 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         let error = f.native.condition(&columns(), text).expect_err(text).to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
+}
+
+#[test]
+fn conditions_that_hang_on_what_type_a_column_has_by_chance_are_refused() {
+    let f = Fixture::new();
+    let cases = [
+        "tenant < 3",
+        "tenant <> 4",
+        "4 = tenant",
+        "tenant IN (1, 2)",
+        "tenant BETWEEN 1 AND 3",
+        "NOT (tenant > 3)",
+        "tenant IS DISTINCT FROM 4",
+        "COALESCE(tenant, 0) < 3",
+        "NULLIF(tenant, 4) IS NULL",
+        "CASE tenant WHEN 4 THEN FALSE ELSE TRUE END",
+        "CASE WHEN level > 2 THEN tenant ELSE level END = '1'",
+        "tenant + 1 < 3",
+        "level = '4'",
+        "level IN ('1', '2')",
+        "price < '3'",
+        "GREATEST(tenant, level) = '3'",
+        "level = CURRENT_USER",
+        "tenant = CURRENT_USER OR tenant < 3",
+        "tenant > TIMESTAMP '2020-01-01 00:00:00'",
+    ];
+    for text in cases {
+        let error = f.native.condition(&columns(), text).expect_err(text).to_string();
+        assert!(error.contains("CAST") && !error.contains('\u{2}'), "{text}: {error}");
+    }
+    for text in ["CAST(tenant AS BIGINT) < 3", "tenant = '4'", "level < 3.5", "price <> 4", "__time >= '2020-01-01'"] {
+        f.native.condition(&columns(), text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+/// A column that was one of numbers when a role was saved may hold anything later.
+#[test]
+fn a_condition_lets_nothing_through_that_is_of_another_type_than_it_was_written_for() {
+    let f = Fixture::new();
+    let shown = |text: &str, name: &str, value: &Value| {
+        let filter = f.native.condition(&columns(), text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let filter = Filter::from_json(&filter, "filter").unwrap().strict();
+        filter.matches(&|column| if column == name { value.clone() } else { Value::Null }) == Some(true)
+    };
+    let of_numbers = [
+        "level < 3",
+        "level <> 4",
+        "NOT (level = 4)",
+        "level IN (1, 2)",
+        "level NOT IN (3, 4)",
+        "COALESCE(level, 0) < 3",
+        "ABS(level) < 3",
+        "level + 1 <= 3",
+        "level * level < 5 OR level = 77",
+        "CASE WHEN level > 2 THEN FALSE ELSE TRUE END",
+        "(level > 2) IS NOT TRUE",
+        "(level < 3) IS NOT FALSE",
+        "NOT (level + 0 > 2)",
+        "CAST(level AS VARCHAR) <> '4'",
+        "GREATEST(level, 0) < 3",
+        "COALESCE(price, 0.0) < 3",
+        "NOT (price > 2.5 OR price + 1 > 3.5)",
+        "(price > 2.5) IS NOT TRUE",
+        "price * 2 <> 8",
+    ];
+    for text in of_numbers {
+        let name = if text.contains("price") { "price" } else { "level" };
+        for no_number in ["abc", "", " ", "NaN", "Infinity", "-Infinity", "1e999", "2x"] {
+            assert!(!shown(text, name, &Value::text(no_number)), "{text}: {no_number:?}");
+        }
+        assert!(!shown(text, name, &Value::Long(4)) && !shown(text, name, &Value::text("4")), "{text}");
+        assert!(shown(text, name, &Value::Long(2)) && shown(text, name, &Value::text("2")), "{text}");
+    }
+    // Whole numbers are what expressions over longs were written for.
+    for text in ["ABS(level) < 3", "level + 0 < 3", "COALESCE(level, 0) <= 2"] {
+        assert!(!shown(text, "level", &Value::text("2.7")), "{text}");
+    }
+    for (text, at) in [("tenant < '3'", "10"), ("CONCAT(tenant, 'x') = '10x'", "10"), ("UPPER(tenant) < '3'", "10")] {
+        assert!(shown(text, "tenant", &Value::text(at)) && shown(text, "tenant", &Value::Long(10)), "{text}");
+    }
+    assert!(!shown("LOWER(tenant) > '3'", "tenant", &Value::Long(10)));
 }
 
 /// `alice` sees her rows of `wiki` without `country`, nothing of `lineitem`, and all of `shop`.
