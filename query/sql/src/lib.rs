@@ -109,7 +109,17 @@ pub struct SqlColumn {
     pub sql_type: String,
 }
 
-/// What is known of a statement before it runs.
+/// What a statement will answer.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    pub columns: Vec<SqlColumn>,
+    /// That it shows time in.
+    pub zone: Zone,
+    /// It asks for a plan only.
+    pub explain: bool,
+}
+
+/// What is known of a statement before its parameters have values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub columns: Vec<SqlColumn>,
@@ -129,9 +139,10 @@ pub struct SqlAnswer {
     pub terms: Terms,
     pub context: ResponseContext,
     pub batches: Batches,
+    /// That it shows time in.
+    pub zone: Zone,
     /// Of the batches, but for types that are cast on the way out.
     schema: SchemaRef,
-    zone: Zone,
     stringify_arrays: bool,
 }
 
@@ -374,29 +385,28 @@ impl Sql {
         Ok(matches!(self.prepared(statement, who)?.plan, Plan::Direct { .. }))
     }
 
-    /// Whether a statement asks for a plan only.
-    pub fn is_explain(&self, statement: &Statement, who: &Principal) -> Result<bool> {
-        Ok(self.prepared(statement, who)?.explain)
-    }
-
-    /// The zone that a statement shows time in.
-    pub fn zone(&self, statement: &Statement) -> Result<Zone> {
-        let context = self.context(statement);
-        let said = deep(|| Ok(parse::parse(&statement.text)?.context))?;
-        zone_of(said.get("sqlTimeZone").or(context.get("sqlTimeZone")))
-    }
-
-    /// The columns a statement would answer, without running it.
-    pub fn columns(&self, statement: &Statement, who: &Principal) -> Result<Vec<SqlColumn>> {
-        Ok(self.prepared(statement, who)?.columns.clone())
+    /// What is known of a statement before it runs, but for its parameters: they have values.
+    pub fn outline<'a>(&'a self, statement: &'a Statement, who: &'a Principal) -> BoxFuture<'a, Result<Outline>> {
+        let outline = async move {
+            let prepared = self.prepared_in_time(&self.whole(statement), who).await?;
+            let (columns, zone) = (prepared.columns.clone(), prepared.zone.clone());
+            Ok(Outline { columns, zone, explain: prepared.explain })
+        };
+        outline.boxed()
     }
 
     /// The columns a statement would answer and the types of its `?`, before there are values for them. The parameters of
     /// the statement are not looked at.
-    pub fn describe(&self, statement: &Statement, who: &Principal) -> Result<Description> {
-        let parameters = deep(|| self.parameters(statement, who))?;
+    pub fn describe<'a>(&'a self, statement: &'a Statement, who: &'a Principal) -> BoxFuture<'a, Result<Description>> {
+        self.described(statement, who).boxed()
+    }
+
+    async fn described(&self, statement: &Statement, who: &Principal) -> Result<Description> {
+        let statement = self.whole(statement).into_owned();
+        let (asked, asker) = (statement.clone(), who.clone());
+        let parameters = self.planned(&statement, move |sql| sql.parameters(&asked, &asker)).await?;
         let samples = parameters.iter().map(|sql_type| Parameter::sample(sql_type)).collect();
-        let prepared = self.prepared(&Statement { parameters: samples, ..statement.clone() }, who)?;
+        let prepared = self.prepared_in_time(&Statement { parameters: samples, ..statement }, who).await?;
         let (columns, schema) = prepared.shown()?;
         Ok(Description { columns, schema, parameters })
     }
@@ -425,8 +435,8 @@ impl Sql {
     }
 
     /// The columns a statement would answer as readers of Arrow see them, without running it.
-    pub fn schema(&self, statement: &Statement, who: &Principal) -> Result<SchemaRef> {
-        Ok(self.prepared(statement, who)?.shown()?.1)
+    pub fn schema<'a>(&'a self, statement: &'a Statement, who: &'a Principal) -> BoxFuture<'a, Result<SchemaRef>> {
+        async move { Ok(self.prepared_in_time(&self.whole(statement), who).await?.shown()?.1) }.boxed()
     }
 
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
@@ -444,10 +454,19 @@ impl Sql {
         if let Some(prepared) = self.kept(&key, who) {
             return Ok(prepared);
         }
+        let (asked, who) = (statement.clone(), who.clone());
+        self.planned(statement, move |sql| sql.prepared_anew(&asked, &who, key)).await
+    }
+
+    /// What planning makes of a statement with all of its context, no later than its deadline.
+    async fn planned<T: Send + 'static>(
+        &self,
+        statement: &Statement,
+        work: impl FnOnce(&Sql) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let remaining = Budget::from_context(&statement.context, self.broker.settings())?.remaining();
         let sql = self.me.upgrade().ok_or_else(|| Error::Busy("the server is stopping".into()))?;
-        let (statement, who) = (statement.clone(), who.clone());
-        self.planning.run(remaining, move || sql.prepared_anew(&statement, &who, key)).await
+        self.planning.run(remaining, move || work(&sql)).await
     }
 
     fn plan_key(&self, statement: &Statement, who: &Principal) -> String {

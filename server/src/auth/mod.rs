@@ -139,6 +139,7 @@ pub struct Identity {
 }
 
 /// Wakes whoever waits when users, tokens, sessions or rules change.
+#[derive(Clone)]
 pub struct Changes {
     documents: watch::Receiver<i64>,
     rules: watch::Receiver<u64>,

@@ -21,7 +21,7 @@ use super::error::Refusal;
 use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
-use crate::auth::{Asked, COOKIE, Caller, How, Refused, claimed};
+use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
 use crate::node::now;
 
 /// What a route needs before its handler runs.
@@ -70,8 +70,8 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// Refuses, or runs the handler with the [`Caller`] among the request's extensions. It is put among those of the answer too,
-/// for whoever stands outside.
+/// Refuses, or runs the handler with the [`Caller`] among the request's extensions. Where a route takes JDBC connections and
+/// the headers do not say who calls, the handler finds out, and goes on by the [`Door`].
 pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
@@ -83,8 +83,8 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
     if need == Need::Open {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    // From before anything is looked at, so that no change falls between.
-    let mut changes = app.identity.changes();
+    // Its changes are from before anything is looked at, so that none falls between.
+    let door = Door { asking, changes: app.identity.changes(), parts: parts.clone(), need, app: app.clone() };
     let host = parts.uri.authority().map(|authority| authority.as_str().to_string());
     let asked = Asked {
         headers: &parts.headers,
@@ -94,8 +94,14 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         address,
     };
     let caller = match app.identity.identify(&asked).await {
+        Ok(caller) if need == Need::Connection && caller.how == How::Anonymous => {
+            parts.extensions.insert(caller);
+            parts.extensions.insert(door);
+            return next.run(Request::from_parts(parts, body)).await;
+        }
         Ok(caller) => caller,
         Err(Refused::Missing) if need == Need::Connection => {
+            parts.extensions.insert(door);
             return next.run(Request::from_parts(parts, body)).await;
         }
         Err(refused) => {
@@ -104,54 +110,122 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
             return answer(&parts, refused);
         }
     };
-    app.note(&caller);
-    if let Some(rates) = &app.rates {
-        let who = if caller.how == How::Anonymous { caller.address.to_string() } else { caller.principal.name.clone() };
-        if let Err(refused) = rates.admit(&who) {
+    let handler = move |caller: Caller, author: Option<Author>| {
+        parts.extensions.insert(caller);
+        if let Some(author) = author {
+            parts.extensions.insert(author);
+        }
+        next.run(Request::from_parts(parts, body))
+    };
+    door.let_in(caller, handler).await
+}
+
+/// What whoever asks goes through, once it is known who that is: on record, no more often than they may, with the right
+/// that the route takes, and no longer than they have it.
+#[derive(Clone)]
+pub struct Door {
+    app: Arc<App>,
+    need: Need,
+    asking: Asking,
+    changes: Changes,
+    parts: request::Parts,
+}
+
+impl Door {
+    /// Runs the handler for a caller, or refuses. Who may not any more what they could when they began gets no answer,
+    /// however long they took to ask and it took to make. The caller is put among the extensions of the answer, for whoever
+    /// stands outside.
+    pub async fn let_in<F>(self, caller: Caller, handler: impl FnOnce(Caller, Option<Author>) -> F) -> Response
+    where
+        F: Future<Output = Response>,
+    {
+        let mut response = self.pass(&caller, handler).await;
+        response.extensions_mut().insert(caller);
+        response
+    }
+
+    async fn pass<F>(mut self, caller: &Caller, handler: impl FnOnce(Caller, Option<Author>) -> F) -> Response
+    where
+        F: Future<Output = Response>,
+    {
+        let app = self.app.clone();
+        app.note(caller);
+        if let Some(rates) = &app.rates {
+            let anonymous = caller.how == How::Anonymous;
+            let who = if anonymous { caller.address.to_string() } else { caller.principal.name.clone() };
+            if let Err(refused) = rates.admit(&who) {
+                return *refused;
+            }
+        }
+        let right = match self.right().await {
+            Some(right) if app.has(caller, &right) => right,
+            _ => return denied(caller),
+        };
+        if let Err(refused) = app.audit.announce(&self.parts).await {
             return *refused;
         }
-    }
-    if !is_allowed(&app, &caller, need, &mut parts).await {
-        let mut response = denied(&caller);
-        response.extensions_mut().insert(caller);
-        return response;
-    }
-    if let Err(refused) = app.audit.announce(&parts).await {
-        return *refused;
-    }
-    parts.extensions.insert(caller.clone());
-    let author = author(&caller, need);
-    if let Some(author) = &author {
-        parts.extensions.insert(author.clone());
-    }
-    let mut kept = parts.clone();
-    let mut answered = pin!(next.run(Request::from_parts(parts, body)));
-    let mut response = loop {
-        tokio::select! {
-            biased;
-            response = &mut answered => break response,
-            () = changes.next() => {}
-            // What was valid when the request had been asked is good for its answer.
-            () = run_out(&app, &caller), if asking.asked().is_none() => {}
+        let author = author(caller, self.need);
+        let has_begun = || author.as_ref().is_some_and(Author::has_begun);
+        let mut answered = pin!(handler(caller.clone(), author.clone()));
+        let response = loop {
+            let response = tokio::select! {
+                biased;
+                () = self.changes.next() => None,
+                response = &mut answered => Some(response),
+                // What was valid when the request had been asked is good for its answer.
+                () = run_out(&app, caller), if self.asking.asked().is_none() => None,
+            };
+            // A change of its own, which it was found to have the right to, may end what it came with.
+            if has_begun() {
+                break match response {
+                    Some(response) => response,
+                    None => answered.await,
+                };
+            }
+            // What made the answer may have let nothing else be seen meanwhile.
+            if response.is_none() || self.changes.have_come() {
+                match app.identity.still(caller, self.asking.asked().unwrap_or_else(now)) {
+                    true if app.has(caller, &right) => {}
+                    true => break denied(caller),
+                    false => break answer(&self.parts, Refused::Wrong),
+                }
+            }
+            if let Some(response) = response {
+                break response;
+            }
+        };
+        // What it came with may be gone by a change of its own, which it is told of.
+        if has_begun() {
+            return response;
         }
-        // A change of its own, which it was found to have the right to, may end what it came with.
-        if author.as_ref().is_some_and(Author::has_begun) {
-            break answered.await;
-        }
-        // Who may not what they could when they began gets no answer, however long they took to ask.
-        match app.identity.still(&caller, asking.asked().unwrap_or_else(now)) {
-            true if is_allowed(&app, &caller, need, &mut kept).await => {}
-            true => break denied(&caller),
-            false => break answer(&kept, Refused::Wrong),
-        }
-    };
-    // What it came with may be gone by a change of its own, which it is told of.
-    if !author.as_ref().is_some_and(Author::has_begun) {
-        let (asker, at) = (caller.clone(), asking.asked().unwrap_or_else(now));
-        response = answering::watch(response, changes, move || app.identity.still(&asker, at));
+        let (caller, at) = (caller.clone(), self.asking.asked().unwrap_or_else(now));
+        answering::watch(response, self.changes, move || app.identity.still(&caller, at) && app.has(&caller, &right))
     }
-    response.extensions_mut().insert(caller);
-    response
+
+    /// What the route takes, of what the request names; `None` if it names nothing.
+    async fn right(&mut self) -> Option<Right> {
+        Some(match self.need {
+            Need::Open | Need::SignedIn | Need::Connection => Right::None,
+            Need::May(kind, of, action) => {
+                let name = resource(&self.app, of, &mut self.parts).await?;
+                match (kind, action) {
+                    (Kind::Supervisor | Kind::Task, Action::Read) => Right::SeeWork(kind, name),
+                    _ => Right::May(kind, name, action),
+                }
+            }
+            Need::Whole(of, action) => Right::Whole(resource(&self.app, of, &mut self.parts).await?, action),
+        })
+    }
+}
+
+/// A need of what is known by name.
+#[derive(Debug, Clone)]
+enum Right {
+    None,
+    May(Kind, String, Action),
+    /// To know how supervisors or tasks of a datasource stand.
+    SeeWork(Kind, String),
+    Whole(String, Action),
 }
 
 /// Returns when the caller's credentials run out by themselves, unless they are used meanwhile.
@@ -173,23 +247,6 @@ fn author(caller: &Caller, need: Need) -> Option<Author> {
         Need::SignedIn => Some(Author::new(caller.clone(), None)),
         Need::May(kind, Of::Name(name), action) => Some(Author::new(caller.clone(), Some((kind, name, action)))),
         Need::Open | Need::Connection | Need::May(..) | Need::Whole(..) => None,
-    }
-}
-
-async fn is_allowed(app: &App, caller: &Caller, need: Need, parts: &mut request::Parts) -> bool {
-    match need {
-        Need::Open | Need::SignedIn | Need::Connection => true,
-        Need::May(kind, of, action) => {
-            let Some(name) = resource(app, of, parts).await else { return false };
-            match (kind, action) {
-                (Kind::Supervisor | Kind::Task, Action::Read) => app.sees_work(caller, kind, &name),
-                _ => app.may(caller, kind, &name, action),
-            }
-        }
-        Need::Whole(of, action) => {
-            let Some(name) = resource(app, of, parts).await else { return false };
-            app.may(caller, Kind::Datasource, &name, action) && !app.is_restricted(caller, &name)
-        }
     }
 }
 
@@ -296,6 +353,17 @@ pub fn forget_cookie() -> HeaderValue {
 impl App {
     pub fn rules(&self) -> Arc<Rules> {
         self.identity.authorizer().current()
+    }
+
+    fn has(&self, caller: &Caller, right: &Right) -> bool {
+        match right {
+            Right::None => true,
+            Right::May(kind, name, action) => self.may(caller, *kind, name, *action),
+            Right::SeeWork(kind, name) => self.sees_work(caller, *kind, name),
+            Right::Whole(name, action) => {
+                self.may(caller, Kind::Datasource, name, *action) && !self.is_restricted(caller, name)
+            }
+        }
     }
 
     pub fn may(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> bool {

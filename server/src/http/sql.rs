@@ -83,7 +83,7 @@ pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql
     audit::note(|details| {
         details.query("sql", query_id, &statement.text);
         if details.user.is_none() {
-            // The door did not know: it came by a connection that was opened before, or runs on its own.
+            // No door noted it: it runs on its own.
             let rules = app.broker.authorizer().current();
             details.user = Some(who.name.clone());
             details.roles = rules.roles_of(who).into_iter().collect();

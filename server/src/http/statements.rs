@@ -329,27 +329,26 @@ pub async fn post(
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
     let who = &caller.principal;
     crate::audit::note(|details| details.query("sql", &id, &statement.text));
-    match app.sql.is_explain(&statement, who) {
-        Err(error) => return refused(&app, &error),
-        Ok(true) => return super::sql::query(State(app.clone()), Extension(caller), headers, body).await,
-        Ok(false) => {}
-    }
-    let (columns, zone) = match app.sql.columns(&statement, who).and_then(|c| Ok((c, app.sql.zone(&statement)?))) {
-        Ok(known) => known,
+    let outline = match app.sql.outline(&statement, who).await {
+        Ok(outline) if outline.explain => {
+            return super::sql::query(State(app.clone()), Extension(caller), headers, body).await;
+        }
+        Ok(outline) => outline,
         Err(error) => return refused(&app, &error),
     };
+    let columns = outline.columns.into_iter();
     let record = Record {
         id: id.clone(),
         owner: caller.principal.name.clone(),
         created: statement.now,
         ended: None,
         progress: Progress::Accepted,
-        columns: columns.into_iter().map(|column| (column.name, column.native_type, column.sql_type)).collect(),
+        columns: columns.map(|column| (column.name, column.native_type, column.sql_type)).collect(),
         result_format: request.format.result_format.name().to_string(),
         header: request.format.header,
         types_header: request.format.types_header,
         sql_types_header: request.format.sql_types_header,
-        zone: zone.name().to_string(),
+        zone: outline.zone.name().to_string(),
         stringify_arrays: query_sql::stringify_arrays(&app.sql.context(&statement)),
         pages: Vec::new(),
         sample: json!([]),
@@ -470,7 +469,7 @@ async fn pages(
         )
         .into());
     }
-    let (columns, zone) = (answer.columns.clone(), app.sql.zone(statement)?);
+    let (columns, zone) = (answer.columns.clone(), answer.zone.clone());
     let (none, terms) = (answer.no_rows()?, answer.terms.clone());
     app.statements.change(place, |record| record.terms = Some(terms.clone()));
     let mut pages = answer.pages(rows_per_page);

@@ -30,7 +30,7 @@ fn what_superset_makes_of_druids_names_is_understood() {
     }
     // What is refused has the name that was written.
     for call in ["GROUP_CONCAT()", "STR_POSITION(channel)", "APPROX_DISTINCT(channel, added, 3)"] {
-        let error = f.native.columns(&statement(&format!("SELECT {call} FROM wiki")), &f.who).expect_err(call);
+        let error = f.native.explain(&statement(&format!("SELECT {call} FROM wiki")), &f.who).expect_err(call);
         assert!(error.to_string().contains(call.split('(').next().unwrap_or(call)), "{error}");
     }
 }
@@ -50,7 +50,7 @@ fn tables_are_read_as_one() {
         ("SELECT * FROM TABLE(APPEND(wiki))", "APPEND"),
         ("SELECT * FROM TABLE(EXTERN('{}'))", "EXTERN"),
     ] {
-        let error = f.native.columns(&statement(text), &f.who).expect_err(text);
+        let error = f.native.explain(&statement(text), &f.who).expect_err(text);
         assert!(error.to_string().contains(named), "{error}");
     }
 }
@@ -226,18 +226,18 @@ fn arguments_without_a_meaning_are_refused_with_their_types() {
         ("SELECT CURRENT_TIMESTAMP(4)", "precision"),
         ("SELECT ARRAY_AGG(channel, 'big') FROM wiki", "maxBytes"),
     ] {
-        let error = f.native.columns(&statement(text), &f.who).expect_err(text);
+        let error = f.native.explain(&statement(text), &f.who).expect_err(text);
         assert!(error.to_string().contains(named), "{text}: {error}");
     }
     let timed = |text: &str| with_context(text, json!({"requireTimeCondition": true}));
-    assert!(f.native.columns(&timed("SELECT COUNT(*) FROM wiki WHERE __time > '2026-01-01'"), &f.who).is_ok());
+    assert!(f.native.explain(&timed("SELECT COUNT(*) FROM wiki WHERE __time > '2026-01-01'"), &f.who).is_ok());
     let inner = "SELECT COUNT(*) FROM wiki WHERE __time > '2026-01-01' AND channel IN (SELECT channel FROM wiki)";
     for text in ["SELECT COUNT(*) FROM wiki", inner] {
-        let error = f.native.columns(&timed(text), &f.who).expect_err(text);
+        let error = f.native.explain(&timed(text), &f.who).expect_err(text);
         assert!(error.to_string().contains("requireTimeCondition"), "{error}");
     }
     let listed = with_context("SELECT COUNT(*) FROM wiki WHERE added IN (1, 2, 3)", json!({"maxNumericInFilters": 2}));
-    assert!(f.native.columns(&listed, &f.who).is_err());
+    assert!(f.native.explain(&listed, &f.who).is_err());
 }
 
 #[test]

@@ -25,7 +25,7 @@ use connection::{Connection, Prepared, Results, Scope};
 use message::{Fetched, Frame, Metadata, Refused, Request, Response, ResultSet, Signature};
 
 use super::App;
-use super::auth::{Address, Asker as AskerOf};
+use super::auth::{Address, Asker as AskerOf, Door};
 use crate::auth::{self, Caller, How};
 use crate::node::now;
 
@@ -51,8 +51,8 @@ const PROTOBUF: Encoding = Encoding {
     write_error: protobuf::write_error,
 };
 
-/// What a handler is given of a request.
-type Said = (State<Arc<App>>, AskerOf, Extension<Address>, Method, HeaderMap, Bytes);
+/// What a handler is given of a request. It has a door if it has to find out itself who asks.
+type Said = (State<Arc<App>>, AskerOf, Option<Extension<Door>>, Extension<Address>, Method, HeaderMap, Bytes);
 
 pub async fn json(said: Said) -> HttpResponse {
     serve(said, &JSON).await
@@ -63,44 +63,48 @@ pub async fn protobuf(said: Said) -> HttpResponse {
 }
 
 async fn serve(
-    (State(app), AskerOf(caller), Extension(Address(address)), method, headers, body): Said,
-    encoding: &Encoding,
+    (State(app), AskerOf(caller), door, Extension(Address(address)), method, headers, body): Said,
+    encoding: &'static Encoding,
 ) -> HttpResponse {
-    let app = &*app;
     // Drivers before 1.8 say it in a header.
     let said = headers.get("request").filter(|_| body.is_empty()).map(|value| value.as_bytes());
     let request = (encoding.read)(said.unwrap_or(&body));
-    let known = caller.is_some();
-    let asker = asker(app, caller, address, request.as_ref().ok()).await;
-    // The door did not know who asks, and counted nothing.
-    if let (false, Some(rates)) = (known, &app.rates) {
-        let who = asker.as_ref().map_or_else(|_| address.to_string(), |asker| asker.caller.principal.name.clone());
-        if let Err(refused) = rates.admit(&who) {
-            return *refused;
+    let asker = match asker(&app, caller, address, request.as_ref().ok()).await {
+        Ok(asker) => asker,
+        Err(refused) => {
+            // Nobody got to the door, where requests are counted.
+            let counted = app.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&address.to_string()));
+            return counted.map_or_else(|limited| *limited, |()| refused.into_response());
+        }
+    };
+    match door {
+        None => respond(&app, &asker, method, request, encoding).await,
+        Some(Extension(door)) => {
+            let caller = asker.caller.clone();
+            door.let_in(caller, |_, _| respond(&app, &asker, method, request, encoding)).await
         }
     }
-    let asker = match asker {
-        Ok(asker) => asker,
-        Err(refused) => return refused.into_response(),
-    };
+}
+
+async fn respond(
+    app: &App,
+    asker: &Asker,
+    method: Method,
+    request: Result<Request, Refused>,
+    encoding: &Encoding,
+) -> HttpResponse {
     if method != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, "This server expects only POST calls.").into_response();
     }
-    let caller = asker.caller.clone();
-    app.note(&caller);
     let outcome = match request {
-        Ok(request) => answer(app, &asker, request).await,
+        Ok(request) => answer(app, asker, request).await,
         Err(refused) => Err(refused),
     };
     let (status, bytes) = match outcome {
         Ok(response) => (StatusCode::OK, (encoding.write)(&response, &app.address)),
         Err(refused) => (StatusCode::INTERNAL_SERVER_ERROR, (encoding.write_error)(&refused, &app.address)),
     };
-    let mut response = (status, [(header::CONTENT_TYPE, encoding.content)], bytes).into_response();
-    if !known {
-        response.extensions_mut().insert(caller);
-    }
-    response
+    (status, [(header::CONTENT_TYPE, encoding.content)], bytes).into_response()
 }
 
 /// Who asks, and under whose name the connections are that the request can mean.
@@ -178,7 +182,7 @@ async fn answer(app: &App, asker: &Asker, request: Request) -> Result<Response, 
         Request::Prepare { connection: id, sql, rows_max } => {
             let connection = connections.get(scope, &id)?;
             let asked = ask(&connection, &sql, Vec::new());
-            let described = app.sql.describe(&asked, &caller.principal)?;
+            let described = app.sql.describe(&asked, &caller.principal).await?;
             let (statement, made) = connections.statement(&connection)?;
             let parameters = described.parameters;
             *made.prepared.lock() = Some(Prepared { sql: sql.clone(), parameters: parameters.clone(), rows_max });

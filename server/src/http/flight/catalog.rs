@@ -75,7 +75,7 @@ pub async fn tables(app: &App, caller: &Caller, what: CommandGetTables) -> Resul
                 let quoted = |name: &str| name.replace('"', "\"\"");
                 let text = format!("SELECT * FROM \"{}\".\"{}\"", quoted(&schema), quoted(&table));
                 let asked = statement::asked(text, Default::default());
-                match app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal) {
+                match app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal).await {
                     Ok(columns) => columns,
                     // It went away since it was listed.
                     Err(_) => continue,

@@ -155,9 +155,9 @@ impl Flight {
         Ok(statement::asked(text, context))
     }
 
-    fn schema(&self, caller: &Caller, asked: &Asked) -> Result<SchemaRef, Status> {
+    async fn schema(&self, caller: &Caller, asked: &Asked) -> Result<SchemaRef, Status> {
         let started = Instant::now();
-        let schema = self.app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal);
+        let schema = self.app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal).await;
         schema.map_err(|error| {
             crate::metrics::query("sql", true, started.elapsed());
             statement::status(&self.app, &error)
@@ -165,7 +165,7 @@ impl Flight {
     }
 
     /// The columns of what a command answers, and the ticket that gets it.
-    fn described(
+    async fn described(
         &self,
         caller: &Caller,
         command: Command,
@@ -182,7 +182,7 @@ impl Flight {
                 return Ok((schema, Ticket::new(said.cmd.clone())));
             }
         };
-        Ok((self.schema(caller, &asked)?, statement::ticket(&asked)))
+        Ok((self.schema(caller, &asked).await?, statement::ticket(&asked)))
     }
 
     async fn rows(&self, caller: &Caller, command: Command) -> Result<Rows, Status> {
@@ -207,14 +207,14 @@ impl Flight {
         }
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         caller: &Caller,
         sql: String,
         headers: &MetadataMap,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let asked = Self::asked(sql, headers)?;
-        let described = self.app.sql.describe(&asked.statement(&asked.query_id()), &caller.principal);
+        let described = self.app.sql.describe(&asked.statement(&asked.query_id()), &caller.principal).await;
         let described = described.map_err(|error| statement::status(&self.app, &error))?;
         let parameters = parameters::schema(&described.parameters);
         Ok(ActionCreatePreparedStatementResult {
@@ -236,11 +236,11 @@ impl Flight {
         Ok(if any { CANCELLING } else { NOT_CANCELLABLE })
     }
 
-    fn act(&self, caller: &Caller, action: &Action, headers: &MetadataMap) -> Result<Option<Vec<u8>>, Status> {
+    async fn act(&self, caller: &Caller, action: &Action, headers: &MetadataMap) -> Result<Option<Vec<u8>>, Status> {
         Ok(match action.r#type.as_str() {
             CREATE_PREPARED => {
                 let what: ActionCreatePreparedStatementRequest = unpack(action)?;
-                Some(self.prepare(caller, what.query, headers)?.as_any().encode_to_vec())
+                Some(self.prepare(caller, what.query, headers).await?.as_any().encode_to_vec())
             }
             // What is not there is closed.
             CLOSE_PREPARED => {
@@ -320,7 +320,8 @@ impl FlightService for Flight {
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         self.ready()?;
         let said = request.get_ref();
-        let (schema, ticket) = self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said)?;
+        let (schema, ticket) =
+            self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said).await?;
         info(&schema, ticket, said.clone())
     }
 
@@ -331,7 +332,7 @@ impl FlightService for Flight {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         self.ready()?;
         let said = request.get_ref();
-        let (schema, _) = self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said)?;
+        let (schema, _) = self.described(&caller(&request)?, command(&said.cmd)?, request.metadata(), said).await?;
         Ok(Response::new(SchemaResult { schema: written(&schema)? }))
     }
 
@@ -363,7 +364,7 @@ impl FlightService for Flight {
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         self.ready()?;
-        let answer = self.act(&caller(&request)?, request.get_ref(), request.metadata())?;
+        let answer = self.act(&caller(&request)?, request.get_ref(), request.metadata()).await?;
         let answer = answer.map(|body| Ok(arrow_flight::Result::new(body)));
         Ok(Response::new(stream::iter(answer).boxed()))
     }

@@ -274,3 +274,49 @@ fn an_answer_that_is_read_slowly_ends_with_the_token_that_asked_for_it() {
     // A chunk of none tells a whole answer.
     assert!(!rest.ends_with(b"0\r\n\r\n"), "all {} bytes came", rest.len());
 }
+
+/// Drivers may say a name and a password once, for a connection: what it asks is for whom that stands then.
+#[test]
+fn a_statement_at_work_for_a_connection_ends_with_the_rights_of_who_opened_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Server::start_with(dir.path(), &[("auth.first_password", ADMIN)]);
+    numbered(&open, 3000);
+    assert!(open.stop());
+    for settings in [REQUIRED, &[("auth.first_password", ADMIN)]] {
+        let server = Server::start_with(dir.path(), settings);
+        role(&server, "reader", &[("DATASOURCE", "numbers", "READ")]);
+        let put = |document: Value| user(&server, "ann", document);
+        let allowed = || put(json!({"password": "a long password", "roles": ["reader"]}));
+        let gone = || drop(ok(&server, &admin(), "DELETE", &format!("{SECURITY}/users/ann"), Value::Null));
+        let changes: [(&str, &dyn Fn()); 4] = [
+            ("a password", &|| put(json!({"password": "another password", "roles": ["reader"]}))),
+            ("disabled", &|| put(json!({"roles": ["reader"], "disabled": true}))),
+            ("no roles", &|| put(json!({"roles": []}))),
+            ("deleted", &gone),
+        ];
+        for (what, change) in changes {
+            allowed();
+            let jdbc = |body: Value| server.post("/druid/v2/sql/avatica/", &body);
+            let info = json!({"user": "ann", "password": "a long password"});
+            assert_eq!(jdbc(json!({"request": "openConnection", "connectionId": what, "info": info})).status, 200);
+            let made = jdbc(json!({"request": "createStatement", "connectionId": what}));
+            let run = |sql: &str| {
+                jdbc(json!({"request": "prepareAndExecute", "connectionId": what, "maxRowCount": -1, "sql": sql,
+                    "statementId": made.body["statementId"]}))
+            };
+            assert_eq!(run("SELECT COUNT(*) FROM numbers").status, 200, "{what}");
+            // It takes longer than the test waits for any answer.
+            let slow = "SELECT COUNT(*) FROM numbers a, numbers b, numbers c WHERE a.n * b.n + c.n = 7";
+            let answered = std::thread::scope(|scope| {
+                let running = scope.spawn(|| run(slow));
+                std::thread::sleep(Duration::from_millis(500));
+                assert!(!running.is_finished(), "{what}: the statement is too quick");
+                change();
+                running.join().unwrap()
+            });
+            assert_eq!(answered.status, 401, "{what}: {}", answered.body);
+            assert!(matches!(run("SELECT COUNT(*) FROM numbers").status, 401 | 500), "{what}");
+        }
+        assert!(server.stop());
+    }
+}
