@@ -42,12 +42,8 @@ impl Picture {
             match restriction {
                 Restriction::Unrestricted => incomplete.extend(view.incomplete),
                 // Which part is missing tells where there are rows: who does not see them all is told that some may be.
-                Restriction::Restricted(_) => {
-                    let whole = inventory.view(table, &[Interval::ETERNITY]);
-                    if whole.is_some_and(|whole| !whole.incomplete.is_empty()) {
-                        incomplete.extend(intervals);
-                    }
-                }
+                Restriction::Restricted(_) if inventory.has_gaps(table) => incomplete.extend(intervals),
+                Restriction::Restricted(_) => {}
             }
             // A segment that is visible in several parts is opened once, so that all parts show the same moment.
             let mut opened: Vec<(SegmentId, _, Vec<Interval>)> = Vec::new();

@@ -120,6 +120,14 @@ impl Inventory {
         Some(View { slices, incomplete: Interval::merge(&incomplete), generation: state.generation })
     }
 
+    /// Whether rows of a datasource are known to be missing, of whatever time.
+    pub fn has_gaps(&self, datasource: &str) -> bool {
+        let state = self.state.read();
+        state.datasources.get(datasource).is_some_and(|holding| {
+            holding.incomplete.values().any(|missing| !missing.is_empty()) || holding.published.hides_any()
+        })
+    }
+
     /// Those with rows here, by name.
     pub fn datasources(&self) -> Vec<String> {
         let state = self.state.read();

@@ -187,6 +187,11 @@ impl<T: Clone> Timeline<T> {
         hidden
     }
 
+    /// Whether there is any such part.
+    pub fn hides_any(&self) -> bool {
+        self.spans_in(Interval::ETERNITY).any(|(_, span)| span.hidden)
+    }
+
     /// Segments of which no part is visible, nor ever will be while what is newer stays: every instant of their
     /// interval belongs to a complete newer version.
     pub fn overshadowed(&self) -> Vec<SegmentId> {

@@ -1,8 +1,9 @@
 //! All rules in one picture, compiled from their documents, and what it answers about a principal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use regex::Regex;
 use segment::filter::Filter;
 use segment::schema::TIME;
@@ -34,7 +35,14 @@ pub struct Rules {
     everyone: BTreeSet<String>,
     secret: String,
     secret_digest: String,
+    worked_out: WorkedOut,
 }
+
+/// What was worked out that principals see of tables: every query asks twice.
+type WorkedOut = Mutex<HashMap<String, Vec<(Principal, Restriction)>>>;
+
+/// Restrictions that are kept, for all tables together.
+const WORKED_OUT_MAX: usize = 1000;
 
 #[derive(Debug)]
 struct Compiled {
@@ -78,7 +86,15 @@ impl Rules {
             marked.insert(name.clone(), (table.require_policy, public.collect::<Result<_>>()?));
         }
         let secret_digest = digest(&secret);
-        Ok(Rules { version, roles: compiled, tables: marked, everyone, secret, secret_digest })
+        Ok(Rules {
+            version,
+            roles: compiled,
+            tables: marked,
+            everyone,
+            secret,
+            secret_digest,
+            worked_out: WorkedOut::default(),
+        })
     }
 
     /// Everyone has the role [`ADMIN`].
@@ -91,6 +107,7 @@ impl Rules {
             everyone,
             secret: String::new(),
             secret_digest: String::new(),
+            worked_out: WorkedOut::default(),
         }
     }
 
@@ -174,6 +191,19 @@ impl Rules {
     /// What a principal sees of a table, which it must be allowed to read. Denied, too, if every policy that would show
     /// rows, or one that must, names what the account lacks.
     pub fn restriction(&self, who: &Principal, table: &str) -> Result<Restriction> {
+        let mut kept = self.worked_out.lock();
+        if let Some((_, known)) = kept.get(table).into_iter().flatten().find(|(of, _)| of == who) {
+            return Ok(known.clone());
+        }
+        let restriction = self.work_out(who, table)?;
+        if kept.values().map(Vec::len).sum::<usize>() >= WORKED_OUT_MAX {
+            kept.clear();
+        }
+        kept.entry(table.to_string()).or_default().push((who.clone(), restriction.clone()));
+        Ok(restriction)
+    }
+
+    fn work_out(&self, who: &Principal, table: &str) -> Result<Restriction> {
         if !self.may(who, Kind::Datasource, table, Action::Read) {
             return Err(denied(table));
         }
