@@ -34,6 +34,7 @@ use crate::auth::{self, Identity};
 use crate::config::Config;
 use crate::http::avatica::{self, Connections};
 use crate::http::guard::{self, Encrypted};
+use crate::http::manage::lookups;
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
 use crate::roles::cluster::LocalCluster;
@@ -167,8 +168,7 @@ impl Node {
         let cycle = Duration::from_millis(config.cycle_ms);
         let statement_objects = deep.objects(statements::FOLDER);
         let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::new(folder("segments"), deep)));
-        let lookups = crate::http::manage::lookups::Store::open(folder("lookups.json"), broker.lookups().clone())
-            .context("lookups.json of the data directory")?;
+        let lookups = lookups::Store::open(coordinator.clone(), broker.lookups().clone());
         let jdbc = Arc::new(Connections::new(config.jdbc.clone()));
         tokio::spawn(avatica::expire(
             Arc::downgrade(&jdbc),

@@ -56,7 +56,7 @@ pub struct App {
     pub coordinator: Arc<Coordinator>,
     pub worker: Arc<Worker>,
     pub historical: Arc<Historical>,
-    pub lookups: manage::lookups::Store,
+    pub lookups: Arc<manage::lookups::Store>,
     pub jdbc: Arc<avatica::Connections>,
     pub flight: flight::Handles,
     pub statements: statements::Statements,

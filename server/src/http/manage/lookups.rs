@@ -1,11 +1,10 @@
-//! Druid's lookup API: documents by tier and name. They are kept in one file of the data directory, and the maps among
-//! them put to the broker at once.
+//! Druid's lookup API: documents by tier and name. They are kept in the catalog, and the maps among them put to the broker
+//! at once.
 //!
 //! The document of a lookup is `{"version", "lookupExtractorFactory": {"type": "map", "map": {…}}}`. A document replaces
 //! one of a smaller version only, compared as text.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -13,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use parking_lot::Mutex;
+use coordinator::{Change, Coordinator};
 use query::policy::{Action, Kind};
 use segment::lookup::{Lookup, Lookups};
 use serde_json::{Map, Value, json};
@@ -24,54 +23,85 @@ use crate::http::auth::{Need, Of};
 use crate::http::error::{Answered, Refusal};
 use crate::http::routes::{delete, get, post};
 use crate::http::{App, Route};
+use crate::node::now;
 
 /// The one tier that this process is of.
 const TIER: &str = "__default";
 
+/// The kind of their documents, whose names are tier and name as a JSON array. One of the empty array is there once lookups
+/// were ever put: Druid calls it uninitialised before.
+const LOOKUP: &str = "lookup";
+const BEGUN: &str = "[]";
+
 type Tiers = BTreeMap<String, BTreeMap<String, Value>>;
 
-/// The documents, and the file that keeps them.
+/// The documents, and where they are served.
 pub struct Store {
-    file: PathBuf,
-    /// `None` until the first document: Druid calls that uninitialised.
-    tiers: Mutex<Option<Tiers>>,
+    coordinator: Arc<Coordinator>,
     lookups: Arc<Lookups>,
+    /// Held by whoever changes them.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
-    /// Reads what an earlier process kept.
-    pub fn open(file: PathBuf, lookups: Arc<Lookups>) -> Result<Store, std::io::Error> {
-        let tiers = match std::fs::read(&file) {
-            Ok(bytes) => Some(serde_json::from_slice(&bytes)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let store = Store { file, tiers: Mutex::new(None), lookups };
-        if let Some(tiers) = tiers {
-            store.serve(&tiers);
-            *store.tiers.lock() = Some(tiers);
-        }
-        Ok(store)
+    /// Serves what is kept.
+    pub fn open(coordinator: Arc<Coordinator>, lookups: Arc<Lookups>) -> Arc<Store> {
+        let store = Store { coordinator, lookups, changing: tokio::sync::Mutex::new(()) };
+        store.serve(&store.all().unwrap_or_default());
+        Arc::new(store)
     }
 
     fn all(&self) -> Option<Tiers> {
-        self.tiers.lock().clone()
+        let documents = self.coordinator.documents(LOOKUP);
+        let mut tiers = Tiers::new();
+        for document in &documents {
+            if let Ok((tier, name)) = serde_json::from_str::<(String, String)>(&document.name) {
+                tiers.entry(tier).or_default().insert(name, document.value.clone());
+            }
+        }
+        (!documents.is_empty()).then_some(tiers)
     }
 
-    /// Changes the documents, keeps them, and serves them.
-    fn change<T>(&self, change: impl FnOnce(&mut Tiers) -> Answered<T>) -> Answered<T> {
-        let mut held = self.tiers.lock();
-        let mut tiers = held.clone().unwrap_or_default();
-        let done = change(&mut tiers)?;
-        let unfinished = self.file.with_extension("tmp");
-        let text = serde_json::to_vec(&tiers).map_err(|error| Refusal::invalid(error.to_string()))?;
-        let kept = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, &self.file));
-        kept.map_err(|error| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", self.file.display()))
-        })?;
-        self.serve(&tiers);
-        *held = Some(tiers);
-        Ok(done)
+    /// Changes the documents, keeps them, and serves them: all of it, even if whoever asked goes away meanwhile.
+    async fn change(
+        self: &Arc<Self>,
+        caller: &Caller,
+        change: impl FnOnce(&mut Tiers) -> Answered<()> + Send + 'static,
+    ) -> Answered<()> {
+        let (store, by) = (self.clone(), caller.principal.name.clone());
+        let changed = tokio::spawn(async move {
+            let _changing = store.changing.lock().await;
+            let (kept, begun) = store.all().map_or_else(|| (Tiers::new(), false), |tiers| (tiers, true));
+            let mut tiers = kept.clone();
+            change(&mut tiers)?;
+            let document = |name: String, value: Option<Value>| Change {
+                kind: LOOKUP,
+                name,
+                value,
+                expected: None,
+                // Maps may be large, and the audit log tells who changed them.
+                history: false,
+            };
+            let mut changes = Vec::new();
+            if !begun {
+                changes.push(document(BEGUN.to_string(), Some(json!({}))));
+            }
+            let of = |tiers: &Tiers, tier: &str, name: &str| tiers.get(tier)?.get(name).cloned();
+            for (tier, name) in names_in(&kept).chain(names_in(&tiers)) {
+                let value = of(&tiers, tier, name);
+                let told = json!([tier, name]).to_string();
+                if of(&kept, tier, name) != value && !changes.iter().any(|change| change.name == told) {
+                    changes.push(document(told, value));
+                }
+            }
+            if !changes.is_empty() {
+                store.coordinator.change_documents(changes, &by, now()).await?;
+            }
+            store.serve(&tiers);
+            Ok(())
+        });
+        let stopping = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; try again later");
+        changed.await.map_err(stopping)?
     }
 
     fn serve(&self, tiers: &Tiers) {
@@ -79,6 +109,10 @@ impl Store {
         let maps = documents.filter_map(|(name, document)| Some((name.clone(), Arc::new(map_of(document)?))));
         self.lookups.replace(maps.collect());
     }
+}
+
+fn names_in(tiers: &Tiers) -> impl Iterator<Item = (&str, &str)> {
+    tiers.iter().flat_map(|(tier, lookups)| lookups.keys().map(move |name| (tier.as_str(), name.as_str())))
 }
 
 fn map_of(document: &Value) -> Option<Lookup> {
@@ -134,24 +168,34 @@ async fn put_all(State(app): State<Arc<App>>, Extension(caller): Extension<Calle
     if given.values().all(|lookups| lookups.as_object().is_none_or(Map::is_empty)) {
         app.require(&caller, Kind::Lookup, "", Action::Write)?;
     }
-    app.lookups.change(|tiers| {
-        for (tier, lookups) in &given {
-            let lookups = lookups
-                .as_object()
-                .ok_or_else(|| Refusal::invalid(format!("tier {tier} must be an object of lookups")))?;
-            for (name, document) in lookups {
-                app.require(&caller, Kind::Lookup, name, Action::Write)?;
-                put(tiers, tier, name, document)?;
+    for (tier, lookups) in &given {
+        let lookups =
+            lookups.as_object().ok_or_else(|| Refusal::invalid(format!("tier {tier} must be an object of lookups")))?;
+        lookups.keys().try_for_each(|name| app.require(&caller, Kind::Lookup, name, Action::Write))?;
+    }
+    let wanted = given.clone();
+    app.lookups
+        .change(&caller, move |tiers| {
+            for (tier, lookups) in &wanted {
+                for (name, document) in lookups.as_object().into_iter().flatten() {
+                    put(tiers, tier, name, document)?;
+                }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(Value::Object(given))).into_response())
 }
 
-async fn put_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>, body: Bytes) -> Answered {
+async fn put_one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((tier, name)): Path<(String, String)>,
+    body: Bytes,
+) -> Answered {
     let document = json_body(&body)?;
-    app.lookups.change(|tiers| put(tiers, &tier, &name, &document))?;
+    let (of, named, wanted) = (tier.clone(), name.clone(), document.clone());
+    app.lookups.change(&caller, move |tiers| put(tiers, &of, &named, &wanted)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({tier: {name: document}}))).into_response())
 }
 
@@ -221,11 +265,16 @@ async fn document(
     Ok(Json(document).into_response())
 }
 
-async fn delete_one(State(app): State<Arc<App>>, Path((tier, name)): Path<(String, String)>) -> Answered {
-    app.lookups.change(|tiers| {
+async fn delete_one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((tier, name)): Path<(String, String)>,
+) -> Answered {
+    let delete = move |tiers: &mut Tiers| {
         let found = tiers.get_mut(&tier).and_then(|lookups| lookups.remove(&name));
         found.map(|_| ()).ok_or_else(|| absent(format_args!("lookup {name}")))
-    })?;
+    };
+    app.lookups.change(&caller, delete).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -235,10 +284,12 @@ async fn delete_tier(
     Path(tier): Path<String>,
 ) -> Answered {
     tier_of(&app, &caller, &tier)?;
-    app.lookups.change(|tiers| {
+    let (of, asker) = (app.clone(), caller.clone());
+    let delete = move |tiers: &mut Tiers| {
         let lookups = tiers.remove(&tier).ok_or_else(|| absent(format_args!("tier {tier}")))?;
-        lookups.keys().try_for_each(|name| app.require(&caller, Kind::Lookup, name, Action::Write))
-    })?;
+        lookups.keys().try_for_each(|name| of.require(&asker, Kind::Lookup, name, Action::Write))
+    };
+    app.lookups.change(&caller, delete).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
