@@ -192,7 +192,7 @@ fn a_condition_lets_nothing_through_that_is_of_another_type_than_it_was_written_
     for text in ["ABS(level) < 3", "level + 0 < 3", "COALESCE(level, 0) <= 2"] {
         assert!(!shown(text, "level", &Value::text("2.7")), "{text}");
     }
-    for (text, at) in [("tenant < '3'", "10"), ("CONCAT(tenant, 'x') = '10x'", "10"), ("UPPER(tenant) < '3'", "10")] {
+    for (text, at) in [("tenant < '3'", "10"), ("LOWER(tenant) = '10'", "10"), ("UPPER(tenant) < '3'", "10")] {
         assert!(shown(text, "tenant", &Value::text(at)) && shown(text, "tenant", &Value::Long(10)), "{text}");
     }
     assert!(!shown("LOWER(tenant) > '3'", "tenant", &Value::Long(10)));
