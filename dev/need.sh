@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a Debian machine lacks (as root), or says what to install.
 #   dev/need.sh build     to build: a C compiler, make, Rust
-#   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients
+#   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients,
+#                         PostgreSQL (no server is started by it)
 set -euo pipefail
 missing=()
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -9,16 +10,23 @@ has cc || missing+=(gcc)
 has make || missing+=(make)
 has g++ || missing+=(g++)
 has python3 || missing+=(python3)
-# Without these the suites that need a real Kafka or real clients do not run, and dev/test.sh says so.
+# Without these the suites that need a real Kafka, a real PostgreSQL or real clients do not run, and dev/test.sh says so.
 wanted=()
 if [ "${1:-build}" = test ]; then
   has javac || wanted+=(default-jdk-headless)
   python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
   has mvn || wanted+=(maven)
+  has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 fi
 install() {
   echo "installing $*" >&2
   apt-get update -qq >&2 || return 1
+  case " $* " in *" postgresql "*)
+    # Its programs are wanted, and not a server that runs from now on.
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+      echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+  esac
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 may_install() { [ "$(id -u)" = 0 ] && has apt-get; }

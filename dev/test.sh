@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test. Starts a real Kafka on a free port first and tells the tests its address; where none can be had, says
-# loudly which suite did not run.
+# Runs every test. Starts a real Kafka and a real PostgreSQL on free ports first and tells the tests their addresses; where
+# one cannot be had, says loudly which suite did not run.
 #   dev/test.sh         bounded lengths, for every change
 #   dev/test.sh soak    the acceptance lengths
 # Further arguments go to `cargo test`.
@@ -25,7 +25,7 @@ else
 fi
 
 run=$(mktemp -d)
-trap 'dev/kafka.sh stop "$run/kafka"; rm -rf "$run"' EXIT
+trap 'dev/kafka.sh stop "$run/kafka"; dev/postgres.sh stop "$run/postgres"; rm -rf "$run"' EXIT
 status=0
 address=$(dev/kafka.sh start "$run/kafka") || status=$?
 if [ $status = 0 ]; then
@@ -35,6 +35,18 @@ elif [ $status != 3 ]; then
 else
   echo "=====================================================================" >&2
   echo "NO KAFKA: the ledger, crash and memory suites against a real broker DID NOT RUN" >&2
+  echo "=====================================================================" >&2
+fi
+
+status=0
+address=$(dev/postgres.sh start "$run/postgres") || status=$?
+if [ $status = 0 ]; then
+  export HENGE_TEST_POSTGRES=$address
+elif [ $status != 3 ]; then
+  exit $status
+else
+  echo "=====================================================================" >&2
+  echo "NO POSTGRESQL: the catalog, lease, fencing and outage suites ran on SQLite alone" >&2
   echo "=====================================================================" >&2
 fi
 
