@@ -27,6 +27,7 @@ pub struct CycleReport {
 impl Coordinator {
     /// Brings what should be and what is on record together. Cheap when there is nothing to do.
     pub async fn cycle(&self, now: i64) -> Result<CycleReport> {
+        self.check_lead()?;
         let this = self.clone();
         let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
         if report.tasks_created + report.tasks_stopped + report.segments_retired > 0 {
@@ -36,7 +37,7 @@ impl Coordinator {
     }
 
     async fn cycle_now(&self, now: i64) -> Result<CycleReport> {
-        let _writing = self.inner.writing.lock().await;
+        let turn = self.turn().await?;
         self.settle_failures(now);
         let (plan, hidden) = {
             let picture = self.inner.picture.read();
@@ -48,7 +49,7 @@ impl Coordinator {
             return Ok(report);
         }
 
-        let mut store = self.inner.database.begin().await?;
+        let mut store = turn.begin().await?;
         for action in &plan.actions {
             match action {
                 Action::Create(record) => tasks::insert(&mut store, &TaskRow::new(record.clone(), now)).await?,

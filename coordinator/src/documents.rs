@@ -55,18 +55,24 @@ impl Coordinator {
 
     /// What a document was, newest first; the value of a deletion is null.
     pub async fn document_history(&self, kind: &str, name: &str, most: usize) -> Result<Vec<Document>> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         named::history(&mut connection, kind, name, i64::try_from(most).unwrap_or(i64::MAX)).await
     }
 
     /// Makes all of the changes or none, in the order given; the versions they got.
     pub async fn change_documents(&self, changes: Vec<Change>, by: &str, now: i64) -> Result<Vec<i64>> {
         let (this, by) = (self.clone(), by.to_string());
-        self.to_its_end(async move { this.change_documents_now(changes, by, now).await }).await
+        let changed = self.to_its_end(async move { this.change_documents_now(changes, by, now).await }).await;
+        if matches!(changed, Err(Error::Store { .. })) {
+            // It may have happened: the next cycle looks.
+            self.wake();
+        }
+        changed
     }
 
     async fn change_documents_now(&self, changes: Vec<Change>, by: String, now: i64) -> Result<Vec<i64>> {
-        let _writing = self.inner.writing.lock().await;
+        let turn = self.turn().await?;
+        let mut store = turn.begin().await?;
         let mut version = {
             let picture = self.inner.picture.read();
             for change in &changes {
@@ -78,7 +84,6 @@ impl Coordinator {
             }
             picture.documents_version
         };
-        let mut store = self.inner.database.begin().await?;
         let mut versions = Vec::with_capacity(changes.len());
         for change in &changes {
             version += 1;

@@ -18,9 +18,13 @@ pub enum Error {
     /// Nothing was changed.
     #[error("{reason}; committed positions of supervisor {supervisor} are {committed}")]
     Stale { supervisor: String, reason: String, committed: Positions },
-    /// The metadata store does not answer or refuses; the operation may be repeated.
+    /// The metadata store does not answer or refuses; the operation may be repeated. Of one that was about to be committed
+    /// nobody knows whether it happened.
     #[error("metadata store: {what}: {source}")]
     Store { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// Another coordinator leads, or may by now. Nothing was changed; the operation may be repeated with the one that does.
+    #[error("this coordinator does not lead: {0}")]
+    NotLeader(String),
     /// The metadata store holds something that was not written by this program.
     #[error("metadata store: {0}")]
     Corrupt(String),
@@ -33,7 +37,7 @@ impl Error {
         match self {
             Error::Invalid(_) | Error::Conflict(_) | Error::Stale { .. } => Kind::Invalid,
             Error::NotFound(_) => Kind::NotFound,
-            Error::Store { .. } => Kind::Unavailable,
+            Error::Store { .. } | Error::NotLeader(_) => Kind::Unavailable,
             Error::Corrupt(_) => Kind::Corrupt,
         }
     }

@@ -9,6 +9,9 @@
 //!   drop segments;
 //! - people post supervisors and tasks, mark segments and ask how things stand.
 //!
+//! The catalog is a file of SQLite or a database of PostgreSQL, which several processes may open: one of them
+//! [leads](Coordinator::lead) by a [lease], the others stand by.
+//!
 //! Beside these it keeps [`documents`](Coordinator::documents) of others, such as users and roles.
 //!
 //! [`cycle`](Coordinator::cycle) brings what should be and what is together. It runs when [`watch`](Coordinator::watch)
@@ -32,6 +35,8 @@ mod command;
 mod cycle;
 mod documents;
 mod error;
+mod lead;
+pub mod lease;
 mod members;
 pub mod metrics;
 mod picture;
@@ -40,13 +45,12 @@ mod segments;
 mod supervisors;
 mod tasks;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
-pub use catalog::{Allocation, Positions, Publication, PublishMode, Published};
+pub use catalog::{Allocation, MetadataStore, Positions, PostgresUrl, Publication, PublishMode, Published};
 pub use command::{Command, Condition, Phase, Reply, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
 pub use cycle::CycleReport;
 pub use documents::{Change, Document};
@@ -67,7 +71,8 @@ pub struct Settings {
     pub restart_after_max_ms: i64,
 }
 
-/// Cheap to clone; clones are the same coordinator. One process at a time may open a catalog.
+/// Cheap to clone; clones are the same coordinator. Of all that are open on a catalog, in any process, one leads and may
+/// write: see [`Coordinator::open`] and [`Coordinator::lead`].
 #[derive(Clone)]
 pub struct Coordinator {
     inner: Arc<Inner>,
@@ -75,7 +80,7 @@ pub struct Coordinator {
 
 struct Inner {
     settings: Settings,
-    database: catalog::Database,
+    lead: lead::Lead,
     /// Held from before a write transaction begins until `picture` shows it, so that the picture is never older than
     /// what a holder reads.
     writing: Mutex<()>,
@@ -85,29 +90,9 @@ struct Inner {
 }
 
 impl Coordinator {
-    /// Opens the catalog in an SQLite file, which is created if missing.
-    pub async fn open(file: &Path, settings: Settings) -> Result<Coordinator> {
-        let database = catalog::Database::open(file).await?;
-        let picture = picture::Picture::new(catalog::Kept::load(&database).await?);
-        let inner = Inner {
-            settings,
-            database,
-            writing: Mutex::new(()),
-            picture: RwLock::new(picture),
-            changed: watch::Sender::new(0),
-            documents_changed: watch::Sender::new(0),
-        };
-        Ok(Coordinator { inner: Arc::new(inner) })
-    }
-
     /// Changes whenever a cycle or a heartbeat may have something to do.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
-    }
-
-    /// Closes the catalog in good order. Nothing is lost without it.
-    pub async fn close(&self) {
-        self.inner.database.close().await;
     }
 
     fn wake(&self) {

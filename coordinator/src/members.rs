@@ -28,6 +28,7 @@ impl Coordinator {
     /// Takes a node's report and answers what it should do. A node reports again when it has carried the orders out or
     /// begun to; it must not have two heartbeats under way.
     pub async fn heartbeat(&self, report: Report, now: i64) -> Result<Reply> {
+        self.check_lead()?;
         let node = report.node.clone();
         let mut reply = Reply::default();
         let reported: HashSet<String> = report.tasks.iter().map(|task| task.id.clone()).collect();
@@ -140,8 +141,8 @@ impl Coordinator {
     }
 
     async fn record_tasks(&self, starts: Vec<String>, ends: Vec<End>, now: i64) -> Result<Vec<String>> {
-        let _writing = self.inner.writing.lock().await;
-        let mut store = self.inner.database.begin().await?;
+        let turn = self.turn().await?;
+        let mut store = turn.begin().await?;
         for task in &starts {
             tasks::set_started(&mut store, task, now).await?;
         }

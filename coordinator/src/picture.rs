@@ -96,6 +96,30 @@ impl Picture {
         picture
     }
 
+    /// Shows what is on record instead of what is shown, and keeps what nodes told.
+    pub fn set_kept(&mut self, kept: Kept) {
+        let old = std::mem::replace(self, Picture::new(kept));
+        self.revision = old.revision + 1;
+        self.members = old.members;
+        self.orphaned = old.orphaned;
+        for (id, record) in old.segments.values().flat_map(Timeline::iter) {
+            self.orphaned.insert(id.clone(), record.meta.path.clone());
+        }
+        let segments = &self.segments;
+        self.orphaned.retain(|id, _| segments.get(&id.datasource).is_none_or(|timeline| timeline.get(id).is_none()));
+        for (id, entry) in old.supervisors {
+            if let Some(new) = self.supervisors.get_mut(&id) {
+                new.exceptions = entry.exceptions;
+            }
+        }
+        for (id, task) in old.tasks {
+            if let Some(new) = self.tasks.get_mut(&id) {
+                new.node = task.node;
+                new.progress = task.progress;
+            }
+        }
+    }
+
     pub fn insert(&mut self, records: Vec<SegmentRecord>) {
         for record in records.into_iter().filter(|record| record.used) {
             let (id, core) = (record.meta.id.clone(), record.meta.core_partitions);

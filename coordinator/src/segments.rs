@@ -69,7 +69,7 @@ impl Coordinator {
             let picture = self.inner.picture.read();
             return Ok(picture.segments.keys().filter(|name| !is_system(name)).cloned().collect());
         }
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let mut names = rows::datasources(&mut connection).await?;
         names.retain(|name| !is_system(name));
         Ok(names)
@@ -88,7 +88,7 @@ impl Coordinator {
 
     /// By the text of its id.
     pub async fn segment(&self, id: &str) -> Result<SegmentRow> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let record = rows::by_id(&mut connection, id).await?;
         record.map(SegmentRow::from).ok_or_else(|| Error::NotFound(format!("there is no segment {id}")))
     }
@@ -100,7 +100,7 @@ impl Coordinator {
         within: Option<Interval>,
         most: usize,
     ) -> Result<Vec<SegmentRow>> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let within = within.unwrap_or(Interval::ETERNITY);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let records = rows::unused(&mut connection, datasource, within, most).await?;
@@ -141,8 +141,8 @@ impl Coordinator {
         let (this, datasource) = (self.clone(), datasource.to_string());
         let marked = self
             .detached(async move {
-                let _writing = this.inner.writing.lock().await;
-                let mut store = this.inner.database.begin().await?;
+                let turn = this.turn().await?;
+                let mut store = turn.begin().await?;
                 let mut unused = Vec::new();
                 match &selection {
                     Selection::Ids(ids) => {
@@ -194,14 +194,14 @@ impl Coordinator {
         let (this, datasource) = (self.clone(), datasource.to_string());
         let marked = self
             .detached(async move {
-                let _writing = this.inner.writing.lock().await;
+                let turn = this.turn().await?;
                 let chosen: Vec<SegmentId> = {
                     let picture = this.inner.picture.read();
                     let timeline = picture.segments.get(&datasource);
                     let all = timeline.into_iter().flat_map(Timeline::iter).map(|(id, _)| id);
                     all.filter(|id| selection.has(id)).cloned().collect()
                 };
-                let mut store = this.inner.database.begin().await?;
+                let mut store = turn.begin().await?;
                 for id in &chosen {
                     rows::set_used(&mut store, &id.to_string(), false, now).await?;
                 }

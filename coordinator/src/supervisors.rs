@@ -131,8 +131,8 @@ impl Coordinator {
         let this = self.clone();
         let changed = self
             .detached(async move {
-                let _writing = this.inner.writing.lock().await;
-                let mut store = this.inner.database.begin().await?;
+                let turn = this.turn().await?;
+                let mut store = turn.begin().await?;
                 let existing = documents::by_id(&mut store, &spec.id).await?;
                 let alive = existing.as_ref().filter(|row| !row.terminated);
                 if skip_if_unmodified && alive.is_some_and(|row| row.spec == spec) {
@@ -183,7 +183,7 @@ impl Coordinator {
 
     /// Newest first; also of a supervisor that was terminated.
     pub async fn supervisor_history(&self, id: &str) -> Result<Vec<Revision>> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let revisions = documents::history(&mut connection, Some(id)).await?;
         if revisions.is_empty() {
             return Err(unknown(id));
@@ -193,7 +193,7 @@ impl Coordinator {
 
     /// By id, each newest first; without the store's own.
     pub async fn all_history(&self) -> Result<Vec<(String, Vec<Revision>)>> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let mut all: Vec<(String, Vec<Revision>)> = Vec::new();
         let history = documents::history(&mut connection, None).await?;
         for (id, revision) in history.into_iter().filter(|(id, _)| !is_system(id)) {
@@ -266,11 +266,12 @@ impl Coordinator {
         refuse_system(id)?;
         let (this, id) = (self.clone(), id.to_string());
         self.detached(async move {
-            let _writing = this.inner.writing.lock().await;
+            let turn = this.turn().await?;
+            // That there is nothing to change is for the leader to say, too.
+            let mut store = turn.begin().await?;
             let mut row = this.row(&id)?;
             let Some(document) = change(&mut row) else { return Ok(()) };
             row.changed_at = now;
-            let mut store = this.inner.database.begin().await?;
             documents::put(&mut store, &row).await?;
             documents::add_history(&mut store, &id, &document, now).await?;
             store.commit().await?;
@@ -292,7 +293,8 @@ impl Coordinator {
         refuse_system(id)?;
         let (this, id) = (self.clone(), id.to_string());
         self.detached(async move {
-            let _writing = this.inner.writing.lock().await;
+            let turn = this.turn().await?;
+            let mut store = turn.begin().await?;
             let mut row = this.row(&id)?;
             row.generation += 1;
             row.changed_at = now;
@@ -300,7 +302,6 @@ impl Coordinator {
                 let picture = this.inner.picture.read();
                 picture.tasks_of(&id).map(|task| task.record.id.clone()).collect()
             };
-            let mut store = this.inner.database.begin().await?;
             documents::reset_positions(&mut store, &id, to.as_ref()).await?;
             documents::put(&mut store, &row).await?;
             for task in &live {

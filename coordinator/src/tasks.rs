@@ -49,8 +49,8 @@ impl Coordinator {
         refuse_system(&record.datasource)?;
         let this = self.clone();
         self.detached(async move {
-            let _writing = this.inner.writing.lock().await;
-            let mut store = this.inner.database.begin().await?;
+            let turn = this.turn().await?;
+            let mut store = turn.begin().await?;
             if tasks::by_id(&mut store, &record.id).await?.is_some() {
                 // Whose it is, and how it stands, is not for everybody who may post tasks.
                 return Err(Error::Invalid(format!("task id [{}] is taken; give another or none", record.id)));
@@ -69,7 +69,7 @@ impl Coordinator {
 
     /// Newest first.
     pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskStatus>> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let mut rows = tasks::find(&mut connection, &filter).await?;
         let by_name = filter.system || filter.datasource.is_some();
         rows.retain(|row| by_name || !is_system(&row.record.datasource));
@@ -77,7 +77,7 @@ impl Coordinator {
     }
 
     pub async fn task(&self, id: &str) -> Result<TaskStatus> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         let row = tasks::by_id(&mut connection, id).await?;
         row.map(|row| self.status(row)).ok_or_else(|| Error::NotFound(format!("there is no task {id}")))
     }
@@ -88,7 +88,7 @@ impl Coordinator {
         if let Some(progress) = live {
             return Ok(Some(progress.report));
         }
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         tasks::report(&mut connection, id).await
     }
 
@@ -111,14 +111,14 @@ impl Coordinator {
     async fn stop_tasks(&self, ids: Vec<String>, reason: StopReason, now: i64) -> Result<()> {
         let this = self.clone();
         self.detached(async move {
-            let _writing = this.inner.writing.lock().await;
+            let turn = this.turn().await?;
             let live: Vec<(String, bool)> = {
                 let picture = this.inner.picture.read();
                 let live = ids.iter().filter_map(|id| picture.tasks.get(id));
                 live.map(|task| (task.record.id.clone(), task.node.is_none() && task.state == TaskState::Pending))
                     .collect()
             };
-            let mut store = this.inner.database.begin().await?;
+            let mut store = turn.begin().await?;
             for (id, is_waiting) in &live {
                 tasks::set_stop(&mut store, id, reason).await?;
                 if *is_waiting {

@@ -12,11 +12,10 @@
 use segment::time::{format_timestamp, parse_timestamp};
 use segment::timeline::Timeline;
 use segment::{Interval, SegmentId};
-use sqlx::AnyConnection;
 
 use crate::Coordinator;
-use crate::catalog::database::failed;
 use crate::catalog::rows;
+use crate::catalog::session::{Session, failed};
 use crate::catalog::{Allocation, Positions};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
@@ -28,7 +27,7 @@ const OLDEST_VERSION: &str = "1970-01-01T00:00:00.000Z";
 impl Coordinator {
     /// Committed positions of a supervisor; empty if nothing was ever committed, or they were reset.
     pub async fn positions(&self, supervisor: &str) -> Result<Positions> {
-        let mut connection = self.inner.database.read().await?;
+        let mut connection = self.read().await?;
         read_positions(&mut connection, supervisor).await
     }
 
@@ -51,8 +50,8 @@ impl Coordinator {
     }
 
     async fn allocate_now(&self, what: Allocation, at: i64, now: i64) -> Result<SegmentId> {
-        let _writing = self.inner.writing.lock().await;
-        let mut transaction = self.inner.database.begin().await?;
+        let turn = self.turn().await?;
+        let mut transaction = turn.begin().await?;
         if let Some(id) = given_before(&mut transaction, &what, at).await? {
             return Ok(id);
         }
@@ -79,7 +78,7 @@ impl Coordinator {
     }
 }
 
-pub(super) async fn read_positions(connection: &mut AnyConnection, supervisor: &str) -> Result<Positions> {
+pub(super) async fn read_positions(connection: &mut Session, supervisor: &str) -> Result<Positions> {
     let rows: Vec<(String, i64)> =
         sqlx::query_as("SELECT partition_key, next_offset FROM positions WHERE supervisor = $1")
             .bind(supervisor)
@@ -89,11 +88,7 @@ pub(super) async fn read_positions(connection: &mut AnyConnection, supervisor: &
     Ok(Positions(rows.into_iter().collect()))
 }
 
-pub(super) async fn given_before(
-    connection: &mut AnyConnection,
-    what: &Allocation,
-    at: i64,
-) -> Result<Option<SegmentId>> {
+pub(super) async fn given_before(connection: &mut Session, what: &Allocation, at: i64) -> Result<Option<SegmentId>> {
     let rows = sqlx::query(
         "SELECT segment_start_ms, segment_end_ms, version, partition_num FROM pending \
          WHERE datasource = $1 AND sequence = $2 AND start_ms = $3 AND end_ms = $4 AND idx = $5 ORDER BY number",
@@ -116,7 +111,7 @@ pub(super) async fn given_before(
 }
 
 pub(super) async fn reserve(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     what: &Allocation,
     id: &SegmentId,
     number: i64,
@@ -151,7 +146,7 @@ struct PendingSet {
     fresh: bool,
 }
 
-async fn pending_sets(connection: &mut AnyConnection, datasource: &str) -> Result<Vec<PendingSet>> {
+async fn pending_sets(connection: &mut Session, datasource: &str) -> Result<Vec<PendingSet>> {
     let rows = sqlx::query(
         "SELECT DISTINCT segment_start_ms, segment_end_ms, version, fresh FROM pending WHERE datasource = $1",
     )
@@ -169,7 +164,7 @@ async fn pending_sets(connection: &mut AnyConnection, datasource: &str) -> Resul
 }
 
 /// A version newer than any in the interval; the one the sequence has already, if that is.
-async fn fresh_version(connection: &mut AnyConnection, what: &Allocation, now: i64) -> Result<String> {
+async fn fresh_version(connection: &mut Session, what: &Allocation, now: i64) -> Result<String> {
     let own: Vec<(String,)> =
         sqlx::query_as("SELECT DISTINCT version FROM pending WHERE datasource = $1 AND sequence = $2 AND fresh = 1")
             .bind(what.datasource.as_str())

@@ -1,120 +1,172 @@
-//! The connection to the metadata store. The only file that names a database.
+//! The connections to the metadata store: one writes, a few read, one keeps leases, which must not wait for either.
 //!
-//! One connection writes, a few read. SQLite keeps a write-ahead log and syncs on every commit: what a caller was told
-//! is committed survives the loss of power.
+//! A write transaction begins with the question whether its coordinator still leads, and keeps the answer true until it
+//! ends ([`Database::begin`]). So a leader that stood still while another took its place can change nothing.
 
-use std::ops::{Deref, DerefMut};
-use std::path::Path;
-use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, SqlSafeStr, Transaction};
+use sqlx::{AnyPool, Connection, Executor, Row};
+use tokio::time::timeout;
 
+use crate::catalog::leases;
+use crate::catalog::session::{Session, Writing, failed, in_time};
+use crate::catalog::store::{Dialect, MetadataStore};
 use crate::error::{Error, Result};
 
 /// Readers serve status pages and listings; they are short.
 const READERS_MAX: u32 = 4;
 
+/// Until a connection is there: made, or given back by another.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A lease is renewed several times before it expires; a late renewal is no better than none.
+const LEASE_CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// A connection given back answers within this, or is closed.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(3);
+
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "catalog", include_str!("../../migrations/0001_catalog.sql")),
     (2, "documents", include_str!("../../migrations/0002_documents.sql")),
+    (3, "leases", include_str!("../../migrations/0003_leases.sql")),
 ];
 
 pub(crate) struct Database {
+    pub(super) dialect: Dialect,
     writer: AnyPool,
     reader: AnyPool,
+    leases: AnyPool,
+}
+
+/// What a write transaction stands on: a lease, in the epoch in which it was taken.
+pub(crate) struct Fence {
+    pub lease: &'static str,
+    pub epoch: i64,
+    /// Whether it must not have expired. One that does not expire holds until another takes the lease.
+    pub expires: bool,
+    /// Whether the outcome of a commit is not known.
+    pub doubt: Arc<AtomicBool>,
 }
 
 impl Database {
-    /// Opens the SQLite file, created if missing, and brings its tables up to date.
-    pub async fn open(file: &Path) -> Result<Database> {
+    /// Brings the tables up to date.
+    pub async fn open(store: &MetadataStore) -> Result<Database> {
         sqlx::any::install_default_drivers();
-        let url = sqlite_url(file)?;
-        let options = AnyConnectOptions::from_str(&url).map_err(failed("open"))?;
-        let pool = |connections: u32| {
-            AnyPoolOptions::new().max_connections(connections).after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection
-                        .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000")
-                        .await?;
-                    Ok(())
-                })
-            })
-        };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(failed("open"))?;
-        migrator()
-            .run(&writer)
-            .await
-            .map_err(|source| Error::Store { what: "bring the tables up to date", source: Box::new(source) })?;
-        let reader = pool(READERS_MAX).connect_with(options).await.map_err(failed("open"))?;
-        Ok(Database { writer, reader })
+        let (dialect, options) = store.options()?;
+        let pool = |connections, connect_max| pool(dialect, &options, connections, connect_max);
+        let leases = pool(1, LEASE_CONNECT_MAX);
+        let database =
+            Database { dialect, writer: pool(1, CONNECT_MAX), reader: pool(READERS_MAX, CONNECT_MAX), leases };
+        database.bring_up_to_date(&options).await?;
+        Ok(database)
     }
 
-    /// Begins the one write transaction there can be at a time; dropped without commit, it leaves nothing.
-    pub async fn begin(&self) -> Result<Writing> {
-        self.writer.begin().await.map(Writing).map_err(failed("begin"))
+    async fn bring_up_to_date(&self, options: &AnyConnectOptions) -> Result<()> {
+        // A pool would only say that there was no connection in time, and not why.
+        let connect = sqlx::AnyConnection::connect_with(options);
+        let mut connection = match timeout(CONNECT_MAX, connect).await {
+            Ok(connected) => connected.map_err(failed("connect"))?,
+            Err(_) => return Err(failed("connect")(sqlx::Error::PoolTimedOut)),
+        };
+        if let Some(question) = self.dialect.check() {
+            let row = in_time(connection.fetch_one(question)).await.map_err(failed("connect"))?;
+            let encoding: String = row.try_get("encoding").map_err(failed("connect"))?;
+            if encoding != "UTF8" {
+                return Err(Error::Invalid(format!(
+                    "the metadata store keeps texts as {encoding}; create a database with ENCODING 'UTF8'"
+                )));
+            }
+        }
+        in_time(connection.execute(self.dialect.session())).await.map_err(failed("connect"))?;
+        in_time(connection.execute(self.dialect.long())).await.map_err(failed("connect"))?;
+        let migrator = migrator(self.dialect);
+        let migrated = match self.dialect.begin_migrations() {
+            Some(begin) => {
+                let mut transaction = connection.begin_with(begin).await.map_err(failed("connect"))?;
+                let migrated = migrator.run(&mut *transaction).await;
+                transaction.commit().await.map_err(failed("bring the tables up to date"))?;
+                migrated
+            }
+            // The migrator takes a lock of its own.
+            None => migrator.run(&mut connection).await,
+        };
+        migrated.map_err(|source| Error::Store { what: "bring the tables up to date", source: Box::new(source) })?;
+        in_time(connection.close()).await.map_err(failed("close"))
+    }
+
+    /// Begins the one write transaction there can be at a time, in all processes, if the fence still stands. It stands
+    /// until the transaction ends: who wants to take the lease waits for that.
+    pub async fn begin(&self, fence: &Fence) -> Result<Writing> {
+        let mut writing = self.begin_on(&self.writer, Arc::clone(&fence.doubt)).await?;
+        if let Some(lock) = self.dialect.writers_lock() {
+            (&mut *writing).execute(lock).await.map_err(failed("begin"))?;
+        }
+        leases::check(self.dialect, &mut writing, fence).await?;
+        Ok(writing)
     }
 
     /// A connection for reading what is committed.
-    pub async fn read(&self) -> Result<PoolConnection<Any>> {
-        self.reader.acquire().await.map_err(failed("connect"))
+    pub async fn read(&self) -> Result<Session> {
+        self.reader.acquire().await.map(Session::reading).map_err(failed("connect"))
+    }
+
+    /// As [`Database::begin`], with statements that are known to be long.
+    pub async fn begin_long(&self, fence: &Fence) -> Result<Writing> {
+        let mut writing = self.begin(fence).await?;
+        (&mut *writing).execute(self.dialect.long()).await.map_err(failed("begin"))?;
+        Ok(writing)
+    }
+
+    /// A connection for leases, which are their own fences.
+    pub(super) async fn lease(&self) -> Result<Session> {
+        self.leases.acquire().await.map(Session::reading).map_err(failed("connect"))
+    }
+
+    /// A write transaction on leases.
+    pub(super) async fn begin_lease(&self) -> Result<Writing> {
+        self.begin_on(&self.leases, Arc::default()).await
+    }
+
+    async fn begin_on(&self, pool: &AnyPool, doubt: Arc<AtomicBool>) -> Result<Writing> {
+        let transaction = in_time(pool.begin_with(self.dialect.begin())).await.map_err(failed("begin"))?;
+        Ok(Writing::new(transaction, doubt))
     }
 
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        self.leases.close().await;
     }
 }
 
-/// A write transaction.
-pub(crate) struct Writing(Transaction<'static, Any>);
-
-impl Writing {
-    pub async fn commit(self) -> Result<()> {
-        self.0.commit().await.map_err(failed("commit"))
-    }
+fn pool(dialect: Dialect, options: &AnyConnectOptions, connections: u32, connect_max: Duration) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(connect_max)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(dialect.session()).await?;
+                Ok(())
+            })
+        })
+        // An answer may still be under way, or none may come any more.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                match timeout(GIVE_BACK_MAX, connection.ping()).await {
+                    Ok(answered) => answered.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
+        .connect_lazy_with(options.clone())
 }
 
-impl Deref for Writing {
-    type Target = AnyConnection;
-
-    fn deref(&self) -> &AnyConnection {
-        &self.0
-    }
-}
-
-impl DerefMut for Writing {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.0
-    }
-}
-
-/// Makes the crate's error of the store's.
-pub(crate) fn failed(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
-    move |source| Error::Store { what, source: Box::new(source) }
-}
-
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+fn migrator(dialect: Dialect) -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|(version, name, text)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, dialect.tables(text), false)
     });
     Migrator::with_migrations(migrations.collect())
-}
-
-/// Paths are written into the URL with every unusual byte encoded, so that no name can be taken for an option.
-fn sqlite_url(file: &Path) -> Result<String> {
-    let text = file
-        .to_str()
-        .ok_or_else(|| Error::Invalid(format!("the path of the metadata store {} is not UTF-8", file.display())))?;
-    let mut url = String::from("sqlite://");
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => url.push(byte as char),
-            _ => url.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    url.push_str("?mode=rwc");
-    Ok(url)
 }

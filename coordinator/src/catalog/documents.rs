@@ -1,13 +1,12 @@
 //! Supervisors and their history as rows of the store. Their documents are kept as they were posted.
 
 use serde_json::Value;
-use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::catalog::Positions;
-use crate::catalog::database::failed;
 use crate::catalog::publish::set_position;
+use crate::catalog::session::{Session, failed};
 use crate::error::{Error, Result};
 use crate::supervisors::{Revision, SupervisorSpec};
 
@@ -25,7 +24,7 @@ pub(crate) struct SupervisorRow {
 }
 
 /// Those that are not terminated.
-pub(crate) async fn load_supervisors(connection: &mut AnyConnection) -> Result<Vec<SupervisorRow>> {
+pub(crate) async fn load_supervisors(connection: &mut Session) -> Result<Vec<SupervisorRow>> {
     let rows = sqlx::query(
         "SELECT id, datasource, kind, source, document, task_count, suspended, terminated, generation, launches, \
          created_ms, changed_ms FROM supervisors WHERE terminated = 0 ORDER BY id",
@@ -36,7 +35,7 @@ pub(crate) async fn load_supervisors(connection: &mut AnyConnection) -> Result<V
     rows.iter().map(supervisor).collect()
 }
 
-pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Option<SupervisorRow>> {
+pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<SupervisorRow>> {
     let row = sqlx::query(
         "SELECT id, datasource, kind, source, document, task_count, suspended, terminated, generation, launches, \
          created_ms, changed_ms FROM supervisors WHERE id = $1",
@@ -48,7 +47,7 @@ pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Op
     row.as_ref().map(supervisor).transpose()
 }
 
-pub(crate) async fn put(connection: &mut AnyConnection, row: &SupervisorRow) -> Result<()> {
+pub(crate) async fn put(connection: &mut Session, row: &SupervisorRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO supervisors (id, datasource, kind, source, document, task_count, suspended, terminated, \
          generation, launches, created_ms, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
@@ -75,7 +74,7 @@ pub(crate) async fn put(connection: &mut AnyConnection, row: &SupervisorRow) -> 
     Ok(())
 }
 
-pub(crate) async fn add_history(connection: &mut AnyConnection, id: &str, document: &Value, now: i64) -> Result<()> {
+pub(crate) async fn add_history(connection: &mut Session, id: &str, document: &Value, now: i64) -> Result<()> {
     sqlx::query(
         "INSERT INTO supervisor_history (id, revision, document, created_ms) \
          SELECT CAST($1 AS TEXT), COALESCE(MAX(revision), 0) + 1, CAST($2 AS TEXT), CAST($3 AS BIGINT) FROM supervisor_history WHERE id = $1",
@@ -90,7 +89,7 @@ pub(crate) async fn add_history(connection: &mut AnyConnection, id: &str, docume
 }
 
 /// Newest first, of one supervisor or of all.
-pub(crate) async fn history(connection: &mut AnyConnection, id: Option<&str>) -> Result<Vec<(String, Revision)>> {
+pub(crate) async fn history(connection: &mut Session, id: Option<&str>) -> Result<Vec<(String, Revision)>> {
     let read = failed("read a supervisor's history");
     let rows = match id {
         Some(id) => {
@@ -117,11 +116,7 @@ pub(crate) async fn history(connection: &mut AnyConnection, id: Option<&str>) ->
 }
 
 /// Sets the given positions, or clears all.
-pub(crate) async fn reset_positions(
-    connection: &mut AnyConnection,
-    supervisor: &str,
-    to: Option<&Positions>,
-) -> Result<()> {
+pub(crate) async fn reset_positions(connection: &mut Session, supervisor: &str, to: Option<&Positions>) -> Result<()> {
     match to {
         Some(positions) => {
             for (key, offset) in &positions.0 {

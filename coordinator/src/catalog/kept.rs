@@ -1,9 +1,9 @@
-//! All that is read from the store at a start: what is used, wanted or under way.
+//! All that is read from the store when a coordinator begins to lead: what is used, wanted or under way.
 
-use crate::catalog::database::Database;
 use crate::catalog::documents::{self, SupervisorRow};
 use crate::catalog::named;
 use crate::catalog::rows::{self, SegmentRecord};
+use crate::catalog::session::Session;
 use crate::catalog::tasks::{self, TaskRow};
 use crate::documents::Document;
 use crate::error::Result;
@@ -26,20 +26,19 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub async fn load(database: &Database) -> Result<Kept> {
-        let mut connection = database.read().await?;
+    pub async fn load(connection: &mut Session) -> Result<Kept> {
         let mut supervisors = Vec::new();
-        for row in documents::load_supervisors(&mut connection).await? {
-            let ended = tasks::load_failures(&mut connection, &row.spec.id, ENDED_TASKS_READ).await?;
+        for row in documents::load_supervisors(connection).await? {
+            let ended = tasks::load_failures(connection, &row.spec.id, ENDED_TASKS_READ).await?;
             supervisors.push((row, ended));
         }
         Ok(Kept {
-            number: rows::newest_number(&mut connection).await?,
-            segments: rows::load_used(&mut connection).await?,
+            number: rows::newest_number(connection).await?,
+            segments: rows::load_used(connection).await?,
             supervisors,
-            tasks: tasks::load_live(&mut connection).await?,
-            documents: named::load(&mut connection).await?,
-            documents_version: named::newest_version(&mut connection).await?,
+            tasks: tasks::load_live(connection).await?,
+            documents: named::load(connection).await?,
+            documents_version: named::newest_version(connection).await?,
         })
     }
 }

@@ -1,13 +1,20 @@
-//! The catalog: segments, positions, supervisors, tasks and documents of others in one small store. All SQL of this crate is in this folder.
+//! The catalog: segments, positions, supervisors, tasks, leases and documents of others in one small store.
+//! All SQL of this crate is in this folder.
 
 mod allocate;
 mod database;
 pub(crate) mod documents;
 mod kept;
+pub(crate) mod leases;
 pub(crate) mod named;
 mod publish;
 pub(crate) mod rows;
+mod session;
+mod store;
 pub(crate) mod tasks;
+#[cfg(test)]
+#[allow(dead_code)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +22,12 @@ use std::fmt;
 use segment::{Interval, SegmentId, SegmentMeta};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use database::Database;
+pub(crate) use database::{Database, Fence};
 pub(crate) use documents::SupervisorRow;
 pub(crate) use kept::Kept;
 pub(crate) use rows::SegmentRecord;
+pub(crate) use session::{Session, Writing};
+pub use store::{MetadataStore, PostgresUrl};
 pub(crate) use tasks::TaskRow;
 
 /// Next offset to read by partition. The coordinator compares keys and offsets and gives them no meaning; ingestion

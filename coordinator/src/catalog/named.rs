@@ -1,15 +1,14 @@
 //! Documents by kind and name, and what they were, as rows of the store.
 
-use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::catalog::database::failed;
+use crate::catalog::session::{Session, failed};
 use crate::documents::Document;
 use crate::error::{Error, Result};
 
 /// All there are, of every kind.
-pub(crate) async fn load(connection: &mut AnyConnection) -> Result<Vec<Document>> {
+pub(crate) async fn load(connection: &mut Session) -> Result<Vec<Document>> {
     let rows = sqlx::query("SELECT kind, name, document, version, changed_ms, changed_by FROM documents")
         .fetch_all(connection)
         .await
@@ -18,7 +17,7 @@ pub(crate) async fn load(connection: &mut AnyConnection) -> Result<Vec<Document>
 }
 
 /// The greatest version that was ever given and is still known.
-pub(crate) async fn newest_version(connection: &mut AnyConnection) -> Result<i64> {
+pub(crate) async fn newest_version(connection: &mut Session) -> Result<i64> {
     let mut newest = 0;
     for query in ["SELECT MAX(version) AS newest FROM documents", "SELECT MAX(version) AS newest FROM document_history"]
     {
@@ -29,7 +28,7 @@ pub(crate) async fn newest_version(connection: &mut AnyConnection) -> Result<i64
     Ok(newest)
 }
 
-pub(crate) async fn put(connection: &mut AnyConnection, document: &Document) -> Result<()> {
+pub(crate) async fn put(connection: &mut Session, document: &Document) -> Result<()> {
     sqlx::query(
         "INSERT INTO documents (kind, name, document, version, changed_ms, changed_by) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (kind, name) DO UPDATE SET document = excluded.document, version = excluded.version, \
@@ -47,7 +46,7 @@ pub(crate) async fn put(connection: &mut AnyConnection, document: &Document) -> 
     Ok(())
 }
 
-pub(crate) async fn delete(connection: &mut AnyConnection, kind: &str, name: &str) -> Result<()> {
+pub(crate) async fn delete(connection: &mut Session, kind: &str, name: &str) -> Result<()> {
     sqlx::query("DELETE FROM documents WHERE kind = $1 AND name = $2")
         .bind(kind)
         .bind(name)
@@ -59,7 +58,7 @@ pub(crate) async fn delete(connection: &mut AnyConnection, kind: &str, name: &st
 
 /// `text` is `None` where the document was deleted.
 pub(crate) async fn add_history(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     (kind, name): (&str, &str),
     version: i64,
     text: Option<String>,
@@ -82,12 +81,7 @@ pub(crate) async fn add_history(
 }
 
 /// Newest first; the value of a deletion is null.
-pub(crate) async fn history(
-    connection: &mut AnyConnection,
-    kind: &str,
-    name: &str,
-    most: i64,
-) -> Result<Vec<Document>> {
+pub(crate) async fn history(connection: &mut Session, kind: &str, name: &str, most: i64) -> Result<Vec<Document>> {
     let rows = sqlx::query(
         "SELECT kind, name, COALESCE(document, 'null') AS document, version, changed_ms, changed_by \
          FROM document_history WHERE kind = $1 AND name = $2 ORDER BY version DESC LIMIT $3",

@@ -11,12 +11,12 @@
 
 use segment::timeline::Timeline;
 use segment::{Interval, SegmentId, SegmentMeta};
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use crate::Coordinator;
 use crate::catalog::allocate::{given_before, read_positions, reserve};
-use crate::catalog::database::failed;
 use crate::catalog::rows::{self, SegmentRecord};
+use crate::catalog::session::{Session, failed};
 use crate::catalog::tasks;
 use crate::catalog::{Allocation, Positions, Publication, PublishMode, Published};
 use crate::error::{Error, Result};
@@ -32,9 +32,9 @@ impl Coordinator {
     }
 
     async fn publish_now(&self, what: Publication, now: i64) -> Result<Published> {
-        let _writing = self.inner.writing.lock().await;
-        let mut transaction = self.inner.database.begin().await?;
-        let connection: &mut AnyConnection = &mut transaction;
+        let turn = self.turn().await?;
+        let mut transaction = turn.begin().await?;
+        let connection: &mut Session = &mut transaction;
 
         let committed = match &what.supervisor {
             Some(supervisor) => read_positions(connection, supervisor).await?,
@@ -158,7 +158,7 @@ fn check(what: &Publication) -> Result<()> {
 
 /// The metas of the publication if it was committed before.
 async fn on_record(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     what: &Publication,
     committed: &Positions,
 ) -> Result<Option<Vec<SegmentMeta>>> {
@@ -176,7 +176,7 @@ async fn on_record(
     Ok((reached && is_told).then_some(metas))
 }
 
-async fn move_positions(connection: &mut AnyConnection, what: &Publication) -> Result<()> {
+async fn move_positions(connection: &mut Session, what: &Publication) -> Result<()> {
     let Some(supervisor) = &what.supervisor else { return Ok(()) };
     for (key, to) in &what.to.0 {
         set_position(connection, supervisor, key, *to).await?;
@@ -184,12 +184,7 @@ async fn move_positions(connection: &mut AnyConnection, what: &Publication) -> R
     Ok(())
 }
 
-pub(super) async fn set_position(
-    connection: &mut AnyConnection,
-    supervisor: &str,
-    key: &str,
-    offset: i64,
-) -> Result<()> {
+pub(super) async fn set_position(connection: &mut Session, supervisor: &str, key: &str, offset: i64) -> Result<()> {
     sqlx::query(
         "INSERT INTO positions (supervisor, partition_key, next_offset) VALUES ($1, $2, $3) \
          ON CONFLICT (supervisor, partition_key) DO UPDATE SET next_offset = excluded.next_offset",
@@ -203,7 +198,7 @@ pub(super) async fn set_position(
     Ok(())
 }
 
-async fn free_name(connection: &mut AnyConnection, id: &SegmentId) -> Result<()> {
+async fn free_name(connection: &mut Session, id: &SegmentId) -> Result<()> {
     sqlx::query(
         "DELETE FROM pending WHERE datasource = $1 AND segment_start_ms = $2 AND segment_end_ms = $3 \
          AND version = $4 AND partition_num = $5",
@@ -238,7 +233,7 @@ struct Hidden {
 
 impl Change {
     /// New names for the segments, reserved, if any of them would be hidden whole by one newer version.
-    async fn rename(&self, connection: &mut AnyConnection, what: &Publication) -> Result<Option<Vec<SegmentId>>> {
+    async fn rename(&self, connection: &mut Session, what: &Publication) -> Result<Option<Vec<SegmentId>>> {
         let mut ids = Vec::with_capacity(what.segments.len());
         let mut renamed = false;
         for meta in &what.segments {
@@ -273,18 +268,13 @@ impl Change {
         Ok(renamed.then_some(ids))
     }
 
-    async fn append(&mut self, connection: &mut AnyConnection, meta: &SegmentMeta) -> Result<()> {
+    async fn append(&mut self, connection: &mut Session, meta: &SegmentMeta) -> Result<()> {
         let core_partitions = self.core(meta.id.interval, &meta.id.version);
         let record = self.record(SegmentMeta { core_partitions, ..meta.clone() }, true);
         self.insert(connection, record).await
     }
 
-    async fn replace(
-        &mut self,
-        connection: &mut AnyConnection,
-        what: &Publication,
-        intervals: &[Interval],
-    ) -> Result<()> {
+    async fn replace(&mut self, connection: &mut Session, what: &Publication, intervals: &[Interval]) -> Result<()> {
         let began = self.began(connection, what).await?;
         let older: Vec<SegmentRecord> = self.nearby.iter().map(|(_, record)| record.clone()).collect();
         let seen_before = self.nearby.visible(Interval::ETERNITY);
@@ -308,7 +298,7 @@ impl Change {
     }
 
     /// The number of the replace's first reservation: what was written later, it has not seen.
-    async fn began(&self, connection: &mut AnyConnection, what: &Publication) -> Result<i64> {
+    async fn began(&self, connection: &mut Session, what: &Publication) -> Result<i64> {
         let mut began = i64::MAX;
         for meta in &what.segments {
             let row = sqlx::query(
@@ -329,12 +319,7 @@ impl Change {
     }
 
     /// Takes `intervals` out of what is seen of an older segment.
-    async fn cut(
-        &mut self,
-        connection: &mut AnyConnection,
-        record: &SegmentRecord,
-        intervals: &[Interval],
-    ) -> Result<()> {
+    async fn cut(&mut self, connection: &mut Session, record: &SegmentRecord, intervals: &[Interval]) -> Result<()> {
         let id = &record.meta.id;
         let remaining = without(id.interval, intervals);
         if remaining == [id.interval] {
@@ -360,12 +345,7 @@ impl Change {
     }
 
     /// Names the file of a segment again for each part of `within` that newer versions hide.
-    async fn add_parts(
-        &mut self,
-        connection: &mut AnyConnection,
-        record: &SegmentRecord,
-        within: Interval,
-    ) -> Result<()> {
+    async fn add_parts(&mut self, connection: &mut Session, record: &SegmentRecord, within: Interval) -> Result<()> {
         for hidden in self.hidden(&record.meta, within) {
             self.insert_part(connection, record, hidden.part, &hidden.version).await?;
         }
@@ -374,7 +354,7 @@ impl Change {
 
     async fn insert_part(
         &mut self,
-        connection: &mut AnyConnection,
+        connection: &mut Session,
         of: &SegmentRecord,
         part: Interval,
         version: &str,
@@ -392,7 +372,7 @@ impl Change {
         self.insert(connection, record).await
     }
 
-    async fn insert(&mut self, connection: &mut AnyConnection, record: SegmentRecord) -> Result<()> {
+    async fn insert(&mut self, connection: &mut Session, record: SegmentRecord) -> Result<()> {
         rows::insert(connection, &record).await?;
         self.nearby.add_partition(record.meta.id.clone(), record.meta.core_partitions, record.clone());
         self.inserted.push(record);

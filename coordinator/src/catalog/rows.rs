@@ -1,10 +1,10 @@
 //! Segments as rows of the store.
 
 use segment::{Interval, SegmentId, SegmentMeta};
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
-use crate::catalog::database::failed;
+use crate::catalog::session::{Session, failed};
 use crate::error::{Error, Result};
 
 /// A segment as it is on record.
@@ -20,7 +20,7 @@ pub(crate) struct SegmentRecord {
     pub changed_at: i64,
 }
 
-pub(crate) async fn load_used(connection: &mut AnyConnection) -> Result<Vec<SegmentRecord>> {
+pub(crate) async fn load_used(connection: &mut Session) -> Result<Vec<SegmentRecord>> {
     let rows = sqlx::query("SELECT meta, used, appended, number, created_ms, changed_ms FROM segments WHERE used = 1")
         .fetch_all(connection)
         .await
@@ -29,7 +29,7 @@ pub(crate) async fn load_used(connection: &mut AnyConnection) -> Result<Vec<Segm
 }
 
 /// The largest `number` given to any write so far.
-pub(crate) async fn newest_number(connection: &mut AnyConnection) -> Result<i64> {
+pub(crate) async fn newest_number(connection: &mut Session) -> Result<i64> {
     let mut newest = 0;
     for table in ["SELECT MAX(number) AS number FROM segments", "SELECT MAX(number) AS number FROM pending"] {
         let row = sqlx::query(table).fetch_one(&mut *connection).await.map_err(failed("read segments"))?;
@@ -39,7 +39,7 @@ pub(crate) async fn newest_number(connection: &mut AnyConnection) -> Result<i64>
     Ok(newest)
 }
 
-pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Option<SegmentRecord>> {
+pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<SegmentRecord>> {
     let row = sqlx::query("SELECT meta, used, appended, number, created_ms, changed_ms FROM segments WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
@@ -50,7 +50,7 @@ pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Op
 
 /// Segments that are not used, within an interval, in the order of their intervals.
 pub(crate) async fn unused(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     datasource: &str,
     within: Interval,
     most: i64,
@@ -70,7 +70,7 @@ pub(crate) async fn unused(
     rows.iter().map(record).collect()
 }
 
-pub(crate) async fn datasources(connection: &mut AnyConnection) -> Result<Vec<String>> {
+pub(crate) async fn datasources(connection: &mut Session) -> Result<Vec<String>> {
     let rows = sqlx::query("SELECT DISTINCT datasource FROM segments ORDER BY datasource")
         .fetch_all(connection)
         .await
@@ -78,7 +78,7 @@ pub(crate) async fn datasources(connection: &mut AnyConnection) -> Result<Vec<St
     rows.iter().map(|row| row.try_get("datasource").map_err(failed("read datasources"))).collect()
 }
 
-pub(crate) async fn insert(connection: &mut AnyConnection, record: &SegmentRecord) -> Result<()> {
+pub(crate) async fn insert(connection: &mut Session, record: &SegmentRecord) -> Result<()> {
     let id = &record.meta.id;
     let meta = serde_json::to_string(&record.meta).expect("a meta has no keys that are not text");
     sqlx::query(
@@ -104,7 +104,7 @@ pub(crate) async fn insert(connection: &mut AnyConnection, record: &SegmentRecor
 }
 
 /// Whether the row was changed by it.
-pub(crate) async fn set_used(connection: &mut AnyConnection, id: &str, used: bool, now: i64) -> Result<bool> {
+pub(crate) async fn set_used(connection: &mut Session, id: &str, used: bool, now: i64) -> Result<bool> {
     let done = sqlx::query("UPDATE segments SET used = $1, changed_ms = $2 WHERE id = $3 AND used <> $1")
         .bind(i64::from(used))
         .bind(now)
@@ -117,7 +117,7 @@ pub(crate) async fn set_used(connection: &mut AnyConnection, id: &str, used: boo
 
 /// One more than any partition of the set that was ever given out, so that no name is used twice.
 pub(crate) async fn next_partition(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     datasource: &str,
     interval: Interval,
     version: &str,
@@ -145,7 +145,7 @@ pub(crate) async fn next_partition(
 
 /// The newest version that any segment or pending name overlapping the interval has, used or not.
 pub(crate) async fn newest_version(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     datasource: &str,
     within: Interval,
 ) -> Result<Option<String>> {

@@ -2,10 +2,10 @@
 
 use segment::Interval;
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
-use crate::catalog::database::failed;
+use crate::catalog::session::{Session, failed};
 use crate::command::{StopReason, TaskRecord, TaskState};
 use crate::error::{Error, Result};
 use crate::tasks::TaskFilter;
@@ -55,7 +55,7 @@ fn state_text(state: TaskState) -> &'static str {
 }
 
 /// Tasks that have not ended.
-pub(crate) async fn load_live(connection: &mut AnyConnection) -> Result<Vec<TaskRow>> {
+pub(crate) async fn load_live(connection: &mut Session) -> Result<Vec<TaskRow>> {
     let rows = sqlx::query(
         "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks \
          WHERE state IN ('PENDING', 'RUNNING') ORDER BY created_ms, id",
@@ -67,7 +67,7 @@ pub(crate) async fn load_live(connection: &mut AnyConnection) -> Result<Vec<Task
 }
 
 /// The newest ended tasks of a supervisor, newest first.
-pub(crate) async fn load_failures(connection: &mut AnyConnection, supervisor: &str, most: i64) -> Result<Vec<TaskRow>> {
+pub(crate) async fn load_failures(connection: &mut Session, supervisor: &str, most: i64) -> Result<Vec<TaskRow>> {
     let rows = sqlx::query(
         "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks \
          WHERE supervisor = $1 AND state IN ('SUCCESS', 'FAILED') ORDER BY ended_ms DESC, id DESC LIMIT $2",
@@ -80,7 +80,7 @@ pub(crate) async fn load_failures(connection: &mut AnyConnection, supervisor: &s
     rows.iter().map(task).collect()
 }
 
-pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Option<TaskRow>> {
+pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<TaskRow>> {
     let row = sqlx::query(
         "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks WHERE id = $1",
     )
@@ -92,7 +92,7 @@ pub(crate) async fn by_id(connection: &mut AnyConnection, id: &str) -> Result<Op
 }
 
 /// Newest first.
-pub(crate) async fn find(connection: &mut AnyConnection, filter: &TaskFilter) -> Result<Vec<TaskRow>> {
+pub(crate) async fn find(connection: &mut Session, filter: &TaskFilter) -> Result<Vec<TaskRow>> {
     let states: String = filter.states.iter().map(|state| format!(",{},", state_text(*state))).collect();
     let created = filter.created.unwrap_or(Interval::ETERNITY);
     let rows = sqlx::query(
@@ -112,7 +112,7 @@ pub(crate) async fn find(connection: &mut AnyConnection, filter: &TaskFilter) ->
     rows.iter().map(task).collect()
 }
 
-pub(crate) async fn report(connection: &mut AnyConnection, id: &str) -> Result<Option<Value>> {
+pub(crate) async fn report(connection: &mut Session, id: &str) -> Result<Option<Value>> {
     let row: Option<(Option<String>,)> = sqlx::query_as("SELECT report FROM tasks WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
@@ -124,7 +124,7 @@ pub(crate) async fn report(connection: &mut AnyConnection, id: &str) -> Result<O
         .map_err(|error| Error::Corrupt(format!("the report of task {id} is not readable: {error}")))
 }
 
-pub(crate) async fn insert(connection: &mut AnyConnection, row: &TaskRow) -> Result<()> {
+pub(crate) async fn insert(connection: &mut Session, row: &TaskRow) -> Result<()> {
     let record = serde_json::to_string(&row.record).expect("a record has no keys that are not text");
     sqlx::query(
         "INSERT INTO tasks (id, group_id, datasource, kind, supervisor, record, state, published, created_ms) \
@@ -144,7 +144,7 @@ pub(crate) async fn insert(connection: &mut AnyConnection, row: &TaskRow) -> Res
     Ok(())
 }
 
-pub(crate) async fn set_started(connection: &mut AnyConnection, id: &str, now: i64) -> Result<()> {
+pub(crate) async fn set_started(connection: &mut Session, id: &str, now: i64) -> Result<()> {
     sqlx::query("UPDATE tasks SET state = 'RUNNING', started_ms = $1 WHERE id = $2 AND state = 'PENDING'")
         .bind(now)
         .bind(id)
@@ -154,7 +154,7 @@ pub(crate) async fn set_started(connection: &mut AnyConnection, id: &str, now: i
     Ok(())
 }
 
-pub(crate) async fn set_stop(connection: &mut AnyConnection, id: &str, reason: StopReason) -> Result<()> {
+pub(crate) async fn set_stop(connection: &mut Session, id: &str, reason: StopReason) -> Result<()> {
     sqlx::query("UPDATE tasks SET stop = $1 WHERE id = $2")
         .bind(stop_text(reason))
         .bind(id)
@@ -164,7 +164,7 @@ pub(crate) async fn set_stop(connection: &mut AnyConnection, id: &str, reason: S
     Ok(())
 }
 
-pub(crate) async fn set_published(connection: &mut AnyConnection, id: &str) -> Result<()> {
+pub(crate) async fn set_published(connection: &mut Session, id: &str) -> Result<()> {
     sqlx::query("UPDATE tasks SET published = 1 WHERE id = $1")
         .bind(id)
         .execute(connection)
@@ -174,7 +174,7 @@ pub(crate) async fn set_published(connection: &mut AnyConnection, id: &str) -> R
 }
 
 pub(crate) async fn set_ended(
-    connection: &mut AnyConnection,
+    connection: &mut Session,
     id: &str,
     state: TaskState,
     error: Option<&str>,
@@ -183,7 +183,8 @@ pub(crate) async fn set_ended(
 ) -> Result<()> {
     sqlx::query("UPDATE tasks SET state = $1, error = $2, report = $3, ended_ms = $4 WHERE id = $5")
         .bind(state_text(state))
-        .bind(error)
+        // What a library says of an error may be anything.
+        .bind(error.map(|error| error.replace('\0', "")))
         .bind(report.map(Value::to_string))
         .bind(now)
         .bind(id)

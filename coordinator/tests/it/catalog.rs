@@ -3,12 +3,33 @@
 use henge_coordinator::{Allocation, Command, Error, PublishMode, Published, Selection};
 use segment::SegmentId;
 
+use crate::fresh::Fresh;
 use crate::node::*;
 
-#[tokio::test]
-async fn a_wish_asked_twice_gets_the_same_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+on_each_database!(
+    a_wish_asked_twice_gets_the_same_name,
+    many_at_once_get_names_of_their_own,
+    names_fit_between_what_is_there,
+    names_keep_to_the_visible_part_of_a_set,
+    an_append_never_outranks_a_replace_under_way,
+    of_many_publications_from_the_same_positions_one_wins,
+    a_publication_repeated_changes_nothing_even_after_a_restart,
+    positions_alone_can_move,
+    after_a_reset_the_old_task_cannot_publish,
+    a_replace_hides_what_it_read_and_takes_along_what_came_later,
+    an_append_that_would_be_hidden_is_renamed_first,
+    an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name,
+    hidden_realtime_rows_go_only_together_with_all_that_stands_for_them,
+    a_name_that_was_changed_is_not_given_to_others,
+    a_replace_without_rows_cuts_what_sticks_out,
+    a_node_is_told_what_to_load_and_drops_only_what_is_replaced,
+    a_load_that_fails_is_ordered_again_after_a_while,
+    segments_are_marked_and_come_back,
+    a_replace_is_newer_by_the_order_of_bytes,
+);
+
+async fn a_wish_asked_twice_gets_the_same_name(store: Fresh) {
+    let coordinator = open(&store).await;
     let first = coordinator.allocate(wish("a", 0, 24, 0), 5).await.unwrap();
     assert_eq!(first.to_string(), "d_1970-01-01T00:00:00.000Z_1970-01-01T00:00:00.024Z_1970-01-01T00:00:00.005Z");
     assert_eq!(coordinator.allocate(wish("a", 0, 24, 0), 9).await.unwrap(), first);
@@ -18,14 +39,12 @@ async fn a_wish_asked_twice_gets_the_same_name() {
     assert_eq!([&next.version, &other.version], [&first.version, &first.version]);
 
     coordinator.close().await;
-    let coordinator = open(&folder).await;
+    let coordinator = open(&store).await;
     assert_eq!(coordinator.allocate(wish("a", 0, 24, 0), 99).await.unwrap(), first);
 }
 
-#[tokio::test]
-async fn many_at_once_get_names_of_their_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn many_at_once_get_names_of_their_own(store: Fresh) {
+    let coordinator = open(&store).await;
     let wishes = (0..40).map(|n| coordinator.allocate(wish(&format!("s{}", n % 20), 0, 24, 0), n));
     let mut ids: Vec<SegmentId> = futures::future::try_join_all(wishes).await.unwrap();
     ids.sort();
@@ -35,10 +54,8 @@ async fn many_at_once_get_names_of_their_own() {
     assert!(ids.iter().all(|id| id.version == ids[0].version));
 }
 
-#[tokio::test]
-async fn names_fit_between_what_is_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn names_fit_between_what_is_there(store: Fresh) {
+    let coordinator = open(&store).await;
     let hour = coordinator.allocate(wish("hour", 3, 4, 0), 100).await.unwrap();
     coordinator.publish(batch(vec![meta(&hour, 1)], PublishMode::Append), 100).await.unwrap();
 
@@ -57,10 +74,8 @@ async fn names_fit_between_what_is_there() {
     assert!(matches!(coordinator.allocate(day, 200).await, Err(Error::Invalid(_))));
 }
 
-#[tokio::test]
-async fn names_keep_to_the_visible_part_of_a_set() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn names_keep_to_the_visible_part_of_a_set(store: Fresh) {
+    let coordinator = open(&store).await;
     let day = coordinator.allocate(wish("day", 0, 24, 0), 100).await.unwrap();
     coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 100).await.unwrap();
     let mut replace = wish("replace", 3, 4, 0);
@@ -80,10 +95,8 @@ async fn names_keep_to_the_visible_part_of_a_set() {
     assert_eq!((id.interval, &id.version, id.partition), (hour.interval, &hour.version, 1));
 }
 
-#[tokio::test]
-async fn an_append_never_outranks_a_replace_under_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn an_append_never_outranks_a_replace_under_way(store: Fresh) {
+    let coordinator = open(&store).await;
     let mut replace = wish("replace", 0, 24, 0);
     replace.fresh_version = true;
     let replace = coordinator.allocate(replace, 100).await.unwrap();
@@ -91,10 +104,8 @@ async fn an_append_never_outranks_a_replace_under_way() {
     assert!(append.version < replace.version);
 }
 
-#[tokio::test]
-async fn of_many_publications_from_the_same_positions_one_wins() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn of_many_publications_from_the_same_positions_one_wins(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     let mut racing = Vec::new();
     for n in 0..16 {
@@ -119,10 +130,8 @@ async fn of_many_publications_from_the_same_positions_one_wins() {
     assert_eq!(coordinator.segments("d").len(), 1);
 }
 
-#[tokio::test]
-async fn a_publication_repeated_changes_nothing_even_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut coordinator = open(&folder).await;
+async fn a_publication_repeated_changes_nothing_even_after_a_restart(store: Fresh) {
+    let mut coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     let id = coordinator.allocate(wish("a", 0, 24, 0), 2).await.unwrap();
     let what = streamed(&task, vec![meta(&id, 7)], positions(&[("t:0", 0)]), positions(&[("t:0", 5)]));
@@ -130,7 +139,7 @@ async fn a_publication_repeated_changes_nothing_even_after_a_restart() {
     assert_eq!(coordinator.publish(what.clone(), 4).await.unwrap(), first);
 
     coordinator.close().await;
-    coordinator = open(&folder).await;
+    coordinator = open(&store).await;
     assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 5)]));
     assert_eq!(coordinator.publish(what.clone(), 5).await.unwrap(), first);
     assert_eq!(coordinator.segments("d").len(), 1);
@@ -144,20 +153,16 @@ async fn a_publication_repeated_changes_nothing_even_after_a_restart() {
     assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 6), ("t:1", 3)]));
 }
 
-#[tokio::test]
-async fn positions_alone_can_move() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn positions_alone_can_move(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     let what = streamed(&task, vec![], positions(&[("t:0", 0)]), positions(&[("t:0", 5)]));
     assert_eq!(coordinator.publish(what, 3).await.unwrap(), Published::Committed(vec![]));
     assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[("t:0", 5)]));
 }
 
-#[tokio::test]
-async fn after_a_reset_the_old_task_cannot_publish() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn after_a_reset_the_old_task_cannot_publish(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     let id = coordinator.allocate(wish("a", 0, 24, 0), 2).await.unwrap();
     coordinator.reset("s", 3).await.unwrap();
@@ -168,10 +173,8 @@ async fn after_a_reset_the_old_task_cannot_publish() {
     assert!(coordinator.segments("d").is_empty());
 }
 
-#[tokio::test]
-async fn a_replace_hides_what_it_read_and_takes_along_what_came_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_replace_hides_what_it_read_and_takes_along_what_came_later(store: Fresh) {
+    let coordinator = open(&store).await;
     let early = coordinator.allocate(wish("early", 0, 24, 0), 10).await.unwrap();
     coordinator.publish(batch(vec![meta(&early, 1)], PublishMode::Append), 10).await.unwrap();
 
@@ -200,10 +203,8 @@ async fn a_replace_hides_what_it_read_and_takes_along_what_came_later() {
     assert!(!coordinator.segment(&early.to_string()).await.unwrap().used);
 }
 
-#[tokio::test]
-async fn an_append_that_would_be_hidden_is_renamed_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn an_append_that_would_be_hidden_is_renamed_first(store: Fresh) {
+    let coordinator = open(&store).await;
     let slow = coordinator.allocate(wish("slow", 0, 24, 0), 10).await.unwrap();
     let mut fresh = wish("replace", 0, 24, 0);
     fresh.fresh_version = true;
@@ -224,10 +225,8 @@ async fn an_append_that_would_be_hidden_is_renamed_first() {
     assert!(matches!(again, Published::Committed(metas) if metas[0].id == ids[0] && metas[0].core_partitions == 1));
 }
 
-#[tokio::test]
-async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name(store: Fresh) {
+    let coordinator = open(&store).await;
     let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
     let mut fresh = wish("replace", 3, 4, 0);
     fresh.fresh_version = true;
@@ -243,10 +242,8 @@ async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name() {
     assert_eq!(names, [(2, day), (1, hour), (2, second)]);
 }
 
-#[tokio::test]
-async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them(store: Fresh) {
+    let coordinator = open(&store).await;
     let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
     let mut halves = Vec::new();
     for (start, at) in [(0, 20), (12, 30)] {
@@ -268,10 +265,8 @@ async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them() {
     assert_eq!((loads, reply.commands.last()), (4, Some(&Command::Drop(day))));
 }
 
-#[tokio::test]
-async fn a_name_that_was_changed_is_not_given_to_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_name_that_was_changed_is_not_given_to_others(store: Fresh) {
+    let coordinator = open(&store).await;
     let old = coordinator.allocate(wish("stream", 0, 24, 0), 10).await.unwrap();
     let fresh = Allocation { fresh_version: true, ..wish("replace", 0, 24, 0) };
     let new = coordinator.allocate(fresh, 20).await.unwrap();
@@ -287,10 +282,8 @@ async fn a_name_that_was_changed_is_not_given_to_others() {
     assert!(other != old && other != names[0], "{other}");
 }
 
-#[tokio::test]
-async fn a_replace_without_rows_cuts_what_sticks_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_replace_without_rows_cuts_what_sticks_out(store: Fresh) {
+    let coordinator = open(&store).await;
     let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
     coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 10).await.unwrap();
     let mode = PublishMode::Replace { intervals: vec![interval(8, 12)] };
@@ -299,10 +292,8 @@ async fn a_replace_without_rows_cuts_what_sticks_out() {
     assert_eq!(left, [(interval(0, 8), 1), (interval(12, 24), 1)]);
 }
 
-#[tokio::test]
-async fn a_node_is_told_what_to_load_and_drops_only_what_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_node_is_told_what_to_load_and_drops_only_what_is_replaced(store: Fresh) {
+    let coordinator = open(&store).await;
     let old = coordinator.allocate(wish("old", 0, 24, 0), 10).await.unwrap();
     coordinator.publish(batch(vec![meta(&old, 1)], PublishMode::Append), 10).await.unwrap();
     assert!(!coordinator.is_served(&old));
@@ -325,10 +316,8 @@ async fn a_node_is_told_what_to_load_and_drops_only_what_is_replaced() {
     assert_eq!(coordinator.load_status()["d"].percent(), 100.0);
 }
 
-#[tokio::test]
-async fn a_load_that_fails_is_ordered_again_after_a_while() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_load_that_fails_is_ordered_again_after_a_while(store: Fresh) {
+    let coordinator = open(&store).await;
     let id = coordinator.allocate(wish("a", 0, 24, 0), 10).await.unwrap();
     coordinator.publish(batch(vec![meta(&id, 1)], PublishMode::Append), 10).await.unwrap();
     let broken = vec![(id.clone(), "disk full".to_string())];
@@ -339,10 +328,8 @@ async fn a_load_that_fails_is_ordered_again_after_a_while() {
     assert_eq!(report(&coordinator, vec![], 1100).await.commands.len(), 1);
 }
 
-#[tokio::test]
-async fn segments_are_marked_and_come_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn segments_are_marked_and_come_back(store: Fresh) {
+    let coordinator = open(&store).await;
     let mut ids = Vec::new();
     for start in 0..4 {
         let id = coordinator.allocate(wish("a", start, start + 1, 0), 10).await.unwrap();
@@ -359,9 +346,21 @@ async fn segments_are_marked_and_come_back() {
     assert_eq!(coordinator.datasources(true).await.unwrap(), ["d"]);
 
     coordinator.close().await;
-    let coordinator = open(&folder).await;
+    let coordinator = open(&store).await;
     assert!(coordinator.segments("d").is_empty());
     assert_eq!(coordinator.mark_used("d", Selection::All, 50).await.unwrap(), 4);
     assert_eq!(coordinator.segments("d").len(), 4);
     assert!(matches!(coordinator.segment("nothing").await, Err(Error::NotFound(_))));
+}
+
+async fn a_replace_is_newer_by_the_order_of_bytes(store: Fresh) {
+    let coordinator = open(&store).await;
+    for (number, version) in [(1, "B"), (2, "a")] {
+        let id = SegmentId { datasource: "d".into(), interval: interval(0, 24), version: version.into(), partition: 0 };
+        let mode = PublishMode::Replace { intervals: vec![] };
+        coordinator.publish(batch(vec![meta(&id, number)], mode), 10).await.unwrap();
+    }
+    let fresh = Allocation { fresh_version: true, ..wish("replace", 0, 24, 0) };
+    // In a dictionary, B comes after a.
+    assert_eq!(coordinator.allocate(fresh, 20).await.unwrap().version, "a.1");
 }

@@ -1,21 +1,19 @@
 //! Documents of others: all changes or none, versions that are compared, history, and what a restart finds.
 
-use coordinator::{Change, Coordinator, Error, Settings};
-use henge_coordinator as coordinator;
+use henge_coordinator::{Change, Error};
 use serde_json::{Value, json};
 
-const SETTINGS: Settings =
-    Settings { tasks_max: 4, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000 };
+use crate::fresh::Fresh;
+use crate::node::{on_each_database, open};
+
+on_each_database!(documents_change_together_or_not_at_all_and_outlive_a_restart);
 
 fn change(kind: &'static str, name: &str, value: Option<Value>, expected: Option<i64>) -> Change {
     Change { kind, name: name.into(), value, expected, history: kind == "role" }
 }
 
-#[tokio::test]
-async fn documents_change_together_or_not_at_all_and_outlive_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("catalog.db");
-    let coordinator = Coordinator::open(&file, SETTINGS).await.unwrap();
+async fn documents_change_together_or_not_at_all_and_outlive_a_restart(store: Fresh) {
+    let coordinator = open(&store).await;
     let watch = coordinator.watch_documents();
     let put = |changes| coordinator.change_documents(changes, "ann", 7);
 
@@ -42,7 +40,7 @@ async fn documents_change_together_or_not_at_all_and_outlive_a_restart() {
         .unwrap();
     coordinator.close().await;
 
-    let coordinator = Coordinator::open(&file, SETTINGS).await.unwrap();
+    let coordinator = open(&store).await;
     let names: Vec<_> = coordinator.documents("role").iter().map(|of| (of.name.clone(), of.value.clone())).collect();
     assert_eq!(names, [("three".to_string(), json!(3)), ("two".to_string(), json!(2))]);
     let past = coordinator.document_history("role", "one", 10).await.unwrap();

@@ -8,13 +8,32 @@ use henge_coordinator::{
 };
 use segment::{Interval, SegmentId, SegmentMeta};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::fresh::Fresh;
 
 pub const SETTINGS: Settings =
     Settings { tasks_max: 8, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000 };
 
-pub async fn open(folder: &TempDir) -> Coordinator {
-    Coordinator::open(&folder.path().join("a catalog?.db"), SETTINGS).await.unwrap()
+/// A test for each database: it is given an empty store.
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => { $(mod $test {
+        #[tokio::test]
+        async fn on_sqlite() {
+            super::$test(crate::fresh::Fresh::sqlite()).await;
+        }
+
+        #[tokio::test]
+        async fn on_postgres() {
+            if let Some(store) = crate::fresh::Fresh::postgres().await {
+                super::$test(store).await;
+            }
+        }
+    })+ };
+}
+pub(crate) use on_each_database;
+
+pub async fn open(store: &Fresh) -> Coordinator {
+    Coordinator::open_store(&store.address().parse().unwrap(), SETTINGS).await.unwrap()
 }
 
 pub fn interval(start: i64, end: i64) -> Interval {

@@ -2,12 +2,13 @@
 
 use henge_coordinator::TaskState;
 
+use crate::fresh::Fresh;
 use crate::node::*;
 
-#[tokio::test]
-async fn cycles_and_heartbeats_with_nothing_to_do_wake_nobody() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+on_each_database!(cycles_and_heartbeats_with_nothing_to_do_wake_nobody,);
+
+async fn cycles_and_heartbeats_with_nothing_to_do_wake_nobody(store: Fresh) {
+    let coordinator = open(&store).await;
     coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
     coordinator.cycle(2).await.unwrap();
     let running = vec![progress("index_kafka_s_0_1", TaskState::Running)];

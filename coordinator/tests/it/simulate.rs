@@ -15,8 +15,8 @@ use rand::{RngExt, SeedableRng};
 use segment::timeline::Timeline;
 use segment::{Interval, SegmentId, SegmentMeta};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::fresh::Fresh;
 use crate::node::{SETTINGS, interval, open, spec};
 
 const PARTITIONS: usize = 4;
@@ -30,7 +30,7 @@ struct Event {
 
 struct World {
     rng: SmallRng,
-    folder: TempDir,
+    store: Fresh,
     coordinator: Coordinator,
     now: i64,
     stream: Vec<Vec<Event>>,
@@ -80,13 +80,12 @@ struct Replace {
 }
 
 impl World {
-    async fn new(seed: u64) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let coordinator = open(&folder).await;
+    async fn new(seed: u64, store: Fresh) -> World {
+        let coordinator = open(&store).await;
         coordinator.put_supervisor(spec(2), false, 0).await.unwrap();
         World {
             rng: SmallRng::seed_from_u64(seed),
-            folder,
+            store,
             coordinator,
             now: 1_000_000,
             stream: vec![Vec::new(); PARTITIONS],
@@ -418,7 +417,7 @@ impl World {
         self.crashes += 1;
         self.node = Node::default();
         self.coordinator.close().await;
-        self.coordinator = open(&self.folder).await;
+        self.coordinator = open(&self.store).await;
     }
 
     fn some_task(&mut self, is: impl Fn(&Task) -> bool) -> Option<String> {
@@ -513,11 +512,22 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[tokio::test]
 async fn every_event_is_counted_once_through_crashes_and_replaces() {
+    storm(seeds(), async || Fresh::sqlite()).await;
+}
+
+#[tokio::test]
+async fn every_event_is_counted_once_on_postgres() {
+    if Fresh::postgres().await.is_some() {
+        storm(seeds().step_by(4), async || Fresh::postgres().await.unwrap()).await;
+    }
+}
+
+async fn storm(seeds: impl Iterator<Item = u64>, store: impl AsyncFn() -> Fresh) {
     let mut crashes = 0;
     let mut replaced = 0;
-    for seed in seeds() {
+    for seed in seeds {
         println!("seed {seed}");
-        let mut world = World::new(seed).await;
+        let mut world = World::new(seed, store().await).await;
         for _ in 0..400 {
             world.step().await;
         }

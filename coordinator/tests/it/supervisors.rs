@@ -3,7 +3,20 @@
 use henge_coordinator::{Command, Condition, Error, Phase, StopReason, TaskFilter, TaskRecord, TaskState};
 use serde_json::json;
 
+use crate::fresh::Fresh;
 use crate::node::*;
+
+on_each_database!(
+    tasks_come_one_to_a_group_and_follow_the_document,
+    a_supervisor_rests_wakes_and_ends,
+    failures_are_followed_by_longer_and_longer_waits,
+    a_lost_stream_shows_in_the_state,
+    batch_tasks_wait_for_room_run_and_are_remembered,
+    a_batch_task_that_published_is_not_run_again,
+    a_task_that_should_not_run_is_told_so,
+    offsets_are_set_and_cleared,
+    a_task_that_should_publish_and_stop_does_so_after_a_crash_too,
+);
 
 fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
     coordinator.supervisor("s").unwrap().state.detailed()
@@ -13,10 +26,8 @@ fn ids(coordinator: &henge_coordinator::Coordinator) -> Vec<String> {
     coordinator.supervisor("s").unwrap().tasks.into_iter().map(|task| task.record.id).collect()
 }
 
-#[tokio::test]
-async fn tasks_come_one_to_a_group_and_follow_the_document() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn tasks_come_one_to_a_group_and_follow_the_document(store: Fresh) {
+    let coordinator = open(&store).await;
     assert!(coordinator.put_supervisor(spec(2), false, 1).await.unwrap());
     assert!(!coordinator.put_supervisor(spec(2), true, 2).await.unwrap());
     assert_eq!(state(&coordinator), "PENDING");
@@ -54,10 +65,8 @@ async fn tasks_come_one_to_a_group_and_follow_the_document() {
     assert_eq!(ids(&coordinator), ["index_kafka_s_0_3"]);
 }
 
-#[tokio::test]
-async fn a_supervisor_rests_wakes_and_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_supervisor_rests_wakes_and_ends(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     let suspended = coordinator.suspend("s", 10).await.unwrap();
     assert_eq!((suspended.state.detailed(), &suspended.spec.document["suspended"]), ("SUSPENDED", &json!(true)));
@@ -86,11 +95,10 @@ async fn a_supervisor_rests_wakes_and_ends() {
     assert_eq!(history[3].document, spec(1).document);
 }
 
-#[tokio::test]
-async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too() {
+async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too(empty: Fresh) {
     for reason in [StopReason::Suspend, StopReason::Terminate, StopReason::Replace, StopReason::Reset] {
-        let folder = tempfile::tempdir().unwrap();
-        let coordinator = open(&folder).await;
+        let store = empty.another().await;
+        let coordinator = open(&store).await;
         let task = running_task(&coordinator).await;
         match reason {
             StopReason::Suspend => drop(coordinator.suspend("s", 10).await.unwrap()),
@@ -101,7 +109,7 @@ async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too() {
         coordinator.cycle(11).await.unwrap();
         coordinator.close().await;
 
-        let coordinator = open(&folder).await;
+        let coordinator = open(&store).await;
         coordinator.cycle(12).await.unwrap();
         let reply = report(&coordinator, vec![], 12).await;
         if reason == StopReason::Reset {
@@ -119,15 +127,13 @@ async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too() {
     }
 }
 
-#[tokio::test]
-async fn failures_are_followed_by_longer_and_longer_waits() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn failures_are_followed_by_longer_and_longer_waits(store: Fresh) {
+    let coordinator = open(&store).await;
     let mut task = running_task(&coordinator).await;
     let mut now = 100;
     for (failures, wait) in [(1, 1000), (2, 2000), (3, 4000)] {
         let mut failed = progress(&task, TaskState::Failed);
-        failed.error = Some("no disk".into());
+        failed.error = Some("no disk \0".into());
         report(&coordinator, vec![failed], now).await;
         assert_eq!(state(&coordinator) == "UNHEALTHY_TASKS", failures == 3);
         let cycle = coordinator.cycle(now + wait - 1).await.unwrap();
@@ -143,17 +149,15 @@ async fn failures_are_followed_by_longer_and_longer_waits() {
     assert!(!supervisor.state.is_healthy());
 
     coordinator.close().await;
-    let coordinator = open(&folder).await;
+    let coordinator = open(&store).await;
     assert_eq!(state(&coordinator), "UNHEALTHY_TASKS", "a restart does not forget");
     report(&coordinator, vec![progress(&task, TaskState::Running)], now).await;
     coordinator.cycle(now + 60_000).await.unwrap();
     assert_eq!(state(&coordinator), "RUNNING", "a task that stands for long is healthy");
 }
 
-#[tokio::test]
-async fn a_lost_stream_shows_in_the_state() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_lost_stream_shows_in_the_state(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     for (condition, detailed, basic) in [
         (Condition::UnableToConnect("refused".into()), "UNABLE_TO_CONNECT_TO_STREAM", "UNHEALTHY_SUPERVISOR"),
@@ -187,10 +191,8 @@ fn batch_task(id: &str) -> TaskRecord {
     }
 }
 
-#[tokio::test]
-async fn batch_tasks_wait_for_room_run_and_are_remembered() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn batch_tasks_wait_for_room_run_and_are_remembered(store: Fresh) {
+    let coordinator = open(&store).await;
     for n in 0..10 {
         coordinator.create_task(batch_task(&format!("t{n}")), n).await.unwrap();
     }
@@ -215,7 +217,7 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered() {
     assert!(reply.commands.contains(&Command::StopTask { task: "t0".into(), reason: StopReason::Cancel }));
 
     coordinator.close().await;
-    let coordinator = open(&folder).await;
+    let coordinator = open(&store).await;
     assert_eq!(coordinator.task_report("t3").await.unwrap(), Some(json!({"rows": 3})));
     let complete = TaskFilter { states: vec![TaskState::Success, TaskState::Failed], ..Default::default() };
     let complete: Vec<_> = coordinator.tasks(complete).await.unwrap().into_iter().map(|t| t.record.id).collect();
@@ -231,10 +233,8 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered() {
     assert_eq!(coordinator.task("t0").await.unwrap().state, TaskState::Failed, "and not what was cancelled");
 }
 
-#[tokio::test]
-async fn a_batch_task_that_published_is_not_run_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_batch_task_that_published_is_not_run_again(store: Fresh) {
+    let coordinator = open(&store).await;
     coordinator.create_task(batch_task("batch"), 1).await.unwrap();
     report(&coordinator, vec![], 2).await;
     report(&coordinator, vec![progress("batch", TaskState::Running)], 3).await;
@@ -242,26 +242,22 @@ async fn a_batch_task_that_published_is_not_run_again() {
     coordinator.publish(batch(vec![meta(&id, 1)], henge_coordinator::PublishMode::Append), 4).await.unwrap();
     coordinator.close().await;
 
-    let coordinator = open(&folder).await;
+    let coordinator = open(&store).await;
     let reply = report(&coordinator, vec![], 5).await;
     assert!(matches!(&reply.commands[..], [Command::Load(_)]));
     assert_eq!(coordinator.task("batch").await.unwrap().state, TaskState::Success);
 }
 
-#[tokio::test]
-async fn a_task_that_should_not_run_is_told_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn a_task_that_should_not_run_is_told_so(store: Fresh) {
+    let coordinator = open(&store).await;
     let reply = report(&coordinator, vec![progress("ghost", TaskState::Running)], 1).await;
     assert_eq!(reply.commands, [Command::StopTask { task: "ghost".into(), reason: StopReason::Cancel }]);
     let reply = report(&coordinator, vec![progress("ghost", TaskState::Failed)], 2).await;
     assert_eq!(reply.recorded, ["ghost"]);
 }
 
-#[tokio::test]
-async fn offsets_are_set_and_cleared() {
-    let folder = tempfile::tempdir().unwrap();
-    let coordinator = open(&folder).await;
+async fn offsets_are_set_and_cleared(store: Fresh) {
+    let coordinator = open(&store).await;
     let task = running_task(&coordinator).await;
     coordinator.reset_offsets("s", positions(&[("t:0", 7), ("t:1", 9)]), 5).await.unwrap();
     coordinator.reset_offsets("s", positions(&[("t:0", 8)]), 6).await.unwrap();

@@ -1,0 +1,228 @@
+//! Who may write. A coordinator leads by the lease [`LEADERSHIP`], in an epoch of its own; all it writes is fenced by that
+//! epoch, within the transaction.
+//!
+//! 1. [`Coordinator::lead`] takes the lease and only then reads the catalog: what an earlier leader could write, it has
+//!    written.
+//! 2. The process renews by [`Coordinator::renew`], a few times within the lease's time to live.
+//! 3. Once another has the lease, or it has expired, every write is [`Error::NotLeader`] and changes nothing. The
+//!    coordinator is of no use any more and is dropped; to lead again is to read the catalog again.
+//!
+//! [`Coordinator::open`] is for a store that only one process opens: it takes the lease at once and nobody has to renew.
+//! Should a second process open it nevertheless, that one leads, and the first can write no more.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
+use tokio::sync::{MutexGuard, watch};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::catalog::{Fence, Kept, MetadataStore, Session, Writing, leases};
+use crate::error::{Error, Result};
+use crate::lease::{Held, LEADERSHIP, Leases};
+use crate::picture::Picture;
+use crate::{Coordinator, Inner, Settings};
+
+/// The holder that a coordinator is which has the store for itself.
+const ALONE: &str = "the only process";
+
+/// By what a coordinator leads.
+pub(crate) struct Lead {
+    pub leases: Leases,
+    pub fence: Fence,
+    /// `None` for one that has the store for itself.
+    held: Option<Held>,
+    /// As long as the lease surely lasts, by this process's own clock.
+    sure_until: Mutex<Instant>,
+}
+
+/// The turn to write. What is read of the picture while it is held is what the catalog is, and the picture must show what
+/// was committed before it ends.
+pub(crate) struct Turn<'a> {
+    lead: &'a Lead,
+    _writing: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// The only way to a write transaction. It is refused to a coordinator that does not lead.
+    pub async fn begin(&self) -> Result<Writing> {
+        self.lead.leases.database.begin(&self.lead.fence).await
+    }
+}
+
+impl Coordinator {
+    /// Opens the catalog in an SQLite file, which is created if missing and which no other process opens.
+    pub async fn open(file: &Path, settings: Settings) -> Result<Coordinator> {
+        Coordinator::open_store(&MetadataStore::Sqlite(file.to_path_buf()), settings).await
+    }
+
+    /// Opens a catalog that no other process opens: leads from now on, until another opens it or takes the lead. Refused
+    /// with [`Error::NotLeader`] while a coordinator of a cluster leads there.
+    pub async fn open_store(store: &MetadataStore, settings: Settings) -> Result<Coordinator> {
+        let leases = Leases::open(store).await?;
+        // As it lasts for no time at all, nobody has to wait for its end.
+        let epoch = leases::acquire(&leases.database, (LEADERSHIP, ALONE), 0, "null").await?;
+        let Some(epoch) = epoch else {
+            leases.close().await;
+            return Err(Error::NotLeader(format!("a coordinator of a cluster leads at {store}")));
+        };
+        let fence = Fence { lease: LEADERSHIP, epoch, expires: false, doubt: Arc::default() };
+        let kept = load(&leases, &fence).await?;
+        let lead = Lead { leases, fence, held: None, sure_until: Mutex::new(Instant::now()) };
+        Ok(Coordinator::new(settings, lead, kept))
+    }
+
+    /// Takes the lead, if nobody has it: `None` while another leads; ask again after a while. `holder` names this process;
+    /// under the name of the present leader, the lead is taken from it. `info` is what others read of the lease.
+    pub async fn lead(
+        leases: &Leases,
+        settings: Settings,
+        holder: &str,
+        ttl: Duration,
+        info: &Value,
+    ) -> Result<Option<Coordinator>> {
+        let sure_until = Mutex::new(Instant::now() + ttl);
+        let Some(held) = leases.acquire(LEADERSHIP, holder, ttl, info).await? else { return Ok(None) };
+        let fence = Fence { lease: LEADERSHIP, epoch: held.epoch, expires: true, doubt: Arc::default() };
+        // A large catalog may take longer to read than the lease lasts.
+        let loaded = tokio::select! {
+            loaded = load(leases, &fence) => loaded,
+            () = keep(leases, &held, &sure_until) => return Ok(None),
+        };
+        let kept = match loaded {
+            Ok(kept) => kept,
+            Err(error) => {
+                // The next one to try need not wait. If this fails, it does.
+                leases.release(&held).await.ok();
+                return if matches!(error, Error::NotLeader(_)) { Ok(None) } else { Err(error) };
+            }
+        };
+        info!(holder, epoch = held.epoch, "the lead was taken");
+        let lead = Lead { leases: leases.clone(), fence, held: Some(held), sure_until };
+        Ok(Some(Coordinator::new(settings, lead, kept)))
+    }
+
+    fn new(settings: Settings, lead: Lead, kept: Kept) -> Coordinator {
+        let inner = Inner {
+            settings,
+            lead,
+            writing: tokio::sync::Mutex::new(()),
+            picture: RwLock::new(Picture::new(kept)),
+            changed: watch::Sender::new(0),
+            documents_changed: watch::Sender::new(0),
+        };
+        Coordinator { inner: Arc::new(inner) }
+    }
+
+    /// Keeps the lead for another time to live. [`Error::NotLeader`] if another has it: this coordinator is to be dropped.
+    /// After any other error it is to be tried again.
+    pub async fn renew(&self) -> Result<()> {
+        let lead = &self.inner.lead;
+        let Some(held) = &lead.held else {
+            return self.is_alone().await;
+        };
+        let asked_at = Instant::now();
+        if !lead.leases.renew(held, None).await? {
+            return Err(Error::NotLeader(format!("the lease of epoch {} was taken by another", held.epoch)));
+        }
+        *lead.sure_until.lock() = asked_at + held.ttl;
+        Ok(())
+    }
+
+    async fn is_alone(&self) -> Result<()> {
+        let lead = &self.inner.lead;
+        let leases = lead.leases.list(LEADERSHIP).await?;
+        match leases.iter().find(|lease| lease.name == LEADERSHIP) {
+            Some(lease) if lease.epoch == lead.fence.epoch => Ok(()),
+            _ => Err(Error::NotLeader("another process opened the metadata store".to_string())),
+        }
+    }
+
+    /// Gives the lead back, so that another coordinator need not wait until the lease expires. To be called when nothing is
+    /// written any more.
+    pub async fn resign(&self) -> Result<()> {
+        match &self.inner.lead.held {
+            Some(held) => self.inner.lead.leases.release(held).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the catalog in good order; one that leads by a lease [resigns](Coordinator::resign) and leaves the
+    /// connections to who opened them. Nothing is lost without it.
+    pub async fn close(&self) {
+        match &self.inner.lead.held {
+            Some(_) => {
+                if let Err(error) = self.resign().await {
+                    warn!(%error, "the lead was not given back");
+                }
+            }
+            None => self.inner.lead.leases.close().await,
+        }
+    }
+
+    /// In which it leads; greater than that of every leader before. An order of a leader with a smaller one is void.
+    pub fn epoch(&self) -> i64 {
+        self.inner.lead.fence.epoch
+    }
+
+    /// Refuses to speak as the leader when the lease may have expired. What is written asks the metadata store instead.
+    pub(crate) fn check_lead(&self) -> Result<()> {
+        let lead = &self.inner.lead;
+        if lead.held.is_some() && *lead.sure_until.lock() <= Instant::now() {
+            return Err(Error::NotLeader(format!("the lease of epoch {} was not renewed in time", lead.fence.epoch)));
+        }
+        Ok(())
+    }
+
+    /// A connection for reading what is committed.
+    pub(crate) async fn read(&self) -> Result<Session> {
+        self.inner.lead.leases.database.read().await
+    }
+
+    /// Waits for the turn to write.
+    pub(crate) async fn turn(&self) -> Result<Turn<'_>> {
+        let writing = self.inner.writing.lock().await;
+        let lead = &self.inner.lead;
+        if lead.fence.doubt.load(Ordering::SeqCst) {
+            self.look_again().await?;
+        }
+        Ok(Turn { lead, _writing: writing })
+    }
+
+    /// Puts into the picture what is on record, after a commit of which nobody knows whether it happened. As the store
+    /// lets no transaction begin before that one has ended, it is known then.
+    async fn look_again(&self) -> Result<()> {
+        let lead = &self.inner.lead;
+        let kept = load(&lead.leases, &lead.fence).await?;
+        lead.fence.doubt.store(false, Ordering::SeqCst);
+        let version = kept.documents_version;
+        self.inner.picture.write().set_kept(kept);
+        warn!("the catalog was read again, as the outcome of a commit was not known");
+        self.inner.documents_changed.send_replace(version);
+        self.wake();
+        Ok(())
+    }
+}
+
+/// Renews the lease until it is lost.
+async fn keep(leases: &Leases, held: &Held, sure_until: &Mutex<Instant>) {
+    loop {
+        sleep(held.ttl / 3).await;
+        let asked_at = Instant::now();
+        match leases.renew(held, None).await {
+            Ok(true) => *sure_until.lock() = asked_at + held.ttl,
+            Ok(false) => return,
+            Err(error) => warn!(%error, "the lease was not renewed"),
+        }
+    }
+}
+
+/// Reads within a write transaction, so that nothing is under way meanwhile.
+async fn load(leases: &Leases, fence: &Fence) -> Result<Kept> {
+    let mut store = leases.database.begin_long(fence).await?;
+    Kept::load(&mut store).await
+}
