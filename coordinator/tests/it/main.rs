@@ -3,9 +3,12 @@
 
 mod catalog;
 mod documents;
+mod fencing;
 #[path = "../../src/catalog/testing.rs"]
 mod fresh;
+mod leases;
 mod node;
+mod outage;
 mod quiet;
 mod simulate;
 mod supervisors;
