@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test. Starts a real Kafka and a real PostgreSQL on free ports first and tells the tests their addresses; where
+# Runs every test. Starts a real Kafka, PostgreSQL and S3 server on free ports first and tells the tests their addresses; where
 # one cannot be had, says loudly which suite did not run.
 #   dev/test.sh         bounded lengths, for every change
 #   dev/test.sh soak    the acceptance lengths
@@ -25,30 +25,26 @@ else
 fi
 
 run=$(mktemp -d)
-trap 'dev/kafka.sh stop "$run/kafka"; dev/postgres.sh stop "$run/postgres"; rm -rf "$run"' EXIT
-status=0
-address=$(dev/kafka.sh start "$run/kafka") || status=$?
-if [ $status = 0 ]; then
-  export HENGE_TEST_KAFKA=$address
-elif [ $status != 3 ]; then
-  exit $status
-else
-  echo "=====================================================================" >&2
-  echo "NO KAFKA: the ledger, crash and memory suites against a real broker DID NOT RUN" >&2
-  echo "=====================================================================" >&2
-fi
+trap 'for peer in kafka postgres s3; do "dev/$peer.sh" stop "$run/$peer"; done; rm -rf "$run"' EXIT
 
-status=0
-address=$(dev/postgres.sh start "$run/postgres") || status=$?
-if [ $status = 0 ]; then
-  export HENGE_TEST_POSTGRES=$address
-elif [ $status != 3 ]; then
-  exit $status
-else
-  echo "=====================================================================" >&2
-  echo "NO POSTGRESQL: the catalog, lease, fencing and outage suites ran on SQLite alone" >&2
-  echo "=====================================================================" >&2
-fi
+# start PEER VARIABLE WHAT: starts a peer and tells the tests its address; where it cannot be had, says WHAT that means.
+start() {
+  local address status=0
+  address=$("dev/$1.sh" start "$run/$1") || status=$?
+  case $status in
+  0) export "$2=$address" ;;
+  3)
+    echo "=====================================================================" >&2
+    echo "NO ${1^^}: $3" >&2
+    echo "=====================================================================" >&2
+    ;;
+  *) exit "$status" ;;
+  esac
+}
+
+start kafka HENGE_TEST_KAFKA "the ledger, crash, memory and failover suites against a real broker DID NOT RUN"
+start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suites ran on SQLite alone, failover DID NOT RUN"
+start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
 
 cargo test --release --workspace "$@"
 # A selection of tests is not about clients, nor about who signs them in.

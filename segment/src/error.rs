@@ -39,6 +39,37 @@ pub enum Error {
     Busy(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
+    /// Deep storage did not do what it was asked. `what` says the act and the object.
+    #[error("{what}: {fault}")]
+    Storage { what: String, fault: Fault },
+}
+
+/// Why deep storage did not do what it was asked. Of an answer, the texts hold status and error code only: bodies repeat
+/// what was sent, names of keys among it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("nothing answers there ({0}); it can be asked again")]
+    Unreachable(String),
+    #[error("no answer in time; it can be asked again")]
+    TimedOut,
+    /// The connection broke, or what came is no answer to what was asked.
+    #[error("the answer broke off ({0}); it can be asked again")]
+    Interrupted(String),
+    #[error("asked to slow down ({0}); it can be asked again later")]
+    Busy(String),
+    #[error("failed on its side ({0}); it can be asked again")]
+    Failed(String),
+    #[error("access denied ({0}); the credentials or their rights must be mended first")]
+    Denied(String),
+    #[error("refused ({0}); the settings must be mended first")]
+    Refused(String),
+}
+
+impl Fault {
+    /// Whether the same request may succeed later without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        !matches!(self, Fault::Denied(_) | Fault::Refused(_))
+    }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -62,7 +93,30 @@ impl Error {
             Error::NotFound(_) => Kind::NotFound,
             Error::Corrupt(_) => Kind::Corrupt,
             Error::Busy(_) => Kind::Busy,
-            Error::Io { .. } => Kind::Unavailable,
+            Error::Io { .. } | Error::Storage { .. } => Kind::Unavailable,
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Error::Invalid(_) | Error::NotFound(_) | Error::Corrupt(_) => false,
+            Error::Busy(_) | Error::Io { .. } => true,
+            Error::Storage { fault, .. } => fault.is_passing(),
+        }
+    }
+
+    /// The same error once more, for others who waited for the same thing.
+    pub fn again(&self) -> Error {
+        match self {
+            Error::Invalid(text) => Error::Invalid(text.clone()),
+            Error::NotFound(text) => Error::NotFound(text.clone()),
+            Error::Corrupt(text) => Error::Corrupt(text.clone()),
+            Error::Busy(text) => Error::Busy(text.clone()),
+            Error::Io { what, source } => {
+                Error::Io { what: what.clone(), source: std::io::Error::new(source.kind(), source.to_string()) }
+            }
+            Error::Storage { what, fault } => Error::Storage { what: what.clone(), fault: fault.clone() },
         }
     }
 }

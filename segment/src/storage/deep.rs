@@ -1,33 +1,43 @@
 //! Deep storage: published files, written once, never changed.
 //!
-//! A file's key is made of its id and checksum, so pushing again writes the same bytes to the same place, and two
-//! attempts with different bytes never meet. Nothing here lists or guesses keys: the catalog knows them.
+//! A file's key is made of its id and the checksum of its bytes, and a file is uploaded only after its bytes were found to
+//! have that checksum. So pushing again writes the same bytes to the same place, two attempts with different bytes never
+//! meet, and no push can put other bytes in the place of published ones, on any store, whether or not it knows
+//! conditional writes. What is found under the name and does not have the checksum (a folder's machine lost power before
+//! the file was synced) is no published file, and is written anew.
+//!
+//! Nothing here lists or guesses keys: the catalog knows them. A bucket should have a rule that drops unfinished uploads
+//! after some days: a process that is killed while it uploads leaves parts that only the store sees.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::error::{Error, Result};
+use super::objects::Objects;
+use super::settings::DeepStorageSettings;
+use super::store::{PART_BYTES, Source, Store};
+use crate::error::{Error, Fault, Result};
 use crate::meta::SegmentMeta;
-use crate::storage::objects::Objects;
 
-/// Bytes read, hashed and sent at a time. With [`PARTS_IN_FLIGHT`] it bounds the memory of an upload to 40 MiB; object
-/// stores take no parts below 5 MiB.
-const PART_BYTES: usize = 8 << 20;
+/// How often a file is moved from its start before giving up: single requests are repeated below this, so it is for what
+/// they cannot mend (bytes that arrived wrong, an upload whose last answer was lost).
+const TRIES: u32 = 3;
 
-/// Parts of an upload that may be on their way at once.
-const PARTS_IN_FLIGHT: usize = 4;
+/// Before a file is moved again, times the number of tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Clone)]
 pub struct DeepStorage {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     /// Set if the store is a folder of this machine.
     local: Option<Arc<Local>>,
 }
@@ -38,8 +48,19 @@ struct Local {
 }
 
 impl DeepStorage {
+    /// Asks nothing yet: a store that is away is found by the first act, which then names the object.
+    pub fn open(settings: &DeepStorageSettings) -> Result<DeepStorage> {
+        match settings {
+            DeepStorageSettings::Local(folder) => DeepStorage::local(folder),
+            DeepStorageSettings::S3(s3) => {
+                Ok(DeepStorage { store: Store::new(s3.connect()?, Some(s3.limits), s3.place()), local: None })
+            }
+        }
+    }
+
+    /// Any other store.
     pub fn new(store: Arc<dyn ObjectStore>) -> DeepStorage {
-        DeepStorage { store, local: None }
+        DeepStorage { store: Store::new(store, None, String::new()), local: None }
     }
 
     /// A folder of this machine (created if missing); writes are synced.
@@ -48,7 +69,8 @@ impl DeepStorage {
         std::fs::create_dir_all(folder).map_err(failed)?;
         let folder = folder.canonicalize().map_err(failed)?;
         let files = LocalFileSystem::new_with_prefix(&folder).map_err(|error| failed(std::io::Error::other(error)))?;
-        Ok(DeepStorage { store: Arc::new(files.clone()), local: Some(Arc::new(Local { folder, files })) })
+        let store = Store::new(Arc::new(files.clone()), None, format!("{}/", folder.display()));
+        Ok(DeepStorage { store, local: Some(Arc::new(Local { folder, files })) })
     }
 
     /// A folder for objects that are not segments. Its name begins with a dot, as no datasource's does.
@@ -56,24 +78,37 @@ impl DeepStorage {
         Objects::new(self.store.clone(), folder)
     }
 
-    /// Uploads a file under a key of its id and checksum (so a retry writes the same object) and returns the meta with
-    /// its `path` set. `Corrupt` if the file is not the one the meta describes.
+    /// Uploads a file under a key of its id and checksum and returns the meta with its `path` set. A whole file that is
+    /// there already is left as it is, so a push may be repeated. `Corrupt` if there is none and the file is not the one
+    /// the meta describes. An upload that fails, or is dropped, leaves nothing that can be seen.
     pub async fn push(&self, file: &Path, mut meta: SegmentMeta) -> Result<SegmentMeta> {
         let key = key(&meta);
-        self.upload(file, &meta, &key).await?;
-        if let Some(local) = &self.local {
-            let path = local.path(&key)?;
-            let folder = local.folder.clone();
-            blocking(move || sync_to(&path, &folder)).await?;
-        }
+        let _turn = self.store.turn().await;
+        let act = async {
+            // An upload whose last answer was lost is found to be there by the next try.
+            let again = |error: &Error| broke_off(error) || matches!(error, Error::NotFound(_));
+            tries(again, || async {
+                if self.is_whole(&key, &meta).await? { Ok(()) } else { self.upload(file, &meta, &key).await }
+            })
+            .await?;
+            if let Some(local) = &self.local {
+                let path = local.path(&key)?;
+                let folder = local.folder.clone();
+                blocking(move || sync_to(&path, &folder)).await?;
+            }
+            Ok(())
+        };
+        self.store.within("write", &key, 2 * meta.size_bytes, act).await?;
         meta.path = key.to_string();
         Ok(meta)
     }
 
     /// Downloads to a local file, synced, checked against the meta's size and checksum. A file that fails the check is
-    /// removed.
+    /// fetched again, in case it was spoilt on its way, then `Corrupt`. What is not whole is removed.
     pub async fn pull(&self, meta: &SegmentMeta, to: &Path) -> Result<()> {
-        let pulled = self.download(meta, to).await;
+        let created = tokio::fs::File::create(to).await;
+        let file = created.map_err(|source| Error::io(format!("create {}", to.display()), source))?;
+        let pulled = self.pull_into(meta, file, to).await;
         if pulled.is_err() {
             // The error tells why; a rest that cannot be removed is overwritten by the next attempt.
             let _ = tokio::fs::remove_file(to).await;
@@ -81,12 +116,19 @@ impl DeepStorage {
         pulled
     }
 
+    /// As [`DeepStorage::pull`], into a file that its owner removes if this fails or is dropped. `to` is its name.
+    pub(super) async fn pull_into(&self, meta: &SegmentMeta, file: tokio::fs::File, to: &Path) -> Result<()> {
+        let key = parse_key(meta)?;
+        let _turn = self.store.turn().await;
+        let file = tokio::sync::Mutex::new(file);
+        let again = |error: &Error| broke_off(error) || (self.local.is_none() && matches!(error, Error::Corrupt(_)));
+        let act = tries(again, || async { self.download(&key, meta, &mut *file.lock().await, to).await });
+        self.store.within("read", &key, meta.size_bytes, act).await
+    }
+
     /// Deleting what is not there succeeds, so that a deletion can be repeated.
     pub async fn delete(&self, meta: &SegmentMeta) -> Result<()> {
-        match self.store.delete(&parse_key(meta)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed("delete from", meta, error)),
-        }
+        self.store.delete(&parse_key(meta)?).await
     }
 
     /// The file itself, where deep storage is a folder of this machine.
@@ -94,53 +136,55 @@ impl DeepStorage {
         self.local.as_ref()?.path(&parse_key(meta).ok()?).ok()
     }
 
-    async fn upload(&self, file: &Path, meta: &SegmentMeta, key: &Key) -> Result<()> {
-        let unreadable = |source| Error::io(format!("read {}", file.display()), source);
-        let mut from = tokio::fs::File::open(file).await.map_err(unreadable)?;
+    /// Whether the file is there with all its bytes.
+    async fn is_whole(&self, key: &Key, meta: &SegmentMeta) -> Result<bool> {
         let mut check = Check::new(meta);
-        let first = read_part(&mut from).await.map_err(unreadable)?;
-        check.update(&first);
-        if first.len() < PART_BYTES {
-            check.finish(file)?;
-            self.store.put(key, first.into()).await.map_err(|error| failed("push to", meta, error))?;
-            return Ok(());
-        }
-
-        let upload = self.store.put_multipart(key).await.map_err(|error| failed("push to", meta, error))?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        let mut part = first;
-        let sent: Result<()> = async {
-            while !part.is_empty() {
-                upload.wait_for_capacity(PARTS_IN_FLIGHT).await.map_err(|error| failed("push to", meta, error))?;
-                upload.put(part);
-                part = read_part(&mut from).await.map_err(unreadable)?;
-                check.update(&part);
+        let read = async {
+            let mut parts = self.parts(key, meta).await?;
+            while let Some(part) = parts.next().await {
+                check.update(&part?);
             }
-            check.finish(file)
-        }
-        .await;
-        match sent {
-            Ok(()) => upload.finish().await.map(|_| ()).map_err(|error| failed("push to", meta, error)),
-            Err(error) => {
-                // What was sent is invisible until it is finished; stores drop unfinished uploads by their own rules.
-                let _ = upload.abort().await;
-                Err(error)
-            }
+            check.finish(&self.store.name(key))
+        };
+        match read.await {
+            Ok(()) => Ok(true),
+            // Who may not list a bucket is denied what is not there. Writing the right bytes is right in any case.
+            Err(Error::NotFound(_) | Error::Corrupt(_) | Error::Storage { fault: Fault::Denied(_), .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    async fn download(&self, meta: &SegmentMeta, to: &Path) -> Result<()> {
-        let unwritable = |source| Error::io(format!("write {}", to.display()), source);
-        let got = self.store.get(&parse_key(meta)?).await.map_err(|error| failed("pull from", meta, error))?;
-        let mut file = tokio::fs::File::create(to).await.map_err(unwritable)?;
+    /// The object's bytes, if it has as many as the meta says.
+    async fn parts(&self, key: &Key, meta: &SegmentMeta) -> Result<BoxStream<'_, Result<Bytes>>> {
+        let (len, parts) = self.store.get(key, meta.size_bytes > PART_BYTES as u64).await?;
+        length(&self.store.name(key), len, meta.size_bytes)?;
+        Ok(parts)
+    }
+
+    async fn upload(&self, file: &Path, meta: &SegmentMeta, key: &Key) -> Result<()> {
         let mut check = Check::new(meta);
-        let mut stream = got.into_stream();
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(|error| failed("pull from", meta, error))?;
-            check.update(&bytes);
-            file.write_all(&bytes).await.map_err(unwritable)?;
+        let checked = |part: &[u8]| match part {
+            [] => check.finish(&file.display().to_string()),
+            part => {
+                check.update(part);
+                Ok(())
+            }
+        };
+        self.store.put(key, Source::open(file).await?, checked).await
+    }
+
+    async fn download(&self, key: &Key, meta: &SegmentMeta, file: &mut tokio::fs::File, to: &Path) -> Result<()> {
+        let unwritable = |source| Error::io(format!("write {}", to.display()), source);
+        file.set_len(0).await.map_err(unwritable)?;
+        file.rewind().await.map_err(unwritable)?;
+        let mut parts = self.parts(key, meta).await?;
+        let mut check = Check::new(meta);
+        while let Some(part) = parts.next().await {
+            let part = part?;
+            check.update(&part);
+            file.write_all(&part).await.map_err(unwritable)?;
         }
-        check.finish(Path::new(&meta.path))?;
+        check.finish(&self.store.name(key))?;
         file.flush().await.map_err(unwritable)?;
         file.sync_all().await.map_err(unwritable)
     }
@@ -155,7 +199,7 @@ impl Local {
 }
 
 /// Compares bytes as they pass with what the meta says of the file.
-struct Check {
+pub(super) struct Check {
     hash: Xxh3,
     seen: u64,
     size_bytes: u64,
@@ -163,31 +207,21 @@ struct Check {
 }
 
 impl Check {
-    fn new(meta: &SegmentMeta) -> Check {
+    pub fn new(meta: &SegmentMeta) -> Check {
         Check { hash: Xxh3::new(), seen: 0, size_bytes: meta.size_bytes, checksum: meta.checksum }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.seen += bytes.len() as u64;
     }
 
-    fn finish(&self, file: &Path) -> Result<()> {
-        if self.seen != self.size_bytes {
-            return Err(Error::corrupt(format!(
-                "{} has {} bytes instead of {}",
-                file.display(),
-                self.seen,
-                self.size_bytes
-            )));
-        }
+    pub fn finish(&self, name: &str) -> Result<()> {
+        length(name, self.seen, self.size_bytes)?;
         let found = self.hash.digest();
         if found != self.checksum {
-            return Err(Error::corrupt(format!(
-                "{} has checksum {found:016x} instead of {:016x}",
-                file.display(),
-                self.checksum
-            )));
+            let wanted = self.checksum;
+            return Err(Error::corrupt(format!("{name} has checksum {found:016x} instead of {wanted:016x}")));
         }
         Ok(())
     }
@@ -213,19 +247,23 @@ fn parse_key(meta: &SegmentMeta) -> Result<Key> {
         .map_err(|error| Error::invalid(format!("segment {} has an unusable path in deep storage: {error}", meta.id)))
 }
 
-/// A full part, or what is left of the file.
-async fn read_part(file: &mut tokio::fs::File) -> std::io::Result<Bytes> {
-    let mut part = Vec::with_capacity(PART_BYTES);
-    file.take(PART_BYTES as u64).read_to_end(&mut part).await?;
-    Ok(Bytes::from(part))
+fn length(name: &str, found: u64, wanted: u64) -> Result<()> {
+    if found == wanted { Ok(()) } else { Err(Error::corrupt(format!("{name} has {found} bytes instead of {wanted}"))) }
 }
 
-fn failed(what: &str, meta: &SegmentMeta, error: object_store::Error) -> Error {
-    match error {
-        object_store::Error::NotFound { .. } => {
-            Error::NotFound(format!("segment {} is not in deep storage under {}", meta.id, meta.path))
+/// Whether moving the file from its start may help. What requests repeat by themselves was repeated enough.
+fn broke_off(error: &Error) -> bool {
+    matches!(error, Error::Storage { fault: Fault::Interrupted(_), .. })
+}
+
+async fn tries<T, F: Future<Output = Result<T>>>(again: impl Fn(&Error) -> bool, act: impl Fn() -> F) -> Result<T> {
+    let mut tried = 1;
+    loop {
+        match act().await {
+            Err(error) if tried < TRIES && again(&error) => tokio::time::sleep(PAUSE * tried).await,
+            done => return done,
         }
-        error => Error::io(format!("{what} deep storage segment {}", meta.id), std::io::Error::other(error)),
+        tried += 1;
     }
 }
 

@@ -1,23 +1,21 @@
 //! Small objects that deep storage keeps beside the segments, in a folder of their own: results that are fetched later,
 //! and what is said of them. Unlike segments they can be listed, replaced and deleted by name.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::store::{Source, Store};
 use crate::error::{Error, Result};
 
 #[derive(Clone)]
 pub struct Objects {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     folder: String,
 }
 
 impl Objects {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, folder: &str) -> Objects {
+    pub(super) fn new(store: Store, folder: &str) -> Objects {
         Objects { store, folder: folder.to_string() }
     }
 
@@ -26,47 +24,45 @@ impl Objects {
         Key::from_iter([self.folder.as_str()].into_iter().chain(name.split('/')))
     }
 
-    /// Writes an object whole, in place of one of that name.
+    /// Writes an object whole, in place of one of that name. Readers find the old bytes or the new ones.
     pub async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
-        self.store
-            .put(&self.key(name), bytes.into())
-            .await
-            .map(|_| ())
-            .map_err(|error| self.failed("write", name, error))
+        let key = self.key(name);
+        let _turn = self.store.turn().await;
+        let len = bytes.len() as u64;
+        self.store.within("write", &key, len, self.store.put(&key, Source::Bytes(bytes), |_| Ok(()))).await
     }
 
     /// `None` if there is none of that name.
     pub async fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        let got = match self.store.get(&self.key(name)).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            got => got.map_err(|error| self.failed("read", name, error))?,
+        let key = self.key(name);
+        let _turn = self.store.turn().await;
+        let opened = match self.store.within("read", &key, 0, self.store.get(&key, false)).await {
+            Err(Error::NotFound(_)) => return Ok(None),
+            opened => opened?,
         };
-        got.bytes().await.map(Some).map_err(|error| self.failed("read", name, error))
+        let (len, parts) = opened;
+        let all = parts.try_fold(BytesMut::new(), |mut all, part| async move {
+            all.extend_from_slice(&part);
+            Ok(all)
+        });
+        self.store.within("read", &key, len, all).await.map(|all| Some(all.freeze()))
     }
 
     /// Deleting what is not there succeeds.
     pub async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&self.key(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed("delete", name, error)),
-        }
+        self.store.delete(&self.key(name)).await
     }
 
     /// Names of all objects below a name (`""` for all), in no order.
     pub async fn list(&self, below: &str) -> Result<Vec<String>> {
         let prefix = if below.is_empty() { Key::from(self.folder.as_str()) } else { self.key(below) };
         let top = Key::from(self.folder.as_str());
-        let found: Vec<_> =
-            self.store.list(Some(&prefix)).try_collect().await.map_err(|error| self.failed("list", below, error))?;
+        let found = self.store.list(&prefix).await?;
         let name = |key: &Key| {
             let parts: Vec<String> = key.prefix_match(&top)?.map(|part| part.as_ref().to_string()).collect();
             Some(parts.join("/"))
         };
-        Ok(found.iter().filter_map(|meta| name(&meta.location)).collect())
-    }
-
-    fn failed(&self, what: &str, name: &str, error: object_store::Error) -> Error {
-        Error::io(format!("{what} {}/{name} of deep storage", self.folder), std::io::Error::other(error))
+        Ok(found.iter().filter_map(name).collect())
     }
 }
 

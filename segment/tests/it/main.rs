@@ -2,8 +2,11 @@
 
 extern crate henge_segment as segment;
 
+mod deep;
 mod expressions;
+mod faults;
 mod golden;
 mod harm;
 mod merging;
+mod proxy;
 mod tables;
