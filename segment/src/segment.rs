@@ -1,5 +1,6 @@
 //! An immutable, queryable table of rows: from a file or from a snapshot of a realtime index; readers cannot tell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::block::Value;
@@ -24,6 +25,7 @@ pub struct Segment {
     metrics: Vec<String>,
     provenance: Provenance,
     size_bytes: u64,
+    broken: Arc<AtomicBool>,
 }
 
 /// What the segment says of how it was made.
@@ -103,6 +105,7 @@ impl Segment {
             metrics,
             provenance,
             size_bytes,
+            broken: Arc::default(),
         }
     }
 
@@ -128,6 +131,7 @@ impl Segment {
             metrics: parts.metrics,
             provenance: parts.provenance,
             size_bytes: parts.size_bytes,
+            broken: Arc::default(),
         }
     }
 
@@ -228,15 +232,24 @@ impl Segment {
         &self.provenance
     }
 
-    /// Whether a column was asked for whose bytes are not those that were written. It stays so; a whole copy must be opened.
+    /// Whether a column was asked for whose bytes are not those that were written, or its file was found to be another one
+    /// by reading it as a whole. It stays so; a whole copy must be opened.
     pub fn is_broken(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot.column.get(), Some(Err(_))))
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// What [`Segment::is_broken`] tells; whoever keeps the file learns by it what readers met, and tells what it found.
+    pub(crate) fn broken(&self) -> Arc<AtomicBool> {
+        self.broken.clone()
     }
 
     fn open<'a>(&self, slot: &'a Slot) -> Result<&'a Column> {
         let open = || slot.open.as_ref().map_or_else(|| Err("column without bytes".into()), |open| open());
         let column = slot.column.get_or_init(open);
-        column.as_ref().map_err(|text| Error::corrupt(format!("segment {}: {text}", self.id)))
+        column.as_ref().map_err(|text| {
+            self.broken.store(true, Ordering::Relaxed);
+            Error::corrupt(format!("segment {}: {text}", self.id))
+        })
     }
 }
 

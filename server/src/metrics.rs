@@ -15,6 +15,10 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_segment_published_rows", "rows of the published segments served by this process"),
     ("henge_segment_realtime_rows", "rows not yet published"),
     ("henge_segment_repairs_total", "local copies found broken and fetched anew"),
+    ("henge_segment_cache_bytes", "disk that local copies of published segments take, broken ones among them"),
+    ("henge_segment_cache_fetched_total", "local copies fetched from deep storage"),
+    ("henge_segment_cache_evicted_total", "local copies removed to make room for others"),
+    ("henge_segment_quarantined_total", "local copies found broken and set aside"),
     (
         "henge_server_audit_events_total",
         "events of the audit log, by outcome: recorded, passed over (strangers), or lost",

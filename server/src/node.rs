@@ -24,7 +24,7 @@ use query::{Authorizer, Broker};
 use query_sql::Sql;
 use segment::Interval;
 use segment::inventory::{Change, Inventory};
-use segment::storage::cache::SegmentCache;
+use segment::storage::cache::{CacheSettings, SegmentCache};
 use segment::storage::deep::DeepStorage;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -45,6 +45,9 @@ use crate::tls::{self, Certificates, TlsListener};
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
 const BYTES_IN_MEMORY_DEFAULT: usize = 256 << 20;
+
+/// How fast local copies of the last run are read in the background to verify them: little of what a disk gives.
+const VERIFY_BYTES_PER_SECOND: u64 = 64 << 20;
 
 /// Rows of the answer of an inner query.
 const SUBQUERY_ROWS_MAX: u64 = 1_000_000;
@@ -167,7 +170,13 @@ impl Node {
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
         let statement_objects = deep.objects(statements::FOLDER);
-        let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::new(folder("segments"), deep)));
+        let settings = CacheSettings {
+            folder: folder("segments"),
+            bytes_max: u64::MAX,
+            verify_bytes_per_second: VERIFY_BYTES_PER_SECOND,
+        };
+        let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::open(settings, deep)?));
+        tokio::spawn(Historical::keep_verified(Arc::downgrade(&historical)));
         let lookups = lookups::Store::open(coordinator.clone(), broker.lookups().clone());
         let jdbc = Arc::new(Connections::new(config.jdbc.clone()));
         tokio::spawn(avatica::expire(

@@ -2,6 +2,7 @@
 
 extern crate henge_segment as segment;
 
+mod cache;
 mod deep;
 mod expressions;
 mod faults;

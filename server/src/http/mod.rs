@@ -153,6 +153,11 @@ impl App {
         metrics::gauge!("henge_segment_published_rows").set(published.iter().map(|s| s.rows() as f64).sum::<f64>());
         let realtime: usize = self.inventory.realtime().iter().map(|(_, index)| index.rows()).sum();
         metrics::gauge!("henge_segment_realtime_rows").set(realtime as f64);
+        let cache = self.historical.counts();
+        metrics::gauge!("henge_segment_cache_bytes").set(cache.bytes as f64);
+        metrics::counter!("henge_segment_cache_fetched_total").absolute(cache.fetched);
+        metrics::counter!("henge_segment_cache_evicted_total").absolute(cache.evicted);
+        metrics::counter!("henge_segment_quarantined_total").absolute(cache.set_aside);
         manage::tasks::measure(self);
     }
 }

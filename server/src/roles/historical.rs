@@ -3,17 +3,25 @@
 //! All loads of one reply and then its drops become one change of the inventory, or none of them if a load fails: names
 //! of the same rows come and go together. Until the next reply has the others again, what is not served in any form
 //! leaves its interval marked incomplete, so that no answer lacks rows without saying so.
+//!
+//! Copies of the last run are served as they are, without reading them first: what a query touches is checked as it goes,
+//! and [`Historical::verify`] reads the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use segment::inventory::{Change, Inventory};
-use segment::storage::cache::SegmentCache;
+use segment::storage::cache::{Counts, SegmentCache};
 use segment::{Interval, SegmentId, SegmentMeta};
 
 /// The owner of incomplete intervals that are this role's doing.
 const OWNER: &str = "historical";
+
+/// How long until copies that were loaded meanwhile are looked at. The first time comes after the node's start, which is
+/// when the disk has most to do.
+const VERIFY_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Historical {
     inventory: Arc<Inventory>,
@@ -21,6 +29,8 @@ pub struct Historical {
     state: Mutex<State>,
     /// Orders and repairs change what is served one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// One reads copies at a time.
+    verifying: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -35,7 +45,13 @@ struct State {
 
 impl Historical {
     pub fn new(inventory: Arc<Inventory>, cache: SegmentCache) -> Historical {
-        Historical { inventory, cache, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Historical {
+            inventory,
+            cache,
+            state: Mutex::default(),
+            turn: Default::default(),
+            verifying: Default::default(),
+        }
     }
 
     /// Failures since the last call.
@@ -44,11 +60,13 @@ impl Historical {
     }
 
     /// Carries out the orders of one reply. Whether there is something to report at once: what changed, or what failed.
-    pub async fn carry_out(&self, loads: Vec<SegmentMeta>, drops: Vec<SegmentId>) -> bool {
+    pub async fn carry_out(&self, mut loads: Vec<SegmentMeta>, drops: Vec<SegmentId>) -> bool {
         let _turn = self.turn.lock().await;
         if loads.is_empty() && drops.is_empty() {
             return false;
         }
+        // What is here is taken first, before room for others is made of it.
+        loads.sort_by_key(|meta| !self.cache.holds(meta));
         let (mut opened, mut broken) = (Vec::with_capacity(loads.len()), Vec::new());
         for meta in &loads {
             match self.cache.load(meta).await {
@@ -80,6 +98,8 @@ impl Historical {
             }
         } else {
             let mut state = self.state.lock();
+            // Copies that are not served may go if they are not ordered again.
+            loads.iter().filter(|meta| !state.metas.contains_key(&meta.id)).for_each(|meta| self.cache.release(meta));
             state.missing.extend(loads.into_iter().map(|meta| meta.id));
             state.broken.extend(broken);
         }
@@ -116,7 +136,7 @@ impl Historical {
             let Some(meta) = self.state.lock().metas.get(segment.id()).cloned() else { continue };
             tracing::error!(segment = %meta.id, "broken local copy, fetching it anew");
             metrics::counter!("henge_segment_repairs_total").increment(1);
-            match self.cache.repair(&meta).await {
+            match self.cache.load(&meta).await {
                 Ok(segment) => self.inventory.apply(vec![Change::Load { meta, segment }]),
                 Err(error) => {
                     tracing::error!(segment = %meta.id, %error, "no whole copy can be had");
@@ -133,6 +153,36 @@ impl Historical {
         }
         all_whole
     }
+
+    /// Reads what is served from copies of the last run as a whole, at the cache's pace, and mends what is broken. Copies
+    /// that were read or fetched in this run are passed over, so it may be called again and again. Ends early if dropped.
+    pub async fn verify(&self) {
+        let _verifying = self.verifying.lock().await;
+        let metas: Vec<SegmentMeta> = self.state.lock().metas.values().cloned().collect();
+        for meta in metas {
+            match self.cache.verify(&meta).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.mend().await;
+                }
+                Err(error) => tracing::warn!(segment = %meta.id, %error, "local copy not verified"),
+            }
+        }
+    }
+
+    /// Calls [`Historical::verify`] as long as the role is there.
+    pub async fn keep_verified(historical: Weak<Historical>) {
+        loop {
+            tokio::time::sleep(VERIFY_EVERY).await;
+            let Some(historical) = historical.upgrade() else { return };
+            historical.verify().await;
+        }
+    }
+
+    /// For the metrics of the process.
+    pub fn counts(&self) -> Counts {
+        self.cache.counts()
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +191,7 @@ mod tests {
     use segment::realtime::RealtimeIndex;
     use segment::row::RowBatch;
     use segment::schema::{Discovery, Schema};
+    use segment::storage::cache::CacheSettings;
     use segment::storage::deep::DeepStorage;
 
     use super::*;
@@ -174,7 +225,9 @@ mod tests {
             metas.push(deep.push(&folder.join("final.seg"), meta).await.unwrap());
         }
         let inventory = Arc::new(Inventory::new());
-        let cache = SegmentCache::new(disk.path().join("cache"), deep.clone());
+        let settings =
+            CacheSettings { folder: disk.path().join("cache"), bytes_max: u64::MAX, verify_bytes_per_second: u64::MAX };
+        let cache = SegmentCache::open(settings, deep.clone()).unwrap();
         let historical = Historical::new(inventory.clone(), cache);
         let file = deep.local_path(&metas[1]).unwrap();
         let away = file.with_extension("away");
