@@ -169,6 +169,11 @@ impl Coordinator {
         self.inner.lead.fence.epoch
     }
 
+    /// Whether it surely leads at this moment. False also where it may still do: when the lease was not renewed in time.
+    pub fn leads(&self) -> bool {
+        self.check_lead().is_ok()
+    }
+
     /// Refuses to speak as the leader when the lease may have expired. What is written asks the metadata store instead.
     pub(crate) fn check_lead(&self) -> Result<()> {
         let lead = &self.inner.lead;

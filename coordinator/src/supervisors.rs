@@ -116,7 +116,9 @@ impl Coordinator {
         self.keep_supervisor(spec, skip_if_unmodified, now).await
     }
 
-    /// As [`Coordinator::put_supervisor`] with `skip_if_unmodified`, of a supervisor that is the store's own.
+    /// As [`Coordinator::put_supervisor`] with `skip_if_unmodified`, of a supervisor that is the store's own. What it reads
+    /// belongs to the node that leads: when that is another node, the tasks of the one before cannot be run any more. They
+    /// end, and what they did not publish is read when that node leads again.
     pub async fn put_system_supervisor(&self, spec: SupervisorSpec, now: i64) -> Result<bool> {
         self.keep_supervisor(spec, true, now).await
     }
@@ -138,6 +140,7 @@ impl Coordinator {
                 if skip_if_unmodified && alive.is_some_and(|row| row.spec == spec) {
                     return Ok(false);
                 }
+                let is_elsewhere = alive.is_some_and(|row| is_system(&spec.id) && row.spec.source != spec.source);
                 let row = SupervisorRow {
                     terminated: false,
                     generation: existing.as_ref().map_or(0, |row| row.generation) + 1,
@@ -148,10 +151,24 @@ impl Coordinator {
                 };
                 documents::put(&mut store, &row).await?;
                 documents::add_history(&mut store, &row.spec.id, &row.spec.document, now).await?;
+                let left: Vec<String> = match is_elsewhere {
+                    true => {
+                        this.inner.picture.read().tasks_of(&row.spec.id).map(|task| task.record.id.clone()).collect()
+                    }
+                    false => Vec::new(),
+                };
+                for task in &left {
+                    tasks::set_ended(&mut store, task, TaskState::Success, None, None, now).await?;
+                }
                 store.commit().await?;
                 info!(supervisor = row.spec.id, datasource = row.spec.datasource, "supervisor taken in");
+                let mut picture = this.inner.picture.write();
+                for task in left {
+                    info!(task, "task ended: what it read is on another node");
+                    picture.tasks.remove(&task);
+                }
                 // Failures and exceptions were the old document's.
-                this.inner.picture.write().supervisors.insert(row.spec.id.clone(), SupervisorEntry::new(row));
+                picture.supervisors.insert(row.spec.id.clone(), SupervisorEntry::new(row));
                 Ok(true)
             })
             .await?;

@@ -1,6 +1,8 @@
 //! Supervisors and tasks: who runs when, and what is shown of it.
 
-use henge_coordinator::{Command, Condition, Error, Phase, StopReason, TaskFilter, TaskRecord, TaskState};
+use henge_coordinator::{
+    Command, Condition, Coordinator, Error, Phase, StopReason, SupervisorSpec, TaskFilter, TaskRecord, TaskState,
+};
 use serde_json::json;
 
 use crate::fresh::Fresh;
@@ -16,6 +18,7 @@ on_each_database!(
     a_task_that_should_not_run_is_told_so,
     offsets_are_set_and_cleared,
     a_task_that_should_publish_and_stop_does_so_after_a_crash_too,
+    what_another_node_keeps_is_left_to_it,
 );
 
 fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
@@ -268,4 +271,45 @@ async fn offsets_are_set_and_cleared(store: Fresh) {
     coordinator.reset("s", 9).await.unwrap();
     assert_eq!(coordinator.positions("s").await.unwrap(), positions(&[]));
     assert!(matches!(coordinator.reset("other", 9).await, Err(Error::NotFound(_))));
+}
+
+async fn what_another_node_keeps_is_left_to_it(store: Fresh) {
+    let of_node = |source: &str| SupervisorSpec {
+        id: "sys.journal".into(),
+        datasource: "sys.journal".into(),
+        kind: "journal".into(),
+        source: source.into(),
+        document: json!({"topic": source}),
+        ..spec(1)
+    };
+    let tasks = async |coordinator: &Coordinator| {
+        let filter = TaskFilter { system: true, ..TaskFilter::default() };
+        let tasks = coordinator.tasks(filter).await.unwrap();
+        tasks.into_iter().map(|task| (task.record.id, task.state)).collect::<Vec<_>>()
+    };
+    let id = |launch: u32| format!("index_journal_sys.journal_0_{launch}");
+    let one = open(&store).await;
+    assert!(one.put_system_supervisor(of_node("one"), 1).await.unwrap());
+    one.cycle(1).await.unwrap();
+    report(&one, vec![], 1).await;
+    report(&one, vec![progress(&id(1), TaskState::Running)], 1).await;
+
+    // Each node that leads in its turn finds a task that it cannot run, and none of them counts as a failure.
+    for (launch, node) in (2..).zip(["two", "one", "two", "one"]) {
+        let coordinator = open(&store).await;
+        assert!(coordinator.put_system_supervisor(of_node(node), 2).await.unwrap());
+        assert_eq!(coordinator.cycle(2).await.unwrap().tasks_created, 1, "at once");
+        let starts = report(&coordinator, vec![], 2).await.commands;
+        assert!(matches!(&starts[..], [Command::StartTask { task }] if task.id == id(launch)), "{starts:?}");
+        report(&coordinator, vec![progress(&id(launch), TaskState::Running)], 2).await;
+        let states = tasks(&coordinator).await;
+        assert_eq!(states.len(), launch as usize);
+        for (task, state) in states {
+            assert_eq!(state, if task == id(launch) { TaskState::Running } else { TaskState::Success }, "{task}");
+        }
+        // Its own, it goes on with.
+        let again = open(&store).await;
+        assert!(!again.put_system_supervisor(of_node(node), 3).await.unwrap());
+        assert_eq!(again.cycle(3).await.unwrap().tasks_created, 0);
+    }
 }
