@@ -31,7 +31,7 @@ use crate::meta::SegmentMeta;
 use crate::segment::Segment;
 
 /// The setting that `bytes_max` comes from, as errors name it.
-pub const BYTES_MAX_SETTING: &str = "storage.cache_bytes_max";
+pub const BYTES_MAX_SETTING: &str = "storage.cache_max_bytes";
 
 /// Ending of copies that are not finished; whatever has it after a restart is rest.
 const UNFINISHED: &str = "part";
