@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::StreamExt;
 use parking_lot::Mutex;
 use segment::inventory::{Change, Inventory};
 use segment::storage::cache::{Counts, SegmentCache};
@@ -22,6 +23,9 @@ const OWNER: &str = "historical";
 /// How long until copies that were loaded meanwhile are looked at. The first time comes after the node's start, which is
 /// when the disk has most to do.
 const VERIFY_EVERY: Duration = Duration::from_secs(60);
+
+/// Segments that are fetched and opened at once: a node that takes the lead may have no copy of any.
+const LOADS_AT_ONCE: usize = 4;
 
 pub struct Historical {
     inventory: Arc<Inventory>,
@@ -68,8 +72,11 @@ impl Historical {
         // What is here is taken first, before room for others is made of it.
         loads.sort_by_key(|meta| !self.cache.holds(meta));
         let (mut opened, mut broken) = (Vec::with_capacity(loads.len()), Vec::new());
+        let loading: Vec<_> = loads.iter().map(|meta| self.cache.load(meta)).collect();
+        let mut loaded = futures::stream::iter(loading).buffered(LOADS_AT_ONCE);
         for meta in &loads {
-            match self.cache.load(meta).await {
+            let Some(segment) = loaded.next().await else { break };
+            match segment {
                 Ok(segment) => opened.push(segment),
                 Err(error) => {
                     tracing::error!(segment = %meta.id, %error, "segment cannot be loaded");
@@ -77,6 +84,7 @@ impl Historical {
                 }
             }
         }
+        drop(loaded);
         let mut changes = Vec::new();
         if broken.is_empty() {
             let mut state = self.state.lock();
