@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod http;
+pub mod lead;
 pub mod metrics;
 pub mod node;
 pub mod quickstart;
@@ -28,7 +29,11 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
     telemetry::start_logs(&config.log_level, config.log_json).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let ended = runtime.block_on(async {
-        let mut node = Node::start(config).await?;
+        // It may stand by for long.
+        let mut node = tokio::select! {
+            started = Node::start(config) => started?,
+            signal = stop_signal() => return signal,
+        };
         let scheme = if node.app.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
         let base = format!("{scheme}://{}", node.app.address);
         if let Some(password) = &node.first_password {

@@ -1,7 +1,8 @@
 //! A node: builds what the roles need, starts it in order, keeps it in line with the coordinator, stops it in order.
 //!
-//! 1. The catalog opens; every datasource with an active supervisor is marked incomplete until its tasks have caught up.
-//! 2. The listener binds: from here `/status/health` says 503, queries are refused.
+//! 1. The listener binds: from here `/status/health` says 503, and whatever else is asked is refused.
+//! 2. The catalog opens, once this node leads where others share it ([`lead`]); every datasource with an active supervisor is
+//!    marked incomplete until its tasks have caught up.
 //! 3. Published segments load; the node is ready.
 //! 4. The loop: the coordinator's cycle, a heartbeat, its orders carried out, whenever something changed.
 //! 5. At the stop: requests end, tasks keep what they hold on disk, the catalog closes.
@@ -26,8 +27,9 @@ use segment::Interval;
 use segment::inventory::{Change, Inventory};
 use segment::storage::cache::{CacheSettings, SegmentCache};
 use segment::storage::deep::DeepStorage;
+use segment::storage::settings::DeepStorageSettings;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::audit::{self, Audit};
 use crate::auth::{self, Identity};
@@ -37,6 +39,7 @@ use crate::http::guard::{self, Encrypted};
 use crate::http::manage::lookups;
 use crate::http::statements::{self, Statements};
 use crate::http::{App, router};
+use crate::lead::{self, Front};
 use crate::roles::cluster::LocalCluster;
 use crate::roles::historical::Historical;
 use crate::roles::ingest as tasks;
@@ -69,6 +72,9 @@ pub struct Node {
     pub first_password: Option<String>,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
+    leading: tokio::task::JoinHandle<Option<coordinator::Error>>,
+    /// Ends `leading`.
+    resign: oneshot::Sender<()>,
     keeping: tokio::task::JoinHandle<()>,
 }
 
@@ -79,7 +85,11 @@ pub fn now() -> i64 {
 /// What tasks may not read as input: what this process keeps, and the secrets that it is given in files, that of its
 /// settings among them.
 fn closed_to_input(config: &Config) -> Vec<PathBuf> {
-    let mut closed = vec![config.data_dir.clone(), config.deep_storage.clone()];
+    let mut closed = vec![config.data_dir.clone()];
+    closed.extend(match &config.deep_storage {
+        DeepStorageSettings::Local(folder) => Some(folder.clone()),
+        DeepStorageSettings::S3(_) => None,
+    });
     closed.extend(config.file.clone());
     closed.extend(config.audit.copy.as_ref().map(|copy| copy.properties.clone()));
     closed.extend(config.tls.iter().flat_map(|tls| [tls.key.clone(), tls.certificate.clone()]));
@@ -94,22 +104,37 @@ impl Node {
             std::fs::create_dir_all(folder(name)).with_context(|| format!("creating {}", folder(name).display()))?;
         }
         let fail_points = config.fail_point.as_deref().map(FailPoints::kill).transpose()?.unwrap_or_default();
-        let deep = DeepStorage::local(&config.deep_storage)?;
+        let deep = DeepStorage::open(&config.deep_storage)?;
+        let cache = CacheSettings {
+            folder: folder("segments"),
+            bytes_max: config.cache_max_bytes,
+            verify_bytes_per_second: VERIFY_BYTES_PER_SECOND,
+        };
+        let cache = SegmentCache::open(cache, deep.clone())?;
+        let doors = Doors::open(&config).await?;
+        let address = match &config.cluster.address {
+            Some(address) => address.clone(),
+            None => doors.address()?,
+        };
+        let node = config.cluster.node.clone().unwrap_or_else(|| address.clone());
+        let (tls_address, front) = (doors.tls_address()?, Front::default());
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(doors.serve(front.router(), stopping.clone()));
+
         let settings = coordinator::Settings {
             tasks_max: config.tasks_max,
             task_failures_max: 3,
             restart_after_ms: 1_000,
             restart_after_max_ms: 60_000,
         };
-        let catalog = folder("catalog.db");
-        let coordinator = Coordinator::open(&catalog, settings)
+        let coordinator = lead::take(&config.cluster, settings, &node, &address)
             .await
-            .with_context(|| format!("opening the catalog {}", catalog.display()))?;
-        let coordinator = Arc::new(coordinator);
+            .with_context(|| format!("opening the catalog {}", config.cluster.metadata))?;
+        let (resign, resigning) = oneshot::channel();
+        let leading = tokio::spawn(lead::keep(coordinator.clone(), config.cluster.lease, resigning));
 
-        let doors = Doors::open(&config).await?;
-        let address = doors.address()?;
-        let audit = Audit::open(config.audit.clone(), &config.data_dir, address.clone(), &coordinator)
+        let shared_by = config.cluster.is_shared().then_some(node.as_str());
+        let audit = Audit::open(config.audit.clone(), &config.data_dir, address.clone(), shared_by, &coordinator)
             .await
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
@@ -170,12 +195,7 @@ impl Node {
         crate::metrics::describe();
         let cycle = Duration::from_millis(config.cycle_ms);
         let statement_objects = deep.objects(statements::FOLDER);
-        let settings = CacheSettings {
-            folder: folder("segments"),
-            bytes_max: u64::MAX,
-            verify_bytes_per_second: VERIFY_BYTES_PER_SECOND,
-        };
-        let historical = Arc::new(Historical::new(inventory.clone(), SegmentCache::open(settings, deep)?));
+        let historical = Arc::new(Historical::new(inventory.clone(), cache));
         tokio::spawn(Historical::keep_verified(Arc::downgrade(&historical)));
         let lookups = lookups::Store::open(coordinator.clone(), broker.lookups().clone());
         let jdbc = Arc::new(Connections::new(config.jdbc.clone()));
@@ -206,30 +226,37 @@ impl Node {
             started,
         });
         tokio::spawn(statements::expire(Arc::downgrade(&app)));
-        let (stop, stopping) = watch::channel(false);
-        let tls_address = doors.tls_address()?;
         // Here, so that what is wrong with the routes ends the start, and not a task that nobody looks at.
-        let service = router(app.clone());
-        let serving = tokio::spawn(doors.serve(service, stopping.clone()));
+        front.open(router(app.clone()));
         let keeping = tokio::spawn(keep_in_line(app.clone(), cycle, stopping));
         while !app.ready.load(Ordering::Acquire) {
             anyhow::ensure!(!keeping.is_finished(), "the node's loop ended at the start");
             anyhow::ensure!(!serving.is_finished(), "what serves requests ended at the start");
+            anyhow::ensure!(!leading.is_finished(), "another node took the lead at the start");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tracing::info!(address = %app.address, tls = tls_address, ms = started.elapsed().as_millis() as u64, "serving");
-        Ok(Node { app, first_password, stop, serving, keeping })
+        Ok(Node { app, first_password, stop, serving, leading, resign, keeping })
     }
 
-    /// Returns when requests are not served any more though nobody has stopped the node, with the reason.
+    /// Returns when the node is not at work any more though nobody has stopped it, with the reason: requests are not served,
+    /// or another node leads.
     pub async fn broken(&mut self) -> anyhow::Error {
-        match (&mut self.serving).await {
-            Ok(()) => anyhow::anyhow!("what serves requests has ended by itself"),
-            Err(error) => anyhow::Error::new(error).context("what serves requests has failed"),
+        tokio::select! {
+            ended = &mut self.serving => match ended {
+                Ok(()) => anyhow::anyhow!("what serves requests has ended by itself"),
+                Err(error) => anyhow::Error::new(error).context("what serves requests has failed"),
+            },
+            lost = &mut self.leading => match lost {
+                Ok(Some(error)) => anyhow::Error::new(error).context("this node does not lead any more"),
+                Ok(None) => anyhow::anyhow!("what keeps the lead has ended by itself"),
+                Err(error) => anyhow::Error::new(error).context("what keeps the lead has failed"),
+            },
         }
     }
 
-    /// Ends requests, tasks and the catalog, in this order. What tasks read stays on disk for the next start.
+    /// Ends requests, tasks and the catalog, in this order, and gives the lead back. What tasks read stays on disk for the
+    /// next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         let mut serving = self.serving;
@@ -240,6 +267,11 @@ impl Node {
         self.keeping.await.context("the node's loop")?;
         self.app.audit.close().await;
         self.app.worker.shutdown().await?;
+        // Nothing is written any more: now another node may.
+        let _ = self.resign.send(());
+        while !self.leading.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.app.coordinator.close().await;
         tracing::info!("stopped");
         Ok(())

@@ -16,6 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use coordinator::{Coordinator, SupervisorSpec};
+use ingest::PartitionKey;
 use ingest::source::journal::{Journal, JournalLimits, Refused};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -31,7 +32,7 @@ pub use layer::{Details, counted, followed, note, record};
 /// The datasource and the supervisor that feeds it.
 pub const DATASOURCE: &str = "sys.audit";
 
-/// What the journal calls itself in positions and folders.
+/// What the journal calls itself in folders, and in positions where it is the only one.
 const JOURNAL: &str = "audit";
 
 /// Files of the journal: small enough that few published lines are kept.
@@ -94,21 +95,26 @@ impl Strangers {
 
 impl Audit {
     /// Opens the journal and puts the supervisor that reads it on record. `node` is what events say of where they were
-    /// seen.
+    /// seen; `shared_by` is the name of this node, where others use the same catalog.
     pub async fn open(
         settings: Settings,
         folder: &std::path::Path,
         node: String,
+        shared_by: Option<&str>,
         coordinator: &Coordinator,
     ) -> anyhow::Result<Arc<Audit>> {
-        let published = coordinator.positions(DATASOURCE).await?.0.values().copied().max().unwrap_or(0);
+        // Each node that shares the catalog has a journal of its own, with a position of its own. Names of topics hold no
+        // colon, and those of nodes no @.
+        let own = shared_by.map_or(JOURNAL.to_string(), |name| format!("{JOURNAL}-{}", name.replace(':', "@")));
+        let committed = coordinator.positions(DATASOURCE).await?;
+        let published = committed.0.get(&PartitionKey::new(own.clone(), 0).to_string()).copied().unwrap_or(0);
         let limits = JournalLimits {
             file_bytes: FILE_BYTES,
             bytes_max: settings.journal_bytes_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
         };
-        let journal = Arc::new(Journal::open(JOURNAL, &folder.join(JOURNAL), published, limits)?);
-        coordinator.put_system_supervisor(supervisor(&settings), now()).await?;
+        let journal = Arc::new(Journal::open(&own, &folder.join(JOURNAL), published, limits)?);
+        coordinator.put_system_supervisor(supervisor(&settings, &own), now()).await?;
         let copy = settings.copy.as_ref().map(|copy| Copy::start(copy, journal.clone(), folder)).transpose()?;
         let (refused, strangers) = Default::default();
         Ok(Arc::new(Audit { settings, journal, copy, node, refused, strangers }))
@@ -201,7 +207,7 @@ impl Audit {
 }
 
 /// Reads the journal from its first line, whatever is recorded: an audit log that is switched off publishes what it has.
-fn supervisor(settings: &Settings) -> SupervisorSpec {
+fn supervisor(settings: &Settings, journal: &str) -> SupervisorSpec {
     let document = json!({
         "type": ingest::spec::JOURNAL,
         "id": DATASOURCE,
@@ -209,7 +215,7 @@ fn supervisor(settings: &Settings) -> SupervisorSpec {
             "dataSchema": event::data_schema(DATASOURCE),
             "ioConfig": {
                 "type": ingest::spec::JOURNAL,
-                "topic": JOURNAL,
+                "topic": journal,
                 "inputFormat": {"type": "json"},
                 "useEarliestOffset": true,
                 "taskDuration": format!("PT{}.{:03}S", settings.publish.as_secs(), settings.publish.subsec_millis()),
@@ -221,7 +227,7 @@ fn supervisor(settings: &Settings) -> SupervisorSpec {
         id: DATASOURCE.into(),
         datasource: DATASOURCE.into(),
         kind: ingest::spec::JOURNAL.into(),
-        source: JOURNAL.into(),
+        source: journal.into(),
         document,
         task_count: 1,
         suspended: false,
@@ -249,7 +255,7 @@ mod tests {
             journal_bytes_max: 1,
             copy: None,
         };
-        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings).document).expect("a spec");
+        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings, JOURNAL).document).expect("a spec");
         assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));
         assert!(spec.ignored.is_empty(), "{:?}", spec.ignored);
     }

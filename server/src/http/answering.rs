@@ -9,11 +9,17 @@ use axum::response::Response;
 
 use crate::auth::Changes;
 
-/// Ends an answer, unfinished, at the first change after which `still` does not hold. What is made already goes out.
-pub fn watch(answer: Response, changes: Changes, still: impl Fn() -> bool + Send + 'static) -> Response {
+/// Ends an answer, unfinished, at the first change after which `still` does not hold, and as soon as `leads` does not. What
+/// is made already goes out.
+pub fn watch(
+    answer: Response,
+    changes: Changes,
+    still: impl Fn() -> bool + Send + 'static,
+    leads: impl Fn() -> bool + Send + 'static,
+) -> Response {
     match answer.body().size_hint().exact() {
         Some(_) => answer,
-        None => answer.map(|body| Body::new(Watched { body, changes, still: Box::new(still) })),
+        None => answer.map(|body| Body::new(Watched { body, changes, still: Box::new(still), leads: Box::new(leads) })),
     }
 }
 
@@ -21,6 +27,7 @@ struct Watched {
     body: Body,
     changes: Changes,
     still: Box<dyn Fn() -> bool + Send>,
+    leads: Box<dyn Fn() -> bool + Send>,
 }
 
 impl HttpBody for Watched {
@@ -31,11 +38,15 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let broken = |over: &str| Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(over.to_string())))));
         if self.changes.have_come() && !(self.still)() {
-            let over = "who asked may not ask any more";
-            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(over)))));
+            return broken("who asked may not ask any more");
         }
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() && !(self.leads)() {
+            return broken("this node does not lead any more");
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -22,6 +22,7 @@ use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
 use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
+use crate::lead;
 use crate::node::now;
 
 /// What a route needs before its handler runs.
@@ -149,6 +150,9 @@ impl Door {
         F: Future<Output = Response>,
     {
         let app = self.app.clone();
+        if !app.coordinator.leads() {
+            return lead::standby(self.parts.uri.path());
+        }
         app.note(caller);
         if let Some(rates) = &app.rates {
             let anonymous = caller.how == How::Anonymous;
@@ -194,12 +198,18 @@ impl Door {
                 break response;
             }
         };
+        // Another node may have begun to answer, and to change what this one does not see.
+        if !app.coordinator.leads() {
+            return lead::standby(self.parts.uri.path());
+        }
         // What it came with may be gone by a change of its own, which it is told of.
         if has_begun() {
             return response;
         }
         let (caller, at) = (caller.clone(), self.asking.asked().unwrap_or_else(now));
-        answering::watch(response, self.changes, move || app.identity.still(&caller, at) && app.has(&caller, &right))
+        let leading = app.coordinator.clone();
+        let still = move || app.identity.still(&caller, at) && app.has(&caller, &right);
+        answering::watch(response, self.changes, still, move || leading.leads())
     }
 
     /// What the route takes, of what the request names; `None` if it names nothing.

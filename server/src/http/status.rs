@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use query::policy::{Action, Kind};
+use segment::storage::settings::DeepStorageSettings;
 use serde_json::{Value, json};
 
 use super::App;
 use crate::auth::Caller;
 use crate::config::Config;
+use crate::lead;
 
 /// The Druid version whose wire behaviour is kept; clients look at it to choose what to send.
 pub const DRUID_VERSION: &str = "39.0.0";
@@ -30,7 +32,7 @@ pub async fn status(State(app): State<Arc<App>>, Extension(caller): Extension<Ca
 
 /// `true` once everything that was published is served again.
 pub async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.ready.load(Ordering::Acquire) {
+    match app.ready.load(Ordering::Acquire) && app.coordinator.leads() {
         true => Json(json!(true)).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!(false))).into_response(),
     }
@@ -47,7 +49,11 @@ pub fn settings(config: &Config, address: &str) -> Value {
         "druid.host": config.host,
         "druid.plaintextPort": address.rsplit(':').next().unwrap_or_default(),
         "henge.dataDir": config.data_dir.display().to_string(),
-        "henge.deepStorage": config.deep_storage.display().to_string(),
+        "henge.deepStorage": match &config.deep_storage {
+            DeepStorageSettings::Local(folder) => folder.display().to_string(),
+            DeepStorageSettings::S3(settings) => format!("s3://{}/{}", settings.bucket, settings.prefix),
+        },
+        "henge.metadata": config.cluster.metadata.to_string(),
     })
 }
 
@@ -59,8 +65,12 @@ pub async fn leader(State(app): State<Arc<App>>) -> String {
     format!("http://{}", app.address)
 }
 
-pub async fn is_leader() -> Json<Value> {
-    Json(json!({"leader": true}))
+/// The one that does not lead says so before it ends.
+pub async fn is_leader(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    match app.coordinator.leads() {
+        true => Json(json!({"leader": true})).into_response(),
+        false => lead::standby(uri.path()),
+    }
 }
 
 pub async fn proxy_enabled() -> Json<Value> {

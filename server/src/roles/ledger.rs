@@ -80,7 +80,10 @@ fn error(error: coordinator::Error) -> ingest::Error {
         },
         coordinator::Error::Invalid(text) | coordinator::Error::Conflict(text) => ingest::Error::Invalid(text),
         coordinator::Error::NotFound(text) => ingest::Error::NotFound(text),
-        coordinator::Error::Store { .. } => ingest::Error::Unavailable(error.to_string()),
+        // The process ends when it does not lead any more; until then tasks wait as for a store that is away.
+        coordinator::Error::Store { .. } | coordinator::Error::NotLeader(_) => {
+            ingest::Error::Unavailable(error.to_string())
+        }
         coordinator::Error::Corrupt(_) => ingest::Error::Failed(error.to_string()),
     }
 }
