@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod default_context;
 mod documents;
+mod failover;
 mod flight;
 mod http_input;
 mod jdbc;
