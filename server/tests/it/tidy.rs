@@ -47,7 +47,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ),
     ("sqlx", &["coordinator/src/catalog"]),
     ("axum", &["server"]),
-    ("object_store", &["segment/src/storage", "ingest/src/source/files.rs"]),
+    ("object_store", &["segment/src/storage", "segment/tests", "ingest/src/source/files.rs"]),
 ];
 
 #[test]
