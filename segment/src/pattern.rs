@@ -29,18 +29,6 @@ pub enum LikeMatcher {
 pub type Piece = Vec<Option<char>>;
 
 impl Like {
-    /// Of one text.
-    pub fn exactly(text: &str) -> Like {
-        let mut pattern = String::with_capacity(text.len());
-        for c in text.chars() {
-            if matches!(c, '%' | '_' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(c);
-        }
-        Like { pattern, escape: Some('\\') }
-    }
-
     pub fn compile(&self) -> LikeMatcher {
         let mut pieces: Vec<Piece> = vec![Vec::new()];
         let mut chars = self.pattern.chars();

@@ -80,6 +80,13 @@ pub(super) fn identified(json: &Json, who: &Principal) -> std::result::Result<Js
                 let places: Vec<String> = COMPARES.iter().map(|(of, field)| format!("{field} of {of}")).collect();
                 return Err(format!("identities to stand as {}, and nowhere else", places.join(", ")));
             }
+            let typed = ["matchValueType", "elementMatchValueType"];
+            let is_text = |field: &&str| {
+                object.get(*field).is_none_or(|of| of.as_str().is_some_and(|of| of.eq_ignore_ascii_case("STRING")))
+            };
+            if object.values().any(names_identity) && !typed.iter().all(is_text) {
+                return Err("identities to be compared as STRING: they are texts".to_string());
+            }
             let fields = object.iter().map(|(name, value)| Ok((name.clone(), identified(value, who)?)));
             Ok(Json::Object(fields.collect::<std::result::Result<_, String>>()?))
         }

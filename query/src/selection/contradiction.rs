@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use segment::column::Column;
 use segment::filter::{Filter, Test};
 
-use super::leaf::named;
 use crate::columns::{Columns, Resolved};
 use crate::error::Result;
 
@@ -26,7 +25,7 @@ pub fn contradict(columns: &Columns, filter: &Filter) -> Result<bool> {
     let mut common: HashMap<&str, Vec<&str>> = HashMap::new();
     for (name, test) in all {
         // What holds of nulls too may hold of a row by what it does not name.
-        let Some(named) = named(test).filter(|named| named.len() <= NAMED_MAX && test.null() != Some(true)) else {
+        let Some(named) = test.texts().filter(|named| named.len() <= NAMED_MAX && test.null() != Some(true)) else {
             continue;
         };
         common.entry(name).and_modify(|common| common.retain(|text| named.contains(text))).or_insert(named);

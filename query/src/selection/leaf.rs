@@ -27,7 +27,12 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
             Resolved::Physical(Column::Number(number)) => {
                 Ok(numbers::node(columns.segment(), column, number, test, want))
             }
+            // Of several values in a row, each by itself says nothing.
+            Resolved::Physical(Column::Dict(dict)) if dict.is_multi() && matches!(test, Test::Single(_)) => {
+                Ok(by_row())
+            }
             Resolved::Physical(Column::Dict(dict)) => {
+                let test = test.on_text();
                 let answers = by_dictionary(dict, test);
                 Ok(codes::node(columns.segment(), column, dict, answers, want))
             }
@@ -69,7 +74,7 @@ fn by_dictionary(dict: &DictColumn, test: &Test) -> Answers {
     }
     if dict.is_sorted()
         && cardinality > FEW_VALUES
-        && let Some(named) = named(test)
+        && let Some(named) = test.texts()
     {
         for text in named {
             if let Some(code) = dict.code(Some(text)) {
@@ -105,7 +110,7 @@ fn of_array(values: &[Value], test: &Test) -> Option<bool> {
     match test {
         Test::Equals { value: Value::List(wanted), .. } => Some(all_alike(values, wanted)),
         Test::Equals { value, value_type: ValueType::Array(_) } => Some(values.iter().any(|one| alike(one, value))),
-        Test::OfNumber(_) => None,
+        Test::OfNumber(_) | Test::OfText(_) => None,
         _ => Some(false),
     }
 }
@@ -170,22 +175,6 @@ fn bounded(dict: &DictColumn, test: &Test) -> Range<u32> {
             start..low
         }
         _ => 0..cardinality,
-    }
-}
-
-/// The only texts that a test can be true of; it is false of all others. Of null it may be true besides.
-pub fn named(test: &Test) -> Option<Vec<&str>> {
-    match test {
-        Test::Selector { value: Some(text) } => Some(vec![text]),
-        Test::Equals { value: Value::Text(text), .. } => Some(vec![text]),
-        Test::In { values, .. } => values
-            .iter()
-            .map(|value| match value {
-                Value::Text(text) => Some(&**text),
-                _ => None,
-            })
-            .collect(),
-        _ => None,
     }
 }
 

@@ -149,6 +149,15 @@ impl Filter {
                 };
                 membership(&fields, "column", name, value_type(&fields, "matchValueType")?)
             }
+            "single" => {
+                let value_type = value_type(&fields, "matchValueType")?;
+                match value_type {
+                    ValueType::Array(_) | ValueType::Complex(_) => {
+                        Err(fields.wrong("matchValueType", "must be STRING, LONG, FLOAT or DOUBLE"))
+                    }
+                    value_type => column("column", Test::Single(value_type)),
+                }
+            }
             "range" => {
                 let value_type = value_type(&fields, "matchValueType")?;
                 let end = |name: &str| fields.get(name).map(|json| typed(&fields, name, json, &value_type)).transpose();
@@ -157,7 +166,7 @@ impl Filter {
                     return Err(fields.wrong("lower", "or upper must be given"));
                 }
                 let (lower_open, upper_open) = (fields.flag("lowerOpen")?, fields.flag("upperOpen")?);
-                column("column", Test::Range { lower, upper, lower_open, upper_open, value_type, written: false })
+                column("column", Test::Range { lower, upper, lower_open, upper_open, value_type })
             }
             "bound" => {
                 let (lower, upper) = (fields.text("lower")?, fields.text("upper")?);
@@ -336,7 +345,11 @@ fn value_to_json(value: &Value) -> Json {
 fn test_to_json(column: &str, test: &Test) -> Json {
     match test {
         // How a test is held to text is said by who reads the JSON.
-        Test::OfNumber(test) => test_to_json(column, test),
+        Test::OfNumber(test) | Test::OfText(test) => test_to_json(column, test),
+        Test::Plain => json!({"type": "true"}),
+        Test::Single(value_type) => {
+            json!({"type": "single", "column": column, "matchValueType": value_type.druid_name()})
+        }
         Test::Null => json!({"type": "null", "column": column}),
         Test::Equals { value, value_type: ValueType::Array(of) } if !matches!(value, Value::List(_)) => json!({
             "type": "arrayContainsElement", "column": column, "elementMatchValueType": of.druid_name(),
@@ -357,7 +370,7 @@ fn test_to_json(column: &str, test: &Test) -> Json {
                 }),
             }
         }
-        Test::Range { lower, upper, lower_open, upper_open, value_type, .. } => {
+        Test::Range { lower, upper, lower_open, upper_open, value_type } => {
             let mut json = json!({"type": "range", "column": column, "matchValueType": value_type.druid_name()});
             put(&mut json, "lower", lower.as_ref().map(value_to_json));
             put(&mut json, "upper", upper.as_ref().map(value_to_json));

@@ -9,6 +9,7 @@ mod test;
 
 use crate::block::Value;
 use crate::expr::{Expr, convert};
+use crate::schema::ValueType;
 
 pub use crate::pattern::{Like, LikeMatcher, java_regex};
 pub use json::search_from_json;
@@ -62,23 +63,53 @@ impl Filter {
         }
     }
 
-    /// The same filter of [`Test::strict`] tests: for policies, whose meaning is not to change with the type of a column.
+    /// The same filter of [`Test::strict`] tests: for policies, whose meaning is not to change with the type of a column. What
+    /// is unknown for its type lets no row through, also where the filter makes something certain of what is unknown.
     pub fn strict(self) -> Filter {
-        let all = |fields: Vec<Filter>| fields.into_iter().map(Filter::strict).collect();
-        let inner = |field: Box<Filter>| Box::new(field.strict());
+        self.strictly(true)
+    }
+
+    /// As a part of a filter whose truth (`shown`), or whose falsehood, lets rows through.
+    fn strictly(self, shown: bool) -> Filter {
+        match self {
+            Filter::And(fields) => Filter::And(fields.into_iter().map(|field| field.strictly(shown)).collect()),
+            Filter::Or(fields) => Filter::Or(fields.into_iter().map(|field| field.strictly(shown)).collect()),
+            Filter::Not(field) => Filter::Not(Box::new(field.strictly(!shown))),
+            Filter::IsTrue(_) | Filter::IsFalse(_) => {
+                let mut guards = Vec::new();
+                let settled = self.of_strict_tests(&mut guards);
+                match (guards.is_empty(), shown) {
+                    (true, _) => settled,
+                    (false, true) => Filter::And(std::iter::once(settled).chain(guards).collect()),
+                    (false, false) => {
+                        let bad = guards.into_iter().map(|guard| Filter::Not(Box::new(guard)));
+                        Filter::Or(std::iter::once(settled).chain(bad).collect())
+                    }
+                }
+            }
+            Filter::Column { column, test } => Filter::Column { column, test: test.strict() },
+            Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,
+        }
+    }
+
+    /// The filter of strict tests, and what holds of rows of which none of them is unknown for a type.
+    fn of_strict_tests(self, guards: &mut Vec<Filter>) -> Filter {
+        let mut all = |fields: Vec<Filter>| fields.into_iter().map(|field| field.of_strict_tests(guards)).collect();
         match self {
             Filter::And(fields) => Filter::And(all(fields)),
             Filter::Or(fields) => Filter::Or(all(fields)),
-            Filter::Not(field) => Filter::Not(inner(field)),
-            Filter::IsTrue(field) => Filter::IsTrue(inner(field)),
-            Filter::IsFalse(field) => Filter::IsFalse(inner(field)),
+            Filter::Not(field) => Filter::Not(Box::new(field.of_strict_tests(guards))),
+            Filter::IsTrue(field) => Filter::IsTrue(Box::new(field.of_strict_tests(guards))),
+            Filter::IsFalse(field) => Filter::IsFalse(Box::new(field.of_strict_tests(guards))),
             Filter::Column { column, test } => {
-                let (test, odd) = test.apart();
-                let of = |test: Test| Filter::Column { column: column.clone(), test };
-                match odd.is_empty() {
-                    true => of(test.strict()),
-                    false => Filter::Or(std::iter::once(test.strict()).chain(odd).map(of).collect()),
-                }
+                let test = test.strict();
+                let guard = match &test {
+                    Test::OfNumber(_) => Some(Test::Single(ValueType::Double)),
+                    Test::OfText(_) => Some(Test::Plain),
+                    _ => None,
+                };
+                guards.extend(guard.map(|test| Filter::Column { column: column.clone(), test }));
+                Filter::Column { column, test }
             }
             Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,
         }

@@ -36,8 +36,6 @@ pub enum Test {
         lower_open: bool,
         upper_open: bool,
         value_type: ValueType,
-        /// Numbers are compared as they are written, if the ends are texts. See [`Test::strict`].
-        written: bool,
     },
     /// The legacy `bound` filter; without a lower bound it matches null.
     Bound {
@@ -55,8 +53,16 @@ pub enum Test {
     Regex(regex::Regex),
     Search(Search),
     Intervals(Vec<Interval>),
-    /// A test of numbers, and of text by the number that it says; unknown of text that says none. See [`Test::strict`].
+    /// A test of numbers, and of text by the number that it says; unknown of text that says none, and of arrays. See
+    /// [`Test::strict`].
     OfNumber(Box<Test>),
+    /// A test of texts, and of numbers as they are written; unknown of arrays.
+    OfText(Box<Test>),
+    /// Whether there is nothing or one value, which is or says a value of the type: a finite number, a whole one where it is
+    /// of longs, or anything written where it is of texts. Never unknown.
+    Single(ValueType),
+    /// Whether it is no array and no document. Never unknown.
+    Plain,
     /// Where the point is that a text stands for.
     Spatial(Spatial),
 }
@@ -211,51 +217,43 @@ enum Numeric {
 
 impl Test {
     /// The same test, whatever type the column happens to have. Druid's forms compare text with numbers as text, or take what
-    /// is no number for less than all numbers; and numbers with text as the numbers that it says.
+    /// is no number for less than all numbers; numbers with text as the numbers that it says; and of arrays they are false,
+    /// so that what is negated is true of them.
     pub fn strict(self) -> Test {
-        match self {
-            Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::String, .. } => {
-                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::String, written: true }
-            }
-            Test::Equals { value: Value::Text(text), value_type: ValueType::String } if !is_plain(&text) => {
-                Test::Like(Like::exactly(&text))
-            }
-            Test::Selector { value: Some(text) } if !is_plain(&text) => Test::Like(Like::exactly(&text)),
-            test if test.is_of_numbers() => Test::OfNumber(Box::new(test)),
-            test => test,
-        }
-    }
-
-    /// Of a list of texts those that are told from numbers only as they are written, and the list without them.
-    pub(super) fn apart(self) -> (Test, Vec<Test>) {
-        match self {
-            Test::In { values, value_type: ValueType::String, null } => {
-                let (plain, odd): (Vec<Value>, Vec<Value>) =
-                    values.into_iter().partition(|value| !matches!(value, Value::Text(text) if !is_plain(text)));
-                let odd = odd.iter().filter_map(convert::to_text).map(|text| Test::Like(Like::exactly(&text)));
-                (Test::In { values: plain, value_type: ValueType::String, null }, odd.collect())
-            }
-            test => (test, Vec::new()),
-        }
-    }
-
-    fn is_of_numbers(&self) -> bool {
-        match self {
+        let numeric = |value_type: &ValueType| match value_type {
+            ValueType::Array(_) | ValueType::Complex(_) => None,
+            value_type => Some(value_type.is_numeric()),
+        };
+        let of_numbers = match &self {
+            Test::Equals { value: Value::List(_), .. } => None,
             Test::Equals { value_type, .. } | Test::In { value_type, .. } | Test::Range { value_type, .. } => {
-                value_type.is_numeric()
+                numeric(value_type)
             }
-            Test::Bound { ordering, .. } => *ordering == Ordering::Numeric,
-            Test::Intervals(_) => true,
-            _ => false,
+            Test::Bound { ordering, .. } => Some(*ordering == Ordering::Numeric),
+            Test::Intervals(_) => Some(true),
+            Test::Selector { value: Some(_) } | Test::Like(_) | Test::Regex(_) | Test::Search(_) | Test::Spatial(_) => {
+                Some(false)
+            }
+            Test::Null | Test::Selector { value: None } => None,
+            Test::OfNumber(_) | Test::OfText(_) | Test::Single(_) | Test::Plain => None,
+        };
+        match of_numbers {
+            Some(true) => Test::OfNumber(Box::new(self)),
+            Some(false) => Test::OfText(Box::new(self)),
+            None => self,
         }
+    }
+
+    /// The test that it is on text.
+    pub fn on_text(&self) -> &Test {
+        if let Test::OfText(test) = self { test } else { self }
     }
 
     /// What it answers for null.
     pub fn null(&self) -> Option<bool> {
         match self {
-            // Druid's bound without a lower end matches null.
-            Test::OfNumber(test) if matches!(**test, Test::Bound { .. }) => None,
-            Test::OfNumber(test) => test.null(),
+            Test::OfNumber(test) | Test::OfText(test) => test.null(),
+            Test::Single(_) | Test::Plain => Some(true),
             Test::Null => Some(true),
             Test::In { values, null, .. } if !null && values.is_empty() => Some(false),
             Test::In { null: true, .. } => Some(true),
@@ -277,6 +275,9 @@ impl Test {
                 Some(_) => None,
             });
         }
+        if let Test::OfText(test) = self {
+            return test.text();
+        }
         let test = self.plain_text();
         Box::new(move |value| match value {
             Some(value) => Some(test(value)),
@@ -286,6 +287,12 @@ impl Test {
 
     pub fn long(&self) -> LongTest {
         let null = self.null();
+        if let Test::OfText(test) = self
+            && let Some(texts) = test.texts()
+        {
+            let found = one_of_longs(texts.into_iter().filter_map(written_long).collect());
+            return Box::new(move |value| value.map_or(null, |v| Some(found(v))));
+        }
         let found: Box<dyn Fn(i64) -> bool + Send + Sync> = match self.numeric() {
             Numeric::Always(answer) => Box::new(move |_| answer),
             Numeric::OneOf(numbers) => {
@@ -322,6 +329,9 @@ impl Test {
 
     fn double_form(&self, round: fn(f64) -> f64, print: fn(f64) -> String) -> DoubleTest {
         let null = self.null();
+        if let Test::Single(ValueType::Long) = self {
+            return Box::new(|value| Some(value.is_none_or(|v| v.fract() == 0.0)));
+        }
         let found: Box<dyn Fn(f64) -> bool + Send + Sync> = match self.numeric() {
             Numeric::Always(answer) => Box::new(move |_| answer),
             Numeric::OneOf(numbers) => {
@@ -380,11 +390,12 @@ impl Test {
     fn numeric(&self) -> Numeric {
         match self {
             Test::OfNumber(test) => test.numeric(),
+            Test::OfText(_) => Numeric::Text,
+            Test::Single(_) | Test::Plain => Numeric::Always(true),
             Test::Null => Numeric::Always(false),
             Test::Equals { value, .. } => one_of([Number::of(value)]),
             Test::In { values, .. } => one_of(values.iter().map(Number::of)),
             Test::Selector { value } => one_of([value.as_deref().and_then(Number::of_text)]),
-            Test::Range { written: true, .. } => Numeric::Text,
             Test::Range { lower, upper, lower_open, upper_open, .. } => {
                 let limits = Limits {
                     lower: lower.clone(),
@@ -412,9 +423,25 @@ impl Test {
         }
     }
 
+    /// The only texts that it can be true of, if it names them.
+    pub fn texts(&self) -> Option<Vec<&str>> {
+        match self.on_text() {
+            Test::Selector { value: Some(text) } => Some(vec![text]),
+            Test::Equals { value: Value::Text(text), .. } => Some(vec![text]),
+            Test::In { values, .. } => values
+                .iter()
+                .map(|value| match value {
+                    Value::Text(text) => Some(&**text),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        }
+    }
+
     /// A text that every value contains of which the test is true; none if there is no such text.
     pub fn needle(&self) -> Option<String> {
-        let needle = match self {
+        let needle = match self.on_text() {
             Test::Like(like) => like.compile().needle(),
             Test::Search(Search::Contains { text, case_sensitive: true }) => text.clone(),
             _ => return None,
@@ -424,8 +451,17 @@ impl Test {
 
     fn plain_text(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
         match self {
-            // Of numbers as they are written; text itself does not come here.
-            Test::OfNumber(test) => test.plain_text(),
+            // Of numbers as they are written; of `OfNumber`, text itself does not come here.
+            Test::OfNumber(test) | Test::OfText(test) => test.plain_text(),
+            Test::Single(ValueType::Long) => Box::new(|v| match Number::of_text(v) {
+                Some(Number::Long(_)) => true,
+                Some(Number::Double(v)) => v.fract() == 0.0,
+                None => false,
+            }),
+            Test::Single(value_type) if value_type.is_numeric() => {
+                Box::new(|v| Number::of_text(v).is_some_and(|number| number.double().is_finite()))
+            }
+            Test::Single(_) | Test::Plain => Box::new(|_| true),
             Test::Null | Test::Selector { value: None } => Box::new(|_| false),
             Test::Selector { value: Some(wanted) } => {
                 let wanted = wanted.clone();
@@ -440,7 +476,7 @@ impl Test {
                     values.iter().filter_map(convert::to_text).collect();
                 Box::new(move |v| set.contains(v))
             }
-            Test::Range { lower, upper, lower_open, upper_open, value_type, .. } => {
+            Test::Range { lower, upper, lower_open, upper_open, value_type } => {
                 let limits = Limits {
                     lower: lower.clone(),
                     upper: upper.clone(),
@@ -488,13 +524,9 @@ impl Test {
     }
 }
 
-/// Whether a text is no number, or one as it is written.
-fn is_plain(text: &str) -> bool {
-    match Number::of_text(text) {
-        None => true,
-        Some(Number::Long(v)) => v.to_string() == text,
-        Some(Number::Double(v)) => convert::text_of_double(v) == text,
-    }
+/// The long that is written so.
+fn written_long(text: &str) -> Option<i64> {
+    text.parse::<i64>().ok().filter(|long| long.to_string() == text)
 }
 
 fn one_of(numbers: impl IntoIterator<Item = Option<Number>>) -> Numeric {
@@ -583,6 +615,7 @@ impl CompiledTest {
     pub(super) fn value(&self, value: &Value) -> Option<bool> {
         match value {
             Value::Null => self.test.null(),
+            Value::List(values) if matches!(self.test, Test::Single(_)) => Some(values.is_empty()),
             // An array is one value.
             Value::List(values) if let Test::Equals { value: Value::List(wanted), .. } = &self.test => {
                 Some(values == wanted)
@@ -593,7 +626,7 @@ impl CompiledTest {
             Value::List(values) if values.is_empty() => self.test.null(),
             Value::List(values) => super::some_true(values.iter().map(|v| self.value(v))),
             Value::Json(_) | Value::Bytes(_) => match self.test {
-                Test::Null => Some(false),
+                Test::Null | Test::Single(_) | Test::Plain => Some(false),
                 _ => None,
             },
         }

@@ -128,35 +128,91 @@ fn strict_tests_of_numbers_know_nothing_of_text_that_is_none() {
     assert_eq!(Filter::from_json(&text, "filter").unwrap().strict().matches(&|_| Value::text("x")), Some(false));
 }
 
+fn strictly(json: &serde_json::Value, value: &Value) -> Option<bool> {
+    Filter::from_json(json, "filter").unwrap().strict().matches(&|_| value.clone())
+}
+
 #[test]
 fn strict_tests_of_texts_take_numbers_as_they_are_written() {
-    let matches = |json: &serde_json::Value, value: &Value| {
-        Filter::from_json(json, "filter").unwrap().strict().matches(&|_| value.clone())
-    };
     let below = json!({"type": "range", "column": "c", "matchValueType": "STRING", "upper": "3"});
     for value in [Value::Long(10), Value::text("10"), Value::Double(10.5), Value::text("10.5")] {
-        assert_eq!(matches(&below, &value), Some(true), "{value:?}");
+        assert_eq!(strictly(&below, &value), Some(true), "{value:?}");
     }
-    assert_eq!(matches(&below, &Value::Long(4)), Some(false));
-    assert_eq!(matches(&below, &Value::Null), None);
-    // Who is named 007 is not whom the number 7 means.
-    for odd in ["007", "+7", " 7", "7e0"] {
+    assert_eq!(strictly(&below, &Value::Long(4)), Some(false));
+    assert_eq!(strictly(&below, &Value::Null), None);
+    // Who is named 007 is not whom the number 7 means, nor is 7.0.
+    for (odd, number) in [("007", 7), ("+7", 7), (" 7", 7), ("7e0", 7), ("7.0", 7), ("1.0E7", 10_000_000), ("-0", 0)] {
         let equals = json!({"type": "equals", "column": "c", "matchValueType": "STRING", "matchValue": odd});
         let selector = json!({"type": "selector", "dimension": "c", "value": odd});
         let list = json!({"type": "in", "dimension": "c", "values": [odd, "8"]});
         for json in [equals, selector, list] {
-            assert_eq!(matches(&json, &Value::Long(7)), Some(false), "{json}");
-            assert_eq!(matches(&json, &Value::Double(7.0)), Some(false), "{json}");
-            assert_eq!(matches(&json, &Value::text(odd)), Some(true), "{json}");
-            assert_eq!(matches(&json, &Value::Null), None, "{json}");
-            assert_eq!(matches(&json!({"type": "not", "field": json}), &Value::Null), None, "{json}");
+            assert_eq!(strictly(&json, &Value::Long(number)), Some(false), "{json}");
+            assert_eq!(strictly(&json, &Value::text(odd)), Some(true), "{json}");
+            assert_eq!(strictly(&json, &Value::Null), None, "{json}");
+            assert_eq!(strictly(&json!({"type": "not", "field": json}), &Value::Null), None, "{json}");
         }
     }
-    let list = json!({"type": "in", "dimension": "c", "values": ["007", "8"]});
-    assert_eq!(matches(&list, &Value::Long(8)), Some(true));
+    let equals = |text: &str| json!({"type": "selector", "dimension": "c", "value": text});
+    for (text, value, expected) in [
+        ("8", Value::Long(8), true),
+        ("7.0", Value::Double(7.0), true),
+        ("7", Value::Double(7.0), false),
+        ("0.0", Value::Double(-0.0), false),
+        ("9007199254740993", Value::Double(9_007_199_254_740_992.0), false),
+    ] {
+        assert_eq!(strictly(&equals(text), &value), Some(expected), "{text} of {value:?}");
+    }
     let bound = json!({"type": "bound", "dimension": "c", "ordering": "numeric", "upper": "3"});
-    assert_eq!(matches(&bound, &Value::Null), None);
-    assert_eq!(matches(&bound, &Value::text("2")), Some(true));
+    assert_eq!(strictly(&bound, &Value::Null), Some(true), "as Druid has it");
+}
+
+#[test]
+fn what_is_settled_lets_no_value_of_another_type_through() {
+    let above = json!({"type": "range", "column": "c", "matchValueType": "LONG", "lower": 3});
+    let not = |field: serde_json::Value| json!({"type": "not", "field": field});
+    let settled = not(json!({"type": "istrue", "field": above}));
+    for bad in ["abc", "", "NaN", "1e999"] {
+        assert_eq!(strictly(&settled, &Value::text(bad)), Some(false), "{bad}");
+    }
+    let plain = Filter::from_json(&settled, "f").unwrap();
+    assert_eq!(plain.matches(&|_| Value::text("abc")), Some(true), "as Druid has it");
+    for (value, expected) in
+        [(Value::Null, true), (Value::Long(2), true), (Value::text("2"), true), (Value::Long(4), false)]
+    {
+        assert_eq!(strictly(&settled, &value), Some(expected), "{value:?}");
+    }
+    let several = Value::List(vec![Value::text("abc"), Value::text("1")]);
+    assert_eq!(strictly(&settled, &several), Some(false));
+    let either = json!({"type": "or", "fields": [settled, {"type": "selector", "dimension": "c", "value": "abc"}]});
+    assert_eq!(strictly(&either, &Value::text("abc")), Some(true), "what another part shows is shown");
+    let text = not(json!({"type": "istrue", "field": {"type": "selector", "dimension": "c", "value": "B"}}));
+    assert_eq!(strictly(&text, &Value::Json("{}".into())), Some(false));
+    assert_eq!(strictly(&text, &Value::text("A")), Some(true));
+}
+
+#[test]
+fn single_is_one_value_of_a_type() {
+    let single =
+        |of: &str, value: Value| strictly(&json!({"type": "single", "column": "c", "matchValueType": of}), &value);
+    for of in ["STRING", "LONG", "DOUBLE"] {
+        for (value, expected) in [
+            (Value::Null, true),
+            (Value::Long(3), true),
+            (Value::text("3"), true),
+            (Value::List(vec![]), true),
+            (Value::List(vec![Value::Long(3)]), false),
+            (Value::Json("3".into()), false),
+        ] {
+            assert_eq!(single(of, value.clone()), Some(expected), "{of} {value:?}");
+        }
+    }
+    for (value, long, double) in
+        [("2.5", false, true), ("x", false, false), ("NaN", false, false), ("1e999", false, false), ("", false, false)]
+    {
+        assert_eq!(single("LONG", Value::text(value)), Some(long), "{value}");
+        assert_eq!(single("DOUBLE", Value::text(value)), Some(double), "{value}");
+    }
+    assert_eq!((single("LONG", Value::Double(2.5)), single("DOUBLE", Value::Double(2.5))), (Some(false), Some(true)));
 }
 
 #[test]
@@ -242,7 +298,7 @@ fn any_test() -> impl Strategy<Value = Test> {
         }),
         (prop::option::of(number.clone()), prop::option::of(number), any::<bool>(), any::<bool>()).prop_map(
             |(lower, upper, lower_open, upper_open)| {
-                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::Double, written: false }
+                Test::Range { lower, upper, lower_open, upper_open, value_type: ValueType::Double }
             }
         ),
         (text.clone(), text.clone(), any::<bool>(), any::<bool>(), ordering).prop_map(
@@ -290,7 +346,7 @@ proptest! {
 
     #[test]
     fn long_limits_agree_with_exact_arithmetic(v: i64, bound in prop_oneof![Just(i64::MAX as f64), Just(i64::MIN as f64), Just(f64::NAN), Just(f64::INFINITY), any::<f64>(), (-1e19..1e19f64)], open: bool) {
-        let test = Test::Range { lower: Some(Value::Double(bound)), upper: None, lower_open: open, upper_open: false, value_type: ValueType::Double, written: false };
+        let test = Test::Range { lower: Some(Value::Double(bound)), upper: None, lower_open: open, upper_open: false, value_type: ValueType::Double };
         let exact = v as i128;
         let expected = if bound.is_nan() || bound >= 1e30 { false }
             else if bound <= -1e30 { true }

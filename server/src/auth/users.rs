@@ -21,6 +21,9 @@ use super::{Identity, is_reserved, random_text};
 pub const USER: &str = "user";
 pub const PASSWORD: &str = "password";
 
+/// The kind of the documents that say how many users of a name there were and are no more.
+const GONE: &str = "goneUsers";
+
 /// Bytes of a profile and of settings, as JSON.
 const NOTES_BYTES_MAX: usize = 64 << 10;
 
@@ -285,11 +288,17 @@ impl Identity {
             let mut changes = vec![change(USER, name, None, expected), change(PASSWORD, name, None, None)];
             changes.extend(this.owned(TOKEN, name));
             changes.extend(this.owned(SESSION, name));
+            changes.push(change(GONE, name, Some(json!({"users": this.users_before(name) + 1})), None));
             Ok(changes)
         };
         self.commit(author, plan).await?;
         tracing::info!(user = name, by = author.name(), "user deleted");
         Ok(())
+    }
+
+    /// How many users of a name there were before the one that there is, or may be.
+    pub fn users_before(&self, name: &str) -> i64 {
+        self.coordinator.document(GONE, name).and_then(|document| document.value["users"].as_i64()).unwrap_or(0)
     }
 
     /// Deletions of a user's documents of a kind.

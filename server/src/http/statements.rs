@@ -73,6 +73,9 @@ struct Record {
     /// Who posted it; of one that was kept before there were users, nobody.
     #[serde(default)]
     owner: String,
+    /// How many there were of that name before: who has it next is somebody else.
+    #[serde(default)]
+    owners_before: i64,
     created: i64,
     ended: Option<i64>,
     progress: Progress,
@@ -94,13 +97,17 @@ struct Record {
 
 impl Record {
     fn place(&self) -> String {
-        place(&self.owner, &self.id)
+        place(&self.owner, self.owners_before, &self.id)
     }
 }
 
 /// Where a statement is kept. The name of a user may be long, and hold what names of objects may not.
-fn place(owner: &str, id: &str) -> String {
-    format!("{}/{id}", &crate::auth::digest(owner)[..32])
+fn place(owner: &str, before: i64, id: &str) -> String {
+    let owner = match before {
+        0 => crate::auth::digest(owner),
+        before => crate::auth::digest(&format!("{owner}/{before}")),
+    };
+    format!("{}/{id}", &owner[..32])
 }
 
 impl Statements {
@@ -224,7 +231,8 @@ async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Re
     if !is_plain(id) {
         return Ok(None);
     }
-    let own = app.statements.find(&place(&caller.principal.name, id)).await?;
+    let name = &caller.principal.name;
+    let own = app.statements.find(&place(name, app.identity.users_before(name), id)).await?;
     match own {
         None if app.is_admin(caller) => app.statements.find_anywhere(id).await,
         own => Ok(own),
@@ -340,6 +348,7 @@ pub async fn post(
     let record = Record {
         id: id.clone(),
         owner: caller.principal.name.clone(),
+        owners_before: app.identity.users_before(&caller.principal.name),
         created: statement.now,
         ended: None,
         progress: Progress::Accepted,
@@ -397,14 +406,13 @@ async fn accept(
         app.statements.running.lock().remove(&record.place());
         return Err(error);
     }
-    tokio::spawn(run(app, caller, statement, rows_per_page));
+    tokio::spawn(run(app, caller, statement, record.place(), rows_per_page));
     Ok(())
 }
 
 /// Runs an accepted statement to its end.
-async fn run(app: Arc<App>, caller: Caller, statement: Statement, rows_per_page: usize) {
+async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
-    let place = place(&caller.principal.name, &id);
     let statements = &app.statements;
     let Ok(permit) = statements.permits.acquire().await else { return };
     let cancelled = statements.is_cancelled(&place);

@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod bad_input;
 mod batch;
+mod column_types;
 mod crash;
 mod damage;
 mod default_context;

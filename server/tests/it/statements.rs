@@ -301,4 +301,11 @@ fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
     disabled["disabled"] = json!(true);
     put("/users/ann", disabled);
     both(&basic, &id, 401);
+    // Whoever has the name next is somebody else.
+    let gone = server.send("DELETE", "/henge/v1/security/users/ann", &[], None);
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    put("/users/ann", json!({"password": "password of ann", "roles": ["reader", "other"]}));
+    both(&basic, &id, 404);
+    let own = run("SELECT k, COUNT(*) FROM numbers GROUP BY 1");
+    both(&basic, &own, 200);
 }

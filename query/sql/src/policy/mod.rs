@@ -2,9 +2,9 @@
 //!
 //! 1. The condition is parsed as an expression alone. `CURRENT_USER`, `USER_ATTRIBUTE('name')` and `USER_GROUPS()` become
 //!    texts that no one else writes, each its own; each `USER_IN_GROUP('name')` an equality of a column that no table has.
-//! 2. It is taken apart at its `AND`, `OR` and `NOT` until each comparison with an identity stands by itself. The planner
-//!    simplifies by what constants are, and takes an identity's text for one: beside `c = 'x'` it would drop
-//!    `c <> CURRENT_USER`, as true.
+//! 2. It is taken apart at its `AND`, `OR` and `NOT` until each comparison stands by itself. The planner simplifies by what
+//!    constants are, and takes an identity's text for one, and a column for one value: beside `c = 'x'` it would drop
+//!    `c <> CURRENT_USER` and `c <> 'y'`, as true.
 //! 3. Each part is planned as the `WHERE` of a scan of the table, which must leave nothing to do but the engine's filter.
 //!    What it compares is of one type, and its filter goes by that type whatever becomes of the column ([`types`]).
 //! 4. In the filter, each of these texts must stand as a whole value: it becomes the identity. One that went anywhere else
@@ -16,7 +16,7 @@ mod types;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::Result as DfResult;
 use datafusion::common::TableReference;
@@ -127,7 +127,14 @@ impl Sql {
         columns.extend((0..marks.groups.len()).map(|nth| (member(nth), ValueType::String, false)));
         let table = Arc::new(Table::new(vec!["policed".to_string()], &columns, true));
         let planner = self.plans().planners.of(&zone);
-        let parts = Parts { marks: &marks, types: Types(&columns), table, planner: &planner, scan: &parsed.query };
+        let parts = Parts {
+            marks: &marks,
+            types: Types(&columns),
+            table,
+            planner: &planner,
+            count: AtomicUsize::new(0),
+            scan: &parsed.query,
+        };
         let filter = parts.filter(&condition, false)?;
         for (group, asked) in &marks.groups {
             if !asked.load(Ordering::Relaxed) {
@@ -151,22 +158,61 @@ struct Parts<'a> {
     types: Types<'a>,
     table: Arc<Table>,
     planner: &'a Planner,
+    /// Comparisons so far.
+    count: AtomicUsize,
     /// `SELECT 1 FROM` the table, for a part to be the `WHERE` of.
     scan: &'a Query,
 }
 
 impl Parts<'_> {
-    /// The filter of an expression, or of its negation. `NOT` goes down to the parts, for a filter that stands for a part
-    /// tells rows of which it is true from all others: what is unknown must not become true by a `NOT` above.
+    /// The filter of an expression, or of its negation. Each comparison is planned by itself: the planner folds comparisons
+    /// of one column with each other as if it had one value. `NOT` goes down to them, and what stands for one is negated
+    /// where it is a test that is unknown of what is unknown: else the planner negates the comparison.
     fn filter(&self, expr: &Expr, negated: bool) -> Result<Json> {
         match expr {
             Expr::Nested(inner) => self.filter(inner, negated),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.filter(expr, !negated),
-            Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } if names_identity(expr) => {
+            Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } => {
                 self.all_or_any(expr, op, negated)
             }
-            _ => self.planned(expr, negated),
+            Expr::IsTrue(inner) => self.settled(expr, inner, "istrue", negated),
+            Expr::IsNotTrue(inner) => self.settled(expr, inner, "istrue", !negated),
+            Expr::IsFalse(inner) => self.settled(expr, inner, "isfalse", negated),
+            Expr::IsNotFalse(inner) => self.settled(expr, inner, "isfalse", !negated),
+            Expr::Between { expr: value, negated: out, low, high } if !names_identity(expr) => {
+                let bound = |op: BinaryOperator, bound: &Expr| {
+                    let comparison = Expr::BinaryOp { left: value.clone(), op, right: Box::new(bound.clone()) };
+                    self.planned(&comparison, false)
+                };
+                let (above, below) = (bound(BinaryOperator::GtEq, low)?, bound(BinaryOperator::LtEq, high)?);
+                match both_ends(above, below) {
+                    Some(range) if *out != negated => Ok(json!({"type": "not", "field": range})),
+                    Some(range) => Ok(range),
+                    None => self.planned(expr, negated),
+                }
+            }
+            _ if negated => {
+                let filter = self.planned(expr, false)?;
+                match is_test(&filter) {
+                    true => Ok(json!({"type": "not", "field": filter})),
+                    false => self.planned(expr, true),
+                }
+            }
+            _ => self.planned(expr, false),
         }
+    }
+
+    /// Whether a condition is certain, and which way.
+    fn settled(&self, expr: &Expr, inner: &Expr, kind: &str, negated: bool) -> Result<Json> {
+        if names_identity(expr) {
+            return Err(self.lost(expr));
+        }
+        let filter = self.filter(inner, false)?;
+        if !is_made_of_tests(&filter) {
+            return Err(beyond());
+        }
+        let settled = json!({"type": kind, "field": filter});
+        Ok(if negated { json!({"type": "not", "field": settled}) } else { settled })
     }
 
     fn all_or_any(&self, expr: &Expr, op: &BinaryOperator, negated: bool) -> Result<Json> {
@@ -182,29 +228,23 @@ impl Parts<'_> {
         let all = (*op == BinaryOperator::And) != negated;
         let (kind, decided) = if all { ("and", "false") } else { ("or", "true") };
         let mut fields = Vec::new();
-        // What names no identity is planned as one: a range of two bounds stays a range.
-        let plain: Vec<&Expr> = operands.iter().rev().copied().filter(|operand| !names_identity(operand)).collect();
-        let plain = plain.into_iter().cloned().reduce(|left, right| Expr::BinaryOp {
-            left: Box::new(left),
-            op: op.clone(),
-            right: Box::new(right),
-        });
-        let with_identity = operands.iter().rev().copied().filter(|operand| names_identity(operand));
-        for operand in with_identity.chain(plain.as_ref()) {
+        let mut is_decided = false;
+        for operand in operands.into_iter().rev() {
             let filter = self.filter(operand, negated)?;
-            if filter["type"] == decided {
-                return Err(self.lost(expr));
-            }
             match filter {
+                filter if filter["type"] == decided => is_decided = true,
+                filter if filter["type"] == "true" || filter["type"] == "false" => {}
                 Json::Object(mut object) if object["type"] == kind => match object.remove("fields") {
                     Some(Json::Array(inner)) => fields.extend(inner),
                     _ => return Err(beyond()),
                 },
-                filter if filter["type"] == "true" || filter["type"] == "false" => {}
                 filter => fields.push(filter),
             }
         }
         Ok(match fields.len() {
+            _ if is_decided && names_identity(expr) => return Err(self.lost(expr)),
+            _ if is_decided => json!({"type": decided}),
+            0 => json!({"type": if all { "true" } else { "false" }}),
             1 => fields.remove(0),
             _ => json!({"type": kind, "fields": fields}),
         })
@@ -224,6 +264,11 @@ impl Parts<'_> {
 
     /// The filter of an expression that is one comparison, if it names an identity.
     fn planned(&self, expr: &Expr, negated: bool) -> Result<Json> {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= COMPARISONS_MAX {
+            return Err(Error::invalid(format!(
+                "a condition may have at most {COMPARISONS_MAX} comparisons; list values by IN"
+            )));
+        }
         let identity = names_identity(expr);
         if identity && !compares(expr) {
             return Err(self.lost(expr));
@@ -256,7 +301,7 @@ impl Parts<'_> {
         let mut used = BTreeSet::new();
         let mut filters: Vec<Json> = Vec::new();
         if let Some(filter) = &parts.filter {
-            filters.extend(self.types.hold(self.marks.placed(filter, &mut used)?)?);
+            filters.extend(self.types.hold(self.marks.placed(filter, &mut used)?)?.ok_or_else(beyond)?);
         }
         if identity && used != identities(expr) {
             return Err(self.lost(expr));
@@ -271,6 +316,43 @@ impl Parts<'_> {
             _ => json!({"type": "and", "fields": filters}),
         })
     }
+}
+
+/// Comparisons of a condition, each of which is planned by itself.
+const COMPARISONS_MAX: usize = 1000;
+
+/// Filters of one column that are unknown of null, and of what is of another type.
+const TESTS: [&str; 8] = ["equals", "inType", "range", "like", "regex", "search", "null", "interval"];
+
+/// Whether a filter says no less when it is negated.
+fn is_test(filter: &Json) -> bool {
+    match filter["type"].as_str() {
+        Some("not") => is_test(&filter["field"]),
+        Some(kind) => TESTS.contains(&kind),
+        None => false,
+    }
+}
+
+fn is_made_of_tests(filter: &Json) -> bool {
+    match filter["type"].as_str() {
+        Some("and" | "or") => filter["fields"].as_array().is_some_and(|fields| fields.iter().all(is_made_of_tests)),
+        Some("not" | "istrue" | "isfalse") => is_made_of_tests(&filter["field"]),
+        _ => is_test(filter),
+    }
+}
+
+/// The range between two, of one column, of which each has one end: of several values, one is to lie between.
+fn both_ends(above: Json, below: Json) -> Option<Json> {
+    let same = |name: &str| above[name] == below[name];
+    if above["type"] != "range" || !["type", "column", "matchValueType"].into_iter().all(same) {
+        return None;
+    }
+    let (Json::Object(mut range), Json::Object(upper)) = (above, below) else { return None };
+    if range.contains_key("upper") || upper.contains_key("lower") {
+        return None;
+    }
+    range.extend(upper);
+    Some(Json::Object(range))
 }
 
 /// A pattern that matches whole names.

@@ -3,7 +3,7 @@
 //! written, and what is of no such type is unknown.
 //!
 //! Typed filters (`equals`, `inType`, `range`) do so by themselves. Expressions take columns as they find them, so here they
-//! are told: each column is cast, and values that the cast would change let no row through.
+//! are told: each column is cast, and a row whose value is none of the type, or several, is let through by none.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,6 @@ use segment::expr::Expr as Native;
 use segment::schema::{TIME, ValueType};
 use serde_json::{Value as Json, json};
 
-use super::columns_of;
 use crate::convert::TIMESTAMP;
 use crate::error::{Error, Result};
 
@@ -163,76 +162,62 @@ fn told(expr: &Expr) -> String {
 pub struct Types<'a>(pub &'a [(String, ValueType, bool)]);
 
 impl Types<'_> {
-    /// Filters that together are the filter, in which expressions go by the types.
-    pub fn hold(&self, filter: Json) -> Result<Vec<Json>> {
-        let mut numbers = BTreeSet::new();
-        if settles(&filter) {
-            let numeric = columns_of(&filter).into_iter().filter_map(|name| Some((self.native(&name)?, name)));
-            numbers.extend(numeric.filter(|(to, _)| *to != "STRING").map(|(to, name)| (name, to)));
+    /// Filters that together are the filter, in which expressions go by the types; `None` where one is about a column of
+    /// several values, of which it says this or that.
+    pub fn hold(&self, filter: Json) -> Result<Option<Vec<Json>>> {
+        let mut read = BTreeSet::new();
+        let mut filters = vec![self.held(filter, &mut read)?];
+        for column in read {
+            let Some((_, value_type, several)) = self.0.iter().find(|(name, ..)| *name == column) else { continue };
+            if *several {
+                return Ok(None);
+            }
+            if let Some(to) = native(&column, value_type) {
+                filters.push(json!({"type": "single", "column": column, "matchValueType": to}));
+            }
         }
-        let mut filters = vec![self.held(filter, &mut numbers)?];
-        for (column, value_type) in numbers {
-            let (null, double) = (Native::column(&column), format!("cast({}, 'DOUBLE')", Native::column(&column)));
-            let kept = match value_type {
-                "LONG" => format!("cast({null}, 'LONG') == {double}"),
-                _ => format!("({double} - {double}) == 0"),
-            };
-            filters.push(json!({"type": "expression", "expression": format!("isnull({null}) || ({kept})")}));
-        }
-        Ok(filters)
+        Ok(Some(filters))
     }
 
-    fn held(&self, filter: Json, numbers: &mut BTreeSet<(String, &'static str)>) -> Result<Json> {
+    fn held(&self, filter: Json, read: &mut BTreeSet<String>) -> Result<Json> {
         Ok(match filter {
             Json::Object(object) if object.get("type").is_some_and(|kind| kind == "expression") => {
                 let text = object.get("expression").and_then(Json::as_str).unwrap_or_default();
-                json!({"type": "expression", "expression": self.cast(text, numbers)?})
+                json!({"type": "expression", "expression": self.cast(text, read)?})
             }
             Json::Object(object) => {
-                let held = object.into_iter().map(|(name, value)| Ok((name, self.held(value, numbers)?)));
+                let held = object.into_iter().map(|(name, value)| Ok((name, self.held(value, read)?)));
                 Json::Object(held.collect::<Result<_>>()?)
             }
-            Json::Array(items) => items.into_iter().map(|item| self.held(item, numbers)).collect::<Result<_>>()?,
+            Json::Array(items) => items.into_iter().map(|item| self.held(item, read)).collect::<Result<_>>()?,
             other => other,
         })
     }
 
-    /// What to cast a column to; `None` for what is of the same type always, and for what no cast makes of another.
-    fn native(&self, name: &str) -> Option<&'static str> {
-        let (_, value_type, several) = self.0.iter().find(|(column, ..)| column == name)?;
-        match value_type {
-            _ if *several || name == TIME => None,
-            ValueType::Long => Some("LONG"),
-            ValueType::Double | ValueType::Float => Some("DOUBLE"),
-            ValueType::String => Some("STRING"),
-            ValueType::Array(_) | ValueType::Complex(_) => None,
-        }
-    }
-
     /// An expression that reads columns by their types.
-    fn cast(&self, text: &str, numbers: &mut BTreeSet<(String, &'static str)>) -> Result<String> {
+    fn cast(&self, text: &str, read: &mut BTreeSet<String>) -> Result<String> {
         let parse = |text: &str| Native::parse(text).map_err(|error| Error::invalid(error.to_string()));
         let expression = parse(text)?;
+        read.extend(expression.columns().into_iter().map(str::to_string));
         let cast = |name: &str| {
-            let to = self.native(name)?;
-            Some((Native::parse(&format!("cast({}, '{to}')", Native::column(name))).ok()?, to))
+            let (_, value_type, _) = self.0.iter().find(|(column, ..)| column == name)?;
+            let to = native(name, value_type)?;
+            Native::parse(&format!("cast({}, '{to}')", Native::column(name))).ok()
         };
-        let numeric = expression.columns().into_iter().filter_map(|name| Some((name.to_string(), cast(name)?.1)));
-        numbers.extend(numeric.filter(|(_, to)| *to != "STRING"));
-        let text = expression.replaced(&|name| cast(name).map(|(cast, _)| cast)).canonical();
+        let text = expression.replaced(&cast).canonical();
         // It is read again wherever the policy is, and may have become too deep for that.
         parse(&text)?;
         Ok(text)
     }
 }
 
-/// Whether a filter makes something certain of what is unknown.
-fn settles(filter: &Json) -> bool {
-    match filter {
-        Json::Object(object) => {
-            object.get("type").is_some_and(|kind| kind == "istrue" || kind == "isfalse") || object.values().any(settles)
-        }
-        Json::Array(items) => items.iter().any(settles),
-        _ => false,
+/// What to cast a column to; `None` for what is of the same type always, and for what no cast makes of another.
+fn native(name: &str, value_type: &ValueType) -> Option<&'static str> {
+    match value_type {
+        _ if name == TIME => None,
+        ValueType::Long => Some("LONG"),
+        ValueType::Double | ValueType::Float => Some("DOUBLE"),
+        ValueType::String => Some("STRING"),
+        ValueType::Array(_) | ValueType::Complex(_) => None,
     }
 }

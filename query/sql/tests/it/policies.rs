@@ -20,7 +20,7 @@ fn columns() -> Vec<(String, ValueType, bool)> {
     vec![
         column("__time", ValueType::Long),
         column("tenant", ValueType::String),
-        column("tags", ValueType::String),
+        ("tags".to_string(), ValueType::String, true),
         column("level", ValueType::Long),
         column("price", ValueType::Double),
     ]
@@ -53,14 +53,28 @@ fn conditions_become_filters_with_identities() {
         (
             "tenant = 'x' AND NOT (tenant = CURRENT_USER OR level < 3)",
             json!({"type": "and", "fields": [
-                {"type": "not", "field": equals("tenant", &user)},
-                {"type": "range", "column": "level", "matchValueType": "LONG", "lower": 3},
                 equals("tenant", &json!("x")),
+                {"type": "not", "field": equals("tenant", &user)},
+                {"type": "not", "field": {"type": "range", "column": "level", "matchValueType": "LONG", "upper": 3, "upperOpen": true}},
             ]}),
         ),
         (
             "tenant <> CURRENT_USER OR tenant = 'x'",
             json!({"type": "or", "fields": [{"type": "not", "field": equals("tenant", &user)}, equals("tenant", &json!("x"))]}),
+        ),
+        // Nor does one comparison of a column say what another does: it may have several values.
+        (
+            "tenant = 'x' AND tenant <> 'y' AND tenant NOT IN ('a', 'b')",
+            json!({"type": "and", "fields": [equals("tenant", &json!("x")), {"type": "not", "field": equals("tenant", &json!("y"))},
+                {"type": "not", "field": equals("tenant", &json!("a"))}, {"type": "not", "field": equals("tenant", &json!("b"))}]}),
+        ),
+        (
+            "tenant NOT BETWEEN 'q' AND 'z'",
+            json!({"type": "not", "field": {"type": "range", "column": "tenant", "matchValueType": "STRING", "lower": "q", "upper": "z"}}),
+        ),
+        (
+            "NOT (tenant >= 'q')",
+            json!({"type": "not", "field": {"type": "range", "column": "tenant", "matchValueType": "STRING", "lower": "q"}}),
         ),
         // What is unknown of a row does not let it through by being negated.
         ("NOT (tenant = NULL)", json!({"type": "false"})),
@@ -96,6 +110,8 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         ("tenant = USER_ATTRIBUTE(level)", "USER_ATTRIBUTE"),
         ("nobody = 1", "nobody"),
         ("1=1) UNION SELECT 1 FROM wiki WHERE (1=1", "one expression"),
+        ("CASE WHEN tags = 'secret' THEN FALSE ELSE TRUE END", "more than a filter"),
+        ("tags IS DISTINCT FROM 'secret'", "more than a filter"),
         ("tenant IN (SELECT channel FROM wiki)", "its own table"),
         ("EXISTS (SELECT 1 FROM wiki)", "its own table"),
         ("__time > CURRENT_TIMESTAMP", "current time"),
@@ -185,6 +201,7 @@ fn a_condition_lets_nothing_through_that_is_of_another_type_than_it_was_written_
         for no_number in ["abc", "", " ", "NaN", "Infinity", "-Infinity", "1e999", "2x"] {
             assert!(!shown(text, name, &Value::text(no_number)), "{text}: {no_number:?}");
         }
+        assert!(!shown(text, name, &Value::Json("{}".into())), "{text}: a document");
         assert!(!shown(text, name, &Value::Long(4)) && !shown(text, name, &Value::text("4")), "{text}");
         assert!(shown(text, name, &Value::Long(2)) && shown(text, name, &Value::text("2")), "{text}");
     }

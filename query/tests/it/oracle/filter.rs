@@ -51,6 +51,13 @@ pub(super) enum Test {
     },
     /// A bound by numbers, of text that is to say numbers.
     OfNumbers(Box<Test>),
+    /// Something settled of such bounds, in a place where its truth, or its falsehood, shows events: that do not have any
+    /// text in the columns of the bounds.
+    Settled {
+        test: Box<Test>,
+        columns: Vec<&'static str>,
+        shown: bool,
+    },
     /// The point of `l` and `d` lies in a rectangle; those of `d` are quarters.
     Inside {
         x: (i64, i64),
@@ -230,17 +237,35 @@ impl Test {
         }
     }
 
-    /// As policies mean it: of text that says no number nothing is known by tests of numbers.
-    pub(super) fn held_to_numbers(self) -> Test {
-        let many = |tests: Vec<Test>| tests.into_iter().map(Test::held_to_numbers).collect();
-        let one = |test: Box<Test>| Box::new(test.held_to_numbers());
+    /// As policies mean it: of text that says no number nothing is known by tests of numbers, and nothing is shown for that.
+    pub(super) fn held_to_numbers(self, shown: bool) -> Test {
+        let many = |tests: Vec<Test>| tests.into_iter().map(|test| test.held_to_numbers(shown)).collect();
         match self {
             Test::And(tests) => Test::And(many(tests)),
             Test::Or(tests) => Test::Or(many(tests)),
-            Test::Not(test) => Test::Not(one(test)),
-            Test::IsTrue(test) => Test::IsTrue(one(test)),
-            Test::IsFalse(test) => Test::IsFalse(one(test)),
+            Test::Not(test) => Test::Not(Box::new(test.held_to_numbers(!shown))),
+            Test::IsTrue(_) | Test::IsFalse(_) => {
+                let mut columns = Vec::new();
+                let test = Box::new(self.of_numbers(&mut columns));
+                Test::Settled { test, columns, shown }
+            }
             Test::Bound { order: Order::Numeric, .. } => Test::OfNumbers(Box::new(self)),
+            other => other,
+        }
+    }
+
+    fn of_numbers(self, columns: &mut Vec<&'static str>) -> Test {
+        let mut many = |tests: Vec<Test>| tests.into_iter().map(|test| test.of_numbers(columns)).collect();
+        match self {
+            Test::And(tests) => Test::And(many(tests)),
+            Test::Or(tests) => Test::Or(many(tests)),
+            Test::Not(test) => Test::Not(Box::new(test.of_numbers(columns))),
+            Test::IsTrue(test) => Test::IsTrue(Box::new(test.of_numbers(columns))),
+            Test::IsFalse(test) => Test::IsFalse(Box::new(test.of_numbers(columns))),
+            Test::Bound { column, order: Order::Numeric, .. } => {
+                columns.push(column);
+                Test::OfNumbers(Box::new(self))
+            }
             other => other,
         }
     }
@@ -291,7 +316,7 @@ impl Test {
             Test::Find(column, find) => json!({"type": "search", "dimension": column, "query": find.json()}),
             Test::Bound { column, lower, upper, strict, order } => json!({"type": "bound", "dimension": column,
                 "lower": lower, "lowerStrict": strict, "upper": upper, "upperStrict": strict, "ordering": order.name()}),
-            Test::OfNumbers(test) => test.json(),
+            Test::OfNumbers(test) | Test::Settled { test, .. } => test.json(),
             Test::Inside { x, y } => json!({"type": "spatial", "dimension": "point", "bound": {"type": "rectangular",
                 "minCoords": [x.0, y.0 as f64 / 4.0], "maxCoords": [x.1, y.1 as f64 / 4.0]}}),
             Test::NestedAbove(than) => {
@@ -378,6 +403,11 @@ impl Test {
             }),
             // No text of the events says a number.
             Test::OfNumbers(_) => None,
+            Test::Settled { test, columns, shown } => {
+                let bare = columns.iter().all(|column| texts(column).iter().all(Option::is_none));
+                let settled = test.holds(event) == Some(true);
+                Some(if *shown { settled && bare } else { settled || !bare })
+            }
             Test::Inside { x, y } => event.l.zip(event.d).map(|(l, d)| {
                 let quarters = (d * 4.0) as i64;
                 (x.0..=x.1).contains(&l) && (y.0..=y.1).contains(&quarters)
