@@ -3,7 +3,7 @@ CARGO ?= cargo
 DATA_DIR ?= var
 PORT ?= 8888
 
-.PHONY: run build test check soak bench fmt clean-data
+.PHONY: run build test check deploy-check soak bench fmt clean-data
 
 ## Build and serve the demo: live datasources at http://127.0.0.1:8888
 run: build
@@ -23,6 +23,10 @@ check:
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	dev/one-version.sh
 	if command -v cargo-deny >/dev/null; then cargo-deny --all-features check; else echo "cargo-deny is not installed: licences were not checked" >&2; fi
+
+## Image, compose, chart and unit in deploy/, by the tools that read them
+deploy-check:
+	dev/deploy.sh
 
 ## The acceptance tests at full length (hours)
 soak:

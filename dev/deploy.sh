@@ -76,7 +76,7 @@ debian=$cache/debian
 unpack() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
   mkdir -p "$run/debs"
-  (cd "$run/debs" && apt-get download -qq "$@") >&2 || return 1
+  (cd "$run/debs" && apt-get download -qq -o APT::Sandbox::User=root "$@") >&2 || return 1
   for package in "$run"/debs/*.deb; do dpkg -x "$package" "$debian"; done
 }
 promtool=$(type -P promtool || echo "$debian/usr/bin/promtool")
