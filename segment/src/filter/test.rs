@@ -330,7 +330,7 @@ impl Test {
     fn double_form(&self, round: fn(f64) -> f64, print: fn(f64) -> String) -> DoubleTest {
         let null = self.null();
         if let Test::Single(ValueType::Long) = self {
-            return Box::new(|value| Some(value.is_none_or(|v| v.fract() == 0.0)));
+            return Box::new(|value| Some(value.is_none_or(|v| convert::exact_long(v).is_some())));
         }
         let found: Box<dyn Fn(f64) -> bool + Send + Sync> = match self.numeric() {
             Numeric::Always(answer) => Box::new(move |_| answer),
@@ -455,7 +455,7 @@ impl Test {
             Test::OfNumber(test) | Test::OfText(test) => test.plain_text(),
             Test::Single(ValueType::Long) => Box::new(|v| match Number::of_text(v) {
                 Some(Number::Long(_)) => true,
-                Some(Number::Double(v)) => v.fract() == 0.0,
+                Some(Number::Double(v)) => convert::exact_long(v).is_some(),
                 None => false,
             }),
             Test::Single(value_type) if value_type.is_numeric() => {

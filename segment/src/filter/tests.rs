@@ -206,9 +206,14 @@ fn single_is_one_value_of_a_type() {
             assert_eq!(single(of, value.clone()), Some(expected), "{of} {value:?}");
         }
     }
-    for (value, long, double) in
-        [("2.5", false, true), ("x", false, false), ("NaN", false, false), ("1e999", false, false), ("", false, false)]
-    {
+    for (value, long, double) in [
+        ("2.5", false, true),
+        ("x", false, false),
+        ("NaN", false, false),
+        ("1e999", false, false),
+        ("", false, false),
+        ("1e19", false, true),
+    ] {
         assert_eq!(single("LONG", Value::text(value)), Some(long), "{value}");
         assert_eq!(single("DOUBLE", Value::text(value)), Some(double), "{value}");
     }

@@ -301,6 +301,15 @@ impl Identity {
         self.coordinator.document(GONE, name).and_then(|document| document.value["users"].as_i64()).unwrap_or(0)
     }
 
+    /// What is kept in memory for a user is kept under this: the next user of the name has another.
+    pub fn owner(&self, name: &str) -> String {
+        match self.users_before(name) {
+            0 => name.to_string(),
+            // No name has a slash in it.
+            before => format!("{name}/{before}"),
+        }
+    }
+
     /// Deletions of a user's documents of a kind.
     pub(super) fn owned(&self, kind: &'static str, user: &str) -> Vec<Change> {
         let all = self.coordinator.documents(kind);

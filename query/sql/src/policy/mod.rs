@@ -13,6 +13,7 @@
 mod marks;
 mod types;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -133,6 +134,7 @@ impl Sql {
             table,
             planner: &planner,
             count: AtomicUsize::new(0),
+            settling: Cell::new(false),
             scan: &parsed.query,
         };
         let filter = parts.filter(&condition, false)?;
@@ -160,6 +162,8 @@ struct Parts<'a> {
     planner: &'a Planner,
     /// Comparisons so far.
     count: AtomicUsize,
+    /// Whether what is looked at is within something that makes the unknown certain.
+    settling: Cell<bool>,
     /// `SELECT 1 FROM` the table, for a part to be the `WHERE` of.
     scan: &'a Query,
 }
@@ -179,18 +183,6 @@ impl Parts<'_> {
             Expr::IsNotTrue(inner) => self.settled(expr, inner, "istrue", !negated),
             Expr::IsFalse(inner) => self.settled(expr, inner, "isfalse", negated),
             Expr::IsNotFalse(inner) => self.settled(expr, inner, "isfalse", !negated),
-            Expr::Between { expr: value, negated: out, low, high } if !names_identity(expr) => {
-                let bound = |op: BinaryOperator, bound: &Expr| {
-                    let comparison = Expr::BinaryOp { left: value.clone(), op, right: Box::new(bound.clone()) };
-                    self.planned(&comparison, false)
-                };
-                let (above, below) = (bound(BinaryOperator::GtEq, low)?, bound(BinaryOperator::LtEq, high)?);
-                match both_ends(above, below) {
-                    Some(range) if *out != negated => Ok(json!({"type": "not", "field": range})),
-                    Some(range) => Ok(range),
-                    None => self.planned(expr, negated),
-                }
-            }
             _ if negated => {
                 let filter = self.planned(expr, false)?;
                 match is_test(&filter) {
@@ -207,7 +199,10 @@ impl Parts<'_> {
         if names_identity(expr) {
             return Err(self.lost(expr));
         }
-        let filter = self.filter(inner, false)?;
+        let around = self.settling.replace(true);
+        let filter = self.filter(inner, false);
+        self.settling.set(around);
+        let filter = filter?;
         if !is_made_of_tests(&filter) {
             return Err(beyond());
         }
@@ -232,14 +227,29 @@ impl Parts<'_> {
         for operand in operands.into_iter().rev() {
             let filter = self.filter(operand, negated)?;
             match filter {
+                // It may stand for what is unknown, which is lost here.
+                filter if self.settling.get() && is_constant(&filter) => return Err(beyond()),
                 filter if filter["type"] == decided => is_decided = true,
-                filter if filter["type"] == "true" || filter["type"] == "false" => {}
+                filter if is_constant(&filter) => {}
                 Json::Object(mut object) if object["type"] == kind => match object.remove("fields") {
                     Some(Json::Array(inner)) => fields.extend(inner),
                     _ => return Err(beyond()),
                 },
                 filter => fields.push(filter),
             }
+        }
+        // BETWEEN, which is two comparisons by now: of several values, one lies between.
+        if all && !self.settling.get() {
+            fields = fields.into_iter().fold(Vec::new(), |mut joined: Vec<Json>, filter| {
+                match joined.pop() {
+                    None => joined.push(filter),
+                    Some(last) => match both_ends(last.clone(), filter.clone()) {
+                        Some(range) => joined.push(range),
+                        None => joined.extend([last, filter]),
+                    },
+                }
+                joined
+            });
         }
         Ok(match fields.len() {
             _ if is_decided && names_identity(expr) => return Err(self.lost(expr)),
@@ -341,8 +351,13 @@ fn is_made_of_tests(filter: &Json) -> bool {
     }
 }
 
+fn is_constant(filter: &Json) -> bool {
+    filter["type"] == "true" || filter["type"] == "false"
+}
+
 /// The range between two, of one column, of which each has one end: of several values, one is to lie between.
 fn both_ends(above: Json, below: Json) -> Option<Json> {
+    let (above, below) = if above.get("lower").is_some() { (above, below) } else { (below, above) };
     let same = |name: &str| above[name] == below[name];
     if above["type"] != "range" || !["type", "column", "matchValueType"].into_iter().all(same) {
         return None;

@@ -99,6 +99,7 @@ fn odd_one(expr: &Expr, schema: &DFSchema) -> Option<String> {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => {
                 unlike([left.as_ref(), right.as_ref()], schema)
+                    .or_else(|| whole_and_fraction([left.as_ref(), right.as_ref()], schema))
             }
             Plus | Minus | Multiply | Divide | Modulo => {
                 let text = [left, right].into_iter().find(|side| class(side, schema) == Some(Class::Text))?;
@@ -108,8 +109,14 @@ fn odd_one(expr: &Expr, schema: &DFSchema) -> Option<String> {
             }
             _ => None,
         },
-        Expr::Between(between) => unlike([&*between.expr, &*between.low, &*between.high], schema),
-        Expr::InList(list) => unlike(std::iter::once(&*list.expr).chain(&list.list), schema),
+        Expr::Between(between) => {
+            let parts = [&*between.expr, &*between.low, &*between.high];
+            unlike(parts, schema).or_else(|| whole_and_fraction(parts, schema))
+        }
+        Expr::InList(list) => {
+            let parts = || std::iter::once(&*list.expr).chain(&list.list);
+            unlike(parts(), schema).or_else(|| whole_and_fraction(parts(), schema))
+        }
         Expr::Case(case) => {
             let whens = case.when_then_expr.iter().map(|(when, _)| &**when);
             let thens = case.when_then_expr.iter().map(|(_, then)| &**then);
@@ -147,6 +154,31 @@ fn unlike<'e>(exprs: impl IntoIterator<Item = &'e Expr>, schema: &DFSchema) -> O
         }
     }
     None
+}
+
+/// What is wrong where a whole number is compared with a fraction: the planner would make whole bounds of it, which hold other
+/// fractions, should the column come to have some.
+fn whole_and_fraction<'e>(exprs: impl IntoIterator<Item = &'e Expr> + Clone, schema: &DFSchema) -> Option<String> {
+    let of_longs = exprs.clone().into_iter().find(|expr| {
+        let whole = |part: &Expr| part.get_type(schema).is_ok_and(|of| of.is_integer());
+        let column = |part: &Expr| matches!(part, Expr::Column(_)) && whole(part);
+        let widened = |part: &Expr| match part {
+            Expr::Cast(cast) => cast.field.data_type().is_floating() && column(&cast.expr),
+            _ => false,
+        };
+        column(expr) || widened(expr) || (whole(expr) && !matches!(expr, Expr::Literal(..)))
+    })?;
+    let fraction = exprs.into_iter().find(|expr| match expr {
+        Expr::Literal(value, _) => {
+            value.data_type().is_floating() || matches!(value.data_type(), DataType::Decimal128(..))
+        }
+        _ => false,
+    })?;
+    Some(format!(
+        "[{}] is a whole number and [{}] is not; compare it with a whole number, by < or <= as is meant, without a CAST",
+        told(of_longs),
+        told(fraction)
+    ))
 }
 
 /// As its writer knows it.

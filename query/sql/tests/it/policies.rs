@@ -69,8 +69,12 @@ fn conditions_become_filters_with_identities() {
                 {"type": "not", "field": equals("tenant", &json!("a"))}, {"type": "not", "field": equals("tenant", &json!("b"))}]}),
         ),
         (
-            "tenant NOT BETWEEN 'q' AND 'z'",
-            json!({"type": "not", "field": {"type": "range", "column": "tenant", "matchValueType": "STRING", "lower": "q", "upper": "z"}}),
+            "tags BETWEEN 'q' AND 'z'",
+            json!({"type": "range", "column": "tags", "matchValueType": "STRING", "lower": "q", "upper": "z"}),
+        ),
+        (
+            "NOT (tags NOT BETWEEN 'q' AND 'z')",
+            json!({"type": "range", "column": "tags", "matchValueType": "STRING", "lower": "q", "upper": "z"}),
         ),
         (
             "NOT (tenant >= 'q')",
@@ -112,6 +116,8 @@ fn conditions_that_would_lose_an_identity_or_leave_the_table_are_refused() {
         ("1=1) UNION SELECT 1 FROM wiki WHERE (1=1", "one expression"),
         ("CASE WHEN tags = 'secret' THEN FALSE ELSE TRUE END", "more than a filter"),
         ("tags IS DISTINCT FROM 'secret'", "more than a filter"),
+        ("(tenant = 'a' OR NULL) IS FALSE", "more than a filter"),
+        ("(tenant = 'a' OR tenant = NULL) IS FALSE", "more than a filter"),
         ("tenant IN (SELECT channel FROM wiki)", "its own table"),
         ("EXISTS (SELECT 1 FROM wiki)", "its own table"),
         ("__time > CURRENT_TIMESTAMP", "current time"),
@@ -156,12 +162,18 @@ fn conditions_that_hang_on_what_type_a_column_has_by_chance_are_refused() {
         "level = CURRENT_USER",
         "tenant = CURRENT_USER OR tenant < 3",
         "tenant > TIMESTAMP '2020-01-01 00:00:00'",
+        "level < 2.5",
+        "NOT (level >= 2.5)",
+        "CAST(level AS DOUBLE) > 1.5",
+        "(level < 2.5) IS TRUE",
+        "level NOT BETWEEN 2.5 AND 10",
+        "level + 1 <= 3.5",
     ];
     for text in cases {
         let error = f.native.condition(&columns(), text).expect_err(text).to_string();
         assert!(error.contains("CAST") && !error.contains('\u{2}'), "{text}: {error}");
     }
-    for text in ["CAST(tenant AS BIGINT) < 3", "tenant = '4'", "level < 3.5", "price <> 4", "__time >= '2020-01-01'"] {
+    for text in ["CAST(tenant AS BIGINT) < 3", "tenant = '4'", "price < 3.5", "price <> 4", "__time >= '2020-01-01'"] {
         f.native.condition(&columns(), text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 }

@@ -136,6 +136,10 @@ fn written(schema: &SchemaRef) -> Result<prost::bytes::Bytes, Status> {
 }
 
 impl Flight {
+    fn owner(&self, caller: &Caller) -> String {
+        self.app.identity.owner(&caller.principal.name)
+    }
+
     fn ready(&self) -> Result<(), Status> {
         match self.app.ready.load(Ordering::Acquire) {
             true => Ok(()),
@@ -175,7 +179,7 @@ impl Flight {
         let asked = match command {
             Command::CommandStatementQuery(query) => Self::asked(query.query, headers)?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.app.flight.get(&caller.principal.name, &query.prepared_statement_handle)?.asked
+                self.app.flight.get(&self.owner(caller), &query.prepared_statement_handle)?.asked
             }
             other => {
                 let schema = about::schema(&other).ok_or_else(|| unsupported(&other))?;
@@ -189,7 +193,7 @@ impl Flight {
         let asked = match command {
             Command::TicketStatementQuery(ticket) => statement::read(&ticket.statement_handle)?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.app.flight.get(&caller.principal.name, &query.prepared_statement_handle)?.asked
+                self.app.flight.get(&self.owner(caller), &query.prepared_statement_handle)?.asked
             }
             other => return Ok(statement::encoded_one(self.part(caller, other).await?)),
         };
@@ -218,7 +222,7 @@ impl Flight {
         let described = described.map_err(|error| statement::status(&self.app, &error))?;
         let parameters = parameters::schema(&described.parameters);
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.app.flight.keep(&caller.principal.name, asked)?,
+            prepared_statement_handle: self.app.flight.keep(&self.owner(caller), asked)?,
             dataset_schema: written(&described.schema)?,
             parameter_schema: written(&parameters)?,
         })
@@ -245,7 +249,7 @@ impl Flight {
             // What is not there is closed.
             CLOSE_PREPARED => {
                 let what: ActionClosePreparedStatementRequest = unpack(action)?;
-                self.app.flight.close(&caller.principal.name, &what.prepared_statement_handle);
+                self.app.flight.close(&self.owner(caller), &what.prepared_statement_handle);
                 None
             }
             CANCEL_QUERY => {
@@ -276,7 +280,7 @@ impl Flight {
         data: Vec<FlightData>,
     ) -> Result<PutResult, Status> {
         let handle = query.prepared_statement_handle;
-        self.app.flight.bind(&caller.principal.name, &handle, parameters::read(&data)?)?;
+        self.app.flight.bind(&self.owner(caller), &handle, parameters::read(&data)?)?;
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }
