@@ -144,6 +144,64 @@ impl Authorizer {
         Ok(Leaf { query, who: Arc::new(who.clone()), sight })
     }
 
+    /// Lets in a part of a query that was let in elsewhere: only if the asker sees here, by these rules, what it sees there.
+    /// `keys` are the keys of the restrictions there, by table.
+    pub(crate) fn admit_part(
+        &self,
+        query: Arc<Query>,
+        who: &Principal,
+        keys: &BTreeMap<String, String>,
+    ) -> Result<Leaf> {
+        let sight = self.sight_of_part(&query.scope().source.tables(), who, keys)?;
+        Ok(Leaf { query, who: Arc::new(who.clone()), sight: Arc::new(sight) })
+    }
+
+    /// What is seen of some tables; an error if it is not what is seen elsewhere.
+    pub(crate) fn sight_of_part(
+        &self,
+        tables: &[&str],
+        who: &Principal,
+        keys: &BTreeMap<String, String>,
+    ) -> Result<Sight> {
+        let sight = self.sight(tables, who)?;
+        match sight.tables.iter().all(|(table, own)| keys.get(table).is_some_and(|key| key == own.key())) {
+            true => Ok(sight),
+            false => Err(Error::Denied(
+                "what you may see is not the same on all nodes: rules have just changed; ask again".into(),
+            )),
+        }
+    }
+
+    /// What is told of tables' columns, which another process let be told.
+    pub(crate) fn sight_of_columns(&self, who: &Principal, keys: &BTreeMap<String, String>) -> Result<Sight> {
+        let mut sight = Sight { tables: BTreeMap::new() };
+        for (table, key) in keys {
+            let own = self.rules.load().restriction(who, table);
+            let told = match own {
+                Ok(own) if own.key() == key => own,
+                _ if key.is_empty() => {
+                    return self.sight_for_rules(table, who, &Restriction::Unrestricted);
+                }
+                _ => return Err(Error::Denied("what you may see is not the same on all nodes; ask again".into())),
+            };
+            sight.tables.insert(table.clone(), told);
+        }
+        Ok(sight)
+    }
+
+    /// What is seen of a table to whom all its columns, or those that it sees, are told.
+    pub(crate) fn sight_for_rules(&self, table: &str, who: &Principal, restriction: &Restriction) -> Result<Sight> {
+        let own = self.rules.load().restriction(who, table);
+        let rules = self.rules.load();
+        let writes = || rules.may(who, Kind::Security, "SECURITY", Action::Write);
+        match own {
+            Ok(own) if own == *restriction => {}
+            _ if writes() => {}
+            _ => return Err(Error::Denied(format!("you may not be told of all columns of [{table}]"))),
+        }
+        Ok(Sight { tables: BTreeMap::from([(table.to_string(), restriction.clone())]) })
+    }
+
     /// What is seen of some tables; an error if one of them may not be read.
     pub(crate) fn sight(&self, tables: &[&str], who: &Principal) -> Result<Sight> {
         let rules = self.rules.load_full();
@@ -219,6 +277,23 @@ impl Sight {
         self.tables
             .get(table)
             .ok_or_else(|| Error::Bug(format!("the query was let in without a look at its table [{table}]")))
+    }
+
+    /// The key of each table's restriction.
+    pub fn keys(&self) -> BTreeMap<String, String> {
+        self.tables.iter().map(|(table, restriction)| (table.clone(), restriction.key().to_string())).collect()
+    }
+
+    /// Whether times of one of these tables are seen rounded.
+    pub fn rounds(&self, tables: &[&str]) -> Result<bool> {
+        for table in tables {
+            if let Restriction::Restricted(restricted) = self.of(table)?
+                && restricted.rounding()?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether less than all is seen of one of the tables.

@@ -8,32 +8,37 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
-use segment::Interval;
+use segment::SegmentId;
 use segment::inventory::Inventory;
 use segment::lookup::Lookups;
-use segment::schema::{TIME, ValueType};
+use segment::schema::ValueType;
 use serde_json::Value as Json;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::admission::{Authorizer, Principal, Sight};
+use crate::admission::{Authorizer, Leaf, Principal, Sight};
 use crate::budget::{Budget, Settings};
+use crate::cluster::{ClusterView, Scatter};
 use crate::deadline;
-use crate::engine::Piece;
 use crate::engine::rows::Cursor;
 use crate::engine::seen::SeenCache;
 use crate::error::{Error, Result};
 use crate::language::Query;
 use crate::node::Node;
-use crate::outcome::Rows;
-use crate::policy::{Action, Kind, Restriction};
+use crate::outcome::{Outcome, Rows};
 use crate::pool::Pool;
+use crate::scatter::remote::Remote;
+use crate::scatter::{Cluster, Request};
+use crate::source;
 use crate::table::{Answer, Batch};
-use crate::view::seen_of;
+use crate::wire::columns::PieceColumns;
 
 mod by_segment;
+mod columns;
 mod union;
 
 /// The only door to the rows.
@@ -41,12 +46,15 @@ pub struct Broker {
     node: Arc<Node>,
     settings: Settings,
     running: Arc<Mutex<Running>>,
+    /// What other brokers ask of this process.
+    parts: Arc<Mutex<Running>>,
     columns: Mutex<HashMap<(String, String), (u64, TableColumns)>>,
     lookups: Arc<Lookups>,
+    /// Where the rows are, if they are not in the inventory here.
+    cluster: Option<Arc<Cluster>>,
+    /// By restriction, the columns of published segments of the cluster.
+    known: Mutex<HashMap<(SegmentId, String), Arc<[PieceColumns]>>>,
 }
-
-/// Tables and callers' views of them whose columns are kept.
-const COLUMNS_KEPT_MAX: usize = 4096;
 
 /// Name, type and whether multi-value.
 pub type TableColumns = Arc<Vec<(String, ValueType, bool)>>;
@@ -64,6 +72,9 @@ struct AtWork {
     sight: Arc<Sight>,
 }
 
+/// A part of another broker's query, at work here until this is dropped.
+pub(crate) struct AtNode(#[allow(dead_code)] Registered);
+
 /// A query's place in the register; leaving it ends the query.
 struct Registered {
     running: Arc<Mutex<Running>>,
@@ -73,14 +84,38 @@ struct Registered {
 impl Broker {
     /// Queries are let in by the authorizer's rules.
     pub fn new(inventory: Arc<Inventory>, settings: Settings, authorizer: Arc<Authorizer>) -> Arc<Broker> {
+        Broker::with(inventory, None, settings, authorizer)
+    }
+
+    /// A broker whose rows are on the nodes of a cluster. Queries over tables are run by these; what is made of tables
+    /// (joins, inner queries, unnesting) is made here, of the rows that it needs.
+    pub fn over(
+        view: Arc<dyn ClusterView>,
+        scatter: Scatter,
+        settings: Settings,
+        authorizer: Arc<Authorizer>,
+    ) -> Arc<Broker> {
+        let cluster = Cluster { view, settings: scatter, turn: AtomicUsize::new(0) };
+        Broker::with(Arc::default(), Some(Arc::new(cluster)), settings, authorizer)
+    }
+
+    fn with(
+        inventory: Arc<Inventory>,
+        cluster: Option<Arc<Cluster>>,
+        settings: Settings,
+        authorizer: Arc<Authorizer>,
+    ) -> Arc<Broker> {
         let pool = Arc::new(Pool::new(settings.threads));
         let seen = SeenCache::new(usize::try_from(settings.policy_cache_bytes).unwrap_or(usize::MAX));
         Arc::new(Broker {
             node: Arc::new(Node { inventory, pool, authorizer, seen }),
             settings,
             running: Arc::default(),
+            parts: Arc::default(),
             columns: Mutex::default(),
             lookups: Arc::default(),
+            cluster,
+            known: Mutex::default(),
         })
     }
 
@@ -102,8 +137,31 @@ impl Broker {
         &self.node.authorizer
     }
 
-    fn inventory(&self) -> &Inventory {
+    pub(crate) fn inventory(&self) -> &Inventory {
         &self.node.inventory
+    }
+
+    pub(crate) fn seen(&self) -> &SeenCache {
+        &self.node.seen
+    }
+
+    /// What the asker wants of the cluster, if the rows are there.
+    fn request(&self, who: &Principal, sight: &Arc<Sight>, budget: &Arc<Budget>) -> Option<Request> {
+        let cluster = self.cluster.clone()?;
+        Some(Request {
+            cluster,
+            node: self.node.clone(),
+            lookups: self.lookups.clone(),
+            who: who.clone(),
+            sight: sight.clone(),
+            budget: budget.clone(),
+        })
+    }
+
+    /// Puts a part of another broker's query among those that end when their asker's rights do.
+    pub(crate) fn register_part(&self, budget: &Arc<Budget>, who: &Principal, sight: &Arc<Sight>) -> AtNode {
+        let query = AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() };
+        AtNode(enter(&self.parts, query))
     }
 
     pub fn pool(&self) -> &Arc<Pool> {
@@ -147,8 +205,13 @@ impl Broker {
         }
         let budget = Arc::new(budget);
         let registered = self.register(&budget, who, leaf.sight(), quota.concurrent)?;
-        let (node, own) = (self.node.clone(), budget.clone());
-        let mut outcome = self.compute(&budget, move || node.run(&leaf, &own)).await?;
+        let mut outcome = match self.request(who, leaf.sight(), &budget) {
+            Some(request) => self.scatter(request, leaf).await?,
+            None => {
+                let (node, own) = (self.node.clone(), budget.clone());
+                self.compute(&budget, move || node.run(&leaf, &own)).await?
+            }
+        };
         outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
         outcome.context.uncovered.truncate(budget.uncovered_max());
         let mut analyses = Vec::new();
@@ -158,9 +221,45 @@ impl Broker {
                 analyses = list;
                 stream::empty().boxed()
             }
+            Rows::Stream { batches, .. } => {
+                let held = registered;
+                batches
+                    .map(move |batch| {
+                        let _held = &held;
+                        batch
+                    })
+                    .boxed()
+            }
             Rows::Cursor(cursor) => batches(cursor, self.node.pool.clone(), budget, registered),
         };
         Ok(Answer { context: outcome.context, touched: outcome.touched, buckets: outcome.buckets, analyses, batches })
+    }
+
+    /// Runs a query on the nodes of the cluster, as far as they can.
+    async fn scatter(&self, request: Request, leaf: Leaf) -> Result<Outcome> {
+        self.authorizer().recheck(&leaf)?;
+        let query = source::unfiltered(leaf.query());
+        let source = &query.scope().source;
+        if source.is_stored() && !leaf.sight().rounds(&source.tables())? {
+            return request.stored(&query).await;
+        }
+        // It waits for nodes, which may need the threads that compute.
+        let (node, budget) = (self.node.clone(), request.budget.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let budget = request.budget.clone();
+            let remote = Remote { request, runtime: Handle::current() };
+            let work = AssertUnwindSafe(|| node.query(&remote, &query, leaf.sight(), &budget));
+            let result = catch_unwind(work);
+            result.unwrap_or_else(|_| Err(Error::Bug("the query failed; the server's log says where".into())))
+        });
+        match tokio::time::timeout(budget.remaining(), work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::Unavailable("the server is stopping".into())),
+            Err(_) => {
+                budget.cancel();
+                Err(budget.timed_out())
+            }
+        }
     }
 
     /// Ends the queries of that id, of one owner or of any; whether there were any.
@@ -178,107 +277,22 @@ impl Broker {
 
     /// Ends the queries of callers who would see something else now than what they were let in for.
     pub fn policies_changed(&self) {
-        for query in self.running.lock().queries.values() {
-            if self.authorizer().still(&query.who, &query.sight).is_err() {
-                query.budget.revoke();
+        for register in [&self.running, &self.parts] {
+            for query in register.lock().queries.values() {
+                if self.authorizer().still(&query.who, &query.sight).is_err() {
+                    query.budget.revoke();
+                }
             }
         }
     }
 
     /// Ends the queries of a principal, who may not go on asking.
     pub fn end_queries_of(&self, name: &str) {
-        for query in self.running.lock().queries.values().filter(|query| query.who.name == name) {
-            query.budget.revoke();
-        }
-    }
-
-    /// The tables that the caller may see, by name; without the store's own.
-    pub fn datasources(&self, who: &Principal) -> Vec<String> {
-        let rules = self.authorizer().current();
-        let mut names = self.node.inventory.datasources();
-        names.retain(|name| !segment::is_system(name) && rules.may(who, Kind::Datasource, name, Action::Read));
-        names
-    }
-
-    /// What `/druid/v2/datasources/{name}` tells of a table: dimensions and metrics of the columns that the caller sees.
-    pub fn columns_by_role(&self, datasource: &str, who: &Principal) -> Result<(Vec<String>, Vec<String>)> {
-        let (mut dimensions, mut metrics) = (Vec::new(), Vec::new());
-        let restriction = self.authorizer().restriction(who, datasource)?;
-        let Some((_, pieces)) = self.pieces(datasource, &restriction)? else { return Ok((dimensions, metrics)) };
-        for piece in pieces.iter().rev() {
-            for (names, found) in [(piece.dimensions()?, &mut dimensions), (piece.metrics()?, &mut metrics)] {
-                for name in names {
-                    if !found.contains(&name) {
-                        found.push(name);
-                    }
-                }
+        for register in [&self.running, &self.parts] {
+            for query in register.lock().queries.values().filter(|query| query.who.name == name) {
+                query.budget.revoke();
             }
         }
-        Ok((dimensions, metrics))
-    }
-
-    /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
-    /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. Who has a
-    /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller.
-    pub fn columns(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
-        let restriction = self.authorizer().restriction(who, datasource).ok()?;
-        let key = (datasource.to_string(), restriction.key().to_string());
-        let generation = self.node.inventory.generation();
-        if let Some((of, columns)) = self.columns.lock().get(&key)
-            && *of == generation
-        {
-            return Some(columns.clone());
-        }
-        let (generation, pieces) = self.pieces(datasource, &restriction).ok()??;
-        let growing = self.node.inventory.realtime().iter().any(|(id, _)| id.datasource == datasource);
-        let columns = Arc::new(merged(&pieces).ok()?);
-        // Realtime rows may bring new columns at any time, so what they have is not kept.
-        if !growing {
-            let mut kept = self.columns.lock();
-            if kept.len() >= COLUMNS_KEPT_MAX {
-                kept.clear();
-            }
-            kept.insert(key, (generation, columns.clone()));
-        }
-        Some(columns)
-    }
-
-    /// The columns of a table for whoever writes or tries rules about it: all of them to who may write rules, and so could
-    /// let itself see any; to who may only try them those that it sees.
-    pub fn columns_for_rules(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
-        if !self.writes_rules(who) {
-            return self.columns(datasource, who);
-        }
-        let (_, pieces) = self.pieces(datasource, &Restriction::Unrestricted).ok()??;
-        Some(Arc::new(merged(&pieces).ok()?))
-    }
-
-    /// The tables that rules may be about, as [`Broker::columns_for_rules`] tells of their columns.
-    pub fn datasources_for_rules(&self, who: &Principal) -> Vec<String> {
-        if self.writes_rules(who) { self.node.inventory.datasources() } else { self.datasources(who) }
-    }
-
-    fn writes_rules(&self, who: &Principal) -> bool {
-        self.authorizer().current().may(who, Kind::Security, "SECURITY", Action::Write)
-    }
-
-    /// All segments of a table, what came last first, and the generation that they are of. `None` if there is none.
-    fn pieces(&self, datasource: &str, restriction: &Restriction) -> Result<Option<(u64, Vec<Piece>)>> {
-        let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
-        self.node.seen.sweep(view.generation);
-        let mut slices = view.slices;
-        slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
-        let mut pieces = Vec::new();
-        let mut any = false;
-        for slice in slices {
-            // Of one realtime index, what came last is newest.
-            for segment in slice.item.open().into_iter().rev() {
-                any = true;
-                let seen = seen_of(&self.node.seen, &slice.item, &segment, restriction, &|| Ok(()))?;
-                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], seen));
-            }
-        }
-        Ok(any.then_some((view.generation, pieces)))
     }
 
     fn register(
@@ -306,11 +320,7 @@ impl Broker {
                 self.settings.queries_max
             )));
         }
-        let number = running.next;
-        running.next += 1;
-        let query = AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() };
-        running.queries.insert(number, query);
-        Ok(Registered { running: self.running.clone(), number })
+        Ok(entered(&mut running, &self.running, AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() }))
     }
 
     async fn compute<T: Send + 'static>(
@@ -323,70 +333,15 @@ impl Broker {
     }
 }
 
-/// The columns of all pieces as those of one table; `__time` if there is none.
-fn merged(pieces: &[Piece]) -> Result<Vec<(String, ValueType, bool)>> {
-    let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
-    // The pieces whose type a column has, as long as they may have nothing but nulls in it.
-    let mut open: Vec<Vec<&Piece>> = Vec::new();
-    let no_value = |pieces: &[&Piece], name: &str| -> Result<bool> {
-        for piece in pieces {
-            if !piece.has_only_nulls(name)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    };
-    for piece in pieces {
-        for (name, value_type) in piece.named_columns()? {
-            let multi = value_type == ValueType::String && piece.is_multi(&name)?;
-            // Of a column without a value, a text or one whose values are not seen, the type says nothing.
-            let may_say_nothing = value_type == ValueType::String || piece.is_restricted();
-            let Some(&at) = known.get(&name) else {
-                known.insert(name.clone(), columns.len());
-                open.push(may_say_nothing.then_some(piece).into_iter().collect());
-                columns.push((name, value_type, multi));
-                continue;
-            };
-            let (_, of, several) = &mut columns[at];
-            *several |= multi;
-            if *of == value_type {
-                match may_say_nothing {
-                    true if !open[at].is_empty() => open[at].push(piece),
-                    _ => open[at].clear(),
-                }
-            } else if may_say_nothing && no_value(&[piece], &name)? {
-                continue;
-            } else if !open[at].is_empty() && no_value(&open[at], &name)? {
-                *of = value_type;
-                open[at] = may_say_nothing.then_some(piece).into_iter().collect();
-            } else {
-                *of = widened(of, &value_type);
-                open[at].clear();
-            }
-            *several &= *of == ValueType::String;
-        }
-    }
-    if columns.is_empty() {
-        columns.push((TIME.to_string(), ValueType::Long, false));
-    }
-    Ok(columns)
+fn enter(register: &Arc<Mutex<Running>>, query: AtWork) -> Registered {
+    entered(&mut register.lock(), register, query)
 }
 
-/// The narrowest type that holds the values of both.
-fn widened(a: &ValueType, b: &ValueType) -> ValueType {
-    match (a, b) {
-        _ if a == b => a.clone(),
-        _ if a.is_json() || b.is_json() => ValueType::json(),
-        (ValueType::Array(a), ValueType::Array(b)) => ValueType::array(widened(a, b)),
-        (ValueType::Array(of), one) | (one, ValueType::Array(of)) if !matches!(one, ValueType::Complex(_)) => {
-            ValueType::array(widened(of, one))
-        }
-        _ if a.is_numeric() && b.is_numeric() => ValueType::Double,
-        (ValueType::Complex(_), _) => a.clone(),
-        (_, ValueType::Complex(_)) => b.clone(),
-        _ => ValueType::String,
-    }
+fn entered(running: &mut Running, register: &Arc<Mutex<Running>>, query: AtWork) -> Registered {
+    let number = running.next;
+    running.next += 1;
+    running.queries.insert(number, query);
+    Registered { running: register.clone(), number }
 }
 
 impl Drop for Registered {
@@ -397,9 +352,9 @@ impl Drop for Registered {
     }
 }
 
-type Receive<T> = oneshot::Receiver<Result<T>>;
+pub(crate) type Receive<T> = oneshot::Receiver<Result<T>>;
 
-fn submit<T: Send + 'static>(
+pub(crate) fn submit<T: Send + 'static>(
     pool: &Pool,
     budget: &Budget,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -415,7 +370,7 @@ fn submit<T: Send + 'static>(
 }
 
 /// The result, or the end of the query's time; a thread still at work sees it at its next block.
-async fn wait<T>(receive: Receive<T>, budget: &Budget) -> Result<T> {
+pub(crate) async fn wait<T>(receive: Receive<T>, budget: &Budget) -> Result<T> {
     match tokio::time::timeout(budget.remaining(), receive).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Unavailable("the server is stopping".into())),

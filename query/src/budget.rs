@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json};
+use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 use crate::language::context::Context;
@@ -46,6 +47,10 @@ pub struct Budget {
     revoked: AtomicBool,
     priority: i64,
     partial: Partial,
+    /// Whether the query said so: what cannot be reached may be left out then, and is told.
+    partial_asked: bool,
+    /// Told when it is cancelled.
+    ended: Arc<Notify>,
     subquery_rows_max: u64,
     /// `None`: the query's memory is the bound.
     subquery_bytes_max: Option<u64>,
@@ -123,6 +128,8 @@ impl Budget {
                 Some(false) => Partial::Refused,
                 _ => Partial::Told,
             },
+            partial_asked: context.flag("returnPartialResults")? == Some(true),
+            ended: Arc::default(),
             subquery_rows_max: positive("maxSubqueryRows")?
                 .map_or(settings.subquery_rows_max, |rows| rows.min(settings.subquery_rows_max)),
             subquery_bytes_max: match context.text("maxSubqueryBytes") {
@@ -143,7 +150,37 @@ impl Budget {
             scanned: self.scanned.clone(),
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            ended: Arc::default(),
             ..*self
+        }
+    }
+
+    /// The budget of what a broker asks of a node.
+    pub fn of_part(
+        query_id: String,
+        timeout: Duration,
+        memory_limit: u64,
+        scan_limit: Option<u64>,
+        subquery_rows_max: u64,
+        priority: i64,
+    ) -> Budget {
+        Budget {
+            query_id,
+            started: Instant::now(),
+            timeout,
+            memory_limit,
+            memory_used: AtomicU64::new(0),
+            scan_limit: scan_limit.unwrap_or(u64::MAX),
+            scanned: Arc::default(),
+            cancelled: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
+            priority,
+            partial: Partial::Told,
+            partial_asked: false,
+            ended: Arc::default(),
+            subquery_rows_max,
+            subquery_bytes_max: None,
+            uncovered_max: UNCOVERED_MAX,
         }
     }
 
@@ -182,6 +219,32 @@ impl Budget {
 
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until the query may not go on, and says why.
+    pub async fn ended(&self) -> Error {
+        loop {
+            let told = self.ended.notified();
+            tokio::pin!(told);
+            // From here on nothing is missed.
+            told.as_mut().enable();
+            if let Err(error) = self.check() {
+                return error;
+            }
+            // The deadline is over when more than the whole time has passed.
+            let _ = tokio::time::timeout(self.remaining() + Duration::from_millis(1), told).await;
+        }
+    }
+
+    /// Whether the query said that it takes an answer without what cannot be reached.
+    pub fn takes_gaps(&self) -> bool {
+        self.partial_asked
+    }
+
+    /// Bytes of columns that may still be read, if there is a bound.
+    pub fn scan_left(&self) -> Option<u64> {
+        self.is_scan_bounded().then(|| self.scan_limit.saturating_sub(self.scanned.load(Ordering::Relaxed)))
     }
 
     /// Lets the query hold no more memory than this, if it might.
@@ -223,6 +286,11 @@ impl Budget {
             )));
         }
         Ok(())
+    }
+
+    /// Bytes of columns that were counted, by all parts of the request.
+    pub fn scanned(&self) -> u64 {
+        self.scanned.load(Ordering::Relaxed)
     }
 
     /// Cancels it because the asker may no longer see what it was let in for.

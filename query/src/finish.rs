@@ -109,7 +109,11 @@ fn timeseries(q: &Timeseries, mut partial: Partial, budget: &Budget) -> Result<T
 
 /// Gives every bucket that the segments span a group, if it has none.
 fn fill(partial: &mut Partial, budget: &Budget) -> Result<()> {
-    let Some(buckets) = partial.keys[0].buckets() else {
+    let listed = match (&partial.buckets, partial.keys[0].buckets()) {
+        (Some(starts), _) => Some(starts.iter().map(|start| *start as u64).collect::<Vec<u64>>()),
+        (None, listed) => listed.map(|count| (0..count as u64).collect()),
+    };
+    let Some(buckets) = listed else {
         if partial.spans.is_empty() {
             return Ok(());
         }
@@ -119,7 +123,7 @@ fn fill(partial: &mut Partial, budget: &Budget) -> Result<()> {
                 .into(),
         ));
     };
-    for bucket in 0..buckets.len() as u64 {
+    for bucket in buckets {
         partial.table.group(&[Some(bucket)]);
     }
     let groups = partial.table.groups();
@@ -154,6 +158,9 @@ fn regroup(
         spans: Vec::new(),
         matched: partial.matched,
         taken: partial.taken.more(groups * ROW_BYTES)?,
+        buckets: None,
+        types: Vec::new(),
+        ids: Vec::new(),
     })
 }
 

@@ -21,11 +21,15 @@ pub mod pool;
 pub mod selection;
 
 pub mod broker;
+pub mod cluster;
 pub mod deadline;
+pub mod local;
 pub mod node;
 pub mod outcome;
+mod scatter;
 mod source;
 pub mod view;
+pub mod wire;
 
 pub use admission::{Authorizer, Principal, Terms};
 pub use broker::Broker;

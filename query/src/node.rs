@@ -23,6 +23,7 @@ use crate::outcome::{Outcome, Rows};
 use crate::pool::Pool;
 use crate::source::{self, Ask, Origin};
 use crate::table::ResponseContext;
+use crate::view::Stored;
 
 /// Where queries run.
 pub struct Node {
@@ -35,25 +36,29 @@ pub struct Node {
 impl Node {
     pub fn run(&self, leaf: &Leaf, budget: &Arc<Budget>) -> Result<Outcome> {
         self.authorizer.recheck(leaf)?;
-        self.query(leaf.query(), leaf.sight(), budget)
+        self.query(&*self.inventory, leaf.query(), leaf.sight(), budget)
     }
 
     /// Runs a query, or one that stands in another.
-    fn query(&self, query: &Arc<Query>, sight: &Sight, budget: &Arc<Budget>) -> Result<Outcome> {
+    pub fn query(
+        &self,
+        stored: &dyn Stored,
+        query: &Arc<Query>,
+        sight: &Sight,
+        budget: &Arc<Budget>,
+    ) -> Result<Outcome> {
         budget.check()?;
         let query = &source::unfiltered(query);
+        if let Some(outcome) = stored.whole(query) {
+            return outcome;
+        }
         let scope = query.scope();
-        let inner = |query: &Arc<Query>| self.query(query, sight, budget);
-        let origin = Origin { inventory: &self.inventory, cache: &self.seen, sight, budget, inner: &inner };
+        let inner = |query: &Arc<Query>| self.query(stored, query, sight, budget);
+        let origin = Origin { stored, cache: &self.seen, sight, budget, inner: &inner };
         let opened = origin.open(&scope.source, &Ask::of(query))?;
         let context = ResponseContext { uncovered: opened.uncovered, ..ResponseContext::default() };
         let pieces = opened.pieces;
-        if budget.partial() == Partial::Refused && !context.uncovered.is_empty() {
-            return Err(Error::Unavailable(format!(
-                "rows of [{}] are not complete yet; ask again, or allow returnPartialResults",
-                context.uncovered.iter().map(Interval::to_string).collect::<Vec<_>>().join(", ")
-            )));
-        }
+        refuse_gaps(&context.uncovered, budget)?;
         let touched = !pieces.is_empty();
         let buckets = match &**query {
             Query::TopN(q) => group::buckets(q, &pieces),
@@ -72,4 +77,15 @@ impl Node {
         };
         Ok(Outcome { context, touched, buckets, rows })
     }
+}
+
+/// Refuses an answer without rows that are known to be missing, if the query wants none such.
+pub fn refuse_gaps(uncovered: &[Interval], budget: &Budget) -> Result<()> {
+    if budget.partial() == Partial::Refused && !uncovered.is_empty() {
+        return Err(Error::Unavailable(format!(
+            "rows of [{}] are not complete yet; ask again, or allow returnPartialResults",
+            uncovered.iter().map(Interval::to_string).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(())
 }

@@ -1,8 +1,12 @@
 //! What a node makes of one query.
 
+use futures::stream::BoxStream;
+use tokio::runtime::Handle;
+
 use crate::engine::inspect::Analysis;
 use crate::engine::rows::Cursor;
-use crate::table::{ResponseContext, Table};
+use crate::error::Result;
+use crate::table::{Batch, ResponseContext, Table};
 
 /// What came out of one query.
 pub struct Outcome {
@@ -16,5 +20,7 @@ pub struct Outcome {
 pub enum Rows {
     Table(Table),
     Cursor(Box<Cursor>),
+    /// Rows that other nodes give, and where what gives them lives.
+    Stream { batches: BoxStream<'static, Result<Batch>>, runtime: Handle },
     Analyses(Vec<Analysis>),
 }

@@ -31,6 +31,19 @@ pub struct Partial {
     /// Whether any row was selected.
     pub matched: bool,
     pub taken: Taken,
+    /// Of what was merged from parts: the starts of the time buckets that the spans touch, if they are few enough to be listed.
+    pub buckets: Option<Vec<i64>>,
+    /// Of a part: the types of its keys, then those of the ids of its aggregates, in its own segments.
+    pub types: Vec<Vec<ValueType>>,
+    /// Of a part: what tells the values of the ids of each aggregate that has some.
+    pub ids: Vec<Option<Arc<Tuples>>>,
+}
+
+/// What tells the values that ids of an aggregate stand for.
+pub struct Tuples {
+    pub keys: Vec<FrozenKey>,
+    /// Of several keys: their words in hexadecimal.
+    pub tuples: Option<Texts>,
 }
 
 /// A key's ids, their values and type.
@@ -108,10 +121,20 @@ impl FrozenKey {
         FrozenKey { ids: self.ids.clone(), output_type: self.output_type.clone(), float: self.float }
     }
 
-    /// The starts of the time buckets, if they are listed.
-    pub fn buckets(&self) -> Option<&[i64]> {
+    /// A key of groups that were merged from parts: longs and doubles are their own ids, texts are numbered.
+    pub fn merged(output_type: ValueType, texts: Option<Texts>) -> FrozenKey {
+        let ids = match (texts, &output_type) {
+            (Some(texts), _) => FrozenIds::Texts(texts),
+            (None, ValueType::Long) => FrozenIds::Longs,
+            (None, _) => FrozenIds::Doubles,
+        };
+        FrozenKey { ids: Arc::new(ids), output_type, float: false }
+    }
+
+    /// How many time buckets are listed, if they are.
+    pub fn buckets(&self) -> Option<usize> {
         match &*self.ids {
-            FrozenIds::Buckets(starts) => Some(starts),
+            FrozenIds::Buckets(starts) => Some(starts.len()),
             _ => None,
         }
     }
@@ -211,6 +234,27 @@ impl Decoder<'_> {
             }
             _ => Block::Text { values: ids.map(|id| self.text(id).map(Arc::from)).collect() },
         }
+    }
+}
+
+impl Tuples {
+    /// Texts that are equal where the values are.
+    pub fn texts(&self) -> Result<impl Fn(u64) -> Option<String> + '_> {
+        let decoders = self.keys.iter().map(FrozenKey::decoder).collect::<Result<Vec<_>>>()?;
+        Ok(move |id: u64| match (&self.tuples, &decoders[..]) {
+            (None, [one]) => one.text(Some(id)).map(Cow::into_owned),
+            (None, _) => None,
+            (Some(tuples), decoders) => {
+                let mut out = String::new();
+                let words = tuples.get(u32::try_from(id).ok()?)?.split(',');
+                for (word, decoder) in words.zip(decoders) {
+                    let word = u64::from_str_radix(word, 16).ok()?;
+                    let text = decoder.text(Some(word))?;
+                    out.push_str(&format!("{}:{text}", text.len()));
+                }
+                Some(out)
+            }
+        })
     }
 }
 

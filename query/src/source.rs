@@ -12,9 +12,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use segment::block::{Block, Value};
 use segment::filter::Filter;
-use segment::inventory::Inventory;
 use segment::schema::{TIME, ValueType};
 use segment::time::Granularity;
 use segment::{Interval, Segment, SegmentId};
@@ -31,7 +31,7 @@ use crate::outcome::{Outcome, Rows};
 use crate::policy::Restriction;
 use crate::selection::{Scratch, Selector};
 use crate::table::Table;
-use crate::view::Picture;
+use crate::view::Stored;
 
 mod join;
 mod made;
@@ -52,11 +52,13 @@ pub struct Ask {
     pub filters: Vec<Filter>,
     /// Only the rows of this one, of what is stored.
     pub segment: Option<SegmentId>,
+    /// Rows that do not meet the conditions are of no use, and neither is where they are: they may be left out of what is read.
+    pub narrow: bool,
 }
 
 /// Where sources come from.
 pub struct Origin<'a> {
-    pub inventory: &'a Inventory,
+    pub stored: &'a dyn Stored,
     pub cache: &'a SeenCache,
     /// What is seen of the tables.
     pub sight: &'a Sight,
@@ -92,7 +94,7 @@ impl Ask {
         let of_source =
             |filter: &Filter| !virtuals.iter().any(|column| filter.columns().contains(&column.name.as_str()));
         let filters = parts.into_iter().filter(of_source).collect();
-        Ask { intervals: scope.intervals.clone(), columns, filters, segment: scope.segment.clone() }
+        Ask { intervals: scope.intervals.clone(), columns, filters, segment: scope.segment.clone(), narrow: false }
     }
 
     /// The same of a source whose columns are those that pass; `more` are read besides.
@@ -108,6 +110,7 @@ impl Ask {
             columns,
             filters: filters.cloned().collect(),
             segment: self.segment.clone(),
+            narrow: self.narrow,
         }
     }
 }
@@ -181,6 +184,9 @@ impl Origin<'_> {
 
     fn stored(&self, tables: &[&str], ask: &Ask) -> Result<Opened> {
         let mut opened = Opened { pieces: Vec::new(), uncovered: Vec::new(), held: Vec::new() };
+        if self.stored.rounds() {
+            return self.kept(tables, ask);
+        }
         let mut plain = Vec::new();
         for table in tables {
             let rounding = match self.sight.of(table)? {
@@ -207,14 +213,8 @@ impl Origin<'_> {
     /// The rows of a table whose times the asker sees rounded, made with these times: so that nothing which is computed,
     /// chosen or told by time knows any other.
     fn rounded(&self, table: &str, rounding: &Granularity, ask: &Ask) -> Result<MadeOf> {
-        // A rounded time is in an interval if the time is between the first two bucket starts that are not before its ends.
-        let up = |time: i64| {
-            let start = rounding.floor(time);
-            if start == time { time } else { rounding.next(start) }
-        };
-        let exact = ask.intervals.iter().map(|i| Interval { start: up(i.start), end: up(i.end) });
-        let exact: Vec<Interval> = exact.filter(|interval| !interval.is_empty()).collect();
-        let of_kept = Ask { intervals: Interval::merge(&exact), filters: Vec::new(), ..ask.clone() };
+        let intervals = exact_intervals(rounding, &ask.intervals);
+        let of_kept = Ask { intervals, filters: Vec::new(), ..ask.clone() };
         let opened = self.kept(&[table], &of_kept)?;
         let mut made = Made::new(self.budget)?;
         for piece in &opened.pieces {
@@ -250,17 +250,14 @@ impl Origin<'_> {
     }
 
     fn kept(&self, tables: &[&str], ask: &Ask) -> Result<Opened> {
-        let mut picture =
-            Picture::take(self.inventory, self.cache, self.sight, tables, &ask.intervals, &|| self.budget.check())?;
-        if let Some(only) = &ask.segment {
-            picture.pieces.retain(|piece| piece.id == *only);
-        }
-        if self.budget.is_scan_bounded() {
-            for piece in &picture.pieces {
+        let opened = self.stored.open(tables, ask, self)?;
+        // What was read elsewhere was counted there.
+        if self.budget.is_scan_bounded() && !self.stored.rounds() {
+            for piece in &opened.pieces {
                 self.budget.scan(piece.scan_bytes(ask.columns.as_ref())?)?;
             }
         }
-        Ok(Opened { pieces: picture.pieces, uncovered: picture.incomplete, held: Vec::new() })
+        Ok(opened)
     }
 
     fn filter(&self, filtered: &Filtered, ask: &Ask) -> Result<MadeOf> {
@@ -289,6 +286,7 @@ impl Origin<'_> {
         let of_source =
             |filter: &Filter| !computed.iter().any(|column| filter.columns().contains(&column.name.as_str()));
         ask.filters.retain(of_source);
+        ask.narrow = true;
         let opened = self.open(source, &ask)?;
         let virtual_columns: Arc<[VirtualColumn]> = Arc::from(computed);
         let names: Vec<String> = match &ask.columns {
@@ -358,6 +356,17 @@ pub fn unfiltered(query: &Arc<Query>) -> Arc<Query> {
     }
 }
 
+/// Where the times are that are in the intervals once they are rounded.
+pub fn exact_intervals(rounding: &Granularity, intervals: &[Interval]) -> Vec<Interval> {
+    // A rounded time is in an interval if the time is between the first two bucket starts that are not before its ends.
+    let up = |time: i64| {
+        let start = rounding.floor(time);
+        if start == time { time } else { rounding.next(start) }
+    };
+    let exact = intervals.iter().map(|i| Interval { start: up(i.start), end: up(i.end) });
+    Interval::merge(&exact.filter(|interval| !interval.is_empty()).collect::<Vec<_>>())
+}
+
 /// A segment in memory as what a query is about.
 fn pieces_of(segment: Segment, intervals: &[Interval]) -> Vec<Piece> {
     if segment.rows() == 0 {
@@ -395,6 +404,11 @@ fn answered(rows: Rows, budget: &Arc<Budget>) -> Result<(Segment, Taken)> {
         Rows::Cursor(mut cursor) => {
             while let Some(batch) = cursor.next_batch()? {
                 add(&batch.table)?;
+            }
+        }
+        Rows::Stream { mut batches, runtime, .. } => {
+            while let Some(batch) = runtime.block_on(batches.next()) {
+                add(&batch?.table)?;
             }
         }
         Rows::Analyses(_) => {

@@ -88,4 +88,77 @@ impl Value {
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }
+
+    /// Appends the value as bytes, exactly: a tag (0 null, 1 long, 2 double, 3 text, 4 list, 5 JSON, 6 bytes), then 8 bytes
+    /// of a number, or a length (4 bytes) and so many bytes or values. All little endian.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let sized = |out: &mut Vec<u8>, tag: u8, bytes: &[u8]| {
+            out.push(tag);
+            out.extend((bytes.len() as u32).to_le_bytes());
+            out.extend(bytes);
+        };
+        match self {
+            Value::Null => out.push(0),
+            Value::Long(value) => {
+                out.push(1);
+                out.extend(value.to_le_bytes());
+            }
+            Value::Double(value) => {
+                out.push(2);
+                out.extend(value.to_le_bytes());
+            }
+            Value::Text(text) => sized(out, 3, text.as_bytes()),
+            Value::List(values) => {
+                out.push(4);
+                out.extend((values.len() as u32).to_le_bytes());
+                values.iter().for_each(|value| value.write(out));
+            }
+            Value::Json(text) => sized(out, 5, text.as_bytes()),
+            Value::Bytes(bytes) => sized(out, 6, bytes),
+        }
+    }
+
+    /// The value that all of the bytes are, as [`Value::write`] wrote it; `None` if they are none.
+    pub fn read(mut bytes: &[u8]) -> Option<Value> {
+        let value = Value::take(&mut bytes, 0)?;
+        bytes.is_empty().then_some(value)
+    }
+
+    fn take(bytes: &mut &[u8], depth: usize) -> Option<Value> {
+        let [tag] = fixed(bytes)?;
+        Some(match tag {
+            0 => Value::Null,
+            1 => Value::Long(i64::from_le_bytes(fixed(bytes)?)),
+            2 => Value::Double(f64::from_le_bytes(fixed(bytes)?)),
+            3 => Value::text(std::str::from_utf8(sized(bytes)?).ok()?),
+            4 if depth < DEPTH_MAX => {
+                let count = u32::from_le_bytes(fixed(bytes)?) as usize;
+                // A value has at least one byte.
+                let mut values = Vec::with_capacity(count.min(bytes.len()));
+                for _ in 0..count {
+                    values.push(Value::take(bytes, depth + 1)?);
+                }
+                Value::List(values)
+            }
+            5 => Value::Json(std::str::from_utf8(sized(bytes)?).ok()?.into()),
+            6 => Value::Bytes(sized(bytes)?.into()),
+            _ => return None,
+        })
+    }
+}
+
+/// Lists that are read stand in each other this deep.
+const DEPTH_MAX: usize = 64;
+
+fn fixed<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (fixed, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*fixed)
+}
+
+fn sized<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_le_bytes(fixed(bytes)?) as usize;
+    let (sized, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(sized)
 }

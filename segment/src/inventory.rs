@@ -128,6 +128,17 @@ impl Inventory {
         })
     }
 
+    /// What is served under these names, visible or not, as of one moment; with the generation of that moment.
+    pub fn open(&self, ids: &[SegmentId]) -> (u64, Vec<Option<Served>>) {
+        let state = self.state.read();
+        let served = |id: &SegmentId| {
+            let holding = state.datasources.get(&id.datasource)?;
+            let published = holding.published.get(id).cloned().map(Served::Published);
+            published.or_else(|| holding.realtime.get(id).cloned().map(Served::Realtime))
+        };
+        (state.generation, ids.iter().map(served).collect())
+    }
+
     /// Those with rows here, by name.
     pub fn datasources(&self) -> Vec<String> {
         let state = self.state.read();

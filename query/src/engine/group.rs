@@ -16,6 +16,7 @@ use segment::aggregate::{Aggregate, AggregateKind, Input};
 use segment::block::BLOCK_ROWS;
 use segment::column::Column;
 use segment::filter::Filter;
+use segment::schema::ValueType;
 use segment::time::{Granularity, Interval};
 
 use super::Piece;
@@ -27,7 +28,7 @@ use crate::budget::{Budget, Taken};
 use crate::columns::{Columns, Resolved};
 use crate::error::{Error, Result};
 use crate::language::{Query, Scope, TopN};
-use crate::partial::Partial;
+use crate::partial::{Partial, Tuples};
 use crate::pool::Pool;
 use crate::selection::{self, Selected, Selector};
 
@@ -68,6 +69,29 @@ struct PiecePlan {
 
 /// Folds the rows of the pieces. `query` is a timeseries, topN or groupBy.
 pub fn run(query: &Arc<Query>, pieces: Vec<Piece>, pool: &Pool, budget: &Arc<Budget>) -> Result<Partial> {
+    fold(query, pieces, &[], false, pool, budget)
+}
+
+/// Folds what is a part of the query's pieces, to be merged with the others elsewhere: `elsewhere` are the types that its
+/// keys, and the ids of its aggregates behind them, have there as far as is known.
+pub fn run_part(
+    query: &Arc<Query>,
+    pieces: Vec<Piece>,
+    elsewhere: &[Vec<ValueType>],
+    pool: &Pool,
+    budget: &Arc<Budget>,
+) -> Result<Partial> {
+    fold(query, pieces, elsewhere, true, pool, budget)
+}
+
+fn fold(
+    query: &Arc<Query>,
+    pieces: Vec<Piece>,
+    elsewhere: &[Vec<ValueType>],
+    parted: bool,
+    pool: &Pool,
+    budget: &Arc<Budget>,
+) -> Result<Partial> {
     let (granularity, dimensions, aggregates) = match &**query {
         Query::Timeseries(q) => (&q.granularity, &[][..], &q.aggregates),
         Query::TopN(q) => (&q.granularity, std::slice::from_ref(&q.dimension), &q.aggregates),
@@ -79,10 +103,11 @@ pub fn run(query: &Arc<Query>, pieces: Vec<Piece>, pool: &Pool, budget: &Arc<Bud
         of.push(Of::Time(granularity.clone()));
     }
     of.extend(dimensions.iter().cloned().map(Of::Dimension));
+    let ids_from = of.len();
     let spans: Vec<(i64, i64)> = pieces.iter().flat_map(spans).collect();
     // A timeseries has groups without rows.
     let may_be_empty = matches!(**query, Query::Timeseries(_));
-    let mut plan = plan(of, may_be_empty, aggregates, query.scope(), &pieces, &spans, pool, budget)?;
+    let mut plan = plan(of, may_be_empty, aggregates, query.scope(), &pieces, &spans, elsewhere, pool, budget)?;
     plan.single = matches!(&**query, Query::GroupBy(q) if !q.explode);
     let plan = Arc::new(plan);
     let next = Arc::new(AtomicUsize::new(0));
@@ -122,18 +147,48 @@ pub fn run(query: &Arc<Query>, pieces: Vec<Piece>, pool: &Pool, budget: &Arc<Bud
     let has_time = *granularity != Granularity::All;
     let keys = plan.keys.iter().map(Key::freeze).collect();
     let taken = total.taken;
-    Ok(Partial { keys, has_time, table: total.table, states: total.states, spans, matched: total.matched, taken })
+    let mut types: Vec<Vec<ValueType>> = Vec::new();
+    let mut ids: Vec<Option<Arc<Tuples>>> = Vec::new();
+    if parted {
+        debug_assert_eq!(plan.keys.len(), ids_from);
+        types.extend(plan.keys.iter().map(|key| key.types.clone()));
+        types.extend(plan.sources.iter().flat_map(|source| &source.keys).map(|key| key.types.clone()));
+        let with_ids = |source: &Source| (source.want == Want::Ids).then(|| Arc::new(source.freeze()));
+        let frozen: Vec<Option<Arc<Tuples>>> = plan.sources.iter().map(with_ids).collect();
+        ids.extend(plan.folds.iter().map(|fold| fold.sources.first().and_then(|place| frozen[*place].clone())));
+    }
+    Ok(Partial {
+        keys,
+        has_time,
+        table: total.table,
+        states: total.states,
+        spans,
+        matched: total.matched,
+        taken,
+        buckets: None,
+        types,
+        ids,
+    })
 }
 
 /// The starts of the buckets of a topN that its pieces span. Druid's bucket of all time begins where the rows do.
 pub fn buckets(query: &TopN, pieces: &[Piece]) -> Vec<i64> {
-    let spans: Vec<(i64, i64)> = pieces.iter().flat_map(spans).collect();
+    buckets_of(query, &spans_of(pieces))
+}
+
+/// The times of the pieces' rows, inclusive.
+pub fn spans_of(pieces: &[Piece]) -> Vec<(i64, i64)> {
+    pieces.iter().flat_map(spans).collect()
+}
+
+/// The starts of the buckets of a topN whose pieces have rows at these times.
+pub fn buckets_of(query: &TopN, spans: &[(i64, i64)]) -> Vec<i64> {
     if query.granularity == Granularity::All {
         let first = spans.iter().map(|(start, _)| *start).min();
         let from = query.scope.intervals.first().map_or(i64::MIN, |interval| interval.start);
         return first.map(|first| first.max(from)).into_iter().collect();
     }
-    Buckets::of(&query.granularity, &spans).map_or_else(Vec::new, |buckets| buckets.starts)
+    Buckets::of(&query.granularity, spans).map_or_else(Vec::new, |buckets| buckets.starts)
 }
 
 /// The times of a piece's rows within its intervals, inclusive.
@@ -144,6 +199,7 @@ fn spans(piece: &Piece) -> Vec<(i64, i64)> {
     within.filter(|span| !span.is_empty()).map(|span| (span.start, span.end - 1)).collect()
 }
 
+#[allow(clippy::too_many_arguments)]
 fn plan(
     of: Vec<Of>,
     may_be_empty: bool,
@@ -151,14 +207,16 @@ fn plan(
     scope: &Scope,
     pieces: &[Piece],
     spans: &[(i64, i64)],
+    elsewhere: &[Vec<ValueType>],
     pool: &Pool,
     budget: &Arc<Budget>,
 ) -> Result<Plan> {
     let columns: Vec<Columns> = pieces.iter().map(|piece| piece.columns(scope.virtual_columns.clone())).collect();
     // With all rows looked at, most values of the dictionaries will be met.
     let whole = scope.filter.is_none() && pieces.iter().all(is_whole);
-    let key = |of: Of| -> Result<Key> {
-        let mut key = Key::new(of, &columns, spans)?;
+    let mut elsewhere = elsewhere.iter();
+    let mut key = |of: Of| -> Result<Key> {
+        let mut key = Key::new(of, &columns, spans, elsewhere.next().map_or(&[], Vec::as_slice))?;
         if whole
             && let Some(column) = key.plain_texts()
             && let Some(merged) = Merged::of(column, &columns, pool, budget)?
@@ -167,7 +225,7 @@ fn plan(
         }
         Ok(key)
     };
-    let keys = of.into_iter().map(&key).collect::<Result<Vec<_>>>()?;
+    let keys = of.into_iter().map(&mut key).collect::<Result<Vec<_>>>()?;
 
     let mut sources: Vec<Source> = Vec::new();
     let mut folds = Vec::new();
@@ -188,7 +246,7 @@ fn plan(
             let place = match sources.iter().position(|s| s.input == input && s.want == want) {
                 Some(place) => place,
                 None => {
-                    let keys = if want == Want::Ids { id_keys(&input, &key)? } else { Vec::new() };
+                    let keys = if want == Want::Ids { id_keys(&input, &mut key)? } else { Vec::new() };
                     sources.push(Source::new(input, want, keys));
                     sources.len() - 1
                 }
@@ -227,7 +285,7 @@ fn is_whole(piece: &Piece) -> bool {
     !piece.is_restricted() && piece.time_range().is_none_or(holds)
 }
 
-fn id_keys(input: &[Input], key: &dyn Fn(Of) -> Result<Key>) -> Result<Vec<Key>> {
+fn id_keys(input: &[Input], key: &mut dyn FnMut(Of) -> Result<Key>) -> Result<Vec<Key>> {
     let of = |input: &Input| match input {
         Input::Column(name) => Of::Column(name.clone()),
         Input::Expression(expr) => Of::Expression(expr.clone()),

@@ -7,7 +7,8 @@ use segment::block::{BLOCK_ROWS, Block, Value};
 use segment::column::Column;
 use segment::schema::{TIME, ValueType};
 use segment::time::Granularity;
-use segment::{Interval, Segment};
+use segment::{Interval, Segment, SegmentId};
+use serde::{Deserialize, Serialize};
 
 use super::Piece;
 use crate::budget::{Budget, Taken};
@@ -18,20 +19,21 @@ use crate::source::Made;
 use crate::table::Table;
 
 /// The analysis of a segment, or of several folded into one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     pub id: String,
     pub intervals: Option<Vec<Interval>>,
     pub columns: Vec<(String, ColumnAnalysis)>,
     pub size: u64,
     pub rows: u64,
+    #[serde(with = "granularity")]
     pub query_granularity: Option<Granularity>,
     pub rollup: Option<bool>,
     /// Combining forms by name, in Druid's JSON.
     pub aggregators: Option<Vec<(String, serde_json::Value)>>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnAnalysis {
     /// Druid's name of the type.
     pub type_name: String,
@@ -45,18 +47,11 @@ pub struct ColumnAnalysis {
     pub error: Option<String>,
 }
 
-/// One row of `minTime` and `maxTime`, null where not asked for; no row if there are no rows.
-pub fn time_boundary(query: &TimeBoundary, pieces: &[Piece], budget: &Budget) -> Result<Table> {
-    let mut found: Option<(i64, i64)> = None;
-    for piece in pieces {
-        budget.check()?;
-        if let Some((first, last)) = bounds(query, piece, found, budget)? {
-            found = Some(found.map_or((first, last), |(f, l)| (f.min(first), l.max(last))));
-        }
-    }
+/// The first and the last time as a row, as far as they were asked for.
+pub fn boundary(query: &TimeBoundary, found: Option<(i64, i64)>) -> Table {
     let mut table = Table::default();
     let Some((first, last)) = found else {
-        return Ok(table);
+        return table;
     };
     table.rows = 1;
     for (name, bound, time) in [("minTime", Bound::MinTime, first), ("maxTime", Bound::MaxTime, last)] {
@@ -64,7 +59,24 @@ pub fn time_boundary(query: &TimeBoundary, pieces: &[Piece], budget: &Budget) ->
         let block = Block::Long { values: vec![time], nulls: (!asked).then(|| vec![true]) };
         table.columns.push((name.into(), ValueType::Long, block));
     }
-    Ok(table)
+    table
+}
+
+/// One row of `minTime` and `maxTime`, null where not asked for; no row if there are no rows.
+pub fn time_boundary(query: &TimeBoundary, pieces: &[Piece], budget: &Budget) -> Result<Table> {
+    Ok(boundary(query, times_of(query, pieces, budget)?))
+}
+
+/// First and last time of the rows of the pieces that the query is about.
+pub fn times_of(query: &TimeBoundary, pieces: &[Piece], budget: &Budget) -> Result<Option<(i64, i64)>> {
+    let mut found: Option<(i64, i64)> = None;
+    for piece in pieces {
+        budget.check()?;
+        if let Some((first, last)) = bounds(query, piece, found, budget)? {
+            found = Some(found.map_or((first, last), |(f, l)| (f.min(first), l.max(last))));
+        }
+    }
+    Ok(found)
 }
 
 /// First and last time of the rows of a piece that the query is about.
@@ -110,7 +122,11 @@ fn bounds(
 
 /// One row of `maxIngestedEventTime`, or none.
 pub fn datasource_metadata(pieces: &[Piece]) -> Table {
-    let last = pieces.iter().filter_map(|piece| Some(piece.time_range()?.1)).max();
+    last_time(pieces.iter().filter_map(|piece| Some(piece.time_range()?.1)).max())
+}
+
+/// The time of the newest row as a row.
+pub fn last_time(last: Option<i64>) -> Table {
     let mut table = Table::default();
     if let Some(last) = last {
         let block = Block::Long { values: vec![last], nulls: None };
@@ -125,16 +141,48 @@ const DEFAULT_HISTORY_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 
 /// One analysis a segment id, or one for all.
 pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Arc<Budget>) -> Result<Vec<Analysis>> {
-    let since = match pieces.iter().map(|piece| piece.id.interval.end).max() {
+    let since = since(query, pieces.iter().map(|piece| piece.id.interval.end).max());
+    let datasource = pieces.first().map(|piece| piece.id.datasource.as_str()).unwrap_or_default();
+    Ok(settled(query, datasource, analyse_each(query, pieces, since, budget)?))
+}
+
+/// The segments whose intervals end by then are left out; `newest` is the last end of one with rows.
+pub fn since(query: &SegmentMetadata, newest: Option<i64>) -> i64 {
+    match newest {
         Some(end) if query.default_interval => end.saturating_sub(DEFAULT_HISTORY_MILLIS),
         _ => i64::MIN,
-    };
-    let mut by_id: BTreeMap<(Interval, String), Analysis> = BTreeMap::new();
+    }
+}
+
+/// The analysis of one piece.
+pub struct Analysed {
+    pub id: SegmentId,
+    pub restricted: bool,
+    pub analysis: Analysis,
+}
+
+/// The analysis of each piece, but for those whose intervals end by then.
+pub fn analyse_each(
+    query: &SegmentMetadata,
+    pieces: &[Piece],
+    since: i64,
+    budget: &Arc<Budget>,
+) -> Result<Vec<Analysed>> {
+    let mut each = Vec::new();
     for piece in pieces.iter().filter(|piece| piece.id.interval.end > since) {
         budget.check()?;
         let analysis = analyse_segment(query, piece, budget)?;
+        each.push(Analysed { id: piece.id.clone(), restricted: piece.is_restricted(), analysis });
+    }
+    Ok(each)
+}
+
+/// The analyses of pieces, in the pieces' order, as those of segments, or as one, which is named after a table.
+pub fn settled(query: &SegmentMetadata, datasource: &str, each: Vec<Analysed>) -> Vec<Analysis> {
+    let mut by_id: BTreeMap<(Interval, String), Analysis> = BTreeMap::new();
+    for Analysed { id, restricted, analysis } in each {
         // Where less than all is seen, what all segments show is told as one.
-        let interval = if piece.is_restricted() { Interval::ETERNITY } else { piece.id.interval };
+        let interval = if restricted { Interval::ETERNITY } else { id.interval };
         let key = (interval, analysis.id.clone());
         match by_id.remove(&key) {
             // Several segments of one id are spills and memory of one realtime index.
@@ -142,13 +190,12 @@ pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Arc<Budget>) 
             None => by_id.insert(key, analysis),
         };
     }
-    let datasource = pieces.first().map(|piece| piece.id.datasource.clone()).unwrap_or_default();
     let mut analyses = by_id.into_iter();
     if !query.merge {
-        return Ok(analyses.map(|(_, analysis)| analysis).collect());
+        return analyses.map(|(_, analysis)| analysis).collect();
     }
     let Some(((mut interval, _), mut merged)) = analyses.next() else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     for ((other_interval, _), other) in analyses {
         if other_interval.end >= interval.end {
@@ -161,7 +208,7 @@ pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Arc<Budget>) 
             segment::time::format_timestamp(interval.end)
         );
     }
-    Ok(vec![merged])
+    vec![merged]
 }
 
 fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>) -> Result<Analysis> {
@@ -366,6 +413,22 @@ fn fold_column(a: ColumnAnalysis, b: ColumnAnalysis) -> ColumnAnalysis {
         },
         max: a.max.max(b.max),
         error: None,
+    }
+}
+
+/// A granularity as its JSON.
+mod granularity {
+    use segment::time::Granularity;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde_json::Value as Json;
+
+    pub fn serialize<S: Serializer>(granularity: &Option<Granularity>, to: S) -> Result<S::Ok, S::Error> {
+        granularity.as_ref().map(Granularity::to_json).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Granularity>, D::Error> {
+        let json = Option::<Json>::deserialize(from)?;
+        json.map(|json| Granularity::from_json(&json).map_err(D::Error::custom)).transpose()
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Key {
     pub output_type: ValueType,
     /// Doubles that are 32-bit floats in all segments.
     pub float: bool,
+    /// The types that it has in these segments, each once.
+    pub types: Vec<ValueType>,
 }
 
 pub enum Space {
@@ -124,33 +126,45 @@ impl Space {
 }
 
 impl Key {
-    /// Chooses the space of a key. `ranges` are the times of the pieces' rows.
-    pub fn new(of: Of, pieces: &[Columns], ranges: &[(i64, i64)]) -> Result<Key> {
+    /// Chooses the space of a key. `ranges` are the times of the pieces' rows, `elsewhere` the types that it has in segments
+    /// of the query that others work on: what a value is called hangs on all of them.
+    pub fn new(of: Of, pieces: &[Columns], ranges: &[(i64, i64)], elsewhere: &[ValueType]) -> Result<Key> {
+        let mut types: Vec<ValueType> = Vec::new();
+        let shown = pieces.iter().filter_map(|piece| match &of {
+            Of::Time(_) => None,
+            Of::Dimension(dimension) => piece.value_type(&dimension.column),
+            Of::Column(column) => piece.value_type(column),
+            Of::Expression(expr) => expr.value_type(&|name| piece.value_type(name)),
+        });
+        for shown in shown {
+            if !types.contains(&shown) {
+                types.push(shown);
+            }
+        }
+        let all = || types.iter().chain(elsewhere).cloned();
         match &of {
             Of::Time(granularity) => {
                 let space = match Buckets::of(granularity, ranges) {
                     Some(buckets) => Space::Buckets(buckets),
                     None => Space::Longs { nulls: false },
                 };
-                Ok(Key { of, space, output_type: ValueType::Long, float: false })
+                Ok(Key { of, space, output_type: ValueType::Long, float: false, types })
             }
             Of::Dimension(dimension) => {
                 let output_type = dimension.output_type.clone();
                 let space = dimension_space(&dimension.column, Some(dimension), &output_type, pieces)?;
-                let mut types = pieces.iter().filter_map(|piece| piece.value_type(&dimension.column));
-                let float = types.all(|t| t == ValueType::Float);
-                Ok(Key { space, output_type, of, float })
+                let float = all().all(|t| t == ValueType::Float);
+                Ok(Key { space, output_type, of, float, types })
             }
             Of::Column(column) => {
-                let output_type = natural_type(column, pieces);
+                let output_type = same_type(all());
                 let space = dimension_space(column, None, &output_type, pieces)?;
-                Ok(Key { space, output_type, of, float: false })
+                Ok(Key { space, output_type, of, float: false, types })
             }
-            Of::Expression(expr) => {
-                let types = |piece: &Columns| expr.value_type(&|name| piece.value_type(name));
-                let output_type = same_type(pieces.iter().map(types));
+            Of::Expression(_) => {
+                let output_type = same_type(all());
                 let space = space_of_type(&output_type);
-                Ok(Key { of, space, output_type, float: false })
+                Ok(Key { of, space, output_type, float: false, types })
             }
         }
     }
@@ -348,9 +362,9 @@ fn space_of_type(value_type: &ValueType) -> Space {
 }
 
 /// The type that all agree on, if they do; else text.
-fn same_type(types: impl Iterator<Item = Option<ValueType>>) -> ValueType {
+pub fn same_type(types: impl Iterator<Item = ValueType>) -> ValueType {
     let mut all = None;
-    for value_type in types.flatten() {
+    for value_type in types {
         let value_type = if value_type == ValueType::Float { ValueType::Double } else { value_type };
         match &all {
             None => all = Some(value_type),
@@ -359,10 +373,6 @@ fn same_type(types: impl Iterator<Item = Option<ValueType>>) -> ValueType {
         }
     }
     all.unwrap_or(ValueType::String)
-}
-
-fn natural_type(column: &str, pieces: &[Columns]) -> ValueType {
-    same_type(pieces.iter().map(|piece| piece.value_type(column)))
 }
 
 fn dimension_space(

@@ -29,17 +29,23 @@ pub struct Cursor {
     skip: u64,
     /// Rows still to give.
     left: u64,
+    /// Columns that a segment lacks are left out of its rows.
+    bare: bool,
+    /// Of the rows given last: their times, if they are merged by time, and the places of their pieces; of rows of one piece
+    /// its place alone.
+    marks: (Vec<i64>, Vec<i64>),
     /// Memory of the rows that are scanned, as far as they were made for the query.
     _held: Vec<Taken>,
 }
 
 enum Walk {
-    Plain { pieces: std::vec::IntoIter<Piece>, open: Option<Open> },
+    Plain { pieces: std::iter::Enumerate<std::vec::IntoIter<Piece>>, open: Option<Open> },
     Timed(Merge),
 }
 
 /// A segment that is being read from first row to last.
 struct Open {
+    place: usize,
     id: String,
     columns: Columns,
     names: Vec<String>,
@@ -58,10 +64,21 @@ impl Cursor {
             _ => (0, 0, ScanOrder::None),
         };
         let walk = match order {
-            ScanOrder::None => Walk::Plain { pieces: pieces.into_iter(), open: None },
+            ScanOrder::None => Walk::Plain { pieces: pieces.into_iter().enumerate(), open: None },
             _ => Walk::Timed(Merge::new(pieces, order == ScanOrder::Descending)),
         };
-        Ok(Cursor { query, budget, walk, skip, left, _held: held })
+        Ok(Cursor { query, budget, walk, skip, left, bare: false, marks: Default::default(), _held: held })
+    }
+
+    /// Leaves columns that a segment lacks out of its rows.
+    pub fn bare(self) -> Cursor {
+        Cursor { bare: true, ..self }
+    }
+
+    /// Of the rows given last: their times, if they are merged by time, and the places of their pieces; of rows of one piece
+    /// its place alone.
+    pub fn marks(&self) -> (&[i64], &[i64]) {
+        (&self.marks.0, &self.marks.1)
     }
 
     /// The next rows; `None` after the last. Not called again after an error.
@@ -85,10 +102,10 @@ impl Cursor {
         };
         loop {
             let Some(current) = open else {
-                let Some(piece) = pieces.next() else {
+                let Some((place, piece)) = pieces.next() else {
                     return Ok(None);
                 };
-                *open = Some(Open::new(scan, piece)?);
+                *open = Some(Open::new(scan, place, piece)?);
                 continue;
             };
             let most = (scan.batch_size as u64).min(self.left) as usize;
@@ -99,7 +116,8 @@ impl Cursor {
             }
             self.left -= rows.len() as u64;
             let mut parts = vec![Gather::new(&current.columns)];
-            let table = gather(&current.names, &mut parts, &Places::One(&rows))?;
+            let table = gather(&current.names, &mut parts, &Places::One(&rows), self.bare)?;
+            self.marks.1 = vec![current.place as i64];
             // Rows that were made for the query are of no segment.
             let segment = scan.scope.source.is_stored().then(|| current.id.clone());
             return Ok(Some(Batch { segment, table }));
@@ -118,12 +136,15 @@ impl Cursor {
         }
         let most = (scan.batch_size as u64).min(self.left) as usize;
         let mut places = Vec::new();
+        self.marks.0.clear();
         while places.len() < most {
-            let Some(place) = merge.next(scan, &self.budget)? else {
+            let Some((time, place)) = merge.next(scan, &self.budget)? else {
                 break;
             };
+            self.marks.0.push(time);
             places.push(place);
         }
+        self.marks.1 = places.iter().map(|place| i64::from(place.piece)).collect();
         if places.is_empty() {
             return Ok(None);
         }
@@ -139,14 +160,14 @@ impl Cursor {
         for place in &mut places {
             place.piece = used.partition_point(|piece| *piece < place.piece as usize) as u32;
         }
-        let table = gather(&names, &mut parts, &Places::Many(&places))?;
+        let table = gather(&names, &mut parts, &Places::Many(&places), false)?;
         merge.release();
         Ok(Some(Batch { segment: None, table }))
     }
 }
 
 /// All columns of a segment, then the virtual ones that do not shadow them.
-fn all_columns(scan: &Scan, piece: &Piece) -> Result<Vec<String>> {
+pub fn all_columns(scan: &Scan, piece: &Piece) -> Result<Vec<String>> {
     let mut names: Vec<String> = piece.named_columns()?.into_iter().map(|(name, _)| name).collect();
     for column in scan.scope.virtual_columns.iter() {
         if !names.contains(&column.name) {
@@ -157,7 +178,7 @@ fn all_columns(scan: &Scan, piece: &Piece) -> Result<Vec<String>> {
 }
 
 impl Open {
-    fn new(scan: &Scan, piece: Piece) -> Result<Open> {
+    fn new(scan: &Scan, place: usize, piece: Piece) -> Result<Open> {
         let columns = piece.columns(scan.scope.virtual_columns.clone());
         let selector = Selector::new(&columns, scan.scope.filter.as_ref(), &piece.intervals)?;
         let range = selector.range();
@@ -166,6 +187,7 @@ impl Open {
             names => names.to_vec(),
         };
         Ok(Open {
+            place,
             id: piece.shown_id(),
             columns,
             names,
@@ -269,9 +291,9 @@ impl Merge {
         }
     }
 
-    fn next(&mut self, scan: &Scan, budget: &Arc<Budget>) -> Result<Option<Place>> {
+    fn next(&mut self, scan: &Scan, budget: &Arc<Budget>) -> Result<Option<(i64, Place)>> {
         loop {
-            let Some(Reverse((_, piece, row))) = self.heap.pop() else {
+            let Some(Reverse((time, piece, row))) = self.heap.pop() else {
                 return Ok(None);
             };
             if row.is_none() {
@@ -280,7 +302,7 @@ impl Merge {
             }
             self.advance(piece as usize, budget)?;
             if let Some(row) = row {
-                return Ok(Some(Place { piece, row }));
+                return Ok(Some((if self.descending { !time } else { time }, Place { piece, row })));
             }
         }
     }
@@ -492,7 +514,7 @@ fn join(mut blocks: Vec<Block>) -> Block {
     Block::Any { values: values.collect() }
 }
 
-fn gather(names: &[String], parts: &mut [Gather], places: &Places) -> Result<Table> {
+fn gather(names: &[String], parts: &mut [Gather], places: &Places, bare: bool) -> Result<Table> {
     let mut columns = Vec::with_capacity(names.len());
     let mut rows = 0;
     let by_part = match places {
@@ -504,7 +526,12 @@ fn gather(names: &[String], parts: &mut [Gather], places: &Places) -> Result<Tab
             by_part
         }
     };
+    let mut bare_rows = None;
     for name in names {
+        if bare && parts.iter().all(|part| matches!(part.columns.resolve(name), Ok(Resolved::Missing))) {
+            bare_rows = Some(by_part.iter().map(Vec::len).sum());
+            continue;
+        }
         let mut blocks = Vec::with_capacity(parts.len());
         for (part, rows) in parts.iter().zip(&by_part) {
             blocks.push(part.values(name, rows)?);
@@ -516,6 +543,9 @@ fn gather(names: &[String], parts: &mut [Gather], places: &Places) -> Result<Tab
         rows = block.len();
         let value_type = parts.iter().find_map(|part| part.columns.value_type(name));
         columns.push((name.clone(), value_type.unwrap_or_else(|| type_of(&block)), block));
+    }
+    if let Some(count) = bare_rows {
+        rows = count;
     }
     if names.is_empty() {
         rows = by_part.iter().map(Vec::len).sum();

@@ -21,14 +21,38 @@ use crate::table::Table;
 const HIT_BYTES: usize = 96;
 
 /// Rows by bucket, dimension and value.
-type Hits = BTreeMap<(i64, String, Arc<str>), i64>;
+pub type Hits = BTreeMap<(i64, String, Arc<str>), i64>;
 
 /// A table of `__time`, `dimension`, `value` and `count`.
 pub fn search(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Table> {
+    Ok(ordered(query, hits(query, pieces, budget)?))
+}
+
+/// All that is found in the pieces, in no order of the query's.
+pub fn hits(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Hits> {
     let mut hits = Hits::new();
     for piece in pieces {
         search_piece(query, piece, budget, &mut hits)?;
     }
+    Ok(hits)
+}
+
+/// Adds what was found in other pieces.
+pub fn add(hits: &mut Hits, more: Hits, budget: &Budget) -> Result<()> {
+    for (key, count) in more {
+        match hits.get_mut(&key) {
+            Some(known) => *known += count,
+            None => {
+                budget.take(HIT_BYTES + key.1.len() + key.2.len())?;
+                hits.insert(key, count);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was found as a table, in the query's order and as much as it asks for.
+pub fn ordered(query: &Search, hits: Hits) -> Table {
     let mut hits: Vec<_> = hits.into_iter().collect();
     hits.sort_by(|((a_time, a_name, a), _), ((b_time, b_name, b), _)| {
         let by_value = match query.order.0 {
@@ -40,6 +64,15 @@ pub fn search(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Table
     if query.granularity == Granularity::All {
         hits.truncate(query.limit as usize);
     }
+    table(hits.into_iter())
+}
+
+/// What was found as a table, in order of time, dimension and value.
+pub fn unordered(hits: Hits) -> Table {
+    table(hits.into_iter())
+}
+
+fn table(hits: impl ExactSizeIterator<Item = ((i64, String, Arc<str>), i64)>) -> Table {
     let rows = hits.len();
     let (mut times, mut names, mut values, mut counts) = (vec![], vec![], vec![], vec![]);
     for ((time, name, value), count) in hits {
@@ -50,7 +83,7 @@ pub fn search(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Table
     }
     let text = |values| Block::Text { values };
     let long = |values| Block::Long { values, nulls: None };
-    Ok(Table {
+    Table {
         columns: vec![
             ("__time".into(), ValueType::Long, long(times)),
             ("dimension".into(), ValueType::String, text(names)),
@@ -58,7 +91,7 @@ pub fn search(query: &Search, pieces: &[Piece], budget: &Budget) -> Result<Table
             ("count".into(), ValueType::Long, long(counts)),
         ],
         rows,
-    })
+    }
 }
 
 fn search_piece(query: &Search, piece: &Piece, budget: &Budget, hits: &mut Hits) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::budget::Taken;
 use crate::columns::{Columns, Decoded, Resolved, cast, gather};
 use crate::error::Result;
 use crate::language::VirtualColumn;
+use crate::partial::Tuples;
 
 /// Codes whose coupons or numbers are made at once.
 const COUPONS: usize = 512;
@@ -156,6 +157,13 @@ impl Source {
             taken: OnceLock::new(),
             keys: self.keys.iter().map(|_| Shared::default()).collect(),
         }
+    }
+
+    /// Takes what tells the values of ids. No more ids may be made afterwards.
+    pub fn freeze(&self) -> Tuples {
+        let keys: Vec<_> = self.keys.iter().map(Key::freeze).collect();
+        let tuples = (keys.len() != 1).then(|| self.tuples.freeze());
+        Tuples { keys, tuples }
     }
 
     /// A bound of the ids, if there is one.

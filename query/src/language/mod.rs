@@ -29,6 +29,7 @@ mod sketch_post;
 pub mod topn;
 pub mod union;
 pub mod virtual_column;
+mod write;
 
 pub use datasource::{DataSource, Inline};
 pub use dimension::Dimension;

@@ -4,6 +4,7 @@ extern crate henge_query as query;
 
 mod answers;
 mod broker;
+mod cluster;
 mod expressions;
 mod fuzz;
 mod group;

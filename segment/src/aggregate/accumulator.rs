@@ -98,6 +98,15 @@ pub trait Accumulator: Send + Sync {
         self.finish(groups)
     }
 
+    /// States to be absorbed by an accumulator of the same aggregate, also in another process: unlike [`Accumulator::partial`]
+    /// nothing is rounded or finished. Ids (see [`Want::Ids`]) are 8 bytes each, little endian: whoever sends them says what
+    /// they stand for.
+    fn state(&self, groups: &[u32]) -> Block;
+
+    /// Takes in states that another accumulator of the same aggregate gave, one for each of `groups`, all below the size.
+    /// They may come from anywhere: whatever is no state is refused, and what was taken in before stays.
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String>;
+
     /// The sketch of a group; `None` for kinds without one and groups that saw nothing.
     fn sketch(&self, group: u32) -> Option<Sketch<'_>> {
         let _ = group;
@@ -329,6 +338,40 @@ fn for_each_group(rows: usize, groups: Groups<'_>, mut each: impl FnMut(usize, u
         Groups::One(group) => (0..rows).for_each(|row| each(row, group as usize)),
         Groups::Each(groups) => groups.iter().enumerate().for_each(|(row, group)| each(row, *group as usize)),
     }
+}
+
+/// States that are bytes, as they were sent, each with its group; nulls saw nothing.
+fn sent<'a>(groups: &'a [u32], states: &'a Block) -> Result<impl Iterator<Item = (usize, Sent<'a>)>, String> {
+    let Block::Any { values } = states else { return Err("the states are no bytes".into()) };
+    if values.len() != groups.len() {
+        return Err(format!("[{}] states were sent of [{}] groups", values.len(), groups.len()));
+    }
+    let known = |value: &Value| matches!(value, Value::Null | Value::Bytes(_) | Value::Text(_));
+    if !values.iter().all(known) {
+        return Err("a state is no bytes".into());
+    }
+    Ok(groups.iter().zip(values).filter_map(|(group, value)| match value {
+        Value::Bytes(bytes) => Some((*group as usize, Sent::State(bytes))),
+        Value::Text(why) => Some((*group as usize, Sent::Refused(why))),
+        _ => None,
+    }))
+}
+
+/// A state that was sent.
+enum Sent<'a> {
+    State(&'a [u8]),
+    /// There is none, and why.
+    Refused(&'a str),
+}
+
+/// States that are bytes, or why there are none; `None` saw nothing.
+fn to_send(states: impl Iterator<Item = Option<Result<Vec<u8>, String>>>) -> Block {
+    let value = |state: Option<Result<Vec<u8>, String>>| match state {
+        None => Value::Null,
+        Some(Ok(bytes)) => Value::Bytes(bytes.into()),
+        Some(Err(why)) => Value::text(&why),
+    };
+    Block::Any { values: states.map(value).collect() }
 }
 
 fn same<T: 'static>(other: &dyn Accumulator) -> &T {

@@ -5,8 +5,9 @@
 //! names the seed of its case.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use query::{Authorizer, Broker, Principal, Query, Settings};
+use query::{Authorizer, Broker, Error, Principal, Query, Settings};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -14,6 +15,7 @@ use segment::lookup::{Lookup, Lookups};
 use serde_json::Value as Json;
 
 use crate::broker::{ask_as as send, settings};
+use crate::cluster;
 use ask::Asked;
 use events::{Event, World};
 
@@ -63,6 +65,13 @@ fn answers_under_policies_equal_those_over_what_is_seen() {
     });
 }
 
+const FAULTY: &str = "spread over faulty nodes";
+
+/// Whether an answer could not be had because of a node.
+fn is_fault(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_) | Error::Timeout(_))
+}
+
 /// Tries cases: a world, someone who asks under rules, the events as that one sees them, and parts of queries that are not
 /// asked.
 fn each_case(
@@ -89,6 +98,10 @@ fn each_case(
             Broker::new(inventory.clone(), settings, authorizer.clone())
         };
         let uncached = make(0);
+        let (view, spread) = cluster::spread(&inventory, &["events"], &mut rng, &settings, &authorizer, &lookups.all());
+        let (faulty_view, faulty) =
+            cluster::spread(&inventory, &["events"], &mut rng, &settings, &authorizer, &lookups.all());
+        faulty_view.nodes.values().for_each(|node| node.faulty.store(20, Ordering::Relaxed));
         // Where little is kept, queries of all kinds find some of it cold and some warm.
         let budget = *[1 << 10, 1 << 14, 1 << 20].choose(&mut rng).expect("there are budgets");
         let mut cached = make(budget);
@@ -103,9 +116,13 @@ fn each_case(
             }
             let naive = asked.settle(asked.naive(&seen), &seen);
             // Without what is kept, with it, and with what this very query left there.
-            for (kept, broker) in [("nothing", &uncached), ("some", &cached), ("all", &cached)] {
+            // Then over a cluster, and one whose nodes fail: who gets an answer gets the same.
+            let brokers =
+                [("nothing", &uncached), ("some", &cached), ("all", &cached), ("spread", &spread), (FAULTY, &faulty)];
+            for (kept, broker) in brokers {
                 let body = lookups.scope(|| runtime.block_on(send(broker, &who, &json)));
                 let body = match body {
+                    Err(error) if kept == FAULTY && is_fault(&error) => continue,
                     Err(error) if asked.refuses() && asked.is_crowded(&seen) => {
                         assert!(error.to_string().contains("a single row"), "seed {seed}.{n}: {json}: {error}");
                         continue;
@@ -126,6 +143,7 @@ fn each_case(
             assert!(cached.policy_cache_bytes() as u64 <= budget);
             lookups.scope(|| Query::from_json(&json)).expect("it was just asked");
         }
+        drop((view, spread, faulty_view, faulty));
         drop((uncached, cached, inventory));
         std::fs::remove_dir_all(&home).expect("the folder goes");
     }

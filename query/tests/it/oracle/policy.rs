@@ -95,6 +95,8 @@ impl Granted {
         who.groups = some(rng).into_iter().collect();
         let read =
             Permission { resource: Resource { kind: Kind::Datasource, name: "ev.*".into() }, action: Action::Read };
+        let lookups =
+            Permission { resource: Resource { kind: Kind::Lookup, name: ".*".into() }, action: Action::Read };
         let mut granted = Granted {
             who,
             roles: BTreeMap::new(),
@@ -105,7 +107,7 @@ impl Granted {
         };
         // The asker has `r0`, which includes `r1`; `r2` is someone else's.
         for n in 0..3 {
-            let mut role = Role { permissions: vec![read.clone()], ..Role::default() };
+            let mut role = Role { permissions: vec![read.clone(), lookups.clone()], ..Role::default() };
             if n == 0 {
                 role.includes.push("r1".into());
             }

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use super::{Accumulator, Groups, Values, for_each_group, same};
+use super::{Accumulator, Groups, Sent, Values, for_each_group, same, sent, to_send};
 use crate::block::Block;
 use crate::schema::ValueType;
 
@@ -58,6 +58,23 @@ impl Accumulator for Count {
 
     fn finish(&self, groups: &[u32]) -> Block {
         Block::Long { values: groups.iter().map(|g| self.counts[*g as usize]).collect(), nulls: None }
+    }
+
+    fn state(&self, groups: &[u32]) -> Block {
+        self.finish(groups)
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        match states {
+            Block::Long { values, nulls: None } if values.len() == groups.len() && values.iter().all(|n| *n >= 0) => {
+                for (group, count) in groups.iter().zip(values) {
+                    let own = &mut self.counts[*group as usize];
+                    *own = own.wrapping_add(*count);
+                }
+                Ok(())
+            }
+            _ => Err("the states are no counts".into()),
+        }
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {
@@ -375,6 +392,25 @@ impl<T: Number, O: Operation<T>> Accumulator for Plain<T, O> {
         T::block(values, nulls.filter(|n| n.contains(&true)))
     }
 
+    fn state(&self, groups: &[u32]) -> Block {
+        let values = groups.iter().map(|g| self.states[*g as usize]).collect();
+        let nulls: Option<Vec<bool>> = match &self.seen {
+            Seen::All => None,
+            Seen::Some(seen) => Some(groups.iter().map(|g| !seen[*g as usize]).collect()),
+        };
+        T::block(values, nulls.filter(|n| n.contains(&true)))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        match T::slices(&Values::from(states)) {
+            Some((values, nulls)) if values.len() == groups.len() && nulls.is_none_or(|n| n.len() == groups.len()) => {
+                self.fold_slices(Groups::Each(groups), values, nulls);
+                Ok(())
+            }
+            _ => Err("the states are no numbers of the aggregate's type".into()),
+        }
+    }
+
     fn fresh(&self) -> Box<dyn Accumulator> {
         Box::new(Plain::<T, O> { float: self.float, ..Plain::default() })
     }
@@ -441,6 +477,26 @@ impl Accumulator for Mean {
         let nulls: Vec<bool> = groups.iter().map(|g| self.counts[*g as usize] == 0).collect();
         let mean = |g: &u32| self.sums[*g as usize] / self.counts[*g as usize].max(1) as f64;
         Block::Double { values: groups.iter().map(mean).collect(), nulls: Some(nulls).filter(|n| n.contains(&true)) }
+    }
+
+    fn state(&self, groups: &[u32]) -> Block {
+        let state = |g: &u32| {
+            let (sum, count) = (self.sums[*g as usize], self.counts[*g as usize]);
+            (count != 0).then(|| Ok([sum.to_le_bytes(), count.to_le_bytes()].concat()))
+        };
+        to_send(groups.iter().map(state))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        for (group, state) in sent(groups, states)? {
+            let Sent::State(bytes) = state else { return Err("a mean was refused".into()) };
+            let halves = bytes.split_first_chunk::<8>();
+            let halves = halves.and_then(|(sum, count)| Some((f64::from_le_bytes(*sum), count.try_into().ok()?)));
+            let Some((sum, count)) = halves else { return Err("a state is no mean".into()) };
+            self.sums[group] += sum;
+            self.counts[group] = self.counts[group].wrapping_add(i64::from_le_bytes(count));
+        }
+        Ok(())
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

@@ -5,9 +5,11 @@
 
 use std::any::Any;
 
+use std::sync::OnceLock;
+
 use hashbrown::HashTable;
 
-use super::{Accumulator, Groups, Values, for_each_group, same};
+use super::{Accumulator, Groups, Sent, Values, for_each_group, same, sent, to_send};
 use crate::block::Block;
 
 /// Bytes that the bitsets of all groups may take before they become a hash set.
@@ -18,6 +20,8 @@ pub struct Distinct {
     groups: usize,
     below: Option<u64>,
     sets: Sets,
+    /// All (group, id) of a hash set in order, once they are asked for group by group.
+    sorted: OnceLock<Vec<(u32, u64)>>,
 }
 
 enum Sets {
@@ -105,6 +109,7 @@ impl Accumulator for Distinct {
     }
 
     fn fold(&mut self, rows: usize, groups: Groups<'_>, inputs: &[Values<'_>]) {
+        self.sorted.take();
         if let (Groups::One(group), Values::Longs { values, nulls: None }, Sets::Bits(sets)) =
             (groups, inputs[0], &mut self.sets)
         {
@@ -123,6 +128,7 @@ impl Accumulator for Distinct {
     }
 
     fn merge(&mut self, map: &[u32], other: &dyn Accumulator) {
+        self.sorted.take();
         let other = same::<Distinct>(other);
         match &other.sets {
             Sets::Bits(sets) => {
@@ -151,6 +157,41 @@ impl Accumulator for Distinct {
         Block::Long { values: groups.iter().map(count).collect(), nulls: None }
     }
 
+    fn state(&self, groups: &[u32]) -> Block {
+        let bytes = |ids: &mut dyn Iterator<Item = u64>| {
+            let bytes: Vec<u8> = ids.flat_map(u64::to_le_bytes).collect();
+            (!bytes.is_empty()).then_some(Ok(bytes))
+        };
+        match &self.sets {
+            Sets::Bits(sets) => to_send(groups.iter().map(|g| bytes(&mut bits(&sets[*g as usize])))),
+            Sets::Hash { entries, .. } => {
+                let sorted = self.sorted.get_or_init(|| {
+                    let mut all: Vec<(u32, u64)> = entries.iter().copied().collect();
+                    all.sort_unstable();
+                    all
+                });
+                to_send(groups.iter().map(|g| {
+                    let from = sorted.partition_point(|(group, _)| group < g);
+                    bytes(&mut sorted[from..].iter().take_while(|(group, _)| group == g).map(|(_, id)| *id))
+                }))
+            }
+        }
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        self.sorted.take();
+        for (group, state) in sent(groups, states)? {
+            let Sent::State(bytes) = state else { return Err("a set of ids was refused".into()) };
+            let (ids, rest) = bytes.as_chunks::<8>();
+            let below = if matches!(self.sets, Sets::Bits(_)) { self.below.unwrap_or(0) } else { u64::MAX };
+            if !rest.is_empty() || ids.iter().any(|id| u64::from_le_bytes(*id) >= below && below < u64::MAX) {
+                return Err("a state is no set of ids".into());
+            }
+            ids.iter().for_each(|id| self.put(group, u64::from_le_bytes(*id)));
+        }
+        Ok(())
+    }
+
     fn fresh(&self) -> Box<dyn Accumulator> {
         let mut fresh = Distinct::default();
         if let Some(below) = self.below {
@@ -162,7 +203,10 @@ impl Accumulator for Distinct {
     fn bytes(&self) -> usize {
         match &self.sets {
             Sets::Bits(sets) => sets.len() * (24 + self.words() * 8),
-            Sets::Hash { entries, counts } => entries.capacity() * 17 + counts.capacity() * 8,
+            Sets::Hash { entries, counts } => {
+                let sorted = self.sorted.get().map_or(0, Vec::capacity);
+                (entries.capacity() + sorted) * 17 + counts.capacity() * 8
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::any::Any as StdAny;
 use std::sync::Arc;
 
-use super::{Accumulator, Groups, Values, for_each_group, same};
+use super::{Accumulator, Groups, Sent, Values, for_each_group, same, sent, to_send};
 use crate::block::{Block, Value};
 use crate::schema::ValueType;
 
@@ -248,6 +248,32 @@ impl<T: Kept> Accumulator for Timed<T> {
             None => Value::Null,
         };
         Block::Any { values: groups.iter().map(encoded).collect() }
+    }
+
+    fn state(&self, groups: &[u32]) -> Block {
+        let state = |g: &u32| {
+            let (time, value) = self.states[*g as usize].as_ref()?;
+            Some(Ok(encode(*time, value.as_ref().map(T::value))))
+        };
+        to_send(groups.iter().map(state))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        for (group, state) in sent(groups, states)? {
+            let decoded = match state {
+                Sent::State(bytes) if bytes.get(8).is_some_and(|tag| *tag <= 3) => decode(bytes),
+                _ => None,
+            };
+            let taken = decoded.and_then(|(time, value)| match value {
+                Value::Null => Some((time, None)),
+                value => Some((time, Some(T::of(&value)?))),
+            });
+            let Some((time, value)) = taken else { return Err("a state is no value with a time".into()) };
+            if self.beats(group, time) {
+                self.put(group, time, value);
+            }
+        }
+        Ok(())
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

@@ -20,6 +20,14 @@ pub(super) struct Folded {
 }
 
 impl Folded {
+    fn of(flags: u8, value: Value) -> Folded {
+        Folded { value, touched: flags & 1 != 0, combined: flags & 2 != 0, too_large: flags & 4 != 0 }
+    }
+
+    fn flags(&self) -> u8 {
+        u8::from(self.touched) | u8::from(self.combined) << 1 | u8::from(self.too_large) << 2
+    }
+
     fn set(&mut self, fold: &Fold, value: Value) {
         self.too_large |= size_of(&value) > fold.bytes_max;
         if !self.too_large {
@@ -92,19 +100,26 @@ impl State for Folded {
     fn read(_: &Arc<Fold>, bytes: &[u8]) -> Result<Folded, String> {
         let read = bytes.split_first().and_then(|(flags, text)| Some((flags, serde_json::from_slice(text).ok()?)));
         let (flags, json) = read.ok_or_else(|| no("state of an expression aggregator", bytes))?;
-        Ok(Folded {
-            value: document::of_json(&json),
-            touched: flags & 1 != 0,
-            combined: flags & 2 != 0,
-            too_large: flags & 4 != 0,
-        })
+        Ok(Folded::of(*flags, document::of_json(&json)))
     }
 
     fn write(&self, _: &Arc<Fold>) -> Vec<u8> {
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        let mut bytes = vec![flag(self.touched, 1) | flag(self.combined, 2) | flag(self.too_large, 4)];
+        let mut bytes = vec![self.flags()];
         bytes.extend(document::to_json(&self.value).to_string().bytes());
         bytes
+    }
+
+    /// JSON does not know all values.
+    fn send(&self, _: &Arc<Fold>) -> Vec<u8> {
+        let mut bytes = vec![self.flags()];
+        self.value.write(&mut bytes);
+        bytes
+    }
+
+    fn receive(_: &Arc<Fold>, bytes: &[u8]) -> Result<Folded, String> {
+        let read = bytes.split_first().and_then(|(flags, rest)| Some((flags, Value::read(rest)?)));
+        let (flags, value) = read.ok_or_else(|| no("state of an expression aggregator", bytes))?;
+        Ok(Folded::of(*flags, value))
     }
 
     fn finish(&self, fold: &Arc<Fold>) -> Value {
@@ -154,7 +169,7 @@ impl State for Single {
         if self.rows == 0 {
             self.value = other.value.clone();
         }
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         Ok(())
     }
 
@@ -169,6 +184,19 @@ impl State for Single {
         let mut bytes = self.rows.to_be_bytes().to_vec();
         bytes.extend(document::to_json(&self.value).to_string().bytes());
         bytes
+    }
+
+    /// JSON does not know all values.
+    fn send(&self, _: &()) -> Vec<u8> {
+        let mut bytes = self.rows.to_be_bytes().to_vec();
+        self.value.write(&mut bytes);
+        bytes
+    }
+
+    fn receive(_: &(), bytes: &[u8]) -> Result<Single, String> {
+        let read = bytes.split_first_chunk::<8>().and_then(|(rows, rest)| Some((rows, Value::read(rest)?)));
+        let (rows, value) = read.ok_or_else(|| no("state of singleValue", bytes))?;
+        Ok(Single { value, rows: u64::from_be_bytes(*rows) })
     }
 
     fn finish(&self, _: &()) -> Value {

@@ -10,7 +10,7 @@ use datasketches::hash::value::raw_bytes;
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::sketches::no;
-use super::{Accumulator, Groups, Sketch, Values, for_each_group, is_null, same};
+use super::{Accumulator, Groups, Sent, Sketch, Values, for_each_group, is_null, same, sent, to_send};
 use crate::aggregate::Hll;
 use crate::block::{Block, Value};
 use crate::sketch::hash::{TextKey, coupon, coupon_of_double, coupon_of_long, coupon_of_text};
@@ -235,6 +235,28 @@ impl Accumulator for HllStates {
         self.refused.clone()
     }
 
+    fn state(&self, groups: &[u32]) -> Block {
+        let mut refused = self.refused.clone();
+        let state = |g: &u32| match refused.take() {
+            Some(why) => Some(Err(why)),
+            None => Some(Ok(self.sketches[*g as usize].as_ref()?.serialize())),
+        };
+        to_send(groups.iter().map(state))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        for (group, state) in sent(groups, states)? {
+            match state {
+                Sent::Refused(why) => drop(self.refused.get_or_insert_with(|| why.to_string())),
+                Sent::State(bytes) => {
+                    let sketch = hll::read(bytes).ok_or_else(|| no("HyperLogLog sketch", bytes))?;
+                    self.union(group, &sketch);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn fresh(&self) -> Box<dyn Accumulator> {
         Box::new(HllStates { settings: self.settings.clone(), sketches: Vec::new(), seen: None, refused: None })
     }
@@ -348,6 +370,33 @@ impl Accumulator for QuantilesStates {
 
     fn complaint(&self, _: &[u32]) -> Option<String> {
         self.refused.clone()
+    }
+
+    fn state(&self, groups: &[u32]) -> Block {
+        let mut refused = self.refused.clone();
+        let state = |g: &u32| match refused.take() {
+            Some(why) => Some(Err(why)),
+            None => Some(Ok(self.sketches[*g as usize].as_ref()?.write())),
+        };
+        to_send(groups.iter().map(state))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        for (group, state) in sent(groups, states)? {
+            match state {
+                Sent::Refused(why) => drop(self.refused.get_or_insert_with(|| why.to_string())),
+                Sent::State(bytes) => {
+                    let sketch = Quantiles::read(bytes, Some(self.kind));
+                    let sketch = sketch.filter(|sketch| sketch.kind() == self.kind);
+                    let sketch = sketch.ok_or_else(|| no(self.kind.name(), bytes))?;
+                    match &mut self.sketches[group] {
+                        Some(_) => self.merge_one(group, &sketch),
+                        none => *none = Some(Box::new(sketch)),
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

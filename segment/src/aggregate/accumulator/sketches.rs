@@ -170,6 +170,10 @@ impl State for Tuple {
         self.size_bytes()
     }
 
+    fn unwritten(&self) -> Option<String> {
+        State::complaint(self)
+    }
+
     fn complaint(&self) -> Option<String> {
         self.refused.map(|count| other_values(count, self.values()))
     }

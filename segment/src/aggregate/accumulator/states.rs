@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Accumulator, Groups, Values, for_each_group, same};
+use super::{Accumulator, Groups, Sent, Values, for_each_group, same, sent, to_send};
 use crate::block::{Block, Value};
 
 /// The state of a group.
@@ -22,10 +22,23 @@ pub(super) trait State: Send + Sync + Sized + 'static {
     /// A state as [`State::write`] left it, or why the bytes are none.
     fn read(settings: &Self::Settings, bytes: &[u8]) -> Result<Self, String>;
     fn write(&self, settings: &Self::Settings) -> Vec<u8>;
+    /// As [`State::write`] where that says all.
+    fn send(&self, settings: &Self::Settings) -> Vec<u8> {
+        self.write(settings)
+    }
+    /// A state as [`State::send`] left it.
+    fn receive(settings: &Self::Settings, bytes: &[u8]) -> Result<Self, String> {
+        Self::read(settings, bytes)
+    }
     fn finish(&self, settings: &Self::Settings) -> Value;
     fn size(&self) -> usize;
 
     fn complaint(&self) -> Option<String> {
+        None
+    }
+
+    /// The complaint, if what is written does not say it.
+    fn unwritten(&self) -> Option<String> {
         None
     }
 }
@@ -135,6 +148,40 @@ impl<S: State> Accumulator for States<S> {
     fn complaint(&self, groups: &[u32]) -> Option<String> {
         let of_group = |g: &u32| self.states[*g as usize].as_ref()?.complaint();
         self.refused.clone().or_else(|| groups.iter().find_map(of_group))
+    }
+
+    fn state(&self, groups: &[u32]) -> Block {
+        let mut refused = self.refused.clone();
+        let state = |g: &u32| {
+            if let Some(why) = refused.take() {
+                return Some(Err(why));
+            }
+            let state = self.states[*g as usize].as_ref()?;
+            Some(state.unwritten().map_or_else(|| Ok(state.send(&self.settings)), Err))
+        };
+        to_send(groups.iter().map(state))
+    }
+
+    fn absorb(&mut self, groups: &[u32], states: &Block) -> Result<(), String> {
+        let settings = self.settings.clone();
+        for (group, state) in sent(groups, states)? {
+            let bytes = match state {
+                Sent::State(bytes) => bytes,
+                Sent::Refused(why) => {
+                    self.note(Err(why.to_string()));
+                    continue;
+                }
+            };
+            let read = S::receive(&settings, bytes)?;
+            match &mut self.states[group] {
+                Some(own) => {
+                    let taken = own.merge(&settings, &read);
+                    self.note(taken);
+                }
+                none => *none = Some(Box::new(read)),
+            }
+        }
+        Ok(())
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {

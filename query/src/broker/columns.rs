@@ -1,0 +1,285 @@
+//! What is told of tables and their columns, from the inventory here or from the nodes of a cluster.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+
+use segment::schema::{TIME, ValueType};
+use segment::{Interval, SegmentId};
+
+use super::{Broker, TableColumns};
+use crate::admission::Principal;
+use crate::budget::Budget;
+use crate::engine::Piece;
+use crate::error::{Error, Result};
+use crate::language::Scope;
+use crate::policy::{Action, Kind, Restriction};
+use crate::scatter::Request;
+use crate::view::seen_of;
+use crate::wire::columns::{PieceColumn, PieceColumns};
+
+/// Tables and callers' views of them whose columns are kept.
+const COLUMNS_KEPT_MAX: usize = 4096;
+
+/// Segments of the cluster, and callers' views of them, whose columns are kept: a million columns, at some dozens a segment.
+const SEGMENTS_KEPT_MAX: usize = 32_768;
+
+/// How long nodes are waited for when columns are asked for without a query.
+const COLUMNS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Broker {
+    /// The tables that the caller may see, by name; without the store's own.
+    pub fn datasources(&self, who: &Principal) -> Vec<String> {
+        let rules = self.authorizer().current();
+        let mut names = self.all_datasources();
+        names.retain(|name| !segment::is_system(name) && rules.may(who, Kind::Datasource, name, Action::Read));
+        names
+    }
+
+    fn all_datasources(&self) -> Vec<String> {
+        match &self.cluster {
+            None => self.node.inventory.datasources(),
+            Some(cluster) => {
+                let mut names = cluster.view.datasources();
+                names.sort_unstable();
+                names.dedup();
+                names
+            }
+        }
+    }
+
+    /// What `/druid/v2/datasources/{name}` tells of a table: dimensions and metrics of the columns that the caller sees.
+    pub fn columns_by_role(&self, datasource: &str, who: &Principal) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut dimensions, mut metrics) = (Vec::new(), Vec::new());
+        let restriction = self.authorizer().restriction(who, datasource)?;
+        let Some(found) = self.pieces(datasource, who, &restriction)? else { return Ok((dimensions, metrics)) };
+        for piece in found.pieces.into_iter().rev() {
+            for (names, found) in [(piece.dimensions, &mut dimensions), (piece.metrics, &mut metrics)] {
+                for name in names {
+                    if !found.contains(&name) {
+                        found.push(name);
+                    }
+                }
+            }
+        }
+        Ok((dimensions, metrics))
+    }
+
+    /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
+    /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. Who has a
+    /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller.
+    ///
+    /// Over a cluster this may wait for nodes: [`Broker::columns_of`] does so without holding a thread.
+    pub fn columns(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
+        let restriction = self.authorizer().restriction(who, datasource).ok()?;
+        let key = (datasource.to_string(), restriction.key().to_string());
+        let generation = match &self.cluster {
+            None => self.node.inventory.generation(),
+            Some(cluster) => cluster.view.routes(&[datasource], &[Interval::ETERNITY]).number,
+        };
+        if let Some((of, columns)) = self.columns.lock().get(&key)
+            && *of == generation
+        {
+            return Some(columns.clone());
+        }
+        let found = self.pieces(datasource, who, &restriction).ok()??;
+        Some(self.keep(key, found))
+    }
+
+    /// As [`Broker::columns`], for whoever must not wait on its thread.
+    pub async fn columns_of(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
+        if self.cluster.is_none() {
+            return self.columns(datasource, who);
+        }
+        let restriction = self.authorizer().restriction(who, datasource).ok()?;
+        let key = (datasource.to_string(), restriction.key().to_string());
+        let request = self.asking(datasource, who, &restriction).ok()??;
+        let found = self.remote_pieces(&request, datasource, &restriction).await.ok()??;
+        Some(self.keep(key, found))
+    }
+
+    fn keep(&self, key: (String, String), found: Found) -> TableColumns {
+        let columns = Arc::new(merged(&found.pieces));
+        // Realtime rows may bring new columns at any time, so what they have is not kept.
+        if !found.growing {
+            let mut kept = self.columns.lock();
+            if kept.len() >= COLUMNS_KEPT_MAX {
+                kept.clear();
+            }
+            kept.insert(key, (found.generation, columns.clone()));
+        }
+        columns
+    }
+
+    /// The columns of a table for whoever writes or tries rules about it: all of them to who may write rules, and so could
+    /// let itself see any; to who may only try them those that it sees.
+    pub fn columns_for_rules(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
+        if !self.writes_rules(who) {
+            return self.columns(datasource, who);
+        }
+        let found = self.pieces(datasource, who, &Restriction::Unrestricted).ok()??;
+        Some(Arc::new(merged(&found.pieces)))
+    }
+
+    /// The tables that rules may be about, as [`Broker::columns_for_rules`] tells of their columns.
+    pub fn datasources_for_rules(&self, who: &Principal) -> Vec<String> {
+        if self.writes_rules(who) { self.all_datasources() } else { self.datasources(who) }
+    }
+
+    fn writes_rules(&self, who: &Principal) -> bool {
+        self.authorizer().current().may(who, Kind::Security, "SECURITY", Action::Write)
+    }
+
+    /// What all segments of a table say of their columns, what came last first. `None` if there is none.
+    fn pieces(&self, datasource: &str, who: &Principal, restriction: &Restriction) -> Result<Option<Found>> {
+        if let Some(request) = self.asking(datasource, who, restriction)? {
+            return wait_here(self.remote_pieces(&request, datasource, restriction));
+        }
+        let Some(view) = self.node.inventory.view(datasource, &[Interval::ETERNITY]) else { return Ok(None) };
+        self.node.seen.sweep(view.generation);
+        let mut slices = view.slices;
+        slices.sort_by(|a, b| b.id.interval.cmp(&a.id.interval).then_with(|| b.id.cmp(&a.id)));
+        let mut pieces = Vec::new();
+        for slice in slices {
+            // Of one realtime index, what came last is newest.
+            for segment in slice.item.open().into_iter().rev() {
+                let seen = seen_of(&self.node.seen, &slice.item, &segment, restriction, &|| Ok(()))?;
+                let piece = Piece::of(slice.id.clone(), segment, vec![slice.interval], seen);
+                pieces.push(PieceColumns::of(&piece)?);
+            }
+        }
+        let growing = self.node.inventory.realtime().iter().any(|(id, _)| id.datasource == datasource);
+        Ok((!pieces.is_empty()).then_some(Found { generation: view.generation, pieces, growing }))
+    }
+
+    /// Who asks the cluster about columns, if there is one.
+    fn asking(&self, datasource: &str, who: &Principal, restriction: &Restriction) -> Result<Option<Request>> {
+        if self.cluster.is_none() {
+            return Ok(None);
+        }
+        let within = COLUMNS_WITHIN.min(self.settings().timeout_max);
+        let id = uuid::Uuid::new_v4().to_string();
+        let memory = self.settings().memory_bytes;
+        let budget = Budget::of_part(id, within, memory, None, self.settings().subquery_rows_max, 0);
+        let sight = self.authorizer().sight_for_rules(datasource, who, restriction)?;
+        Ok(self.request(who, &Arc::new(sight), &Arc::new(budget)))
+    }
+
+    async fn remote_pieces(
+        &self,
+        request: &Request,
+        datasource: &str,
+        restriction: &Restriction,
+    ) -> Result<Option<Found>> {
+        let wanted = request.wanted(&Scope::table(datasource))?;
+        let ids: Vec<SegmentId> = wanted.segments.iter().map(|one| one.asked.id.clone()).collect();
+        let key = |id: &SegmentId| (id.clone(), restriction.key().to_string());
+        let mut found: HashMap<SegmentId, Arc<[PieceColumns]>> = {
+            let known = self.known.lock();
+            ids.iter().filter_map(|id| Some((id.clone(), known.get(&key(id))?.clone()))).collect()
+        };
+        let rest: HashSet<SegmentId> = ids.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
+        let mut growing = false;
+        if !rest.is_empty() {
+            let (pieces, realtime) = request.columns(datasource, &rest).await?;
+            growing = !realtime.is_empty();
+            let mut by_id: HashMap<SegmentId, Vec<PieceColumns>> = HashMap::new();
+            pieces.into_iter().for_each(|piece| by_id.entry(piece.id.clone()).or_default().push(piece));
+            let mut known = self.known.lock();
+            for id in rest {
+                let pieces: Arc<[PieceColumns]> = by_id.remove(&id).unwrap_or_default().into();
+                if !realtime.contains(&id) {
+                    if known.len() >= SEGMENTS_KEPT_MAX {
+                        known.clear();
+                    }
+                    known.insert(key(&id), pieces.clone());
+                }
+                found.insert(id, pieces);
+            }
+        }
+        let mut all: Vec<&PieceColumns> = found.values().flat_map(|pieces| pieces.iter()).collect();
+        all.sort_by(|a, b| (a.id.interval, &a.id).cmp(&(b.id.interval, &b.id)));
+        let pieces: Vec<PieceColumns> = all.into_iter().rev().cloned().collect();
+        Ok((!ids.is_empty()).then_some(Found { generation: wanted.number, pieces, growing }))
+    }
+}
+
+/// What segments say of their columns.
+struct Found {
+    generation: u64,
+    /// What came last first.
+    pieces: Vec<PieceColumns>,
+    /// Whether some of them grow.
+    growing: bool,
+}
+
+/// Waits for nodes on this thread, as well as its runtime allows.
+fn wait_here<T: Send>(work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    use tokio::runtime::{Builder, Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(|| handle.block_on(work))
+        }
+        // The only thread of its runtime must not wait for what that runtime has to do.
+        _ => std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let runtime = Builder::new_current_thread().enable_time().build();
+                runtime.map_err(|error| Error::Unavailable(format!("no thread can wait: {error}")))?.block_on(work)
+            });
+            waiting.join().unwrap_or_else(|_| Err(Error::Bug("columns could not be asked for".into())))
+        }),
+    }
+}
+
+/// The columns of all pieces as those of one table; `__time` if there is none.
+fn merged(pieces: &[PieceColumns]) -> Vec<(String, ValueType, bool)> {
+    let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    // Whether nothing but nulls is known of a column yet. Of a column without a value, a text or one whose values are not seen,
+    // the type says nothing.
+    let mut open: Vec<bool> = Vec::new();
+    for piece in pieces {
+        for PieceColumn { name, value_type, multi, only_nulls } in piece.columns.iter().cloned() {
+            let Some(&at) = known.get(&name) else {
+                known.insert(name.clone(), columns.len());
+                open.push(only_nulls);
+                columns.push((name, value_type, multi));
+                continue;
+            };
+            let (_, of, several) = &mut columns[at];
+            *several |= multi;
+            if *of == value_type {
+                open[at] &= only_nulls;
+            } else if only_nulls {
+                continue;
+            } else if open[at] {
+                *of = value_type;
+                open[at] = false;
+            } else {
+                *of = widened(of, &value_type);
+                open[at] = false;
+            }
+            *several &= *of == ValueType::String;
+        }
+    }
+    if columns.is_empty() {
+        columns.push((TIME.to_string(), ValueType::Long, false));
+    }
+    columns
+}
+
+/// The narrowest type that holds the values of both.
+fn widened(a: &ValueType, b: &ValueType) -> ValueType {
+    match (a, b) {
+        _ if a == b => a.clone(),
+        _ if a.is_json() || b.is_json() => ValueType::json(),
+        (ValueType::Array(a), ValueType::Array(b)) => ValueType::array(widened(a, b)),
+        (ValueType::Array(of), one) | (one, ValueType::Array(of)) if !matches!(one, ValueType::Complex(_)) => {
+            ValueType::array(widened(of, one))
+        }
+        _ if a.is_numeric() && b.is_numeric() => ValueType::Double,
+        (ValueType::Complex(_), _) => a.clone(),
+        (_, ValueType::Complex(_)) => b.clone(),
+        _ => ValueType::String,
+    }
+}

@@ -1,0 +1,221 @@
+//! One query's dealings with the cluster.
+//!
+//! 1. The picture says which segments are wanted and who has them; the segments are dealt out to nodes ([`Request::deal`]),
+//!    and the nodes are asked all at once.
+//! 2. What is folded ([`gather`]) is taken in answer by answer, each whole or not at all. What is listed ([`rows`]) is passed on
+//!    as it comes, and of each segment it is known how many rows have left: so no row is ever counted twice.
+//! 3. Segments that a node does not serve, or did not answer for, are asked elsewhere; when nobody is left, by a newer
+//!    picture. If that shows other segments than those that are taken in already, all begins anew by it.
+//! 4. What cannot be reached in the end is an error that names it, or left out and told if the query takes that.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use segment::lookup::Lookups;
+use segment::{Interval, SegmentId};
+
+use crate::admission::{Principal, Sight};
+use crate::budget::Budget;
+use crate::cluster::{Asked, Asking, ClusterView, NodeAsk, Scatter, What};
+use crate::error::{Error, Result};
+use crate::language::{Query, Scope};
+use crate::node::Node;
+use crate::policy::Restriction;
+use crate::source::exact_intervals;
+use crate::view::incomplete_of;
+
+pub mod gather;
+pub mod remote;
+pub mod rows;
+
+/// The cluster, and how it is asked.
+pub struct Cluster {
+    pub view: Arc<dyn ClusterView>,
+    pub settings: Scatter,
+    /// Moves on with every query, so that replicas share the work.
+    pub turn: AtomicUsize,
+}
+
+/// A query that was let in, to be answered by nodes.
+#[derive(Clone)]
+pub struct Request {
+    pub cluster: Arc<Cluster>,
+    /// The threads and the rules of this process.
+    pub node: Arc<Node>,
+    pub lookups: Arc<Lookups>,
+    pub who: Principal,
+    pub sight: Arc<Sight>,
+    pub budget: Arc<Budget>,
+}
+
+/// What is wanted, as of one picture.
+pub struct Wanted {
+    pub number: u64,
+    /// By interval, then id.
+    pub segments: Vec<WantedSegment>,
+    pub incomplete: Vec<(String, Interval)>,
+}
+
+pub struct WantedSegment {
+    pub asked: Asked,
+    pub nodes: Vec<String>,
+}
+
+/// Segments that one node is asked about, by their places in what is wanted.
+pub type Lot = (String, Vec<usize>);
+
+impl Request {
+    /// What a query over tables wants.
+    pub fn wanted(&self, scope: &Scope) -> Result<Wanted> {
+        let mut tables = scope.source.tables();
+        tables.sort_unstable();
+        tables.dedup();
+        let mut intervals: BTreeMap<&str, Vec<Interval>> = BTreeMap::new();
+        for table in &tables {
+            let own = match self.sight.of(table)? {
+                Restriction::Unrestricted => None,
+                Restriction::Restricted(restricted) => restricted.rounding()?,
+            };
+            intervals.insert(table, match own {
+                None => scope.intervals.clone(),
+                Some(rounding) => exact_intervals(&rounding, &scope.intervals),
+            });
+        }
+        let all: Vec<Interval> = intervals.values().flatten().copied().collect();
+        let routes = self.cluster.view.routes(&tables, &Interval::merge(&all));
+        let mut found: BTreeMap<(Interval, SegmentId), WantedSegment> = BTreeMap::new();
+        for route in routes.slices {
+            let Some(own) = intervals.get(route.id.datasource.as_str()) else { continue };
+            let within = own.iter().map(|interval| interval.intersect(&route.interval));
+            let within: Vec<Interval> = within.filter(|interval| !interval.is_empty()).collect();
+            if within.is_empty() || scope.segment.as_ref().is_some_and(|only| *only != route.id) {
+                continue;
+            }
+            let entry = found.entry((route.id.interval, route.id.clone())).or_insert_with(|| WantedSegment {
+                asked: Asked { id: route.id, intervals: Vec::new() },
+                nodes: route.nodes,
+            });
+            entry.asked.intervals = Interval::merge(&[&entry.asked.intervals[..], &within].concat());
+        }
+        Ok(Wanted {
+            number: routes.number,
+            segments: found.into_values().collect(),
+            incomplete: routes.incomplete,
+        })
+    }
+
+    /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those
+    /// for which nobody is left come second.
+    pub fn deal(&self, wanted: &Wanted, places: &[usize], tried: &[HashSet<String>]) -> (Vec<Lot>, Vec<usize>) {
+        let turn = self.cluster.turn.fetch_add(1, Ordering::Relaxed);
+        let mut lots: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut stuck = Vec::new();
+        for place in places {
+            let nodes = &wanted.segments[*place].nodes;
+            let left = (0..nodes.len()).map(|n| nodes[(n + turn) % nodes.len()].as_str());
+            let left = left.filter(|node| !tried[*place].contains(*node));
+            match left.min_by_key(|node| lots.get(node).map_or(0, Vec::len)) {
+                Some(node) => lots.entry(node).or_default().push(*place),
+                None => stuck.push(*place),
+            }
+        }
+        (lots.into_iter().map(|(node, places)| (node.to_string(), places)).collect(), stuck)
+    }
+
+    /// What a node is asked about some of what is wanted.
+    pub fn ask(&self, wanted: &Wanted, places: &[usize], what: What) -> NodeAsk {
+        let mut lookups = BTreeMap::new();
+        if let What::Query(asking) = &what {
+            // Whatever names a lookup does so in an expression, by its name.
+            let text = asking.query.to_string();
+            if text.contains("lookup") {
+                let named = self.lookups.all();
+                let named = named.iter().filter(|(name, _)| text.contains(name.as_str()));
+                lookups.extend(named.map(|(name, lookup)| (name.clone(), lookup.version.clone())));
+            }
+        }
+        NodeAsk {
+            query_id: self.budget.query_id().to_string(),
+            who: self.who.clone(),
+            keys: self.sight.keys(),
+            what,
+            segments: places.iter().map(|place| wanted.segments[*place].asked.clone()).collect(),
+            remaining: self.budget.remaining(),
+            memory_bytes: self.budget.memory_limit(),
+            scan_bytes: self.budget.scan_left(),
+            subquery_rows_max: self.budget.subquery_rows_max(),
+            priority: self.budget.priority(),
+            lookups,
+        }
+    }
+
+    /// What of the query's intervals is not complete, of what is marked so anywhere.
+    pub fn incomplete(&self, scope: &Scope, marked: &[(String, Interval)]) -> Result<Vec<Interval>> {
+        let mut by_table: HashMap<&str, Vec<Interval>> = HashMap::new();
+        marked.iter().for_each(|(table, interval)| by_table.entry(table).or_default().push(*interval));
+        let mut all = Vec::new();
+        for table in scope.source.tables() {
+            if let Some(marked) = by_table.get(table) {
+                all.extend(incomplete_of(self.sight.of(table)?, &scope.intervals, marked));
+            }
+        }
+        Ok(Interval::merge(&all))
+    }
+
+    /// What is told of segments that cannot be reached. Where they are tells where there are rows.
+    pub fn gaps(&self, scope: &Scope, wanted: &Wanted, places: &[usize]) -> Vec<Interval> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        if self.sight.is_restricted() {
+            return scope.intervals.clone();
+        }
+        let of = |place: &usize| wanted.segments[*place].asked.intervals.clone();
+        Interval::merge(&places.iter().flat_map(of).collect::<Vec<_>>())
+    }
+}
+
+/// A query as nodes get it.
+pub fn asking(query: &Query) -> Asking {
+    let part = query.for_nodes();
+    Asking {
+        query: part.to_json(),
+        intervals: part.scope().intervals.clone(),
+        types: Vec::new(),
+        bare: false,
+        since: i64::MIN,
+    }
+}
+
+/// Whether another node may do better.
+pub fn is_of_node(error: &Error) -> bool {
+    match error {
+        Error::Denied(_)
+        | Error::Parse(_)
+        | Error::NotFound(_)
+        | Error::Capacity(_)
+        | Error::Cancelled(_)
+        | Error::Unavailable(_)
+        | Error::Corrupt(_)
+        | Error::Bug(_) => true,
+        Error::Context(_)
+        | Error::Invalid(_)
+        | Error::Unsupported(_)
+        | Error::ResourceLimit(_)
+        | Error::Timeout(_) => false,
+    }
+}
+
+/// Says which intervals cannot be reached, and why.
+pub fn unreachable(gaps: &[Interval], last: Option<Error>) -> Error {
+    if let Some(denied @ Error::Denied(_)) = last {
+        return denied;
+    }
+    let intervals: Vec<String> = gaps.iter().map(Interval::to_string).collect();
+    let why = last.map_or_else(|| "no node serves them".to_string(), |error| error.to_string());
+    Error::Unavailable(format!(
+        "segments of [{}] cannot be reached now: {why}; ask again, or allow returnPartialResults",
+        intervals.join(", ")
+    ))
+}
