@@ -303,7 +303,9 @@ impl Request {
         let mut tried = run.tried.clone();
         for attempt in run.attempts.values().filter(|attempt| attempt.lot == lot) {
             for (node, places) in &attempt.nodes {
-                places.iter().for_each(|place| drop(tried[*place].insert(node.clone())));
+                places.iter().for_each(|place| {
+                    tried[*place].insert(node.clone());
+                });
             }
         }
         let (lots, stuck) = self.deal(&run.wanted, &places, &tried);
@@ -396,7 +398,9 @@ impl Run {
     /// An attempt came to nothing: its segments are dealt out anew unless another one is at work.
     fn failed(&mut self, attempt: Attempt) {
         for (node, places) in &attempt.nodes {
-            places.iter().for_each(|place| drop(self.tried[*place].insert(node.clone())));
+            places.iter().for_each(|place| {
+                            self.tried[*place].insert(node.clone());
+                        });
         }
         let Some(at_work) = self.lots.get_mut(&attempt.lot) else { return };
         at_work.attempts -= 1;
@@ -423,7 +427,9 @@ impl Run {
                         self.tried[*place].insert(node.clone());
                         self.pending.push(*place);
                     }
-                    false => drop(self.done.insert(*place)),
+                    false => {
+                        self.done.insert(*place);
+                    }
                 }
             }
         }

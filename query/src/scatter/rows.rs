@@ -176,7 +176,9 @@ impl Scanning {
                     Err(error) if !is_of_node(&error) => return Err(error),
                     Err(error) => {
                         *last = Some(error);
-                        places.iter().for_each(|place| drop(self.tried[*place].insert(node.clone())));
+                        places.iter().for_each(|place| {
+                            self.tried[*place].insert(node.clone());
+                        });
                         pending.extend(places);
                         continue;
                     }

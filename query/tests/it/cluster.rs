@@ -55,13 +55,13 @@ impl Far {
         if rng.random_range(0..100) >= self.faulty.load(Ordering::Relaxed) {
             return Fault::None;
         }
-        match rng.random_range(0..7) {
-            0 => Fault::Unreachable,
-            1 => Fault::Cut(rng.random_range(0..3000), true),
-            2 => Fault::Cut(rng.random_range(0..3000), false),
-            3 => Fault::Flip(rng.random_range(0..3000)),
-            4 => Fault::Slow,
-            5 => Fault::Silent,
+        match rng.random_range(0..25) {
+            0 => Fault::Silent,
+            1..5 => Fault::Cut(rng.random_range(0..3000), true),
+            5..9 => Fault::Cut(rng.random_range(0..3000), false),
+            9..13 => Fault::Flip(rng.random_range(0..3000)),
+            13..17 => Fault::Slow,
+            17..21 => Fault::Unreachable,
             _ => Fault::Forgets,
         }
     }
@@ -93,7 +93,7 @@ impl DataNode for Far {
             read.segments.iter().zip(&ask.segments).map(|(read, asked)| (read.id.clone(), asked.id.clone())).collect();
         let answer = self.node.run_bytes(&read.to_bytes()).await?;
         let answer = if fault == Fault::Forgets { renamed(answer, forgotten) } else { answer };
-        let most = rng.random_range(1..5000usize);
+        let most = rng.random_range(100..5000usize);
         let mut at = 0;
         let pieces = answer.flat_map(move |bytes| {
             let bytes = bytes.expect("a node in this process does not break");
