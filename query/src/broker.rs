@@ -320,7 +320,11 @@ impl Broker {
                 self.settings.queries_max
             )));
         }
-        Ok(entered(&mut running, &self.running, AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() }))
+        Ok(entered(
+            &mut running,
+            &self.running,
+            AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() },
+        ))
     }
 
     async fn compute<T: Send + 'static>(

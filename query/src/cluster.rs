@@ -37,6 +37,9 @@ pub trait ClusterView: Send + Sync {
     /// too), and who serves them. Tables that are not known have no segments. The intervals are sorted and do not overlap.
     fn routes(&self, tables: &[&str], intervals: &[Interval]) -> Routes;
 
+    /// The number of the picture that there is now.
+    fn number(&self) -> u64;
+
     /// A node of the picture by its name; `None` if it is gone.
     fn node(&self, name: &str) -> Option<Arc<dyn DataNode>>;
 

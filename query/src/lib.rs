@@ -4,6 +4,9 @@
 //! `admission` makes it a leaf, `view` says which segments it concerns, `node` runs `engine` over them on the threads
 //! of `pool`, within the query's [`Budget`]; `finish` orders and limits, `language::response` writes Druid's JSON.
 //!
+//! The rows may also be on the nodes of a cluster ([`cluster`] is the port): then `scatter` asks these, [`local`] answers for
+//! the segments of a process, and what travels between them is [`wire`]'s. The answers are the same.
+//!
 //! Knows nothing of sockets, headers, the catalog, Kafka, or how segments got here.
 
 pub mod admission;

@@ -148,7 +148,11 @@ impl LocalNode {
 /// What is still to be sent.
 enum Work {
     Groups(Box<GroupFrames>),
-    Rows { cursor: Box<Cursor>, places: Vec<i64>, timed: bool },
+    Rows {
+        cursor: Box<Cursor>,
+        places: Vec<i64>,
+        timed: bool,
+    },
     /// Nothing; whether any row was selected.
     Done(bool),
 }
@@ -265,13 +269,8 @@ fn columns_of(
 ) -> Result<(Work, Vec<Bytes>)> {
     let inner = |_: &Arc<Query>| Err(Error::Bug("columns are asked of tables".into()));
     let origin = Origin { stored: &listed, cache: broker.seen(), sight, budget, inner: &inner };
-    let ask = Ask {
-        intervals: vec![Interval::ETERNITY],
-        columns: None,
-        filters: Vec::new(),
-        segment: None,
-        narrow: false,
-    };
+    let ask =
+        Ask { intervals: vec![Interval::ETERNITY], columns: None, filters: Vec::new(), segment: None, narrow: false };
     let mut told = Vec::new();
     for table in sight.keys().keys() {
         let opened = listed.open(&[table], &ask, &origin)?;
@@ -281,10 +280,8 @@ fn columns_of(
             told.push(PieceColumns::of(piece)?);
         }
     }
-    let frames = vec![
-        frame::write(Kind::Opening, &opening.to_bytes()),
-        frame::write(Kind::Json, &columns::write(&told)),
-    ];
+    let frames =
+        vec![frame::write(Kind::Opening, &opening.to_bytes()), frame::write(Kind::Json, &columns::write(&told))];
     Ok((Work::Done(true), frames))
 }
 
@@ -333,12 +330,7 @@ fn rows_frame(
 }
 
 /// The frames of an answer; one step is made ahead.
-fn answer(
-    first: Receive<(Work, Vec<Bytes>)>,
-    broker: Arc<Broker>,
-    budget: Arc<Budget>,
-    place: Place,
-) -> NodeAnswer {
+fn answer(first: Receive<(Work, Vec<Bytes>)>, broker: Arc<Broker>, budget: Arc<Budget>, place: Place) -> NodeAnswer {
     enum Next {
         First(Receive<(Work, Vec<Bytes>)>),
         Later(Receive<(Option<Work>, Vec<Bytes>)>),

@@ -21,6 +21,9 @@ pub enum Rows {
     Table(Table),
     Cursor(Box<Cursor>),
     /// Rows that other nodes give, and where what gives them lives.
-    Stream { batches: BoxStream<'static, Result<Batch>>, runtime: Handle },
+    Stream {
+        batches: BoxStream<'static, Result<Batch>>,
+        runtime: Handle,
+    },
     Analyses(Vec<Analysis>),
 }

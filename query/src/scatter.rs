@@ -25,9 +25,11 @@ use crate::policy::Restriction;
 use crate::source::exact_intervals;
 use crate::view::incomplete_of;
 
+mod chunk;
 pub mod gather;
 pub mod remote;
 pub mod rows;
+mod run;
 
 /// The cluster, and how it is asked.
 pub struct Cluster {
@@ -77,10 +79,13 @@ impl Request {
                 Restriction::Unrestricted => None,
                 Restriction::Restricted(restricted) => restricted.rounding()?,
             };
-            intervals.insert(table, match own {
-                None => scope.intervals.clone(),
-                Some(rounding) => exact_intervals(&rounding, &scope.intervals),
-            });
+            intervals.insert(
+                table,
+                match own {
+                    None => scope.intervals.clone(),
+                    Some(rounding) => exact_intervals(&rounding, &scope.intervals),
+                },
+            );
         }
         let all: Vec<Interval> = intervals.values().flatten().copied().collect();
         let routes = self.cluster.view.routes(&tables, &Interval::merge(&all));
@@ -98,11 +103,7 @@ impl Request {
             });
             entry.asked.intervals = Interval::merge(&[&entry.asked.intervals[..], &within].concat());
         }
-        Ok(Wanted {
-            number: routes.number,
-            segments: found.into_values().collect(),
-            incomplete: routes.incomplete,
-        })
+        Ok(Wanted { number: routes.number, segments: found.into_values().collect(), incomplete: routes.incomplete })
     }
 
     /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those
@@ -199,11 +200,9 @@ pub fn is_of_node(error: &Error) -> bool {
         | Error::Unavailable(_)
         | Error::Corrupt(_)
         | Error::Bug(_) => true,
-        Error::Context(_)
-        | Error::Invalid(_)
-        | Error::Unsupported(_)
-        | Error::ResourceLimit(_)
-        | Error::Timeout(_) => false,
+        Error::Context(_) | Error::Invalid(_) | Error::Unsupported(_) | Error::ResourceLimit(_) | Error::Timeout(_) => {
+            false
+        }
     }
 }
 

@@ -42,16 +42,19 @@ impl Broker {
                 "context.bySegment tells of segments, which hold rows that you may not see; leave it out".into(),
             ));
         }
-        let picture = Picture::take(
-            self.inventory(),
-            &self.node.seen,
-            &sight,
-            &source.tables(),
-            &query.scope().intervals,
-            &|| budget.check(),
-        )?;
-        let mut ids: Vec<(SegmentId, String)> =
-            picture.pieces.iter().map(|piece| (piece.id.clone(), piece.intervals[0].to_string())).collect();
+        let sight = Arc::new(sight);
+        let mut ids: Vec<(SegmentId, String)> = match self.request(who, &sight, &budget) {
+            Some(request) => {
+                let wanted = request.wanted(query.scope())?.segments.into_iter();
+                wanted.map(|one| (one.asked.id, one.asked.intervals[0].to_string())).collect()
+            }
+            None => {
+                let (tables, intervals) = (source.tables(), &query.scope().intervals);
+                let check = || budget.check();
+                let picture = Picture::take(self.inventory(), &self.node.seen, &sight, &tables, intervals, &check)?;
+                picture.pieces.iter().map(|piece| (piece.id.clone(), piece.intervals[0].to_string())).collect()
+            }
+        };
         // A realtime segment is several pieces.
         ids.dedup_by(|a, b| a.0 == b.0);
         let mut context = ResponseContext::default();
@@ -62,6 +65,11 @@ impl Broker {
             one.scope_mut().segment = Some(id.clone());
             budget.check()?;
             let answer = self.answer(one.clone(), who, budget.again()).await?;
+            if !answer.touched && self.cluster.is_some() {
+                // Which segments have rows in the intervals is known to who has them.
+                uncovered.extend(&answer.context.uncovered);
+                continue;
+            }
             if !answer.touched {
                 return Err(Error::Unavailable(format!(
                     "segment [{id}] was replaced while the segments were asked one by one; ask again"

@@ -75,7 +75,7 @@ impl Broker {
         let key = (datasource.to_string(), restriction.key().to_string());
         let generation = match &self.cluster {
             None => self.node.inventory.generation(),
-            Some(cluster) => cluster.view.routes(&[datasource], &[Interval::ETERNITY]).number,
+            Some(cluster) => cluster.view.number(),
         };
         if let Some((of, columns)) = self.columns.lock().get(&key)
             && *of == generation
@@ -86,16 +86,16 @@ impl Broker {
         Some(self.keep(key, found))
     }
 
-    /// As [`Broker::columns`], for whoever must not wait on its thread.
-    pub async fn columns_of(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
-        if self.cluster.is_none() {
-            return self.columns(datasource, who);
-        }
-        let restriction = self.authorizer().restriction(who, datasource).ok()?;
+    /// As [`Broker::columns`], for whoever must not wait on its thread, and would know a table that is not there from one
+    /// whose nodes cannot be reached. What it finds [`Broker::columns`] then knows, but for tables that grow.
+    pub async fn columns_of(&self, datasource: &str, who: &Principal) -> Result<Option<TableColumns>> {
+        let restriction = self.authorizer().restriction(who, datasource)?;
+        let Some(request) = self.asking(datasource, who, &restriction)? else {
+            return Ok(self.columns(datasource, who));
+        };
         let key = (datasource.to_string(), restriction.key().to_string());
-        let request = self.asking(datasource, who, &restriction).ok()??;
-        let found = self.remote_pieces(&request, datasource, &restriction).await.ok()??;
-        Some(self.keep(key, found))
+        let found = self.remote_pieces(&request, datasource, &restriction).await?;
+        Ok(found.map(|found| self.keep(key, found)))
     }
 
     fn keep(&self, key: (String, String), found: Found) -> TableColumns {

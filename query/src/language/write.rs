@@ -189,7 +189,8 @@ impl Extraction {
             Extraction::Upper => json!({"type": "upper"}),
             Extraction::Lower => json!({"type": "lower"}),
             Extraction::Map { map, missing } => {
-                let entry = |(key, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| (key.to_string(), json!(**value));
+                let entry =
+                    |(key, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| (key.to_string(), json!(**value));
                 let entries: Map<String, Json> = map.entries().into_iter().map(entry).collect();
                 json!({
                     "type": "lookup", "lookup": {"type": "map", "map": entries}, "retainMissingValue": missing.is_none(),

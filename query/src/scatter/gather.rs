@@ -1,23 +1,23 @@
 //! Answers that are folded into one: groups, hits, times, analyses, columns. A node's answer is held, within the query's memory,
 //! until its closing frame has come, and then taken in as a whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use segment::schema::ValueType;
 use segment::{Interval, SegmentId};
-use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
+use super::run::{AtWork, Attempt, Run};
 use super::{Lot, Request, Wanted, asking, is_of_node, unreachable};
 use crate::broker::{submit, wait};
 use crate::budget::Taken;
 use crate::cluster::{NodeAsk, What};
+use crate::engine::group;
 use crate::engine::inspect::{self, Analysed};
 use crate::engine::keys::same_type;
 use crate::engine::search::{self, Hits};
-use crate::engine::group;
 use crate::error::{Error, Result};
 use crate::finish::finish;
 use crate::language::{Query, Scope};
@@ -35,7 +35,7 @@ use segment::block::{Block, Value};
 const RESTARTS_MAX: usize = 4;
 
 /// A node's whole answer.
-struct Whole {
+pub struct Whole {
     opening: Opening,
     frames: Vec<(Kind, Bytes)>,
     matched: bool,
@@ -90,9 +90,7 @@ impl Request {
             };
             let touched = openings.iter().any(|opening| opening.touched);
             let rows = match (sink, &*query) {
-                (Sink::Groups(merger), _) => {
-                    Rows::Table(finish(&query, merger.finish(&query, spans), &budget)?)
-                }
+                (Sink::Groups(merger), _) => Rows::Table(finish(&query, merger.finish(&query, spans), &budget)?),
                 (Sink::Hits(hits), Query::Search(q)) => Rows::Table(search::ordered(q, hits)),
                 (Sink::Times(times), Query::TimeBoundary(q)) => Rows::Table(inspect::boundary(q, times)),
                 (Sink::Times(times), _) => Rows::Table(inspect::last_time(times.map(|(_, last)| last))),
@@ -310,7 +308,6 @@ impl Request {
         }
         let (lots, stuck) = self.deal(&run.wanted, &places, &tried);
         if stuck.is_empty() && !lots.is_empty() {
-            metrics::counter!("henge_query_hedges_total").increment(1);
             self.launch(run, Some(lot), lots, what, places);
         }
     }
@@ -340,128 +337,6 @@ impl Request {
                 }
             }
         }
-    }
-}
-
-/// How far a query is.
-struct Run {
-    wanted: Wanted,
-    /// By place: who was tried.
-    tried: Vec<HashSet<String>>,
-    /// Places that are to be dealt out.
-    pending: Vec<usize>,
-    /// Places for which nobody is left.
-    stuck: Vec<usize>,
-    done: HashSet<usize>,
-    lots: HashMap<usize, AtWork>,
-    next: usize,
-    attempts: HashMap<Id, Attempt>,
-    tasks: JoinSet<Result<Vec<Whole>>>,
-}
-
-/// Segments that are asked for together, perhaps of several nodes at once.
-struct AtWork {
-    places: Vec<usize>,
-    attempts: usize,
-    since: Instant,
-    hedged: bool,
-}
-
-struct Attempt {
-    lot: usize,
-    nodes: Vec<Lot>,
-    task: AbortHandle,
-}
-
-impl Run {
-    fn new(wanted: Wanted) -> Run {
-        let count = wanted.segments.len();
-        Run {
-            wanted,
-            tried: vec![HashSet::new(); count],
-            pending: (0..count).collect(),
-            stuck: Vec::new(),
-            done: HashSet::new(),
-            lots: HashMap::new(),
-            next: 0,
-            attempts: HashMap::new(),
-            tasks: JoinSet::new(),
-        }
-    }
-
-    /// The lot that waits longest and is not asked elsewhere yet, and when it should be.
-    fn next_hedge(&self, after: std::time::Duration) -> Option<(Instant, usize)> {
-        let waiting = self.lots.iter().filter(|(_, at_work)| !at_work.hedged);
-        waiting.map(|(lot, at_work)| (at_work.since + after, *lot)).min()
-    }
-
-    /// An attempt came to nothing: its segments are dealt out anew unless another one is at work.
-    fn failed(&mut self, attempt: Attempt) {
-        for (node, places) in &attempt.nodes {
-            places.iter().for_each(|place| {
-                            self.tried[*place].insert(node.clone());
-                        });
-        }
-        let Some(at_work) = self.lots.get_mut(&attempt.lot) else { return };
-        at_work.attempts -= 1;
-        if at_work.attempts == 0
-            && let Some(at_work) = self.lots.remove(&attempt.lot)
-        {
-            self.pending.extend(at_work.places);
-        }
-    }
-
-    /// A lot is answered, but for what is missing; whoever else works on it is told to stop.
-    fn settle(&mut self, attempt: &Attempt, missing: &HashSet<SegmentId>) {
-        self.lots.remove(&attempt.lot);
-        self.attempts.retain(|_, other| {
-            if other.lot == attempt.lot {
-                other.task.abort();
-            }
-            other.lot != attempt.lot
-        });
-        for (node, places) in &attempt.nodes {
-            for place in places {
-                match missing.contains(&self.wanted.segments[*place].asked.id) {
-                    true => {
-                        self.tried[*place].insert(node.clone());
-                        self.pending.push(*place);
-                    }
-                    false => {
-                        self.done.insert(*place);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Goes on by another picture. What is done stays if that shows the same of it; else all is to be done anew: `false`.
-    fn renew(&mut self, wanted: Wanted) -> bool {
-        let places: HashMap<&SegmentId, usize> =
-            wanted.segments.iter().enumerate().map(|(place, one)| (&one.asked.id, place)).collect();
-        let same = |place: &usize| {
-            let asked = &self.wanted.segments[*place].asked;
-            places.get(&asked.id).copied().filter(|new| wanted.segments[*new].asked.intervals == asked.intervals)
-        };
-        let done: Option<HashSet<usize>> = self.done.iter().map(same).collect();
-        let stays = done.is_some();
-        let fresh = Run::new(wanted);
-        let next = self.next;
-        *self = Run { next, done: done.unwrap_or_default(), ..fresh };
-        let done = &self.done;
-        self.pending.retain(|place| !done.contains(place));
-        stays
-    }
-
-    /// Everything is to be asked again.
-    fn restart(&mut self) {
-        self.tasks = JoinSet::new();
-        self.attempts.clear();
-        self.lots.clear();
-        self.done.clear();
-        self.stuck.clear();
-        self.tried.iter_mut().for_each(HashSet::clear);
-        self.pending = (0..self.wanted.segments.len()).collect();
     }
 }
 
@@ -502,7 +377,8 @@ fn value(table: &crate::Table, column: usize, row: usize) -> Result<Value> {
 
 fn hits_of(table: &crate::Table) -> Result<Hits> {
     let blocks: Vec<&Block> = table.columns.iter().map(|(.., block)| block).collect();
-    let [Block::Long { values: times, .. }, Block::Text { values: names }, Block::Text { values }, counts] = &blocks[..]
+    let [Block::Long { values: times, .. }, Block::Text { values: names }, Block::Text { values }, counts] =
+        &blocks[..]
     else {
         return Err(broken("what was found has other columns"));
     };
@@ -538,9 +414,7 @@ fn differ(query: Option<&Arc<Query>>, some: &[Vec<ValueType>], all: &[Vec<ValueT
     let keys = match query.map(|query| &**query) {
         Some(Query::Timeseries(q)) => usize::from(q.granularity != segment::time::Granularity::All),
         Some(Query::TopN(q)) => 1 + usize::from(q.granularity != segment::time::Granularity::All),
-        Some(Query::GroupBy(q)) => {
-            q.dimensions.len() + usize::from(q.granularity != segment::time::Granularity::All)
-        }
+        Some(Query::GroupBy(q)) => q.dimensions.len() + usize::from(q.granularity != segment::time::Granularity::All),
         _ => 0,
     };
     some.iter().zip(all).enumerate().any(|(at, (some, all))| {

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use segment::schema::{TIME, ValueType};
 use segment::Interval;
 use segment::filter::Filter;
+use segment::schema::{TIME, ValueType};
 use tokio::runtime::Handle;
 
 use super::Request;

@@ -196,8 +196,13 @@ impl Right {
             own
         });
         // The left side's time says nothing of the right one's.
-        let of_right =
-            Ask { intervals: vec![segment::Interval::ETERNITY], columns, filters: Vec::new(), segment: None, narrow: false };
+        let of_right = Ask {
+            intervals: vec![segment::Interval::ETERNITY],
+            columns,
+            filters: Vec::new(),
+            segment: None,
+            narrow: false,
+        };
         let mut right = Right {
             columns: Vec::new(),
             rows: 0,

@@ -42,8 +42,13 @@ pub struct Opening {
 #[serde(rename_all = "camelCase")]
 pub enum Closing {
     /// All is said. `matched`: whether any row was selected.
-    Complete { matched: bool },
-    Failed { kind: String, why: String },
+    Complete {
+        matched: bool,
+    },
+    Failed {
+        kind: String,
+        why: String,
+    },
 }
 
 /// The analysis of a piece.

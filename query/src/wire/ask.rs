@@ -80,7 +80,7 @@ impl NodeAsk {
             lookups: self.lookups.clone(),
         };
         let json = serde_json::to_vec(&message).expect("plain data is written");
-        [&xxh3_64(&json).to_le_bytes(), &json[..]].concat()
+        checked(&json)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<NodeAsk> {
@@ -120,6 +120,11 @@ impl NodeAsk {
     }
 }
 
+/// A message behind its checksum.
+pub fn checked(message: &[u8]) -> Vec<u8> {
+    [&xxh3_64(message).to_le_bytes(), message].concat()
+}
+
 /// Begins texts that stand for doubles, whose decimal text is not read back to the same bits.
 const BITS: &str = "\u{1}d";
 /// Begins texts that begin so by themselves.
@@ -141,7 +146,9 @@ fn marked(json: &Json) -> Json {
 fn unmarked(json: Json) -> Json {
     match json {
         Json::String(text) => match (text.strip_prefix(BITS), text.strip_prefix(TEXT)) {
-            (Some(bits), _) => u64::from_str_radix(bits, 16).map_or(Json::Null, |bits| Json::from(f64::from_bits(bits))),
+            (Some(bits), _) => {
+                u64::from_str_radix(bits, 16).map_or(Json::Null, |bits| Json::from(f64::from_bits(bits)))
+            }
             (None, Some(text)) => text.into(),
             (None, None) => text.into(),
         },

@@ -26,7 +26,9 @@ pub enum Kind {
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        [Kind::Opening, Kind::Values, Kind::Rows, Kind::Json, Kind::Closing].into_iter().find(|kind| *kind as u8 == byte)
+        [Kind::Opening, Kind::Values, Kind::Rows, Kind::Json, Kind::Closing]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -362,4 +362,3 @@ fn renumbered(block: Block, known: &[u64]) -> Result<Block> {
     };
     Ok(Block::Any { values: values.into_iter().map(value).collect::<Result<_>>()? })
 }
-

@@ -8,6 +8,8 @@ use futures::StreamExt;
 use query::language::response::{Format, respond, respond_arrays};
 use query::policy::{Action, Kind, Role, Rules};
 use query::{Broker, Budget, Error, Principal, Query, Result, Settings};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use segment::block::Value;
 use segment::inventory::{Change, Inventory, Served};
 use segment::schema::{Discovery, Schema, ValueType};
@@ -15,6 +17,7 @@ use segment::time::{Granularity, Interval, parse_timestamp};
 use segment::{Segment, SegmentId};
 use serde_json::{Value as Json, json};
 
+use crate::cluster::spread;
 use crate::dimension;
 
 pub fn settings() -> Settings {
@@ -109,12 +112,33 @@ pub async fn ask_as(broker: &Broker, who: &Principal, json: &Json) -> Result<Str
     Ok(String::from_utf8(body).expect("JSON is UTF-8"))
 }
 
+/// The body of an answer to a query as it is.
+pub async fn ask_query(broker: &Broker, who: &Principal, query: &Query) -> Result<String> {
+    let empty = serde_json::Map::new();
+    let budget = Budget::from_context(&empty, broker.settings())?;
+    let answer = broker.answer(query.clone(), who, budget).await?;
+    let mut body = Vec::new();
+    let mut chunks = respond(query, answer, Format::from_context(&empty, false)?);
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk?);
+    }
+    Ok(String::from_utf8(body).expect("JSON is UTF-8"))
+}
+
 #[track_caller]
 fn check(json: Json, expected: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let broker = Broker::new(inventory(), settings(), query::Authorizer::open());
     let body = runtime.block_on(ask(&broker, &json)).expect("an answer");
     assert_eq!(body, expected);
+    // The same of nodes that have some of the segments each.
+    for seed in 0..4 {
+        let (whole, open) = (inventory(), query::Authorizer::open());
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (_view, broker) = spread(&whole, &["wiki"], &mut rng, &settings(), &open, &BTreeMap::new());
+        let body = runtime.block_on(ask(&broker, &json)).expect("an answer of the cluster");
+        assert_eq!(body, expected, "of a cluster");
+    }
     serde_json::from_str::<Json>(&body).expect("valid JSON");
 }
 

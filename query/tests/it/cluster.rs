@@ -38,7 +38,6 @@ pub enum Fault {
 /// A node behind a wire: asks and answers are bytes, cut anywhere.
 pub struct Far {
     node: Arc<LocalNode>,
-    pub inventory: Arc<Inventory>,
     seed: AtomicU64,
     /// Percent of asks that something happens to.
     pub faulty: AtomicUsize,
@@ -179,6 +178,10 @@ impl ClusterView for View {
         routes
     }
 
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     fn node(&self, name: &str) -> Option<Arc<dyn DataNode>> {
         self.nodes.get(name).map(|node| node.clone() as Arc<dyn DataNode>)
     }
@@ -192,12 +195,18 @@ impl ClusterView for View {
     }
 }
 
-pub fn scatter() -> Scatter {
-    Scatter {
-        hedge_after: Some(Duration::from_millis(10)),
-        picture_within: Duration::from_millis(1),
-        pictures_max: 8,
+impl View {
+    /// A node of whose segments each is on another one too.
+    pub fn replicated(&self) -> Option<String> {
+        let serving = self.serving.lock();
+        let has = |name: &String| serving.values().any(|nodes| nodes.contains(name));
+        let alone = |name: &String| serving.values().any(|nodes| nodes.len() == 1 && nodes.contains(name));
+        self.nodes.keys().find(|name| has(name) && !alone(name)).cloned()
     }
+}
+
+pub fn scatter() -> Scatter {
+    Scatter { hedge_after: Some(Duration::from_millis(10)), picture_within: Duration::from_millis(1), pictures_max: 8 }
 }
 
 /// Spreads what an inventory serves over nodes, each segment to one or two.
@@ -235,11 +244,10 @@ pub fn spread(
     let nodes = held.into_iter().map(|(name, changes)| {
         let inventory = Arc::new(Inventory::new());
         inventory.apply(changes);
-        let broker = Broker::new(inventory.clone(), settings.clone(), authorizer.clone());
+        let broker = Broker::new(inventory, settings.clone(), authorizer.clone());
         broker.lookups().replace(lookups.clone());
         let far = Far {
             node: LocalNode::new(broker),
-            inventory,
             seed: AtomicU64::new(rng.random()),
             faulty: AtomicUsize::new(0),
             always: Mutex::new(None),

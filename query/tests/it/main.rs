@@ -13,6 +13,7 @@ mod seen;
 mod selection;
 mod sketches;
 mod sources;
+mod wire;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -10,4 +10,5 @@ mod golden;
 mod harm;
 mod merging;
 mod proxy;
+mod states;
 mod tables;

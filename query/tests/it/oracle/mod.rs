@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use segment::lookup::{Lookup, Lookups};
 use serde_json::Value as Json;
 
-use crate::broker::{ask_as as send, settings};
+use crate::broker::{ask_as as send, ask_query, settings};
 use crate::cluster;
 use ask::Asked;
 use events::{Event, World};
@@ -144,7 +144,18 @@ fn each_case(
                 }
             }
             assert!(cached.policy_cache_bytes() as u64 <= budget);
-            lookups.scope(|| Query::from_json(&json)).expect("it was just asked");
+            // What nodes are asked is what was meant.
+            let query = lookups.scope(|| Query::from_json(&json)).expect("it was just asked");
+            if query.scope().source.is_stored() && !asked.refuses() {
+                let part = query.for_nodes();
+                let read = lookups.scope(|| Query::from_json(&part.to_json())).expect("a node reads what is asked");
+                let body = |query: &Query| -> Json {
+                    let body = runtime.block_on(ask_query(&uncached, &who, query)).expect("an answer");
+                    asked.settle(serde_json::from_str(&body).expect("valid JSON"), &seen)
+                };
+                let (meant, asked) = (body(&part), body(&read));
+                assert!(compare::alike(&meant, &asked), "HENGE_ORACLE_SEED={seed} query {n}: {}", part.to_json());
+            }
         }
         drop((view, spread, faulty_view, faulty));
         drop((uncached, cached, inventory));

@@ -95,8 +95,7 @@ impl Granted {
         who.groups = some(rng).into_iter().collect();
         let read =
             Permission { resource: Resource { kind: Kind::Datasource, name: "ev.*".into() }, action: Action::Read };
-        let lookups =
-            Permission { resource: Resource { kind: Kind::Lookup, name: ".*".into() }, action: Action::Read };
+        let lookups = Permission { resource: Resource { kind: Kind::Lookup, name: ".*".into() }, action: Action::Read };
         let mut granted = Granted {
             who,
             roles: BTreeMap::new(),
