@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef, Float64Array, Int64Array, LargeBinaryArray, LargeStringArray, RecordBatch, RecordBatchOptions,
 };
-use arrow_buffer::NullBuffer;
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use segment::block::{Block, Value};
@@ -72,8 +72,10 @@ pub fn read(bytes: &[u8]) -> Result<(Table, String)> {
 }
 
 fn read_batch(bytes: &[u8]) -> Result<(Table, String)> {
-    let mut reader = StreamReader::try_new(bytes, None).map_err(broken)?;
-    let batch = reader.next().ok_or_else(|| broken("a table is empty"))?.map_err(broken)?;
+    // Unlike a reader, a decoder believes no length before the bytes are there.
+    let mut decoder = StreamDecoder::new();
+    let mut rest = Buffer::from(bytes);
+    let batch = decoder.decode(&mut rest).map_err(broken)?.ok_or_else(|| broken("a table is cut"))?;
     let schema = batch.schema();
     let said = schema.metadata().get(SAID).cloned().unwrap_or_default();
     let mut table = Table { columns: Vec::with_capacity(batch.num_columns()), rows: batch.num_rows() };

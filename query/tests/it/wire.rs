@@ -28,7 +28,7 @@ fn query() -> Json {
     json!({"queryType": "groupBy", "dataSource": "wiki", "intervals": ["2026-03-01/2026-03-03"], "granularity": "day",
         "dimensions": ["page", {"type": "default", "dimension": "added", "outputType": "LONG"}],
         "aggregations": [{"type": "count", "name": "n"}, {"type": "doubleSum", "name": "s", "fieldName": "score"},
-            {"type": "distinctCount", "name": "d", "fields": ["tags", "page"]},
+            {"type": "distinctCount", "name": "d", "fields": ["added", "page"]},
             {"type": "distinctCount", "name": "e", "fieldName": "tags"},
             {"type": "HLLSketchBuild", "name": "h", "fieldName": "tags"},
             {"type": "quantilesDoublesSketch", "name": "q", "fieldName": "score"},
