@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use segment::filter::Filter;
+use segment::filter::{Filter, Test};
+use segment::schema::ValueType;
 use serde_json::{Value as Json, json};
 
 use crate::admission::Principal;
@@ -32,8 +33,30 @@ pub(super) fn check_filter(filter: &Json, path: &str) -> Result<()> {
         who.attributes.insert(name.to_string(), vec!["value".to_string()]);
     });
     let one = identified(filter, &who).map_err(|what| Error::Invalid(format!("{path}: {what}")))?;
-    Filter::from_json(&one, path)?;
-    Ok(())
+    match unsteady(&Filter::from_json(&one, path)?, true) {
+        Some(what) => Err(Error::Invalid(format!("{path}: {what}"))),
+        None => Ok(()),
+    }
+}
+
+/// Why a filter would come to mean something else should a column come to have another type, if it would. `shown` tells
+/// whether its truth lets rows through, and nothing else of it does.
+fn unsteady(filter: &Filter, shown: bool) -> Option<&'static str> {
+    match filter {
+        Filter::And(fields) | Filter::Or(fields) => fields.iter().find_map(|field| unsteady(field, shown)),
+        Filter::Not(field) => unsteady(field, !shown),
+        Filter::IsTrue(field) | Filter::IsFalse(field) => unsteady(field, false),
+        Filter::Equal { .. } if !shown => Some(
+            "columnComparison compares as texts, and numbers that differ as texts may be the same; under not, isfalse or \
+             istrue use an expression filter that casts both columns",
+        ),
+        Filter::Column { test: Test::Range { value_type, .. } | Test::In { value_type, .. }, .. }
+            if matches!(value_type, ValueType::Array(_)) =>
+        {
+            Some("range and inType compare no arrays; use equals or arrayContainsElement")
+        }
+        Filter::True | Filter::False | Filter::Equal { .. } | Filter::Column { .. } | Filter::Expression(_) => None,
+    }
 }
 
 /// Calls for the name of each attribute that a filter names.

@@ -28,7 +28,9 @@ pub fn node(columns: &Columns, filter: &Filter, want: bool) -> Result<Node> {
                 Ok(numbers::node(columns.segment(), column, number, test, want))
             }
             // Of several values in a row, each by itself says nothing.
-            Resolved::Physical(Column::Dict(dict)) if dict.is_multi() && matches!(test, Test::Single(_)) => {
+            Resolved::Physical(Column::Dict(dict))
+                if dict.is_multi() && matches!(test, Test::Single(_) | Test::Elements(_)) =>
+            {
                 Ok(by_row())
             }
             Resolved::Physical(Column::Dict(dict)) => {
@@ -107,10 +109,12 @@ fn by_document(documents: &DocumentColumn, test: &Test) -> Answers {
 
 /// What a test says of an array: it is one value, and null only as a whole.
 fn of_array(values: &[Value], test: &Test) -> Option<bool> {
+    if let Some(answer) = test.of_array(values) {
+        return answer;
+    }
     match test {
         Test::Equals { value: Value::List(wanted), .. } => Some(all_alike(values, wanted)),
         Test::Equals { value, value_type: ValueType::Array(_) } => Some(values.iter().any(|one| alike(one, value))),
-        Test::OfNumber(_) | Test::OfText(_) => None,
         _ => Some(false),
     }
 }

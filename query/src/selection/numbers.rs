@@ -274,7 +274,10 @@ fn unorder(key: i64) -> f64 {
 /// The rows of a number column for which a test answers `want`.
 pub fn node(segment: &Segment, name: &str, column: &NumberColumn, test: &Test, want: bool) -> Node {
     // Of numbers it is the test itself.
-    let test = if let Test::OfNumber(test) = test { test } else { test };
+    let test = match test.of_one() {
+        Test::OfNumber(test) => test,
+        test => test,
+    };
     let rows = segment.rows();
     let is_long = column.value_type() == ValueType::Long;
     let double_test = || if column.value_type() == ValueType::Float { test.float() } else { test.double() };

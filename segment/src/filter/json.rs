@@ -346,6 +346,22 @@ fn test_to_json(column: &str, test: &Test) -> Json {
     match test {
         // How a test is held to text is said by who reads the JSON.
         Test::OfNumber(test) | Test::OfText(test) => test_to_json(column, test),
+        Test::Element(test) => match equal_to(test) {
+            Some((value, of)) => json!({
+                "type": "arrayContainsElement", "column": column, "elementMatchValueType": of.druid_name(),
+                "elementMatchValue": value_to_json(value),
+            }),
+            None => test_to_json(column, test),
+        },
+        Test::Elements(tests) => {
+            let equal: Vec<_> = tests.iter().map(|test| test.as_ref().and_then(equal_to)).collect();
+            let of = equal.iter().flatten().map(|(_, of)| ValueType::clone(of)).next().unwrap_or(ValueType::String);
+            let values: Vec<Json> =
+                equal.iter().map(|one| one.map_or(Json::Null, |(value, _)| value_to_json(value))).collect();
+            json!({
+                "type": "equals", "column": column, "matchValueType": ValueType::array(of).druid_name(), "matchValue": values,
+            })
+        }
         Test::Plain => json!({"type": "true"}),
         Test::Single(value_type) => {
             json!({"type": "single", "column": column, "matchValueType": value_type.druid_name()})
@@ -401,6 +417,15 @@ fn test_to_json(column: &str, test: &Test) -> Json {
             "dimension": column,
             "intervals": intervals.iter().map(Interval::to_string).collect::<Vec<_>>(),
         }),
+    }
+}
+
+/// What a strict test of one value is an equality with.
+fn equal_to(test: &Test) -> Option<(&Value, &ValueType)> {
+    match test {
+        Test::OfNumber(test) | Test::OfText(test) => equal_to(test),
+        Test::Equals { value, value_type } => Some((value, value_type)),
+        _ => None,
     }
 }
 

@@ -103,12 +103,17 @@ impl Filter {
             Filter::IsFalse(field) => Filter::IsFalse(Box::new(field.of_strict_tests(guards))),
             Filter::Column { column, test } => {
                 let test = test.strict();
-                let guard = match &test {
-                    Test::OfNumber(_) => Some(Test::Single(ValueType::Double)),
-                    Test::OfText(_) => Some(Test::Plain),
+                let of = |test: Test| Filter::Column { column: column.clone(), test };
+                guards.extend(match &test {
+                    Test::OfNumber(_) => Some(of(Test::Single(ValueType::Float))),
+                    Test::OfText(_) => Some(of(Test::Plain)),
+                    Test::Element(_) | Test::Elements(_) => Some(Filter::Or(vec![
+                        of(Test::Null),
+                        Filter::IsTrue(Box::new(of(test.clone()))),
+                        Filter::IsFalse(Box::new(of(test.clone()))),
+                    ])),
                     _ => None,
-                };
-                guards.extend(guard.map(|test| Filter::Column { column: column.clone(), test }));
+                });
                 Filter::Column { column, test }
             }
             Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,

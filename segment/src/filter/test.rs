@@ -58,8 +58,13 @@ pub enum Test {
     OfNumber(Box<Test>),
     /// A test of texts, and of numbers as they are written; unknown of arrays.
     OfText(Box<Test>),
+    /// A strict test of the values that an array holds, or of a value that is alone.
+    Element(Box<Test>),
+    /// Strict tests of the values of an array, one by one, `None` of nulls; a value that is alone is an array of one.
+    Elements(Vec<Option<Test>>),
     /// Whether there is nothing or one value, which is or says a value of the type: a finite number, a whole one where it is
-    /// of longs, or anything written where it is of texts. Never unknown.
+    /// of longs, one that is as it was written where it is of doubles (0.1 is none of a column of floats), or anything written
+    /// where it is of texts. Never unknown.
     Single(ValueType),
     /// Whether it is no array and no document. Never unknown.
     Plain,
@@ -225,7 +230,13 @@ impl Test {
             value_type => Some(value_type.is_numeric()),
         };
         let of_numbers = match &self {
-            Test::Equals { value: Value::List(_), .. } => None,
+            Test::Equals { value: Value::List(values), value_type: ValueType::Array(of) } => {
+                return Test::Elements(values.iter().map(|value| of_element(value, of)).collect());
+            }
+            Test::Equals { value, value_type: ValueType::Array(of) } if numeric(of).is_some() => {
+                let test = Test::Equals { value: value.clone(), value_type: ValueType::clone(of) };
+                return Test::Element(Box::new(test.strict()));
+            }
             Test::Equals { value_type, .. } | Test::In { value_type, .. } | Test::Range { value_type, .. } => {
                 numeric(value_type)
             }
@@ -236,6 +247,7 @@ impl Test {
             }
             Test::Null | Test::Selector { value: None } => None,
             Test::OfNumber(_) | Test::OfText(_) | Test::Single(_) | Test::Plain => None,
+            Test::Element(_) | Test::Elements(_) => None,
         };
         match of_numbers {
             Some(true) => Test::OfNumber(Box::new(self)),
@@ -244,15 +256,49 @@ impl Test {
         }
     }
 
+    /// The test that it is on a value that is no array.
+    pub fn of_one(&self) -> &Test {
+        match self {
+            Test::Element(test) => test,
+            Test::Elements(tests) if let [Some(test)] = tests.as_slice() => test,
+            test => test,
+        }
+    }
+
     /// The test that it is on text.
     pub fn on_text(&self) -> &Test {
-        if let Test::OfText(test) = self { test } else { self }
+        match self.of_one() {
+            Test::OfText(test) => test,
+            test => test,
+        }
+    }
+
+    /// What a strict test says of an array, which is one value: null only as a whole. `None` for tests that are not strict.
+    pub fn of_array(&self, values: &[Value]) -> Option<Option<bool>> {
+        let of_value = |test: &Test, value: &Value| match value {
+            Value::Null => Some(false),
+            Value::List(_) => None,
+            value => test.value(value),
+        };
+        match self {
+            Test::OfNumber(_) | Test::OfText(_) => Some(None),
+            Test::Element(test) => Some(super::some_true(values.iter().map(|value| of_value(test, value)))),
+            Test::Elements(tests) if tests.len() != values.len() => Some(Some(false)),
+            Test::Elements(tests) => {
+                let differs = tests.iter().zip(values).map(|(test, value)| match test {
+                    Some(test) => of_value(test, value).map(|alike| !alike),
+                    None => Some(!value.is_null()),
+                });
+                Some(super::some_true(differs).map(|differs| !differs))
+            }
+            _ => None,
+        }
     }
 
     /// What it answers for null.
     pub fn null(&self) -> Option<bool> {
         match self {
-            Test::OfNumber(test) | Test::OfText(test) => test.null(),
+            Test::OfNumber(test) | Test::OfText(test) | Test::Element(test) => test.null(),
             Test::Single(_) | Test::Plain => Some(true),
             Test::Null => Some(true),
             Test::In { values, null, .. } if !null && values.is_empty() => Some(false),
@@ -266,7 +312,7 @@ impl Test {
     /// The test on text, ready to run over a dictionary: patterns are compiled, numbers parsed once.
     pub fn text(&self) -> TextTest {
         let null = self.null();
-        if let Test::OfNumber(test) = self {
+        if let Test::OfNumber(test) = self.of_one() {
             let (long, double) = (test.long(), test.double());
             return Box::new(move |value| match value.map(Number::of_text) {
                 None => null,
@@ -275,7 +321,7 @@ impl Test {
                 Some(_) => None,
             });
         }
-        if let Test::OfText(test) = self {
+        if let Test::OfText(test) = self.of_one() {
             return test.text();
         }
         let test = self.plain_text();
@@ -287,7 +333,7 @@ impl Test {
 
     pub fn long(&self) -> LongTest {
         let null = self.null();
-        if let Test::OfText(test) = self
+        if let Test::OfText(test) = self.of_one()
             && let Some(texts) = test.texts()
         {
             let found = one_of_longs(texts.into_iter().filter_map(written_long).collect());
@@ -324,6 +370,10 @@ impl Test {
 
     /// The test on values of a float column, which come as doubles: numbers of the query are rounded to floats first.
     pub fn float(&self) -> DoubleTest {
+        if let Test::Single(ValueType::Double) = self {
+            let is_as_written = |v: f64| v.is_finite() && convert::text_of_float(v) == convert::text_of_double(v);
+            return Box::new(move |value| Some(value.is_none_or(is_as_written)));
+        }
         self.double_form(|v| f64::from(v as f32), convert::text_of_float)
     }
 
@@ -388,9 +438,10 @@ impl Test {
     }
 
     fn numeric(&self) -> Numeric {
-        match self {
+        match self.of_one() {
             Test::OfNumber(test) => test.numeric(),
             Test::OfText(_) => Numeric::Text,
+            Test::Element(_) | Test::Elements(_) => Numeric::Always(false),
             Test::Single(_) | Test::Plain => Numeric::Always(true),
             Test::Null => Numeric::Always(false),
             Test::Equals { value, .. } => one_of([Number::of(value)]),
@@ -450,9 +501,10 @@ impl Test {
     }
 
     fn plain_text(&self) -> Box<dyn Fn(&str) -> bool + Send + Sync> {
-        match self {
+        match self.of_one() {
             // Of numbers as they are written; of `OfNumber`, text itself does not come here.
             Test::OfNumber(test) | Test::OfText(test) => test.plain_text(),
+            Test::Element(_) | Test::Elements(_) => Box::new(|_| false),
             Test::Single(ValueType::Long) => Box::new(|v| match Number::of_text(v) {
                 Some(Number::Long(_)) => true,
                 Some(Number::Double(v)) => convert::exact_long(v).is_some(),
@@ -521,6 +573,14 @@ impl Test {
                 Box::new(move |v| convert::exact_long_of_text(v).is_some_and(|t| within(&intervals, t)))
             }
         }
+    }
+}
+
+/// The strict test of a value that an array is to hold at one place; `None` of null.
+fn of_element(value: &Value, of: &ValueType) -> Option<Test> {
+    match value {
+        Value::Null => None,
+        value => Some(Test::Equals { value: value.clone(), value_type: of.clone() }.strict()),
     }
 }
 
@@ -616,6 +676,7 @@ impl CompiledTest {
         match value {
             Value::Null => self.test.null(),
             Value::List(values) if matches!(self.test, Test::Single(_)) => Some(values.is_empty()),
+            Value::List(values) if matches!(self.test, Test::Elements(_)) => self.test.of_array(values).flatten(),
             // An array is one value.
             Value::List(values) if let Test::Equals { value: Value::List(wanted), .. } = &self.test => {
                 Some(values == wanted)

@@ -242,6 +242,72 @@ fn logic_has_three_values() {
 }
 
 #[test]
+fn strict_tests_of_arrays_go_by_what_each_value_is() {
+    let holds = |of: &str, value: serde_json::Value| json!({"type": "arrayContainsElement", "column": "c", "elementMatchValueType": of, "elementMatchValue": value});
+    let is = |of: &str, value: serde_json::Value| json!({"type": "equals", "column": "c", "matchValueType": of, "matchValue": value});
+    let list = |values: &[Value]| Value::List(values.to_vec());
+    let (text, long) = (Value::text, Value::Long);
+    let cases = [
+        (holds("STRING", json!("007")), long(7), Some(false)),
+        (holds("STRING", json!("7")), long(7), Some(true)),
+        (holds("STRING", json!("7")), Value::Double(7.0), Some(false)),
+        (holds("STRING", json!("x")), text("x"), Some(true)),
+        (holds("LONG", json!(7)), text("7"), Some(true)),
+        (holds("LONG", json!(7)), text("x"), None),
+        (holds("LONG", json!(7)), Value::Json("{}".into()), None),
+        (is("ARRAY<LONG>", json!([7])), text("7"), Some(true)),
+        (is("ARRAY<LONG>", json!([7])), text("x"), None),
+        (is("ARRAY<STRING>", json!(["007"])), long(7), Some(false)),
+        (is("ARRAY<STRING>", json!(["a", "b"])), text("a"), Some(false)),
+    ];
+    for (json, value, expected) in cases {
+        assert_eq!(strictly(&json, &value), expected, "{json} of {value:?}");
+        assert_eq!(strictly(&json!({"type": "not", "field": json}), &value), expected.map(|found| !found));
+        let written = Filter::from_json(&json, "filter").unwrap();
+        assert_eq!(written.clone().strict().to_json(), written.to_json());
+    }
+    let of_array =
+        |json: &serde_json::Value, values: &[Value]| match Filter::from_json(json, "filter").unwrap().strict() {
+            Filter::Column { test, .. } => test.of_array(values).unwrap(),
+            other => panic!("{other:?}"),
+        };
+    let arrays = [
+        (holds("LONG", json!(4)), vec![text("4")], Some(true)),
+        (holds("LONG", json!(4)), vec![text("abc"), text("5")], None),
+        (holds("LONG", json!(4)), vec![text("abc"), text("4")], Some(true)),
+        (holds("LONG", json!(4)), vec![long(5), Value::Null], Some(false)),
+        (holds("LONG", json!(4)), vec![], Some(false)),
+        (holds("STRING", json!("007")), vec![long(7)], Some(false)),
+        (holds("STRING", json!("7")), vec![long(7)], Some(true)),
+        (holds("STRING", json!("a")), vec![list(&[text("a")])], None),
+        (is("ARRAY<LONG>", json!([4])), vec![text("4")], Some(true)),
+        (is("ARRAY<LONG>", json!([4])), vec![text("abc")], None),
+        (is("ARRAY<LONG>", json!([4, 5])), vec![text("abc"), long(6)], Some(false)),
+        (is("ARRAY<LONG>", json!([4])), vec![long(4), long(4)], Some(false)),
+        (is("ARRAY<LONG>", json!([4, null])), vec![long(4), Value::Null], Some(true)),
+        (is("ARRAY<LONG>", json!([4, null])), vec![long(4), long(5)], Some(false)),
+        (is("ARRAY<STRING>", json!(["007"])), vec![long(7)], Some(false)),
+    ];
+    for (json, values, expected) in arrays {
+        assert_eq!(of_array(&json, &values), expected, "{json} of {values:?}");
+    }
+    // What is made certain of the unknown shows nothing of it.
+    let settled = json!({"type": "not", "field": {"type": "istrue", "field": holds("LONG", json!(7))}});
+    assert_eq!(strictly(&settled, &text("x")), Some(false));
+    assert_eq!(strictly(&settled, &text("8")), Some(true));
+    assert_eq!(strictly(&settled, &Value::Null), Some(true));
+}
+
+#[test]
+fn a_rounded_float_is_no_double_that_was_written() {
+    let single = |of: ValueType| Test::Single(of).float();
+    let (tenth, half) = (f64::from(0.1f32), 0.5);
+    assert_eq!([tenth, half].map(|v| single(ValueType::Double)(Some(v))), [Some(false), Some(true)]);
+    assert_eq!([tenth, half].map(|v| single(ValueType::Float)(Some(v))), [Some(true), Some(true)]);
+    assert_eq!(Test::Single(ValueType::Double).double()(Some(tenth)), Some(true));
+}
+
+#[test]
 fn errors_name_the_field_and_the_fix() {
     for (json, text) in [
         (json!("x"), "filter must be an object"),

@@ -264,6 +264,8 @@ fn who_is_named_like_a_number_sees_what_is_written_so() {
     for policy in [
         json!({"type": "equals", "column": "tenant", "matchValueType": "STRING", "matchValue": {"identity": "user"}}),
         json!({"type": "in", "dimension": "tenant", "values": [{"identity": "user"}, "nobody"]}),
+        json!({"type": "arrayContainsElement", "column": "tenant", "elementMatchValueType": "STRING",
+            "elementMatchValue": {"identity": "user"}}),
     ] {
         role(&server, "owned", &policy);
         for (name, expected) in [
@@ -288,5 +290,106 @@ fn who_is_named_like_a_number_sees_what_is_written_so() {
             let seen: Vec<&str> = rows.iter().map(|row| row[0].as_str().unwrap()).collect();
             assert_eq!(seen, expected, "{name}");
         }
+    }
+}
+
+/// Of arrays each value is taken as a value alone would be.
+#[test]
+fn no_later_type_of_what_arrays_hold_shows_what_a_policy_hides() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let discovered = json!({"useSchemaDiscovery": true});
+    let event = |value: Value, label: &str| json!({"list": value, "label": label});
+    append(
+        &server,
+        "lists",
+        &discovered,
+        1,
+        &[event(json!([1, 2]), "ok first"), event(json!([4]), "no"), event(json!([1, 4]), "no")],
+    );
+    role(&server, "lists", &json!("TRUE"));
+    put(&server, "/users/ann", &json!({"password": "password of ann", "roles": ["lists"]}));
+    let holds = json!({"type": "arrayContainsElement", "column": "list", "elementMatchValueType": "LONG", "elementMatchValue": 4});
+    let is =
+        |list: Value| json!({"type": "equals", "column": "list", "matchValueType": "ARRAY<LONG>", "matchValue": list});
+    let neither = json!({"type": "and", "fields": [
+        {"type": "not", "field": is(json!([4]))}, {"type": "not", "field": is(json!([1, 4]))}]});
+    let conditions = [
+        json!({"type": "not", "field": holds}),
+        json!({"type": "isfalse", "field": holds}),
+        json!({"type": "not", "field": {"type": "istrue", "field": holds}}),
+        neither,
+    ];
+    for condition in &conditions {
+        role(&server, "lists", condition);
+        check(&server, "lists", condition);
+    }
+    let later = [
+        vec![event(json!(["4"]), "no, as a text"), event(json!(["abc"]), "no, a text"), event(json!(["5"]), "ok five")],
+        vec![event(json!([4.0]), "no, as a double"), event(json!([4.5]), "ok a double")],
+        vec![event(json!([[4]]), "no, nested")],
+        vec![event(json!(4), "no, alone"), event(json!(7), "ok alone")],
+        vec![event(json!("4"), "no, a text alone"), event(json!("abc"), "no")],
+        vec![event(json!({"a": 4}), "no, an object"), event(json!([4]), "no, beside an object")],
+    ];
+    for (day, events) in later.iter().enumerate() {
+        append(&server, "lists", &discovered, day as u32 + 2, events);
+    }
+    let several = [event(json!(["4", "abc"]), "no, one of several"), event(json!(["abc"]), "no, of several")];
+    append(&server, "lists", &json!({"dimensions": ["list", "label"]}), 9, &several);
+    let lists = |condition: &Value| condition.to_string().contains("ARRAY");
+    for condition in &conditions {
+        role(&server, "lists", condition);
+        let mut seen = seen(&server, "lists");
+        // Two texts are no list of one number, whatever they say.
+        seen.retain(|label| !(lists(condition) && label == "no, one of several"));
+        assert!(seen.iter().all(|label| label.starts_with("ok")), "{condition}: {seen:?}");
+        assert!(seen.iter().any(|label| label == "ok first"), "{condition}: {seen:?}");
+    }
+    for refused in [
+        json!({"type": "not", "field": {"type": "columnComparison", "dimensions": ["list", "label"]}}),
+        json!({"type": "range", "column": "list", "matchValueType": "ARRAY<LONG>", "lower": [4]}),
+    ] {
+        let policy = json!([{"name": "p", "datasource": "lists", "filter": refused}]);
+        let reply = server.send("PUT", &format!("{SECURITY}/roles/lists"), &[], Some(&json!({"policies": policy})));
+        assert_eq!(reply.status, 400, "{refused}: {}", reply.body);
+    }
+}
+
+/// What was written as 0.1 is not 0.1 in a column of floats.
+#[test]
+fn what_was_rounded_is_not_shown_by_what_computes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let of = |kind: &str| json!({"dimensions": [{"type": kind, "name": "d"}, "label"]});
+    let event = |value: Value, label: &str| json!({"d": value, "label": label});
+    append(&server, "fractions", &of("double"), 1, &[event(json!(0.5), "ok first"), event(json!(0.1), "no")]);
+    role(&server, "fractions", &json!("TRUE"));
+    put(&server, "/users/ann", &json!({"password": "password of ann", "roles": ["fractions"]}));
+    let compiled = ["COALESCE(d, 0) <> 0.1", "CASE WHEN d = 0.1 THEN FALSE ELSE TRUE END", "d + 0 <> 0.1", "d <> 0.1"]
+        .map(|sql| {
+            role(&server, "fractions", &json!(sql));
+            check(&server, "fractions", &json!(sql));
+            let role = server.get(&format!("{SECURITY}/roles/fractions"));
+            (sql, role.body["document"]["policies"][0]["filter"].clone())
+        });
+    append(
+        &server,
+        "fractions",
+        &of("float"),
+        2,
+        &[event(json!(0.1), "no, a float"), event(json!(0.25), "ok a float")],
+    );
+    append(
+        &server,
+        "fractions",
+        &of("string"),
+        3,
+        &[event(json!("0.1"), "no, a text"), event(json!("0.25"), "ok a text")],
+    );
+    for (sql, filter) in compiled {
+        role(&server, "fractions", &filter);
+        let seen = seen(&server, "fractions");
+        assert_eq!(seen, ["ok a float", "ok a text", "ok first"], "{sql} by {filter}");
     }
 }

@@ -204,8 +204,8 @@ impl Types<'_> {
             if *several {
                 return Ok(None);
             }
-            if let Some(to) = native(&column, value_type) {
-                filters.push(json!({"type": "single", "column": column, "matchValueType": to}));
+            if let Some((_, of)) = native(&column, value_type) {
+                filters.push(json!({"type": "single", "column": column, "matchValueType": of}));
             }
         }
         Ok(Some(filters))
@@ -233,7 +233,7 @@ impl Types<'_> {
         read.extend(expression.columns().into_iter().map(str::to_string));
         let cast = |name: &str| {
             let (_, value_type, _) = self.0.iter().find(|(column, ..)| column == name)?;
-            let to = native(name, value_type)?;
+            let (to, _) = native(name, value_type)?;
             Native::parse(&format!("cast({}, '{to}')", Native::column(name))).ok()
         };
         let text = expression.replaced(&cast).canonical();
@@ -243,13 +243,16 @@ impl Types<'_> {
     }
 }
 
-/// What to cast a column to; `None` for what is of the same type always, and for what no cast makes of another.
-fn native(name: &str, value_type: &ValueType) -> Option<&'static str> {
+/// What to cast a column to, and what its values must be; `None` for what is of the same type always, and for what no cast
+/// makes of another. A float is what it is of a column of floats, and rounded, so not surely what was written, where doubles
+/// were to be.
+fn native(name: &str, value_type: &ValueType) -> Option<(&'static str, &'static str)> {
     match value_type {
         _ if name == TIME => None,
-        ValueType::Long => Some("LONG"),
-        ValueType::Double | ValueType::Float => Some("DOUBLE"),
-        ValueType::String => Some("STRING"),
+        ValueType::Long => Some(("LONG", "LONG")),
+        ValueType::Double => Some(("DOUBLE", "DOUBLE")),
+        ValueType::Float => Some(("DOUBLE", "FLOAT")),
+        ValueType::String => Some(("STRING", "STRING")),
         ValueType::Array(_) | ValueType::Complex(_) => None,
     }
 }
