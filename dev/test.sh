@@ -47,8 +47,9 @@ start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suite
 start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
 
 cargo test --release --workspace "$@"
-# A selection of tests is not about clients, nor about who signs them in.
+# A selection of tests is not about clients, who signs them in, nor what the pages of operations say.
 if [ $# -eq 0 ]; then
   dev/clients.sh
   dev/oidc.sh
+  dev/by-hand.sh
 fi
