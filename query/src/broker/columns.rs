@@ -16,7 +16,7 @@ use crate::language::Scope;
 use crate::policy::{Action, Kind, Restriction};
 use crate::scatter::Request;
 use crate::view::seen_of;
-use crate::wire::columns::{PieceColumn, PieceColumns};
+use crate::wire::columns::PieceColumns;
 
 /// Tables and callers' views of them whose columns are kept.
 const COLUMNS_KEPT_MAX: usize = 4096;
@@ -53,8 +53,8 @@ impl Broker {
         let (mut dimensions, mut metrics) = (Vec::new(), Vec::new());
         let restriction = self.authorizer().restriction(who, datasource)?;
         let Some(found) = self.pieces(datasource, who, &restriction)? else { return Ok((dimensions, metrics)) };
-        for piece in found.pieces.into_iter().rev() {
-            for (names, found) in [(piece.dimensions, &mut dimensions), (piece.metrics, &mut metrics)] {
+        for (of_piece, metrics_of_piece) in found.pieces.by_role()?.into_iter().rev() {
+            for (names, found) in [(of_piece, &mut dimensions), (metrics_of_piece, &mut metrics)] {
                 for name in names {
                     if !found.contains(&name) {
                         found.push(name);
@@ -83,7 +83,7 @@ impl Broker {
             return Some(columns.clone());
         }
         let found = self.pieces(datasource, who, &restriction).ok()??;
-        Some(self.keep(key, found))
+        self.keep(key, found).ok()
     }
 
     /// As [`Broker::columns`], for whoever must not wait on its thread, and would know a table that is not there from one
@@ -95,11 +95,11 @@ impl Broker {
         };
         let key = (datasource.to_string(), restriction.key().to_string());
         let found = self.remote_pieces(&request, datasource, &restriction).await?;
-        Ok(found.map(|found| self.keep(key, found)))
+        found.map(|found| self.keep(key, found)).transpose()
     }
 
-    fn keep(&self, key: (String, String), found: Found) -> TableColumns {
-        let columns = Arc::new(merged(&found.pieces));
+    fn keep(&self, key: (String, String), found: Found) -> Result<TableColumns> {
+        let columns = Arc::new(found.pieces.merged()?);
         // Realtime rows may bring new columns at any time, so what they have is not kept.
         if !found.growing {
             let mut kept = self.columns.lock();
@@ -108,7 +108,7 @@ impl Broker {
             }
             kept.insert(key, (found.generation, columns.clone()));
         }
-        columns
+        Ok(columns)
     }
 
     /// The columns of a table for whoever writes or tries rules about it: all of them to who may write rules, and so could
@@ -118,7 +118,7 @@ impl Broker {
             return self.columns(datasource, who);
         }
         let found = self.pieces(datasource, who, &Restriction::Unrestricted).ok()??;
-        Some(Arc::new(merged(&found.pieces)))
+        Some(Arc::new(found.pieces.merged().ok()?))
     }
 
     /// The tables that rules may be about, as [`Broker::columns_for_rules`] tells of their columns.
@@ -144,12 +144,12 @@ impl Broker {
             // Of one realtime index, what came last is newest.
             for segment in slice.item.open().into_iter().rev() {
                 let seen = seen_of(&self.node.seen, &slice.item, &segment, restriction, &|| Ok(()))?;
-                let piece = Piece::of(slice.id.clone(), segment, vec![slice.interval], seen);
-                pieces.push(PieceColumns::of(&piece)?);
+                pieces.push(Piece::of(slice.id.clone(), segment, vec![slice.interval], seen));
             }
         }
         let growing = self.node.inventory.realtime().iter().any(|(id, _)| id.datasource == datasource);
-        Ok((!pieces.is_empty()).then_some(Found { generation: view.generation, pieces, growing }))
+        let any = !pieces.is_empty();
+        Ok(any.then_some(Found { generation: view.generation, pieces: Pieces::Here(pieces), growing }))
     }
 
     /// Who asks the cluster about columns, if there is one.
@@ -199,7 +199,7 @@ impl Broker {
         }
         let mut all: Vec<&PieceColumns> = found.values().flat_map(|pieces| pieces.iter()).collect();
         all.sort_by(|a, b| (a.id.interval, &a.id).cmp(&(b.id.interval, &b.id)));
-        let pieces: Vec<PieceColumns> = all.into_iter().rev().cloned().collect();
+        let pieces = Pieces::There(all.into_iter().rev().cloned().collect());
         Ok((!ids.is_empty()).then_some(Found { generation: wanted.number, pieces, growing }))
     }
 }
@@ -207,10 +207,75 @@ impl Broker {
 /// What segments say of their columns.
 struct Found {
     generation: u64,
-    /// What came last first.
-    pieces: Vec<PieceColumns>,
+    pieces: Pieces,
     /// Whether some of them grow.
     growing: bool,
+}
+
+/// What came last first.
+enum Pieces {
+    Here(Vec<Piece>),
+    /// As nodes tell of them.
+    There(Vec<PieceColumns>),
+}
+
+impl Pieces {
+    fn merged(&self) -> Result<Vec<(String, ValueType, bool)>> {
+        match self {
+            Pieces::Here(pieces) => merged(pieces),
+            Pieces::There(pieces) => merged(pieces),
+        }
+    }
+
+    /// Dimensions and metrics of each.
+    fn by_role(&self) -> Result<Vec<(Vec<String>, Vec<String>)>> {
+        match self {
+            Pieces::Here(pieces) => pieces.iter().map(|piece| Ok((piece.dimensions()?, piece.metrics()?))).collect(),
+            Pieces::There(pieces) => {
+                Ok(pieces.iter().map(|piece| (piece.dimensions.clone(), piece.metrics.clone())).collect())
+            }
+        }
+    }
+}
+
+/// What a segment says of its columns to one asker. Values are read only for what is asked of them: names and types are
+/// known without.
+trait Says {
+    /// Names, types, whether of several values.
+    fn columns(&self) -> Result<Vec<(String, ValueType, bool)>>;
+    fn is_restricted(&self) -> bool;
+    /// Whether a column has no value that is seen.
+    fn has_only_nulls(&self, name: &str) -> Result<bool>;
+}
+
+impl Says for Piece {
+    fn columns(&self) -> Result<Vec<(String, ValueType, bool)>> {
+        let several = |of: &ValueType, name: &str| Ok(*of == ValueType::String && self.is_multi(name)?);
+        let named = self.named_columns()?.into_iter();
+        named.map(|(name, of)| several(&of, &name).map(|several| (name, of, several))).collect()
+    }
+
+    fn is_restricted(&self) -> bool {
+        Piece::is_restricted(self)
+    }
+
+    fn has_only_nulls(&self, name: &str) -> Result<bool> {
+        Piece::has_only_nulls(self, name)
+    }
+}
+
+impl Says for PieceColumns {
+    fn columns(&self) -> Result<Vec<(String, ValueType, bool)>> {
+        Ok(self.columns.iter().map(|one| (one.name.clone(), one.value_type.clone(), one.multi)).collect())
+    }
+
+    fn is_restricted(&self) -> bool {
+        self.restricted
+    }
+
+    fn has_only_nulls(&self, name: &str) -> Result<bool> {
+        Ok(self.columns.iter().any(|one| one.name == name && one.only_nulls))
+    }
 }
 
 /// Waits for nodes on this thread, as well as its runtime allows.
@@ -232,32 +297,44 @@ fn wait_here<T: Send>(work: impl Future<Output = Result<T>> + Send) -> Result<T>
 }
 
 /// The columns of all pieces as those of one table; `__time` if there is none.
-fn merged(pieces: &[PieceColumns]) -> Vec<(String, ValueType, bool)> {
+fn merged<P: Says>(pieces: &[P]) -> Result<Vec<(String, ValueType, bool)>> {
     let mut columns: Vec<(String, ValueType, bool)> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    // Whether nothing but nulls is known of a column yet. Of a column without a value, a text or one whose values are not seen,
-    // the type says nothing.
-    let mut open: Vec<bool> = Vec::new();
+    // The pieces whose type a column has, as long as they may have nothing but nulls in it.
+    let mut open: Vec<Vec<&P>> = Vec::new();
+    let no_value = |pieces: &[&P], name: &str| -> Result<bool> {
+        for piece in pieces {
+            if !piece.has_only_nulls(name)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
     for piece in pieces {
-        for PieceColumn { name, value_type, multi, only_nulls } in piece.columns.iter().cloned() {
+        for (name, value_type, multi) in piece.columns()? {
+            // Of a column without a value, a text or one whose values are not seen, the type says nothing.
+            let may_say_nothing = value_type == ValueType::String || piece.is_restricted();
             let Some(&at) = known.get(&name) else {
                 known.insert(name.clone(), columns.len());
-                open.push(only_nulls);
+                open.push(may_say_nothing.then_some(piece).into_iter().collect());
                 columns.push((name, value_type, multi));
                 continue;
             };
             let (_, of, several) = &mut columns[at];
             *several |= multi;
             if *of == value_type {
-                open[at] &= only_nulls;
-            } else if only_nulls {
+                match may_say_nothing {
+                    true if !open[at].is_empty() => open[at].push(piece),
+                    _ => open[at].clear(),
+                }
+            } else if may_say_nothing && no_value(&[piece], &name)? {
                 continue;
-            } else if open[at] {
+            } else if !open[at].is_empty() && no_value(&open[at], &name)? {
                 *of = value_type;
-                open[at] = false;
+                open[at] = may_say_nothing.then_some(piece).into_iter().collect();
             } else {
                 *of = widened(of, &value_type);
-                open[at] = false;
+                open[at].clear();
             }
             *several &= *of == ValueType::String;
         }
@@ -265,7 +342,7 @@ fn merged(pieces: &[PieceColumns]) -> Vec<(String, ValueType, bool)> {
     if columns.is_empty() {
         columns.push((TIME.to_string(), ValueType::Long, false));
     }
-    columns
+    Ok(columns)
 }
 
 /// The narrowest type that holds the values of both.
