@@ -4,8 +4,10 @@
 //! 1. Supervisors: tasks to create and to stop.
 //! 2. Segments that are overshadowed, once all that hides them is served, go out of use.
 
+use std::collections::HashSet;
+
 use segment::SegmentId;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Coordinator;
 use crate::catalog::{TaskRow, documents, rows, tasks};
@@ -20,6 +22,8 @@ pub struct CycleReport {
     pub tasks_created: usize,
     pub tasks_stopped: usize,
     pub segments_retired: usize,
+    /// Tasks that could not be named as they were to be; the next cycle names them otherwise.
+    pub names_taken: usize,
     /// When another cycle has something to do even if nothing changes until then.
     pub again_at: Option<i64>,
 }
@@ -30,7 +34,7 @@ impl Coordinator {
         self.check_lead()?;
         let this = self.clone();
         let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
-        if report.tasks_created + report.tasks_stopped + report.segments_retired > 0 {
+        if report.tasks_created + report.tasks_stopped + report.segments_retired + report.names_taken > 0 {
             self.wake();
         }
         Ok(report)
@@ -50,8 +54,13 @@ impl Coordinator {
         }
 
         let mut store = turn.begin().await?;
+        // Others may have named a task so; the supervisor's next has the number after it.
+        let mut taken: HashSet<String> = HashSet::new();
         for action in &plan.actions {
             match action {
+                Action::Create(record) if tasks::by_id(&mut store, &record.id).await?.is_some() => {
+                    taken.insert(record.id.clone());
+                }
                 Action::Create(record) => tasks::insert(&mut store, &TaskRow::new(record.clone(), now)).await?,
                 Action::Stop { task, reason } => tasks::set_stop(&mut store, task, *reason).await?,
             }
@@ -73,6 +82,10 @@ impl Coordinator {
         }
         for action in plan.actions {
             match action {
+                Action::Create(record) if taken.contains(&record.id) => {
+                    warn!(task = record.id, supervisor = record.supervisor, "the name of a task to be is taken");
+                    report.names_taken += 1;
+                }
                 Action::Create(record) => {
                     info!(task = record.id, supervisor = record.supervisor, group = record.group, "task created");
                     report.tasks_created += 1;

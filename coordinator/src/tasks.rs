@@ -9,6 +9,7 @@ use crate::catalog::{TaskRow, tasks};
 use crate::command::{StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::error::{Error, Result};
 use crate::picture::LiveTask;
+use crate::plan::supervisors::NAMES;
 use crate::supervisors::refuse_system;
 
 /// How a task stands.
@@ -47,6 +48,11 @@ impl Coordinator {
             return Err(Error::Invalid("a task needs an id and a dataSource".to_string()));
         }
         refuse_system(&record.datasource)?;
+        if NAMES.iter().any(|name| record.id.starts_with(name)) {
+            let text =
+                format!("task id [{}] begins as those of supervisors' tasks do; give another or none", record.id);
+            return Err(Error::Invalid(text));
+        }
         let this = self.clone();
         self.detached(async move {
             let turn = this.turn().await?;

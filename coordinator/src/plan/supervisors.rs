@@ -7,6 +7,9 @@ use crate::Settings;
 use crate::command::{StopReason, TaskRecord};
 use crate::picture::{Failures, Picture, SupervisorEntry};
 
+/// How the names of supervised tasks begin, for each kind of stream: no other task may be named so.
+pub(crate) const NAMES: [&str; 2] = ["index_kafka_", "index_journal_"];
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     Create(TaskRecord),

@@ -19,6 +19,7 @@ on_each_database!(
     offsets_are_set_and_cleared,
     a_task_that_should_publish_and_stop_does_so_after_a_crash_too,
     what_another_node_keeps_is_left_to_it,
+    a_name_that_is_taken_is_passed_over,
 );
 
 fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
@@ -312,4 +313,21 @@ async fn what_another_node_keeps_is_left_to_it(store: Fresh) {
         assert!(!again.put_system_supervisor(of_node(node), 3).await.unwrap());
         assert_eq!(again.cycle(3).await.unwrap().tasks_created, 0);
     }
+}
+
+async fn a_name_that_is_taken_is_passed_over(store: Fresh) {
+    let coordinator = open(&store).await;
+    for name in ["index_kafka_s_0_1", "index_journal_sys.audit_0_2"] {
+        let taken = coordinator.create_task(batch_task(name), 1).await;
+        assert!(matches!(taken, Err(Error::Invalid(_))), "{taken:?}");
+    }
+    // One that was there before such names were refused.
+    coordinator.create_task(batch_task("index_other_s_0_1"), 1).await.unwrap();
+    let other = SupervisorSpec { kind: "other".into(), ..spec(2) };
+    assert!(coordinator.put_supervisor(other, false, 1).await.unwrap());
+    let cycle = coordinator.cycle(2).await.unwrap();
+    assert_eq!((cycle.tasks_created, cycle.names_taken), (1, 1));
+    let cycle = coordinator.cycle(2).await.unwrap();
+    assert_eq!((cycle.tasks_created, cycle.names_taken), (1, 0));
+    assert_eq!(ids(&coordinator), ["index_other_s_0_3", "index_other_s_1_2"]);
 }
