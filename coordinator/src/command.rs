@@ -5,16 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use segment::{SegmentId, SegmentMeta};
+use segment::{Interval, SegmentId, SegmentMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::Positions;
+use crate::node::Member;
+use crate::view::ViewNumber;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
+    /// `attempt` counts how often the task was given to a node. What it publishes and allocates names it, and is refused
+    /// once there is a later one.
     StartTask {
         task: TaskRecord,
+        attempt: i64,
     },
     StopTask {
         task: String,
@@ -64,10 +69,13 @@ pub struct TaskRecord {
 }
 
 /// What a node tells with a heartbeat.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    pub node: String,
-    /// What it serves; `None` if nothing changed since its last report (to this coordinator process).
+    pub member: Member,
+    /// Grows with every report of the process, from 1. A report that comes twice, or after a later one, changes nothing.
+    pub seq: u64,
+    /// What it serves; `None` if nothing changed since the last report that this leader has answered. To be looked at
+    /// before `tasks` are, so that of a task that has caught up all names are in it.
     pub served: Option<Served>,
     /// Orders to load that it is still working on.
     pub loading: Vec<SegmentId>,
@@ -75,19 +83,35 @@ pub struct Report {
     pub broken: Vec<(SegmentId, String)>,
     /// Every task it runs, and ended ones until they were in `Reply::recorded`.
     pub tasks: Vec<TaskProgress>,
+    /// Rows that it knows to lack: datasource, supervisor, intervals. It counts for tasks of that supervisor on this node
+    /// that have not caught up; that it is over, the tasks tell.
+    pub incomplete: Vec<(String, String, Vec<Interval>)>,
+    /// The newest view that it has.
+    pub view: ViewNumber,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Served {
     pub published: Vec<SegmentId>,
+    /// Looked at before `published`: what is about to be both is in one of them.
     pub realtime: Vec<SegmentId>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
+    /// To be carried out only while the node's lease holds, see `lease_ms`.
     pub commands: Vec<Command>,
     /// Ended tasks whose outcome is on record: the node may forget them.
     pub recorded: Vec<String>,
+    /// Of the leader that answers.
+    pub epoch: i64,
+    /// So long after it sent this report the node may answer for realtime rows, publish, and carry orders out. It is lost
+    /// to the leader when it was not heard of for as long.
+    pub lease_ms: u64,
+    /// What it serves is to be told again, for this leader does not know it.
+    pub wants_served: bool,
+    /// The newest view there is.
+    pub view: ViewNumber,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +125,7 @@ pub enum TaskState {
 }
 
 /// What a running task is about; a supervisor's state is made from its tasks'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Phase {
     #[default]
     Starting,
@@ -111,7 +135,7 @@ pub enum Phase {
     Publishing,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Condition {
     /// No answer from the stream yet.
     #[default]
@@ -123,9 +147,14 @@ pub enum Condition {
     Hindered(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskProgress {
     pub id: String,
+    /// That of the order to start it.
+    pub attempt: i64,
+    /// Of a supervised task: everything that was in the stream when it started is among what the node serves, both before
+    /// and after it looked at what it serves for this report.
+    pub caught_up: bool,
     /// Never `Pending`.
     pub state: TaskState,
     pub phase: Phase,

@@ -53,6 +53,32 @@ impl Coordinator {
         self.inner.documents_changed.subscribe()
     }
 
+    /// Takes in what others have changed, for one that stands by; cheap where that is nothing. Whether there was anything.
+    pub async fn refresh_documents(&self) -> Result<bool> {
+        let held = self.inner.picture.read().documents_version;
+        let mut connection = self.read().await?;
+        let news = named::since(&mut connection, held).await?;
+        let mut picture = self.inner.picture.write();
+        let Some(version) = news.newest().filter(|newest| *newest > picture.documents_version) else {
+            return Ok(false);
+        };
+        if news.whole {
+            picture.documents.clear();
+        }
+        for (document, is_deleted) in news.documents {
+            let of = picture.documents.entry(document.kind.clone()).or_default();
+            if is_deleted {
+                of.remove(&document.name);
+            } else {
+                of.insert(document.name.clone(), Arc::new(document));
+            }
+        }
+        picture.documents_version = version;
+        drop(picture);
+        self.inner.documents_changed.send_replace(version);
+        Ok(true)
+    }
+
     /// What a document was, newest first; the value of a deletion is null.
     pub async fn document_history(&self, kind: &str, name: &str, most: usize) -> Result<Vec<Document>> {
         let mut connection = self.read().await?;
@@ -90,7 +116,7 @@ impl Coordinator {
             versions.push(version);
             match &change.value {
                 Some(value) => named::put(&mut store, &document(change, value, version, &by, now)).await?,
-                None => named::delete(&mut store, change.kind, &change.name).await?,
+                None => named::delete(&mut store, change.kind, &change.name, version).await?,
             }
             if change.history {
                 let text = change.value.as_ref().map(Value::to_string);

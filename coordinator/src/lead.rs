@@ -7,6 +7,9 @@
 //! 3. Once another has the lease, or it has expired, every write is [`Error::NotLeader`] and changes nothing. The
 //!    coordinator is of no use any more and is dropped; to lead again is to read the catalog again.
 //!
+//! A process that is to take the lead when it can, and needs [documents](Coordinator::documents) until then, opens a
+//! coordinator that [stands by](Coordinator::stand_by) and lets it [take the lead](Coordinator::take_lead) in place.
+//!
 //! [`Coordinator::open`] is for a store that only one process opens: it takes the lease at once and nobody has to renew.
 //! Should a second process open it nevertheless, that one leads, and the first can write no more.
 
@@ -15,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::{MutexGuard, watch};
@@ -25,7 +29,7 @@ use crate::catalog::{Fence, Kept, MetadataStore, Session, Writing, leases};
 use crate::error::{Error, Result};
 use crate::lease::{Held, LEADERSHIP, Leases};
 use crate::picture::Picture;
-use crate::{Coordinator, Inner, Settings};
+use crate::{Coordinator, Inner, Settings, ViewNumber};
 
 /// The holder that a coordinator is which has the store for itself.
 const ALONE: &str = "the only process";
@@ -33,24 +37,49 @@ const ALONE: &str = "the only process";
 /// By what a coordinator leads.
 pub(crate) struct Lead {
     pub leases: Leases,
-    pub fence: Fence,
-    /// `None` for one that has the store for itself.
-    held: Option<Held>,
+    term: ArcSwap<Term>,
+}
+
+/// An epoch in which a coordinator leads.
+struct Term {
+    fence: Fence,
+    basis: Basis,
     /// As long as the lease surely lasts, by this process's own clock.
     sure_until: Mutex<Instant>,
+}
+
+enum Basis {
+    /// It has the store for itself.
+    Alone,
+    Lease(Held),
+    /// It does not lead.
+    Nothing,
+}
+
+impl Term {
+    fn new(epoch: i64, basis: Basis, sure_until: Instant) -> Term {
+        let expires = !matches!(basis, Basis::Alone);
+        let fence = Fence { lease: LEADERSHIP, epoch, expires, doubt: Arc::default() };
+        Term { fence, basis, sure_until: Mutex::new(sure_until) }
+    }
+
+    fn nothing() -> Term {
+        Term::new(0, Basis::Nothing, Instant::now())
+    }
 }
 
 /// The turn to write. What is read of the picture while it is held is what the catalog is, and the picture must show what
 /// was committed before it ends.
 pub(crate) struct Turn<'a> {
     lead: &'a Lead,
+    term: Arc<Term>,
     _writing: MutexGuard<'a, ()>,
 }
 
 impl Turn<'_> {
     /// The only way to a write transaction. It is refused to a coordinator that does not lead.
     pub async fn begin(&self) -> Result<Writing> {
-        self.lead.leases.database.begin(&self.lead.fence).await
+        self.lead.leases.database.begin(&self.term.fence).await
     }
 }
 
@@ -70,10 +99,9 @@ impl Coordinator {
             leases.close().await;
             return Err(Error::NotLeader(format!("a coordinator of a cluster leads at {store}")));
         };
-        let fence = Fence { lease: LEADERSHIP, epoch, expires: false, doubt: Arc::default() };
-        let kept = load(&leases, &fence).await?;
-        let lead = Lead { leases, fence, held: None, sure_until: Mutex::new(Instant::now()) };
-        Ok(Coordinator::new(settings, lead, kept))
+        let term = Term::new(epoch, Basis::Alone, Instant::now());
+        let kept = load(&leases, &term.fence).await?;
+        Ok(Coordinator::new(settings, leases, term, Picture::new(kept)))
     }
 
     /// Takes the lead, if nobody has it: `None` while another leads; ask again after a while. `holder` names this process;
@@ -85,33 +113,49 @@ impl Coordinator {
         ttl: Duration,
         info: &Value,
     ) -> Result<Option<Coordinator>> {
-        let sure_until = Mutex::new(Instant::now() + ttl);
-        let Some(held) = leases.acquire(LEADERSHIP, holder, ttl, info).await? else { return Ok(None) };
-        let fence = Fence { lease: LEADERSHIP, epoch: held.epoch, expires: true, doubt: Arc::default() };
-        // A large catalog may take longer to read than the lease lasts.
-        let loaded = tokio::select! {
-            loaded = load(leases, &fence) => loaded,
-            () = keep(leases, &held, &sure_until) => return Ok(None),
-        };
-        let kept = match loaded {
-            Ok(kept) => kept,
-            Err(error) => {
-                // The next one to try need not wait. If this fails, it does.
-                leases.release(&held).await.ok();
-                return if matches!(error, Error::NotLeader(_)) { Ok(None) } else { Err(error) };
-            }
-        };
-        info!(holder, epoch = held.epoch, "the lead was taken");
-        let lead = Lead { leases: leases.clone(), fence, held: Some(held), sure_until };
-        Ok(Some(Coordinator::new(settings, lead, kept)))
+        let taken = take(leases, holder, ttl, info).await?;
+        Ok(taken.map(|(term, kept)| Coordinator::new(settings, leases.clone(), term, Picture::new(kept))))
     }
 
-    fn new(settings: Settings, lead: Lead, kept: Kept) -> Coordinator {
+    /// One that does not lead: it knows documents, [as far as it is told to look](Coordinator::refresh_documents), and
+    /// nothing else; whatever else it is asked for is not there, and whatever is to be written is [`Error::NotLeader`].
+    pub async fn stand_by(leases: &Leases, settings: Settings) -> Result<Coordinator> {
+        let coordinator = Coordinator::new(settings, leases.clone(), Term::nothing(), Picture::default());
+        coordinator.refresh_documents().await?;
+        Ok(coordinator)
+    }
+
+    /// As [`Coordinator::lead`], of one that stands by or has lost the lead: it knows everything anew if it leads now. The
+    /// lead is not to be taken while it is still led.
+    pub async fn take_lead(&self, holder: &str, ttl: Duration, info: &Value) -> Result<bool> {
+        let this = self.clone();
+        let (holder, info) = (holder.to_string(), info.clone());
+        self.to_its_end(async move {
+            let _writing = this.inner.writing.lock().await;
+            let Some((term, kept)) = take(&this.inner.lead.leases, &holder, ttl, &info).await? else {
+                return Ok(false);
+            };
+            let version = kept.documents_version;
+            {
+                let mut picture = this.inner.picture.write();
+                *picture = Picture::new(kept);
+                this.inner.lead.term.store(Arc::new(term));
+            }
+            this.inner.documents_changed.send_replace(version);
+            this.wake();
+            Ok(true)
+        })
+        .await
+    }
+
+    fn new(settings: Settings, leases: Leases, term: Term, picture: Picture) -> Coordinator {
         let inner = Inner {
             settings,
-            lead,
+            lead: Lead { leases, term: ArcSwap::from_pointee(term) },
             writing: tokio::sync::Mutex::new(()),
-            picture: RwLock::new(Picture::new(kept)),
+            picture: RwLock::new(picture),
+            feed: RwLock::default(),
+            view_changed: watch::Sender::new(ViewNumber::default()),
             changed: watch::Sender::new(0),
             documents_changed: watch::Sender::new(0),
         };
@@ -122,14 +166,17 @@ impl Coordinator {
     /// After any other error it is to be tried again.
     pub async fn renew(&self) -> Result<()> {
         let lead = &self.inner.lead;
-        let Some(held) = &lead.held else {
-            return self.is_alone().await;
+        let term = lead.term.load_full();
+        let held = match &term.basis {
+            Basis::Lease(held) => held,
+            Basis::Alone => return self.is_alone().await,
+            Basis::Nothing => return self.check_lead(),
         };
         let asked_at = Instant::now();
         if !lead.leases.renew(held, None).await? {
             return Err(Error::NotLeader(format!("the lease of epoch {} was taken by another", held.epoch)));
         }
-        *lead.sure_until.lock() = asked_at + held.ttl;
+        *term.sure_until.lock() = asked_at + held.ttl;
         Ok(())
     }
 
@@ -137,7 +184,7 @@ impl Coordinator {
         let lead = &self.inner.lead;
         let leases = lead.leases.list(LEADERSHIP).await?;
         match leases.iter().find(|lease| lease.name == LEADERSHIP) {
-            Some(lease) if lease.epoch == lead.fence.epoch => Ok(()),
+            Some(lease) if lease.epoch == self.epoch() => Ok(()),
             _ => Err(Error::NotLeader("another process opened the metadata store".to_string())),
         }
     }
@@ -145,28 +192,29 @@ impl Coordinator {
     /// Gives the lead back, so that another coordinator need not wait until the lease expires. To be called when nothing is
     /// written any more.
     pub async fn resign(&self) -> Result<()> {
-        match &self.inner.lead.held {
-            Some(held) => self.inner.lead.leases.release(held).await,
-            None => Ok(()),
+        match &self.inner.lead.term.load().basis {
+            Basis::Lease(held) => self.inner.lead.leases.release(held).await,
+            Basis::Alone | Basis::Nothing => Ok(()),
         }
     }
 
     /// Closes the catalog in good order; one that leads by a lease [resigns](Coordinator::resign) and leaves the
     /// connections to who opened them. Nothing is lost without it.
     pub async fn close(&self) {
-        match &self.inner.lead.held {
-            Some(_) => {
+        match &self.inner.lead.term.load_full().basis {
+            Basis::Lease(_) => {
                 if let Err(error) = self.resign().await {
                     warn!(%error, "the lead was not given back");
                 }
             }
-            None => self.inner.lead.leases.close().await,
+            Basis::Alone => self.inner.lead.leases.close().await,
+            Basis::Nothing => {}
         }
     }
 
     /// In which it leads; greater than that of every leader before. An order of a leader with a smaller one is void.
     pub fn epoch(&self) -> i64 {
-        self.inner.lead.fence.epoch
+        self.inner.lead.term.load().fence.epoch
     }
 
     /// Whether it surely leads at this moment. False also where it may still do: when the lease was not renewed in time.
@@ -176,11 +224,14 @@ impl Coordinator {
 
     /// Refuses to speak as the leader when the lease may have expired. What is written asks the metadata store instead.
     pub(crate) fn check_lead(&self) -> Result<()> {
-        let lead = &self.inner.lead;
-        if lead.held.is_some() && *lead.sure_until.lock() <= Instant::now() {
-            return Err(Error::NotLeader(format!("the lease of epoch {} was not renewed in time", lead.fence.epoch)));
+        let term = self.inner.lead.term.load();
+        let epoch = term.fence.epoch;
+        match term.basis {
+            Basis::Alone => Ok(()),
+            Basis::Lease(_) if Instant::now() < *term.sure_until.lock() => Ok(()),
+            Basis::Lease(_) => Err(Error::NotLeader(format!("the lease of epoch {epoch} was not renewed in time"))),
+            Basis::Nothing => Err(Error::NotLeader("it stands by".to_string())),
         }
-        Ok(())
     }
 
     /// A connection for reading what is committed.
@@ -192,24 +243,50 @@ impl Coordinator {
     pub(crate) async fn turn(&self) -> Result<Turn<'_>> {
         let writing = self.inner.writing.lock().await;
         let lead = &self.inner.lead;
-        if lead.fence.doubt.load(Ordering::SeqCst) {
-            self.look_again().await?;
+        let term = lead.term.load_full();
+        if matches!(term.basis, Basis::Nothing) {
+            self.check_lead()?;
         }
-        Ok(Turn { lead, _writing: writing })
+        if term.fence.doubt.load(Ordering::SeqCst) {
+            self.look_again(&term.fence).await?;
+        }
+        Ok(Turn { lead, term, _writing: writing })
     }
 
     /// Puts into the picture what is on record, after a commit of which nobody knows whether it happened. As the store
     /// lets no transaction begin before that one has ended, it is known then.
-    async fn look_again(&self) -> Result<()> {
-        let lead = &self.inner.lead;
-        let kept = load(&lead.leases, &lead.fence).await?;
-        lead.fence.doubt.store(false, Ordering::SeqCst);
+    async fn look_again(&self, fence: &Fence) -> Result<()> {
+        let kept = load(&self.inner.lead.leases, fence).await?;
+        fence.doubt.store(false, Ordering::SeqCst);
         let version = kept.documents_version;
         self.inner.picture.write().set_kept(kept);
         warn!("the catalog was read again, as the outcome of a commit was not known");
         self.inner.documents_changed.send_replace(version);
         self.wake();
         Ok(())
+    }
+}
+
+/// Takes the lease, and reads the catalog. `None` if another has it, or took it meanwhile.
+async fn take(leases: &Leases, holder: &str, ttl: Duration, info: &Value) -> Result<Option<(Term, Kept)>> {
+    let sure_until = Instant::now() + ttl;
+    let Some(held) = leases.acquire(LEADERSHIP, holder, ttl, info).await? else { return Ok(None) };
+    let term = Term::new(held.epoch, Basis::Lease(held.clone()), sure_until);
+    // A large catalog may take longer to read than the lease lasts.
+    let loaded = tokio::select! {
+        loaded = load(leases, &term.fence) => loaded,
+        () = keep(leases, &held, &term.sure_until) => return Ok(None),
+    };
+    match loaded {
+        Ok(kept) => {
+            info!(holder, epoch = held.epoch, "the lead was taken");
+            Ok(Some((term, kept)))
+        }
+        Err(error) => {
+            // The next one to try need not wait. If this fails, it does.
+            leases.release(&held).await.ok();
+            if matches!(error, Error::NotLeader(_)) { Ok(None) } else { Err(error) }
+        }
     }
 }
 

@@ -21,11 +21,14 @@
 //! # async fn example() -> henge_coordinator::Result<()> {
 //! let settings = henge_coordinator::Settings {
 //!     tasks_max: 16, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000,
+//!     node_lease_ms: 8_000,
 //! };
 //! let coordinator = henge_coordinator::Coordinator::open("catalog.db".as_ref(), settings).await?;
 //! let now = 1_767_225_600_000;
 //! coordinator.cycle(now).await?;
-//! let reply = coordinator.heartbeat(henge_coordinator::Report { node: "n1".into(), ..Default::default() }, now).await?;
+//! let member = henge_coordinator::Member { node: "n1".into(), ..Default::default() };
+//! let report = henge_coordinator::Report { member, seq: 1, ..Default::default() };
+//! let reply = coordinator.heartbeat(report, now).await?;
 //! for command in reply.commands { /* carry it out, report again */ }
 //! # Ok(()) }
 //! ```
@@ -39,11 +42,14 @@ mod lead;
 pub mod lease;
 mod members;
 pub mod metrics;
+mod node;
 mod picture;
 mod plan;
 mod segments;
 mod supervisors;
 mod tasks;
+mod view;
+mod views;
 
 use std::sync::Arc;
 
@@ -55,9 +61,11 @@ pub use command::{Command, Condition, Phase, Reply, Report, Served, StopReason, 
 pub use cycle::CycleReport;
 pub use documents::{Change, Document};
 pub use error::{Error, Result};
+pub use node::{Member, Role};
 pub use segments::{LoadStatus, SegmentRow, Selection};
 pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
 pub use tasks::{TaskFilter, TaskStatus};
+pub use view::{Name, Placed, Table, TableChanges, View, ViewChanges, ViewNode, ViewNumber, ViewUpdate};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -69,6 +77,8 @@ pub struct Settings {
     pub restart_after_ms: i64,
     /// … up to this.
     pub restart_after_max_ms: i64,
+    /// A node that was not heard of for so long is lost: what it served is not there any more, and its tasks go elsewhere.
+    pub node_lease_ms: i64,
 }
 
 /// Cheap to clone; clones are the same coordinator. Of all that are open on a catalog, in any process, one leads and may
@@ -85,6 +95,8 @@ struct Inner {
     /// what a holder reads.
     writing: Mutex<()>,
     picture: RwLock<picture::Picture>,
+    feed: RwLock<view::Feed>,
+    view_changed: watch::Sender<ViewNumber>,
     changed: watch::Sender<u64>,
     documents_changed: watch::Sender<i64>,
 }

@@ -29,8 +29,8 @@ impl Coordinator {
     /// begun to; it must not have two heartbeats under way.
     pub async fn heartbeat(&self, report: Report, now: i64) -> Result<Reply> {
         self.check_lead()?;
-        let node = report.node.clone();
-        let mut reply = Reply::default();
+        let node = report.member.node.clone();
+        let mut reply = self.reply();
         let reported: HashSet<String> = report.tasks.iter().map(|task| task.id.clone()).collect();
         let (starts, ends) = self.take_in(report, now, &mut reply);
         let mut ends = ends;
@@ -56,11 +56,22 @@ impl Coordinator {
         Ok(reply)
     }
 
+    fn reply(&self) -> Reply {
+        Reply {
+            epoch: self.epoch(),
+            lease_ms: self.inner.settings.node_lease_ms.max(0) as u64,
+            view: *self.inner.view_changed.borrow(),
+            ..Reply::default()
+        }
+    }
+
     /// Updates the picture. Answers which tasks run now for the first time, and which have ended.
     fn take_in(&self, report: Report, now: i64, reply: &mut Reply) -> (Vec<String>, Vec<End>) {
         let mut picture = self.inner.picture.write();
         let picture = &mut *picture;
-        let member = picture.members.entry(report.node.clone()).or_default();
+        let member = picture.members.entry(report.member.node.clone()).or_default();
+        member.process = report.member.process;
+        member.told = report.member.clone();
         let loading: HashSet<SegmentId> = report.loading.into_iter().collect();
         if loading != member.loading {
             member.loading = loading;
@@ -69,7 +80,7 @@ impl Coordinator {
         for (id, reason) in report.broken {
             let in_a_row = member.broken.get(&id).map_or(0, |broken| broken.in_a_row) + 1;
             let wait = (1000i64 << in_a_row.min(16).saturating_sub(1)).min(LOAD_RETRY_AFTER_MAX_MS);
-            warn!(segment = %id, node = %report.node, reason, in_a_row, "segment could not be loaded");
+            warn!(segment = %id, node = %report.member.node, reason, in_a_row, "segment could not be loaded");
             member.broken.insert(id, BrokenLoad { reason, in_a_row, retry_at: now.saturating_add(wait) });
             member.settled_at = None;
         }
@@ -87,14 +98,14 @@ impl Coordinator {
         for progress in report.tasks {
             let Some(task) = picture.tasks.get_mut(&progress.id) else {
                 if progress.state == TaskState::Running {
-                    warn!(task = progress.id, node = %report.node, "a task runs that should not");
+                    warn!(task = progress.id, node = %report.member.node, "a task runs that should not");
                     reply.commands.push(Command::StopTask { task: progress.id, reason: StopReason::Cancel });
                 } else {
                     reply.recorded.push(progress.id);
                 }
                 continue;
             };
-            task.node = Some(report.node.clone());
+            task.node = Some(report.member.node.clone());
             match progress.state {
                 TaskState::Pending | TaskState::Running => {
                     if task.state == TaskState::Pending {
@@ -207,7 +218,7 @@ fn order_tasks(
             running += usize::from(takes_room);
             task.node = Some(node.to_string());
         }
-        commands.push(Command::StartTask { task: task.record.clone() });
+        commands.push(Command::StartTask { task: task.record.clone(), attempt: task.attempt });
     }
 }
 

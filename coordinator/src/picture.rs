@@ -57,12 +57,16 @@ pub(crate) struct LiveTask {
     pub started_at: Option<i64>,
     /// The node that was told to run it.
     pub node: Option<String>,
+    /// How often it was given to a node.
+    pub attempt: i64,
     pub progress: Option<TaskProgress>,
 }
 
 /// A node, as of its last report.
 #[derive(Default)]
 pub(crate) struct Member {
+    pub told: crate::node::Member,
+    pub process: u64,
     pub published: HashSet<SegmentId>,
     pub realtime: HashSet<SegmentId>,
     pub loading: HashSet<SegmentId>,
@@ -234,6 +238,7 @@ impl From<TaskRow> for LiveTask {
             created_at: row.created_at,
             started_at: row.started_at,
             node: None,
+            attempt: 0,
             progress: None,
         }
     }

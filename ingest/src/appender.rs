@@ -20,6 +20,9 @@ pub const INDEXES_MAX: usize = 1000;
 
 /// What an appender is made of.
 pub struct AppenderSetup {
+    /// Whose rows these are, for the ledger.
+    pub task: String,
+    pub attempt: i64,
     pub datasource: String,
     /// Names the rows for the ledger, see [`Allocation`].
     pub sequence: String,
@@ -119,6 +122,8 @@ impl Appender {
     fn open_index(&mut self, time: i64) -> Result<Interval> {
         let setup = &self.setup;
         let allocation = Allocation {
+            task: self.setup.task.clone(),
+            attempt: self.setup.attempt,
             datasource: setup.datasource.clone(),
             sequence: setup.sequence.clone(),
             interval: setup.segment_granularity.bucket(time),

@@ -95,6 +95,7 @@ impl Progress {
 /// Runs a batch task to its end, on threads of its own. `Ok` means published.
 pub async fn run(
     task: String,
+    attempt: i64,
     spec: BatchSpec,
     ports: Ports,
     settings: Settings,
@@ -103,7 +104,7 @@ pub async fn run(
     let handle = Handle::current();
     let joined = tokio::task::spawn_blocking(move || {
         let folder = settings.folder.join("batch").join(folder_name(&task));
-        let job = Job::new(task, spec, ports, settings, progress, folder, handle)?;
+        let job = Job::new((task, attempt), spec, ports, settings, progress, folder, handle)?;
         let result = job.run();
         // Whatever came of it, its spills are of no use to anyone else.
         let _ = std::fs::remove_dir_all(&job.folder);
@@ -120,6 +121,7 @@ fn folder_name(task: &str) -> String {
 
 struct Job {
     task: String,
+    attempt: i64,
     spec: BatchSpec,
     schema: Schema,
     ports: Ports,
@@ -153,7 +155,7 @@ struct Chunk {
 
 impl Job {
     fn new(
-        task: String,
+        (task, attempt): (String, i64),
         spec: BatchSpec,
         ports: Ports,
         settings: Settings,
@@ -172,7 +174,7 @@ impl Job {
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(format!("cannot create {}", folder.display()), e))?;
         let schema = spec.data_schema.schema();
         let (chunks, spilling) = (Mutex::default(), Mutex::default());
-        Ok(Job { task, spec, schema, ports, settings, progress, folder, handle, chunks, bytes_max, spilling })
+        Ok(Job { task, attempt, spec, schema, ports, settings, progress, folder, handle, chunks, bytes_max, spilling })
     }
 
     fn run(&self) -> Result<()> {
@@ -266,6 +268,8 @@ impl Job {
 
     fn allocate(&self, interval: Interval, index: u32, at: i64) -> Result<SegmentId> {
         let allocation = Allocation {
+            task: self.task.clone(),
+            attempt: self.attempt,
             datasource: self.spec.data_schema.datasource.clone(),
             sequence: self.task.clone(),
             interval,
@@ -358,6 +362,7 @@ impl Job {
         for _ in 0..RENAMES_MAX {
             let publication = Publication {
                 task: self.task.clone(),
+                attempt: self.attempt,
                 supervisor: None,
                 datasource: self.spec.data_schema.datasource.clone(),
                 segments: segments.clone(),

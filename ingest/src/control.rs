@@ -51,6 +51,7 @@ impl Control {
             supervisor: order.supervisor.clone(),
             group: order.group,
             generation: order.generation,
+            attempt: order.attempt,
             state: TaskState::Running,
             phase: Phase::Starting,
             condition: Condition::Connecting,

@@ -23,7 +23,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// If they differ from those given, nothing was changed: versions have moved since the allocation (a replace came
     /// in between), and the caller renames what it serves and publishes again with the new ids.
-    /// [`crate::Error::Stale`] if the committed positions are not `from`.
+    /// [`crate::Error::Stale`] if the committed positions are not `from`, or if this attempt is not the task's newest.
     async fn publish(&self, what: &Publication) -> Result<Vec<SegmentId>>;
 
     /// Whether a published segment is queryable outside the task, or no longer wanted (replaced or dropped).
@@ -32,6 +32,9 @@ pub trait Ledger: Send + Sync {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Allocation {
+    /// Who asks, and in which of its attempts: the ledger refuses one that another has followed.
+    pub task: String,
+    pub attempt: i64,
     pub datasource: String,
     /// Names the rows: allocations of the same sequence are repeatable.
     pub sequence: String,
@@ -47,6 +50,8 @@ pub struct Allocation {
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub task: String,
+    /// As of an [`Allocation`].
+    pub attempt: i64,
     /// Whose positions are compared and set; `None` for batch tasks, which have none.
     pub supervisor: Option<String>,
     pub datasource: String,

@@ -21,6 +21,7 @@ pub(crate) struct Pipeline {
     pub control: Arc<Control>,
     pub handoff: Handoff,
     pub task: String,
+    pub attempt: i64,
     pub supervisor: String,
     pub datasource: String,
 }
@@ -63,6 +64,7 @@ impl Pipeline {
         let segments = metas.len();
         let mut publication = Publication {
             task: self.task.clone(),
+            attempt: self.attempt,
             supervisor: Some(self.supervisor.clone()),
             datasource: self.datasource.clone(),
             segments: metas,

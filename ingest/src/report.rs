@@ -146,6 +146,7 @@ pub struct TaskReport {
     pub supervisor: Option<String>,
     pub group: u32,
     pub generation: i64,
+    pub attempt: i64,
     pub state: TaskState,
     pub phase: Phase,
     pub condition: Condition,

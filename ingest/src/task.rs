@@ -155,6 +155,8 @@ impl Setup {
         let mut changes = self.withdrawals();
         if !changes.is_empty() {
             (self.fell_behind)();
+            // Told before the rows are gone: who looks at both sees no rows missing of a task that has caught up.
+            self.control.update(|report| report.caught_up = false);
             changes.push(Change::Incomplete {
                 datasource: self.order.datasource.clone(),
                 owner: self.supervisor.clone(),
@@ -199,6 +201,7 @@ impl Task {
             control: control.clone(),
             handoff: Handoff { ports: setup.ports.clone(), fail_points: setup.settings.fail_points.clone() },
             task: setup.order.id.clone(),
+            attempt: setup.order.attempt,
             supervisor: setup.supervisor.clone(),
             datasource: setup.order.datasource.clone(),
         };
@@ -476,6 +479,7 @@ impl Task {
     fn commit_starts(&mut self, starts: Positions) -> Result<()> {
         let publication = Publication {
             task: self.setup.order.id.clone(),
+            attempt: self.setup.order.attempt,
             supervisor: Some(self.setup.supervisor.clone()),
             datasource: self.setup.order.datasource.clone(),
             segments: Vec::new(),
@@ -783,6 +787,8 @@ fn new_sequence(setup: &Setup, schema: &Schema, folder: &Path, from: Positions, 
 
 fn appender_setup(setup: &Setup, schema: &Schema, sequence: String, folder: PathBuf) -> AppenderSetup {
     AppenderSetup {
+        task: setup.order.id.clone(),
+        attempt: setup.order.attempt,
         datasource: setup.order.datasource.clone(),
         sequence,
         schema: schema.clone(),

@@ -68,6 +68,8 @@ pub struct StartTask {
     /// Grows whenever the supervisor's positions are reset, so that names of sequences are never used again.
     pub generation: i64,
     pub created_at: i64,
+    /// How often this task was given to a node. What it writes is refused once a later attempt was ordered.
+    pub attempt: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +205,7 @@ impl Worker {
         control.set_stream(Condition::Healthy);
         let (ports, settings) = (self.ports.clone(), self.settings.clone());
         tokio::spawn(async move {
-            let ended = batch::run(order.id.clone(), spec, ports, settings, progress).await;
+            let ended = batch::run(order.id.clone(), order.attempt, spec, ports, settings, progress).await;
             finish(&order.id, &control, ended);
         });
         Ok(())

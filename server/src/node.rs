@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::serve::{Listener, ListenerExt, TapIo};
 use axum::{Extension, Router};
-use coordinator::{Command, Coordinator, Report, Served, TaskFilter, TaskState};
+use coordinator::{Command, Coordinator, Member, Report, Role, Served, TaskFilter, TaskState};
 use futures::future::OptionFuture;
 use ingest::Worker;
 use ingest::fail::FailPoints;
@@ -54,6 +54,12 @@ const VERIFY_BYTES_PER_SECOND: u64 = 64 << 20;
 
 /// Rows of the answer of an inner query.
 const SUBQUERY_ROWS_MAX: u64 = 1_000_000;
+
+/// A node that the leader has not heard of for so long is lost to it.
+const NODE_LEASE_MS: i64 = 8_000;
+
+/// Where a node stands that says nothing else.
+const TIER_DEFAULT: &str = "_default_tier";
 
 /// Plans of SQL statements that are kept.
 const SQL_PLANS_MAX: usize = 512;
@@ -126,6 +132,7 @@ impl Node {
             task_failures_max: 3,
             restart_after_ms: 1_000,
             restart_after_max_ms: 60_000,
+            node_lease_ms: NODE_LEASE_MS,
         };
         let coordinator = lead::take(&config.cluster, settings, &node, &address)
             .await
@@ -144,7 +151,11 @@ impl Node {
 
         let clock: ingest::Clock = Arc::new(now);
         let ports = ingest::Ports {
-            ledger: Arc::new(LocalLedger { coordinator: coordinator.clone(), clock: clock.clone() }),
+            ledger: Arc::new(LocalLedger {
+                coordinator: coordinator.clone(),
+                clock: clock.clone(),
+                node: address.clone(),
+            }),
             inventory: inventory.clone(),
             deep: deep.clone(),
             journal: Some(audit.journal().clone()),
@@ -362,7 +373,7 @@ where
 /// The loop of step 4. Nothing in it waits for anything but the catalog and the disks.
 async fn keep_in_line(app: Arc<App>, cycle: Duration, mut stopping: watch::Receiver<bool>) {
     let mut changed = app.coordinator.watch();
-    let mut told = None;
+    let mut told = Told::new(&app);
     while !*stopping.borrow() {
         changed.mark_unchanged();
         match beat(&app, &mut told).await {
@@ -370,7 +381,7 @@ async fn keep_in_line(app: Arc<App>, cycle: Duration, mut stopping: watch::Recei
             Ok(false) => app.ready.store(true, Ordering::Release),
             // What was told may not have arrived.
             Err(error) => {
-                told = None;
+                told.generation = None;
                 tracing::error!(%error, "the coordinator's cycle failed");
             }
         }
@@ -383,32 +394,65 @@ async fn keep_in_line(app: Arc<App>, cycle: Duration, mut stopping: watch::Recei
     }
 }
 
-/// One cycle and heartbeat; whether the orders changed what is served, so that it is worth telling at once. `told` is the
-/// inventory's generation that the coordinator knows.
-async fn beat(app: &App, told: &mut Option<u64>) -> coordinator::Result<bool> {
+/// What the coordinator was told.
+struct Told {
+    member: Member,
+    seq: u64,
+    /// The inventory's generation that it knows.
+    generation: Option<u64>,
+}
+
+impl Told {
+    fn new(app: &App) -> Told {
+        let member = Member {
+            node: app.address.clone(),
+            process: rand::random(),
+            address: app.address.clone(),
+            roles: Role::ALL.to_vec(),
+            tier: TIER_DEFAULT.to_string(),
+            priority: 0,
+            capacity_bytes: 0,
+            tasks_max: app.config.tasks_max,
+        };
+        Told { member, seq: 0, generation: None }
+    }
+}
+
+/// One cycle and heartbeat; whether the orders changed what is served, so that it is worth telling at once.
+async fn beat(app: &App, told: &mut Told) -> coordinator::Result<bool> {
     let now = now();
     app.coordinator.cycle(now).await?;
+    let caught_up: BTreeSet<String> = app.worker.reports().into_iter().filter(|r| r.caught_up).map(|r| r.id).collect();
     let generation = app.inventory.generation();
-    let served = (*told != Some(generation)).then(|| Served {
-        published: app.inventory.published_ids(),
-        realtime: app.inventory.realtime().into_iter().map(|(id, _)| id).collect(),
+    let served = (told.generation != Some(generation)).then(|| {
+        let realtime = app.inventory.realtime().into_iter().map(|(id, _)| id).collect();
+        Served { published: app.inventory.published_ids(), realtime }
     });
+    let incomplete = app.inventory.incomplete();
+    let tasks = app.worker.reports().into_iter().map(|report| {
+        let progress = tasks::progress(&report, now);
+        coordinator::TaskProgress { caught_up: report.caught_up && caught_up.contains(&report.id), ..progress }
+    });
+    told.seq += 1;
     let report = Report {
-        node: app.address.clone(),
+        member: told.member.clone(),
+        seq: told.seq,
         served,
         loading: Vec::new(),
         broken: app.historical.take_broken(),
-        tasks: app.worker.reports().iter().map(|report| tasks::progress(report, now)).collect(),
+        tasks: tasks.collect(),
+        incomplete,
+        view: Default::default(),
     };
     // Histograms that nobody scrapes would grow with every query.
     app.metrics.run_upkeep();
     let reply = app.coordinator.heartbeat(report, now).await?;
-    *told = Some(generation);
+    told.generation = (!reply.wants_served).then_some(generation);
     reply.recorded.iter().for_each(|task| app.worker.forget(task));
     let (mut loads, mut drops) = (Vec::new(), Vec::new());
     for command in reply.commands {
         match command {
-            Command::StartTask { task } => app.worker.start(tasks::order(task)),
+            Command::StartTask { task, attempt } => app.worker.start(tasks::order(task, attempt)),
             Command::StopTask { task, reason } => app.worker.stop(&task, tasks::reason(reason)),
             Command::Load(meta) => loads.push(meta),
             Command::Drop(id) => drops.push(id),

@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "catalog", include_str!("../../migrations/0001_catalog.sql")),
     (2, "documents", include_str!("../../migrations/0002_documents.sql")),
     (3, "leases", include_str!("../../migrations/0003_leases.sql")),
+    (4, "members", include_str!("../../migrations/0004_members.sql")),
 ];
 
 pub(crate) struct Database {

@@ -49,8 +49,13 @@ impl fmt::Display for Positions {
 }
 
 /// A wish for a segment's name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Allocation {
+    /// The task that asks, the node on which it runs and the attempt as which it was started there: refused with
+    /// [`Error::Stale`](crate::Error::Stale) where the task is on record with another one.
+    pub task: String,
+    pub node: String,
+    pub attempt: i64,
     pub datasource: String,
     /// Names the rows: allocations of the same sequence are repeatable.
     pub sequence: String,
@@ -65,9 +70,12 @@ pub struct Allocation {
 }
 
 /// Segments that were pushed, and the positions they reach.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Publication {
+    /// As of an [`Allocation`].
     pub task: String,
+    pub node: String,
+    pub attempt: i64,
     /// Whose positions are compared and set; `None` for batch tasks, which have none.
     pub supervisor: Option<String>,
     pub datasource: String,
@@ -78,7 +86,7 @@ pub struct Publication {
     pub mode: PublishMode,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum PublishMode {
     /// Beside what is there.
     Append,
@@ -86,7 +94,7 @@ pub enum PublishMode {
     Replace { intervals: Vec<Interval> },
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Published {
     /// The segments as they are now on record, in the order given.
     Committed(Vec<SegmentMeta>),

@@ -247,6 +247,9 @@ impl Change {
             // The old name stays reserved: its rows are served under it until the task has heard of the new one, or
             // again after a crash.
             let wish = Allocation {
+                task: what.task.clone(),
+                node: what.node.clone(),
+                attempt: what.attempt,
                 datasource: self.datasource.clone(),
                 sequence: format!("renamed {}", meta.id),
                 interval: meta.id.interval,

@@ -21,6 +21,8 @@ const TABLES: &[&str] = &[
     "tasks",
     "documents",
     "document_history",
+    "deleted_documents",
+    "members",
 ];
 
 /// An empty store, gone with this.

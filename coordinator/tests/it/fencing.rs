@@ -66,7 +66,12 @@ fn task(id: &str) -> henge_coordinator::TaskRecord {
 }
 
 fn tells(task: &str, state: TaskState) -> henge_coordinator::Report {
-    henge_coordinator::Report { node: "n".into(), tasks: vec![progress(task, state)], ..Default::default() }
+    henge_coordinator::Report {
+        member: member("n"),
+        seq: next_seq(),
+        tasks: vec![progress(task, state)],
+        ..Default::default()
+    }
 }
 
 fn document(name: &str, value: Option<Value>) -> Change {

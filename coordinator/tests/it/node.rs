@@ -1,18 +1,24 @@
 //! What the tests share: an open coordinator and things to give it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use henge_coordinator::{
-    Allocation, Condition, Coordinator, Phase, Positions, Publication, PublishMode, Reply, Report, Served, Settings,
-    SupervisorSpec, TaskProgress, TaskState,
+    Allocation, Condition, Coordinator, Member, Phase, Positions, Publication, PublishMode, Reply, Report, Role,
+    Served, Settings, SupervisorSpec, TaskProgress, TaskState,
 };
 use segment::{Interval, SegmentId, SegmentMeta};
 use serde_json::{Value, json};
 
 use crate::fresh::Fresh;
 
-pub const SETTINGS: Settings =
-    Settings { tasks_max: 8, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000 };
+pub const SETTINGS: Settings = Settings {
+    tasks_max: 8,
+    task_failures_max: 3,
+    restart_after_ms: 1000,
+    restart_after_max_ms: 60_000,
+    node_lease_ms: 1_000_000,
+};
 
 /// A test for each database: it is given an empty store.
 macro_rules! on_each_database {
@@ -42,6 +48,9 @@ pub fn interval(start: i64, end: i64) -> Interval {
 
 pub fn wish(sequence: &str, start: i64, end: i64, index: u32) -> Allocation {
     Allocation {
+        task: sequence.into(),
+        node: "n".into(),
+        attempt: 1,
         datasource: "d".into(),
         sequence: sequence.into(),
         interval: interval(start, end),
@@ -73,6 +82,8 @@ pub fn positions(entries: &[(&str, i64)]) -> Positions {
 pub fn batch(segments: Vec<SegmentMeta>, mode: PublishMode) -> Publication {
     Publication {
         task: "batch".into(),
+        node: "n".into(),
+        attempt: 1,
         supervisor: None,
         datasource: "d".into(),
         segments,
@@ -102,6 +113,8 @@ pub fn spec(task_count: u32) -> SupervisorSpec {
 pub fn progress(id: &str, state: TaskState) -> TaskProgress {
     TaskProgress {
         id: id.into(),
+        attempt: 1,
+        caught_up: false,
         state,
         phase: Phase::Reading,
         condition: Condition::Healthy,
@@ -112,14 +125,25 @@ pub fn progress(id: &str, state: TaskState) -> TaskProgress {
     }
 }
 
+/// Greater with every call, as of one process.
+pub fn next_seq() -> u64 {
+    static SEQ: AtomicU64 = AtomicU64::new(1);
+    SEQ.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A node of all roles.
+pub fn member(node: &str) -> Member {
+    Member { node: node.into(), process: 1, roles: Role::ALL.to_vec(), tasks_max: 8, ..Member::default() }
+}
+
 pub async fn report(coordinator: &Coordinator, tasks: Vec<TaskProgress>, now: i64) -> Reply {
-    let report = Report { node: "n".into(), tasks, ..Report::default() };
+    let report = Report { member: member("n"), seq: next_seq(), tasks, ..Report::default() };
     coordinator.heartbeat(report, now).await.unwrap()
 }
 
 pub async fn serve(coordinator: &Coordinator, published: Vec<SegmentId>, realtime: Vec<SegmentId>, now: i64) -> Reply {
     let served = Some(Served { published, realtime });
-    let report = Report { node: "n".into(), served, ..Report::default() };
+    let report = Report { member: member("n"), seq: next_seq(), served, ..Report::default() };
     coordinator.heartbeat(report, now).await.unwrap()
 }
 

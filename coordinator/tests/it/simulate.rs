@@ -17,7 +17,7 @@ use segment::{Interval, SegmentId, SegmentMeta};
 use serde_json::Value;
 
 use crate::fresh::Fresh;
-use crate::node::{SETTINGS, interval, open, spec};
+use crate::node::{SETTINGS, interval, member, open, spec};
 
 const PARTITIONS: usize = 4;
 const DAY: i64 = 24;
@@ -44,6 +44,7 @@ struct World {
     replaced: BTreeSet<Event>,
     replace: Option<Replace>,
     crashes: u32,
+    seq: u64,
 }
 
 /// What dies with the process.
@@ -57,6 +58,7 @@ struct Node {
 
 struct Task {
     record: TaskRecord,
+    attempt: i64,
     state: TaskState,
     stop: Option<StopReason>,
     start: Positions,
@@ -96,6 +98,7 @@ impl World {
             replaced: BTreeSet::new(),
             replace: None,
             crashes: 0,
+            seq: 0,
         }
     }
 
@@ -144,6 +147,9 @@ impl World {
                 let index = task.indexes.entry(chunk).or_insert(0);
                 let start = &task.start;
                 let wish = Allocation {
+                    task: id.clone(),
+                    node: "n".into(),
+                    attempt: task.attempt,
                     datasource: "d".into(),
                     sequence: format!("s {} {} {start}", task.record.generation, task.record.group),
                     interval: interval(chunk, chunk + DAY),
@@ -197,6 +203,8 @@ impl World {
         let closing = task.closing.as_mut().unwrap();
         let what = Publication {
             task: id.clone(),
+            node: "n".into(),
+            attempt: task.attempt,
             supervisor: Some("s".into()),
             datasource: "d".into(),
             segments: closing.segments.clone(),
@@ -257,8 +265,11 @@ impl World {
     }
 
     async fn heartbeat(&mut self) {
+        self.seq += 1;
         let tasks = self.node.tasks.values().map(|task| TaskProgress {
             id: task.record.id.clone(),
+            attempt: task.attempt,
+            caught_up: false,
             state: task.state,
             phase: Phase::Reading,
             condition: Condition::Healthy,
@@ -268,7 +279,8 @@ impl World {
             report: Value::Null,
         });
         let report = Report {
-            node: "n".into(),
+            member: member("n"),
+            seq: self.seq,
             served: Some(Served {
                 published: self.node.published.iter().map(|(id, _)| id.clone()).collect(),
                 realtime: self.node.realtime.keys().cloned().collect(),
@@ -276,6 +288,7 @@ impl World {
             loading: vec![],
             broken: std::mem::take(&mut self.node.broken),
             tasks: tasks.collect(),
+            ..Report::default()
         };
         let reply = self.coordinator.heartbeat(report, self.now).await.unwrap();
         for id in reply.recorded {
@@ -285,7 +298,7 @@ impl World {
         let mut drops = Vec::new();
         for command in reply.commands {
             match command {
-                Command::StartTask { task } => self.start(task).await,
+                Command::StartTask { task, attempt } => self.start(task, attempt).await,
                 Command::StopTask { task, reason } => self.stop(&task, reason),
                 Command::Load(meta) => loads.push(meta),
                 Command::Drop(id) => drops.push(id),
@@ -312,7 +325,7 @@ impl World {
         self.check("heartbeat");
     }
 
-    async fn start(&mut self, record: TaskRecord) {
+    async fn start(&mut self, record: TaskRecord, attempt: i64) {
         if self.node.tasks.contains_key(&record.id) {
             return;
         }
@@ -323,6 +336,7 @@ impl World {
         };
         let start = Positions(committed.0.into_iter().filter(|(key, _)| is_own(key)).collect());
         let task = Task {
+            attempt,
             state: TaskState::Running,
             stop: None,
             next: start.clone(),
@@ -379,6 +393,9 @@ impl World {
             let mut segments = Vec::new();
             for index in 0..self.rng.random_range(1..3) {
                 let wish = Allocation {
+                    task: sequence.clone(),
+                    node: "n".into(),
+                    attempt: 1,
                     datasource: "d".into(),
                     sequence: sequence.clone(),
                     interval: within,
@@ -396,6 +413,8 @@ impl World {
         let mode = PublishMode::Replace { intervals: replace.intervals.clone() };
         let what = Publication {
             task: "replace".into(),
+            node: "n".into(),
+            attempt: 1,
             supervisor: None,
             datasource: "d".into(),
             segments: replace.segments.clone(),

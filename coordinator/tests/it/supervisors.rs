@@ -118,12 +118,12 @@ async fn a_task_that_should_publish_and_stop_does_so_after_a_crash_too(empty: Fr
         let reply = report(&coordinator, vec![], 12).await;
         if reason == StopReason::Reset {
             let is_old =
-                |command: &Command| matches!(command, Command::StartTask { task: record } if record.id == task);
+                |command: &Command| matches!(command, Command::StartTask { task: record, .. } if record.id == task);
             assert!(!reply.commands.iter().any(is_old), "what it kept is void");
             continue;
         }
         assert!(
-            matches!(&reply.commands[..], [Command::StartTask { task: record }] if record.id == task),
+            matches!(&reply.commands[..], [Command::StartTask { task: record, .. }] if record.id == task),
             "{reason:?}"
         );
         let reply = report(&coordinator, vec![progress(&task, TaskState::Running)], 13).await;
@@ -211,7 +211,7 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered(store: Fresh) {
     running[3].report = json!({"rows": 3});
     let reply = report(&coordinator, running.clone(), 22).await;
     assert_eq!(reply.recorded, ["t3"]);
-    assert!(matches!(&reply.commands[..], [Command::StartTask { task }] if task.id == "t8"));
+    assert!(matches!(&reply.commands[..], [Command::StartTask { task, .. }] if task.id == "t8"));
 
     coordinator.shutdown_task("t9", 23).await.unwrap();
     assert_eq!(coordinator.task("t9").await.unwrap().state, TaskState::Failed);
@@ -301,7 +301,7 @@ async fn what_another_node_keeps_is_left_to_it(store: Fresh) {
         assert!(coordinator.put_system_supervisor(of_node(node), 2).await.unwrap());
         assert_eq!(coordinator.cycle(2).await.unwrap().tasks_created, 1, "at once");
         let starts = report(&coordinator, vec![], 2).await.commands;
-        assert!(matches!(&starts[..], [Command::StartTask { task }] if task.id == id(launch)), "{starts:?}");
+        assert!(matches!(&starts[..], [Command::StartTask { task, .. }] if task.id == id(launch)), "{starts:?}");
         report(&coordinator, vec![progress(&id(launch), TaskState::Running)], 2).await;
         let states = tasks(&coordinator).await;
         assert_eq!(states.len(), launch as usize);

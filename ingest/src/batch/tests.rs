@@ -81,7 +81,7 @@ impl Bench {
         let spec = BatchSpec::from_json(&spec)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (ports, settings, progress) = (self.ports.clone(), self.settings.clone(), self.progress.clone());
-        runtime.block_on(run("task".into(), spec, ports, settings, progress))
+        runtime.block_on(run("task".into(), 1, spec, ports, settings, progress))
     }
 
     fn publication(&self) -> Publication {

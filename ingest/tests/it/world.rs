@@ -172,6 +172,7 @@ impl Life {
             groups,
             generation: 1,
             created_at: 0,
+            attempt: 1,
         });
         id
     }

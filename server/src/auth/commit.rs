@@ -159,6 +159,7 @@ mod tests {
                 task_failures_max: 1,
                 restart_after_ms: 1,
                 restart_after_max_ms: 1,
+                node_lease_ms: 1_000,
             };
             let coordinator = Arc::new(Coordinator::open(&dir.path().join("catalog.db"), settings).await.unwrap());
             let authorizer = Authorizer::new(roles::load(&coordinator).await.unwrap());

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::ours;
 
-pub fn order(task: TaskRecord) -> StartTask {
+pub fn order(task: TaskRecord, attempt: i64) -> StartTask {
     StartTask {
         id: task.id,
         group_id: task.group_id,
@@ -22,6 +22,7 @@ pub fn order(task: TaskRecord) -> StartTask {
         groups: task.groups,
         generation: task.generation,
         created_at: task.created_at,
+        attempt,
     }
 }
 
@@ -39,6 +40,8 @@ pub fn reason(reason: coordinator::StopReason) -> StopReason {
 pub fn progress(report: &TaskReport, now: i64) -> TaskProgress {
     TaskProgress {
         id: report.id.clone(),
+        attempt: report.attempt,
+        caught_up: report.caught_up,
         state: match report.state {
             ingest::TaskState::Running => TaskState::Running,
             ingest::TaskState::Success => TaskState::Success,

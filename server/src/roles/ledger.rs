@@ -10,6 +10,8 @@ use segment::SegmentId;
 pub struct LocalLedger {
     pub coordinator: Arc<Coordinator>,
     pub clock: Clock,
+    /// Of this process.
+    pub node: String,
 }
 
 #[async_trait]
@@ -20,6 +22,9 @@ impl Ledger for LocalLedger {
 
     async fn allocate(&self, what: &Allocation) -> ingest::Result<SegmentId> {
         let allocation = coordinator::Allocation {
+            task: what.task.clone(),
+            node: self.node.clone(),
+            attempt: what.attempt,
             datasource: what.datasource.clone(),
             sequence: what.sequence.clone(),
             interval: what.interval,
@@ -33,6 +38,8 @@ impl Ledger for LocalLedger {
     async fn publish(&self, what: &Publication) -> ingest::Result<Vec<SegmentId>> {
         let publication = coordinator::Publication {
             task: what.task.clone(),
+            node: self.node.clone(),
+            attempt: what.attempt,
             supervisor: what.supervisor.clone(),
             datasource: what.datasource.clone(),
             segments: what.segments.clone(),
