@@ -257,7 +257,13 @@ async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them(sto
     coordinator.publish(batch(vec![meta(&day, 1)], PublishMode::Append), 40).await.unwrap();
     let broken = vec![(halves[1].clone(), "disk full".to_string())];
     let served = henge_coordinator::Served { published: vec![], realtime: vec![day.clone()] };
-    let failed = henge_coordinator::Report { node: "n".into(), served: Some(served), broken, ..Default::default() };
+    let failed = henge_coordinator::Report {
+        member: member("n"),
+        seq: next_seq(),
+        served: Some(served),
+        broken,
+        ..Default::default()
+    };
     assert_eq!(coordinator.heartbeat(failed, 100).await.unwrap().commands, []);
 
     let reply = serve(&coordinator, vec![], vec![day.clone()], 1100).await;
@@ -321,7 +327,7 @@ async fn a_load_that_fails_is_ordered_again_after_a_while(store: Fresh) {
     let id = coordinator.allocate(wish("a", 0, 24, 0), 10).await.unwrap();
     coordinator.publish(batch(vec![meta(&id, 1)], PublishMode::Append), 10).await.unwrap();
     let broken = vec![(id.clone(), "disk full".to_string())];
-    let failed = henge_coordinator::Report { node: "n".into(), broken, ..Default::default() };
+    let failed = henge_coordinator::Report { member: member("n"), seq: next_seq(), broken, ..Default::default() };
     assert!(coordinator.heartbeat(failed, 100).await.unwrap().commands.is_empty());
     assert_eq!(coordinator.broken_loads()[0].2, "disk full");
     assert!(report(&coordinator, vec![], 1099).await.commands.is_empty());
