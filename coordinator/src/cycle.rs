@@ -1,8 +1,9 @@
 //! The conductor: looks at the picture, lets the planners say what is missing, and puts it on record. Nodes hear of it
 //! with their next heartbeat.
 //!
-//! 1. Supervisors: tasks to create and to stop.
-//! 2. Segments that are overshadowed, once all that hides them is served, go out of use.
+//! 1. Nodes that were not heard of are lost, and what they ran goes to others.
+//! 2. Supervisors: tasks to create and to stop.
+//! 3. Segments that are overshadowed, once all that hides them is served, go out of use.
 
 use std::collections::HashSet;
 
@@ -32,11 +33,13 @@ impl Coordinator {
     /// Brings what should be and what is on record together. Cheap when there is nothing to do.
     pub async fn cycle(&self, now: i64) -> Result<CycleReport> {
         self.check_lead()?;
+        self.keep_members(now).await?;
         let this = self.clone();
         let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
         if report.tasks_created + report.tasks_stopped + report.segments_retired + report.names_taken > 0 {
             self.wake();
         }
+        self.show();
         Ok(report)
     }
 

@@ -14,10 +14,10 @@ pub enum Error {
     /// What was to be changed is not any more what the change was made for. Nothing was changed.
     #[error("{0}")]
     Conflict(String),
-    /// The task works from positions that are not the committed ones (another task published, or they were reset).
-    /// Nothing was changed.
-    #[error("{reason}; committed positions of supervisor {supervisor} are {committed}")]
-    Stale { supervisor: String, reason: String, committed: Positions },
+    /// The task works from positions that are not the committed ones (another task published, or they were reset), or
+    /// another attempt of it has followed. Nothing was changed. `supervisor` is that whose positions are told.
+    #[error("{reason}{}", told(supervisor, committed))]
+    Stale { supervisor: Option<String>, reason: String, committed: Positions },
     /// The metadata store does not answer or refuses; the operation may be repeated. Of one that was about to be committed
     /// nobody knows whether it happened.
     #[error("metadata store: {what}: {source}")]
@@ -31,6 +31,13 @@ pub enum Error {
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn told(supervisor: &Option<String>, committed: &Positions) -> String {
+    match supervisor {
+        Some(supervisor) => format!("; committed positions of supervisor {supervisor} are {committed}"),
+        None => String::new(),
+    }
+}
 
 impl Error {
     pub fn kind(&self) -> Kind {

@@ -217,6 +217,14 @@ impl Coordinator {
         self.inner.lead.term.load().fence.epoch
     }
 
+    /// The name under which it leads, where several may.
+    pub(crate) fn holder(&self) -> Option<String> {
+        match &self.inner.lead.term.load().basis {
+            Basis::Lease(held) => Some(held.holder.clone()),
+            Basis::Alone | Basis::Nothing => None,
+        }
+    }
+
     /// Whether it surely leads at this moment. False also where it may still do: when the lease was not renewed in time.
     pub fn leads(&self) -> bool {
         self.check_lead().is_ok()

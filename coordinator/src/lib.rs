@@ -46,6 +46,7 @@ mod node;
 mod picture;
 mod plan;
 mod segments;
+mod standing;
 mod supervisors;
 mod tasks;
 mod view;
@@ -108,6 +109,7 @@ impl Coordinator {
     }
 
     fn wake(&self) {
+        self.show();
         self.inner.changed.send_modify(|number| *number += 1);
     }
 

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use segment::{SegmentId, is_system};
+use segment::{Interval, SegmentId};
 use tracing::{info, warn};
 
 use crate::Coordinator;
-use crate::catalog::tasks;
+use crate::catalog::{members, rows, tasks};
 use crate::command::{Command, Condition, Reply, Report, StopReason, TaskProgress, TaskState};
 use crate::error::Result;
-use crate::picture::{BrokenLoad, LiveTask, Picture};
+use crate::node::{Member, Role};
+use crate::picture::{Admitted, BrokenLoad, LiveTask, Picture};
+use crate::plan::assignment::{self, Assignment};
 use crate::plan::placement;
 use crate::supervisors::Exception;
 
@@ -26,52 +28,123 @@ struct End {
 
 impl Coordinator {
     /// Takes a node's report and answers what it should do. A node reports again when it has carried the orders out or
-    /// begun to; it must not have two heartbeats under way.
+    /// begun to, and at least a few times within its lease; it must not have two heartbeats under way.
+    ///
+    /// [`Error::Conflict`](crate::Error::Conflict) if another process has taken the node's name.
     pub async fn heartbeat(&self, report: Report, now: i64) -> Result<Reply> {
         self.check_lead()?;
         let node = report.member.node.clone();
-        let mut reply = self.reply();
+        let mut reply = Reply {
+            epoch: self.epoch(),
+            lease_ms: u64::try_from(self.inner.settings.node_lease_ms).unwrap_or(0),
+            ..Reply::default()
+        };
+        self.look_up_unknown(&report).await?;
         let reported: HashSet<String> = report.tasks.iter().map(|task| task.id.clone()).collect();
-        let (starts, ends) = self.take_in(report, now, &mut reply);
-        let mut ends = ends;
+        let Some((starts, mut ends)) = self.take_in(report, now, &mut reply)? else {
+            reply.wants_served = true;
+            return Ok(reply);
+        };
         ends.extend(self.find_lost(&node, &reported));
-        if !starts.is_empty() || !ends.is_empty() {
-            let this = self.clone();
-            let recorded = self.detached(async move { this.record_tasks(starts, ends, now).await }).await?;
-            reply.recorded.extend(recorded);
-            self.wake();
-        }
+        let recorded = self.record(starts, ends, now).await?;
+        reply.recorded.extend(recorded);
+        self.show();
 
         let mut picture = self.inner.picture.write();
-        order_tasks(&mut picture, &node, &reported, self.inner.settings.tasks_max, &mut reply.commands);
-        let revision = picture.revision;
-        let is_settled = picture.members.get(&node).is_some_and(|member| member.settled_at == Some(revision));
+        let picture = &mut *picture;
+        reply.view = *self.inner.view_changed.borrow();
+        let Some(member) = picture.members.get_mut(&node) else { return Ok(reply) };
+        reply.wants_served = !member.has_told_served;
+        let void: Vec<SegmentId> = member.void.iter().cloned().collect();
+        let (member, is_settled) = (member.told.clone(), member.settled_at == Some(picture.revision));
+        order_tasks(picture, &member, &reported, &mut reply.commands);
         if !is_settled {
-            let placement = placement::plan(&picture, &node, now);
+            let placement = placement::plan(picture, &node, now);
             reply.commands.extend(placement.commands);
             if let Some(member) = picture.members.get_mut(&node) {
-                member.settled_at = placement.is_settled.then_some(revision);
+                member.settled_at = placement.is_settled.then_some(picture.revision);
             }
         }
+        if !member.has(Role::Historical) {
+            // It has nothing to load, and what counts is not to go before something else stands for it.
+            reply.commands.retain(|command| match command {
+                Command::Load(_) => false,
+                Command::Drop(id) => !picture.standing.has_realtime(id),
+                _ => true,
+            });
+        }
+        let is_ordered = |id: &SegmentId| {
+            let is_for = |command: &Command| match command {
+                Command::Load(meta) => meta.id == *id,
+                Command::Drop(other) => other == id,
+                _ => false,
+            };
+            reply.commands.iter().any(is_for)
+        };
+        let drops: Vec<Command> = void.into_iter().filter(|id| !is_ordered(id)).map(Command::Drop).collect();
+        reply.commands.extend(drops);
         Ok(reply)
     }
 
-    fn reply(&self) -> Reply {
-        Reply {
-            epoch: self.epoch(),
-            lease_ms: self.inner.settings.node_lease_ms.max(0) as u64,
-            view: *self.inner.view_changed.borrow(),
-            ..Reply::default()
+    /// Takes a node out that is about to end: it is not waited for.
+    pub async fn forget_node(&self, node: &str, process: u64, now: i64) -> Result<()> {
+        self.check_lead()?;
+        {
+            let mut picture = self.inner.picture.write();
+            if picture.members.get(node).is_some_and(|member| member.told.process == process) {
+                picture.lose(node, "it says that it ends");
+            }
+        }
+        self.record(Vec::new(), Vec::new(), now).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// To be told where no other node is at work: those that an earlier leader knew are not waited for.
+    pub fn expect_nobody(&self) {
+        let mut picture = self.inner.picture.write();
+        for node in std::mem::take(&mut picture.expected).into_keys() {
+            picture.interrupt(&node);
         }
     }
 
-    /// Updates the picture. Answers which tasks run now for the first time, and which have ended.
-    fn take_in(&self, report: Report, now: i64, reply: &mut Reply) -> (Vec<String>, Vec<End>) {
+    /// Takes out nodes that were not heard of, and gives their tasks to others.
+    pub(crate) async fn keep_members(&self, now: i64) -> Result<()> {
+        self.inner.picture.write().lose_silent(now, self.inner.settings.node_lease_ms, "");
+        self.record(Vec::new(), Vec::new(), now).await?;
+        Ok(())
+    }
+
+    /// Rows of which this leader knows nothing may be those of a segment that is not used any more.
+    async fn look_up_unknown(&self, report: &Report) -> Result<()> {
+        let unknown = self.inner.picture.read().unknown(report);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.read().await?;
+        for id in unknown {
+            if let Some(record) = rows::by_id(&mut connection, &id.to_string()).await?.filter(|record| !record.used) {
+                self.inner.picture.write().orphan(id, record.meta.path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the picture. Answers which tasks run now for the first time, and which have ended; `None` of a report that
+    /// changes nothing.
+    fn take_in(&self, report: Report, now: i64, reply: &mut Reply) -> Result<Option<(Vec<String>, Vec<End>)>> {
         let mut picture = self.inner.picture.write();
         let picture = &mut *picture;
-        let member = picture.members.entry(report.member.node.clone()).or_default();
-        member.process = report.member.process;
-        member.told = report.member.clone();
+        let node = report.member.node.clone();
+        if picture.admit(&report, now)? == Admitted::Stale {
+            return Ok(None);
+        }
+        picture.lose_silent(now, self.inner.settings.node_lease_ms, &node);
+        if let Some(served) = report.served {
+            picture.set_served(&node, served);
+        }
+        picture.forget_orphans();
+        let member = picture.members.entry(node.clone()).or_default();
         let loading: HashSet<SegmentId> = report.loading.into_iter().collect();
         if loading != member.loading {
             member.loading = loading;
@@ -80,32 +153,43 @@ impl Coordinator {
         for (id, reason) in report.broken {
             let in_a_row = member.broken.get(&id).map_or(0, |broken| broken.in_a_row) + 1;
             let wait = (1000i64 << in_a_row.min(16).saturating_sub(1)).min(LOAD_RETRY_AFTER_MAX_MS);
-            warn!(segment = %id, node = %report.member.node, reason, in_a_row, "segment could not be loaded");
+            warn!(segment = %id, node, reason, in_a_row, "segment could not be loaded");
+            picture.changed.tables.insert(id.datasource.clone());
             member.broken.insert(id, BrokenLoad { reason, in_a_row, retry_at: now.saturating_add(wait) });
             member.settled_at = None;
         }
-        if let Some(served) = report.served {
-            member.published = served.published.into_iter().collect();
-            member.realtime = served.realtime.into_iter().collect();
-            member.broken.retain(|id, _| !member.published.contains(id));
-            member.settled_at = None;
-            let members = &picture.members;
-            picture.orphaned.retain(|id, _| members.values().any(|member| member.realtime.contains(id)));
-        }
+        member.tasks = report.tasks.iter().map(|task| task.id.clone()).collect();
 
         let mut starts = Vec::new();
         let mut ends = Vec::new();
+        let mut is_astray = false;
         for progress in report.tasks {
             let Some(task) = picture.tasks.get_mut(&progress.id) else {
                 if progress.state == TaskState::Running {
-                    warn!(task = progress.id, node = %report.member.node, "a task runs that should not");
+                    warn!(task = progress.id, node, "a task runs that should not");
                     reply.commands.push(Command::StopTask { task: progress.id, reason: StopReason::Cancel });
                 } else {
                     reply.recorded.push(progress.id);
                 }
                 continue;
             };
-            task.node = Some(report.member.node.clone());
+            if !task.is_attempt(&report.member, progress.attempt) {
+                if progress.state == TaskState::Running {
+                    is_astray = true;
+                    reply.commands.push(Command::StopTask { task: progress.id, reason: StopReason::Shutdown });
+                } else {
+                    reply.recorded.push(progress.id);
+                }
+                continue;
+            }
+            let is_behind = !progress.caught_up && progress.state == TaskState::Running;
+            if let Some(supervisor) = &task.record.supervisor
+                && is_behind
+                && (task.caught_up() || is_marked(&report.incomplete, &task.record.datasource, supervisor))
+            {
+                picture.unsettled.insert(supervisor.clone(), task.record.datasource.clone());
+                picture.changed.tables.insert(task.record.datasource.clone());
+            }
             match progress.state {
                 TaskState::Pending | TaskState::Running => {
                     if task.state == TaskState::Pending {
@@ -127,7 +211,10 @@ impl Coordinator {
                 }),
             }
         }
-        (starts, ends)
+        if is_astray {
+            picture.distrust(&node);
+        }
+        Ok(Some((starts, ends)))
     }
 
     /// Tasks that this node ran and does not know any more (its process was restarted), as far as they need not be
@@ -151,9 +238,41 @@ impl Coordinator {
         lost.filter_map(ended).collect()
     }
 
+    /// Puts on record which tasks began and ended, who the members are, and which node runs what none runs.
+    async fn record(&self, starts: Vec<String>, ends: Vec<End>, now: i64) -> Result<Vec<String>> {
+        let is_quiet = || {
+            let picture = self.inner.picture.read();
+            let (joined, left) = picture.members_to_record();
+            joined.is_empty() && left.is_empty() && self.assignments(&picture, &HashSet::new()).is_empty()
+        };
+        if starts.is_empty() && ends.is_empty() && is_quiet() {
+            return Ok(Vec::new());
+        }
+        let this = self.clone();
+        self.detached(async move { this.record_tasks(starts, ends, now).await }).await
+    }
+
+    fn assignments(&self, picture: &Picture, ended: &HashSet<&str>) -> Vec<Assignment> {
+        assignment::plan(picture, self.inner.settings.tasks_max, self.holder().as_deref(), ended)
+    }
+
     async fn record_tasks(&self, starts: Vec<String>, ends: Vec<End>, now: i64) -> Result<Vec<String>> {
         let turn = self.turn().await?;
+        let ended: HashSet<&str> = ends.iter().map(|end| end.task.as_str()).collect();
+        let ((joined, left), assignments) = {
+            let picture = self.inner.picture.read();
+            (picture.members_to_record(), self.assignments(&picture, &ended))
+        };
         let mut store = turn.begin().await?;
+        for member in &joined {
+            members::put(&mut store, member, now).await?;
+        }
+        for node in &left {
+            members::delete(&mut store, node).await?;
+        }
+        for Assignment { task, node, attempt, .. } in &assignments {
+            tasks::set_attempt(&mut store, task, node, *attempt).await?;
+        }
         for task in &starts {
             tasks::set_started(&mut store, task, now).await?;
         }
@@ -164,6 +283,24 @@ impl Coordinator {
         store.commit().await?;
 
         let mut picture = self.inner.picture.write();
+        for member in joined {
+            picture.on_record.insert(member.node.clone(), member);
+        }
+        for node in left {
+            picture.on_record.remove(&node);
+        }
+        for Assignment { task, node, process, attempt } in assignments {
+            // A node that was lost meanwhile is not to run it, and that attempt is void.
+            let is_there = picture.members.get(&node).is_some_and(|member| member.told.process == process);
+            if let Some(task) = picture.tasks.get_mut(&task) {
+                info!(task = task.record.id, node, attempt, "task given to a node");
+                task.attempt = attempt;
+                task.process = process;
+                task.progress = None;
+                task.last_node = Some(node.clone());
+                task.node = is_there.then_some(node);
+            }
+        }
         for task in &starts {
             if let Some(task) = picture.tasks.get_mut(task) {
                 task.state = TaskState::Running;
@@ -177,6 +314,10 @@ impl Coordinator {
                 let is_failure = end.state == TaskState::Failed && task.stop.is_none();
                 let error = end.error.as_deref().unwrap_or("no reason was given");
                 let stream = end.progress.as_ref().is_some_and(|progress| is_stream_problem(&progress.condition));
+                if let (Some(supervisor), TaskState::Failed, None) = (&task.record.supervisor, end.state, task.stop) {
+                    picture.unsettled.insert(supervisor.clone(), task.record.datasource.clone());
+                    picture.changed.tables.insert(task.record.datasource.clone());
+                }
                 picture.note_end(&task.record, is_failure.then_some(error), stream, now);
             }
             if end.progress.is_some() {
@@ -187,37 +328,23 @@ impl Coordinator {
     }
 }
 
-fn order_tasks(
-    picture: &mut Picture,
-    node: &str,
-    reported: &HashSet<String>,
-    tasks_max: usize,
-    commands: &mut Vec<Command>,
-) {
-    let mut running = 0;
-    // The store's own takes no room from others, and waits for none.
-    for task in picture.tasks.values().filter(|task| task.node.is_some()) {
-        running += usize::from(!is_system(&task.record.datasource));
-        if let (Some(reason), true) = (task.stop, reported.contains(&task.record.id)) {
+fn is_marked(incomplete: &[(String, String, Vec<Interval>)], datasource: &str, supervisor: &str) -> bool {
+    incomplete.iter().any(|(of, owner, intervals)| of == datasource && owner == supervisor && !intervals.is_empty())
+}
+
+/// What the node is to start and to stop of the tasks that are its own.
+fn order_tasks(picture: &Picture, member: &Member, reported: &HashSet<String>, commands: &mut Vec<Command>) {
+    let is_here = |task: &&LiveTask| task.is_attempt(member, task.attempt);
+    let (told, mut untold): (Vec<&LiveTask>, Vec<&LiveTask>) =
+        picture.tasks.values().filter(is_here).partition(|task| reported.contains(&task.record.id));
+    for task in told {
+        if let Some(reason) = task.stop {
             commands.push(Command::StopTask { task: task.record.id.clone(), reason });
         }
     }
-    let mut waiting: Vec<&mut LiveTask> = picture
-        .tasks
-        .values_mut()
-        .filter(|task| !task.is_discarded() && !reported.contains(&task.record.id))
-        .filter(|task| task.node.as_deref().is_none_or(|there| there == node))
-        .collect();
-    waiting.sort_by_key(|task| (task.node.is_none(), task.record.supervisor.is_none(), task.created_at));
-    for task in waiting {
-        if task.node.is_none() {
-            let takes_room = !is_system(&task.record.datasource);
-            if takes_room && running >= tasks_max {
-                continue;
-            }
-            running += usize::from(takes_room);
-            task.node = Some(node.to_string());
-        }
+    untold.retain(|task| !task.is_discarded());
+    untold.sort_by_key(|task| (task.record.supervisor.is_none(), task.created_at));
+    for task in untold {
         commands.push(Command::StartTask { task: task.record.clone(), attempt: task.attempt });
     }
 }

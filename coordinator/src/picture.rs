@@ -5,14 +5,25 @@ use std::sync::Arc;
 
 use segment::SegmentId;
 use segment::timeline::Timeline;
+use tracing::{info, warn};
 
 use crate::catalog::{Kept, SegmentRecord, SupervisorRow, TaskRow};
-use crate::command::{Condition, StopReason, TaskProgress, TaskRecord, TaskState};
+use crate::command::{Condition, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::documents::Document;
+use crate::error::{Error, Result};
+use crate::node;
+use crate::standing::{Changed, Standing};
 use crate::supervisors::Exception;
 
 /// How many exceptions of a supervisor are kept; the oldest go first.
 pub(crate) const EXCEPTIONS_MAX: usize = 10;
+
+/// Longer than any report is on its way.
+const ORPHANS_KEPT_MS: i64 = 60_000;
+
+/// Former processes that are known again when their reports come late, of a node and of how many nodes.
+const FORMER_PROCESSES_MAX: usize = 16;
+const FORMER_NODES_MAX: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Picture {
@@ -24,11 +35,30 @@ pub(crate) struct Picture {
     pub segments: BTreeMap<String, Timeline<Arc<SegmentRecord>>>,
     /// Segments that went out of use while a node may still have their realtime rows, with their files.
     pub orphaned: BTreeMap<SegmentId, String>,
+    /// Those that were orphaned last, with the time, oldest first: a node may not have told of their rows yet.
+    orphaned_since: VecDeque<(i64, SegmentId)>,
     /// Those that are not terminated.
     pub supervisors: BTreeMap<String, SupervisorEntry>,
     /// Those that have not ended.
     pub tasks: BTreeMap<String, LiveTask>,
     pub members: BTreeMap<String, Member>,
+    /// Who serves a published segment, by name.
+    serving: HashMap<SegmentId, Vec<String>>,
+    /// Nodes that an earlier leader knew and that were not heard of yet.
+    pub expected: BTreeMap<String, node::Member>,
+    /// Until when they are waited for.
+    pub expected_until: Option<i64>,
+    /// What the catalog has of members.
+    pub on_record: BTreeMap<String, node::Member>,
+    /// Processes that are not their nodes any more, oldest first, with their last reports' numbers.
+    former: BTreeMap<String, Vec<(u64, u64)>>,
+    /// Supervisors of which rows that were seen may be missing, with their datasources.
+    pub unsettled: BTreeMap<String, String>,
+    pub standing: Standing,
+    /// Since the newest view.
+    pub changed: Changed,
+    /// The newest time that anybody told.
+    pub now: i64,
     /// By kind and name.
     pub documents: BTreeMap<String, BTreeMap<String, Arc<Document>>>,
     /// The greatest version of a document so far.
@@ -55,9 +85,12 @@ pub(crate) struct LiveTask {
     pub published: bool,
     pub created_at: i64,
     pub started_at: Option<i64>,
-    /// The node that was told to run it.
+    /// The node that is to run it, and the process there that was told so.
     pub node: Option<String>,
-    /// How often it was given to a node.
+    pub process: u64,
+    /// Where it ran last: what it kept on disk is there.
+    pub last_node: Option<String>,
+    /// How often it was given to a process.
     pub attempt: i64,
     pub progress: Option<TaskProgress>,
 }
@@ -65,8 +98,18 @@ pub(crate) struct LiveTask {
 /// A node, as of its last report.
 #[derive(Default)]
 pub(crate) struct Member {
-    pub told: crate::node::Member,
-    pub process: u64,
+    /// As it tells of itself: roles, tier, priority, capacity.
+    pub told: node::Member,
+    pub seq: u64,
+    pub heard_at: i64,
+    /// Whether it told what it serves. Before that nothing is known of it.
+    pub has_told_served: bool,
+    /// Whether the rows it has are those of tasks that this process was given: else they are `void`.
+    pub is_trusted: bool,
+    /// Realtime rows that do not count, for another node has them or is to read them again. They are to be dropped.
+    pub void: HashSet<SegmentId>,
+    /// The tasks that it told of last.
+    pub tasks: HashSet<String>,
     pub published: HashSet<SegmentId>,
     pub realtime: HashSet<SegmentId>,
     pub loading: HashSet<SegmentId>,
@@ -91,12 +134,26 @@ impl Picture {
             of.insert(document.name.clone(), Arc::new(document));
         }
         picture.insert(kept.segments);
+        picture.expected = kept.members.into_iter().map(|member| (member.node.clone(), member)).collect();
+        picture.on_record = picture.expected.clone();
         for (row, ended) in kept.supervisors {
             picture.supervisors.insert(row.spec.id.clone(), SupervisorEntry::restored(row, &ended));
         }
         for row in kept.tasks {
-            picture.tasks.insert(row.record.id.clone(), LiveTask::from(row));
+            let mut task = LiveTask::from(row);
+            match task.last_node.as_ref().and_then(|node| picture.expected.get(node)) {
+                Some(member) => (task.node, task.process) = (Some(member.node.clone()), member.process),
+                None => task.node = None,
+            }
+            picture.tasks.insert(task.record.id.clone(), task);
         }
+        // What was seen of them, nobody knows.
+        let active = picture.supervisors.values().filter(|entry| !entry.row.spec.suspended);
+        let active = active.map(|entry| (entry.row.spec.id.clone(), entry.row.spec.datasource.clone()));
+        let running = picture.tasks.values().filter(|task| task.state == TaskState::Running);
+        let running =
+            running.filter_map(|task| Some((task.record.supervisor.clone()?, task.record.datasource.clone())));
+        picture.unsettled = active.chain(running).collect();
         picture
     }
 
@@ -105,10 +162,21 @@ impl Picture {
         let old = std::mem::replace(self, Picture::new(kept));
         self.revision = old.revision + 1;
         self.members = old.members;
+        self.serving = old.serving;
+        self.expected = old.expected;
+        self.expected_until = old.expected_until;
+        self.former = old.former;
+        self.unsettled = old.unsettled;
+        self.standing = old.standing;
+        self.changed = old.changed;
+        self.now = old.now;
         self.orphaned = old.orphaned;
+        self.orphaned_since = old.orphaned_since;
         for (id, record) in old.segments.values().flat_map(Timeline::iter) {
             self.orphaned.insert(id.clone(), record.meta.path.clone());
+            self.orphaned_since.push_back((self.now, id.clone()));
         }
+        self.changed.tables.extend(old.segments.keys().chain(self.segments.keys()).cloned());
         let segments = &self.segments;
         self.orphaned.retain(|id, _| segments.get(&id.datasource).is_none_or(|timeline| timeline.get(id).is_none()));
         for (id, entry) in old.supervisors {
@@ -118,8 +186,13 @@ impl Picture {
         }
         for (id, task) in old.tasks {
             if let Some(new) = self.tasks.get_mut(&id) {
-                new.node = task.node;
-                new.progress = task.progress;
+                let member = new.last_node.as_ref().and_then(|node| self.members.get(node));
+                let process = member.map(|member| member.told.process);
+                if new.attempt == task.attempt {
+                    (new.node, new.process, new.progress) = (task.node, task.process, task.progress);
+                } else if let Some(process) = process {
+                    (new.node, new.process) = (new.last_node.clone(), process);
+                }
             }
         }
     }
@@ -128,6 +201,7 @@ impl Picture {
         for record in records.into_iter().filter(|record| record.used) {
             let (id, core) = (record.meta.id.clone(), record.meta.core_partitions);
             self.orphaned.remove(&id);
+            self.changed.tables.insert(id.datasource.clone());
             let timeline = self.segments.entry(id.datasource.clone()).or_default();
             timeline.add_partition(id, core, Arc::new(record));
         }
@@ -137,22 +211,75 @@ impl Picture {
     pub fn retire(&mut self, ids: &[SegmentId]) {
         for id in ids {
             let Some(timeline) = self.segments.get_mut(&id.datasource) else { continue };
-            if let Some(record) = timeline.remove(id) {
-                self.orphaned.insert(id.clone(), record.meta.path.clone());
-            }
+            let removed = timeline.remove(id);
             if timeline.is_empty() {
                 self.segments.remove(&id.datasource);
+            }
+            self.changed.tables.insert(id.datasource.clone());
+            if let Some(record) = removed {
+                self.orphan(id.clone(), record.meta.path.clone());
             }
         }
         self.revision += 1;
     }
 
-    pub fn is_served(&self, id: &SegmentId) -> bool {
-        self.members.values().any(|member| member.published.contains(id))
+    /// Realtime rows under this name are published in this file, and the segment is not used any more.
+    pub fn orphan(&mut self, id: SegmentId, path: String) {
+        self.orphaned_since.push_back((self.now, id.clone()));
+        self.orphaned.insert(id, path);
     }
 
-    /// Whether everything that is to be seen within the interval is served by some node.
+    /// Forgets orphans of which no node has rows, nor tells of any for a while.
+    pub fn forget_orphans(&mut self) {
+        while let Some((since, id)) = self.orphaned_since.pop_front() {
+            if self.now.saturating_sub(since) < ORPHANS_KEPT_MS {
+                self.orphaned_since.push_front((since, id));
+                return;
+            }
+            if !self.orphaned.contains_key(&id) {
+                continue;
+            }
+            if self.members.values().any(|member| member.realtime.contains(&id)) {
+                self.orphaned_since.push_back((self.now, id));
+            } else {
+                self.orphaned.remove(&id);
+            }
+        }
+    }
+
+    /// The file in which rows under this name are published, if they are.
+    pub fn path(&self, id: &SegmentId) -> Option<&str> {
+        let used = self.segments.get(&id.datasource).and_then(|timeline| timeline.get(id));
+        used.map(|record| record.meta.path.as_str()).or_else(|| self.orphaned.get(id).map(String::as_str))
+    }
+
+    /// Realtime rows that count as far as nothing else stands for them, each with the node that has them.
+    pub fn realtime(&self) -> impl Iterator<Item = (&SegmentId, &str)> {
+        self.members.iter().flat_map(|(node, member)| {
+            let valid = member.realtime.iter().filter(|id| !member.void.contains(id));
+            valid.map(move |id| (id, node.as_str()))
+        })
+    }
+
+    pub fn is_served(&self, id: &SegmentId) -> bool {
+        self.serving.contains_key(id)
+    }
+
+    /// Who serves a published segment.
+    pub fn serving(&self, id: &SegmentId) -> &[String] {
+        self.serving.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether some node failed to load it.
+    pub fn is_broken(&self, id: &SegmentId) -> bool {
+        self.members.values().any(|member| member.broken.contains_key(id))
+    }
+
+    /// Whether everything that is to be seen within the interval is served by some node, and seen.
     pub fn is_settled(&self, id: &SegmentId) -> bool {
+        if self.standing.has(id) {
+            return false;
+        }
         let Some(timeline) = self.segments.get(&id.datasource) else { return true };
         timeline.visible(id.interval).iter().all(|slice| self.is_served(&slice.id))
     }
@@ -223,8 +350,219 @@ impl LiveTask {
         matches!(self.stop, Some(StopReason::Reset | StopReason::Cancel))
     }
 
+    /// Whether the attempt that runs has in what was in the stream when it began.
+    pub fn caught_up(&self) -> bool {
+        self.node.is_some() && self.progress.as_ref().is_some_and(|progress| progress.caught_up)
+    }
+
+    /// Whether this is the attempt that is to run.
+    pub fn is_attempt(&self, member: &node::Member, attempt: i64) -> bool {
+        self.node.as_ref() == Some(&member.node) && self.process == member.process && self.attempt == attempt
+    }
+
     pub fn is_healthy(&self) -> bool {
         self.progress.as_ref().is_some_and(|progress| progress.condition == Condition::Healthy)
+    }
+}
+
+/// Who tells, as far as its rows and tasks are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    Member,
+    /// The report came before, or a later one did.
+    Stale,
+}
+
+/// Members, and what becomes of theirs when they come and go.
+impl Picture {
+    /// Makes room for a report: from now on its process is the node.
+    pub fn admit(&mut self, report: &Report, now: i64) -> Result<Admitted> {
+        self.now = self.now.max(now);
+        let (node, process) = (&report.member.node, report.member.process);
+        if node.is_empty() {
+            return Err(Error::Invalid("a node needs a name".to_string()));
+        }
+        let known = self.members.get(node).map(|member| (member.told.process, member.seq));
+        if let Some((there, seq)) = known
+            && there == process
+        {
+            if report.seq <= seq {
+                return Ok(Admitted::Stale);
+            }
+        } else {
+            self.check_former(report, known.is_some())?;
+            self.lose(node, "another process of it has come");
+            let is_expected = self.expected.remove(node).is_some_and(|expected| expected.process == process);
+            if !is_expected {
+                self.interrupt(node);
+            }
+            info!(node, process, address = report.member.address, "node joined");
+            self.members.insert(node.clone(), Member { is_trusted: is_expected, ..Member::default() });
+            self.changed.nodes = true;
+        }
+        if let Some(member) = self.members.get_mut(node) {
+            self.changed.nodes |= member.told != report.member;
+            member.told = report.member.clone();
+            member.seq = report.seq;
+            member.heard_at = member.heard_at.max(now);
+        }
+        Ok(Admitted::Member)
+    }
+
+    fn check_former(&mut self, report: &Report, has_follower: bool) -> Result<()> {
+        let (node, process) = (&report.member.node, report.member.process);
+        let Some(former) = self.former.get_mut(node) else { return Ok(()) };
+        let Some(at) = former.iter().position(|(former, _)| *former == process) else { return Ok(()) };
+        let is_last = at + 1 == former.len() && !has_follower;
+        if !is_last {
+            return Err(Error::Conflict(format!("another process has taken the name of node {node}")));
+        }
+        if report.seq <= former[at].1 {
+            return Err(Error::Conflict(format!("the report of node {node} is older than its loss")));
+        }
+        former.pop();
+        Ok(())
+    }
+
+    /// Takes a node out: nobody serves what it served, its tasks are to be started anew.
+    pub fn lose(&mut self, node: &str, why: &str) {
+        let Some(member) = self.members.remove(node) else { return };
+        warn!(node, process = member.told.process, why, "node lost");
+        for id in &member.published {
+            self.remove_server(id, node);
+        }
+        self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));
+        self.changed.nodes = true;
+        self.revision += 1;
+        if self.former.len() >= FORMER_NODES_MAX && !self.former.contains_key(node) {
+            self.former.pop_first();
+        }
+        let former = self.former.entry(node.to_string()).or_default();
+        if former.len() >= FORMER_PROCESSES_MAX {
+            former.remove(0);
+        }
+        former.push((member.told.process, member.seq));
+        self.interrupt(node);
+    }
+
+    /// The tasks of a node are run by nobody. What they read and did not publish may have been seen.
+    pub fn interrupt(&mut self, node: &str) {
+        for task in self.tasks.values_mut().filter(|task| task.node.as_deref() == Some(node)) {
+            task.node = None;
+            task.progress = None;
+            if let (Some(supervisor), TaskState::Running) = (&task.record.supervisor, task.state) {
+                self.unsettled.insert(supervisor.clone(), task.record.datasource.clone());
+                self.changed.tables.insert(task.record.datasource.clone());
+            }
+        }
+    }
+
+    /// Loses members that were not heard of for the time of the lease, and those that an earlier leader knew and that do not
+    /// come. A new leader waits as long.
+    pub fn lose_silent(&mut self, now: i64, lease_ms: i64, except: &str) {
+        self.now = self.now.max(now);
+        if !self.expected.is_empty() {
+            let until = *self.expected_until.get_or_insert(now.saturating_add(lease_ms));
+            if until <= now {
+                for node in std::mem::take(&mut self.expected).into_keys() {
+                    warn!(node, "a node that was known has not come back");
+                    self.interrupt(&node);
+                }
+            }
+        }
+        let is_silent = |member: &Member| now.saturating_sub(member.heard_at) >= lease_ms;
+        let silent = self.members.iter().filter(|(node, member)| *node != except && is_silent(member));
+        let silent: Vec<String> = silent.map(|(node, _)| node.clone()).collect();
+        silent.iter().for_each(|node| self.lose(node, "it was not heard of"));
+    }
+
+    /// A node runs what it was not told to: nothing it has counts, until it has nothing of it left.
+    pub fn distrust(&mut self, node: &str) {
+        let Some(member) = self.members.get_mut(node).filter(|member| member.void.is_empty()) else { return };
+        warn!(node, "a task runs there that runs elsewhere; its rows do not count");
+        member.void.clone_from(&member.realtime);
+        self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));
+        self.interrupt(node);
+    }
+
+    /// Sets what a node serves.
+    pub fn set_served(&mut self, node: &str, served: Served) {
+        let Some(member) = self.members.get_mut(node) else { return };
+        let published: HashSet<SegmentId> = served.published.into_iter().collect();
+        let realtime: HashSet<SegmentId> = served.realtime.into_iter().collect();
+        if !member.is_trusted {
+            // It was lost, or comes from nowhere: what it read is read again by others.
+            member.void.clone_from(&realtime);
+            member.is_trusted = true;
+        }
+        member.has_told_served = true;
+        member.void.retain(|id| realtime.contains(id));
+        member.broken.retain(|id, _| !published.contains(id));
+        member.settled_at = None;
+        let tables = member.realtime.symmetric_difference(&realtime).map(|id| id.datasource.clone());
+        self.changed.tables.extend(tables);
+        member.realtime = realtime;
+        let before = std::mem::replace(&mut member.published, published.clone());
+        for id in before.difference(&published) {
+            self.remove_server(id, node);
+        }
+        for id in published.difference(&before) {
+            let serving = self.serving.entry(id.clone()).or_default();
+            if let Err(at) = serving.binary_search_by(|name| name.as_str().cmp(node)) {
+                serving.insert(at, node.to_string());
+            }
+            self.changed.serves(id);
+        }
+    }
+
+    /// Members whose record is another, and nodes on record that are none and are not waited for.
+    pub fn members_to_record(&self) -> (Vec<node::Member>, Vec<String>) {
+        let joined = self.members.iter().filter(|(node, member)| self.on_record.get(*node) != Some(&member.told));
+        let is_gone = |node: &&String| !self.members.contains_key(*node) && !self.expected.contains_key(*node);
+        let left = self.on_record.keys().filter(is_gone).cloned().collect();
+        (joined.map(|(_, member)| member.told.clone()).collect(), left)
+    }
+
+    fn remove_server(&mut self, id: &SegmentId, node: &str) {
+        if let Some(serving) = self.serving.get_mut(id) {
+            serving.retain(|name| name != node);
+            if serving.is_empty() {
+                self.serving.remove(id);
+            }
+        }
+        self.changed.serves(id);
+    }
+
+    /// Realtime rows that a node tells of for the first time and that the picture knows nothing of.
+    pub fn unknown(&self, report: &Report) -> Vec<SegmentId> {
+        let Some(served) = &report.served else { return Vec::new() };
+        let member = self.members.get(&report.member.node);
+        let is_new = |id: &&SegmentId| !member.is_some_and(|member| member.realtime.contains(id));
+        served.realtime.iter().filter(is_new).filter(|id| self.path(id).is_none()).cloned().collect()
+    }
+
+    /// Ends the marks of supervisors all of whose tasks have caught up. One that reads no more and has left nothing that
+    /// could be read again keeps its mark.
+    pub fn settle_marks(&mut self) {
+        let settled = self.unsettled.keys().filter(|id| self.has_caught_up(id));
+        let settled: Vec<String> = settled.cloned().collect();
+        for id in settled {
+            if let Some(datasource) = self.unsettled.remove(&id) {
+                self.changed.tables.insert(datasource);
+            }
+        }
+    }
+
+    fn has_caught_up(&self, supervisor: &str) -> bool {
+        let Some(entry) = self.supervisors.get(supervisor) else {
+            return self.tasks_of(supervisor).next().is_none();
+        };
+        let row = &entry.row;
+        let is_there = |group: u32| {
+            let mut tasks = self.tasks_of(supervisor);
+            tasks.any(|task| task.record.group == group && task.record.generation == row.generation && task.caught_up())
+        };
+        (0..row.spec.task_count).all(is_there)
     }
 }
 
@@ -238,7 +576,9 @@ impl From<TaskRow> for LiveTask {
             created_at: row.created_at,
             started_at: row.started_at,
             node: None,
-            attempt: 0,
+            process: 0,
+            last_node: row.node,
+            attempt: row.attempt,
             progress: None,
         }
     }

@@ -46,9 +46,13 @@ pub enum Selection {
 }
 
 impl Coordinator {
-    /// Whether a published segment is queryable on some node, or no longer wanted while all that stands for it is.
+    /// Whether a published segment is queryable on some node, or no longer wanted while all that stands for it is; and no
+    /// view has its rows as unpublished ones any more: then a task may let go of them.
     pub fn is_served(&self, id: &SegmentId) -> bool {
         let picture = self.inner.picture.read();
+        if picture.standing.has_realtime(id) {
+            return false;
+        }
         let is_wanted = picture
             .segments
             .get(&id.datasource)
@@ -59,8 +63,7 @@ impl Coordinator {
     /// The nodes that serve a published segment.
     pub fn served_by(&self, id: &SegmentId) -> Vec<String> {
         let picture = self.inner.picture.read();
-        let serving = picture.members.iter().filter(|(_, member)| member.published.contains(id));
-        serving.map(|(node, _)| node.clone()).collect()
+        picture.serving(id).to_vec()
     }
 
     /// Those with used segments; with `include_unused`, with any. Without the store's own.

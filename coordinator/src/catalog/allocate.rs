@@ -14,9 +14,9 @@ use segment::timeline::Timeline;
 use segment::{Interval, SegmentId};
 
 use crate::Coordinator;
-use crate::catalog::rows;
 use crate::catalog::session::{Session, failed};
 use crate::catalog::{Allocation, Positions};
+use crate::catalog::{rows, tasks};
 use crate::error::{Error, Result};
 use crate::picture::Picture;
 
@@ -52,6 +52,9 @@ impl Coordinator {
     async fn allocate_now(&self, what: Allocation, at: i64, now: i64) -> Result<SegmentId> {
         let turn = self.turn().await?;
         let mut transaction = turn.begin().await?;
+        if let Some(reason) = tasks::deposed(&mut transaction, &what.task, (&what.node, what.attempt)).await? {
+            return Err(Error::Stale { supervisor: None, reason, committed: Positions::default() });
+        }
         if let Some(id) = given_before(&mut transaction, &what, at).await? {
             return Ok(id);
         }

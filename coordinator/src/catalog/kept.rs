@@ -1,12 +1,13 @@
 //! All that is read from the store when a coordinator begins to lead: what is used, wanted or under way.
 
 use crate::catalog::documents::{self, SupervisorRow};
-use crate::catalog::named;
 use crate::catalog::rows::{self, SegmentRecord};
 use crate::catalog::session::Session;
 use crate::catalog::tasks::{self, TaskRow};
+use crate::catalog::{members, named};
 use crate::documents::Document;
 use crate::error::Result;
+use crate::node::Member;
 
 /// How many ended tasks of a supervisor are looked at to know how many failed in a row.
 const ENDED_TASKS_READ: i64 = 20;
@@ -20,6 +21,8 @@ pub(crate) struct Kept {
     pub supervisors: Vec<(SupervisorRow, Vec<TaskRow>)>,
     /// Those that have not ended.
     pub tasks: Vec<TaskRow>,
+    /// Nodes that were not lost.
+    pub members: Vec<Member>,
     pub documents: Vec<Document>,
     /// The greatest version of a document so far.
     pub documents_version: i64,
@@ -37,6 +40,7 @@ impl Kept {
             segments: rows::load_used(connection).await?,
             supervisors,
             tasks: tasks::load_live(connection).await?,
+            members: members::load(connection).await?,
             documents: named::load(connection).await?,
             documents_version: named::newest_version(connection).await?,
         })

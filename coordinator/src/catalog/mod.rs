@@ -6,6 +6,7 @@ mod database;
 pub(crate) mod documents;
 mod kept;
 pub(crate) mod leases;
+pub(crate) mod members;
 pub(crate) mod named;
 mod publish;
 pub(crate) mod rows;

@@ -1,7 +1,7 @@
 //! The one transaction that makes rows published: positions and segments, all or nothing.
 //!
 //! 1. A publication that is on record already (the caller did not hear of its commit) is answered as it was then.
-//! 2. The task must be one that its supervisor still wants, and the committed positions must be those it started from.
+//! 2. It must be the task's newest attempt, the task one that its supervisor still wants, and the committed positions must be those it started from.
 //! 3. Appended segments that a newer version would hide whole are renamed, without committing anything.
 //! 4. Segments are inserted. Where a newer version hides a part of an appended one, its file is inserted a second time
 //!    under a name of that version that has just this part as its interval: rows are neither hidden nor seen twice.
@@ -42,6 +42,9 @@ impl Coordinator {
         };
         if let Some(metas) = on_record(connection, &what, &committed).await? {
             return Ok(Published::Committed(metas));
+        }
+        if let Some(reason) = tasks::deposed(connection, &what.task, (&what.node, what.attempt)).await? {
+            return Err(Error::Stale { supervisor: what.supervisor, reason, committed });
         }
         self.check_task(&what, &committed)?;
 
@@ -103,8 +106,9 @@ impl Coordinator {
                 None => Ok(()),
             };
         };
-        let stale =
-            |reason: String| Err(Error::Stale { supervisor: supervisor.clone(), reason, committed: committed.clone() });
+        let stale = |reason: String| {
+            Err(Error::Stale { supervisor: Some(supervisor.clone()), reason, committed: committed.clone() })
+        };
         let Some(task) = picture.tasks.get(&what.task).filter(|task| task.record.supervisor == what.supervisor) else {
             return stale(format!("task {} is not one of its running tasks", what.task));
         };

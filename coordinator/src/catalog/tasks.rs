@@ -19,6 +19,9 @@ pub(crate) struct TaskRow {
     pub stop: Option<StopReason>,
     /// Whether it published (what it has is on record, whatever becomes of it).
     pub published: bool,
+    /// The node that it was given to last, and how often it was given to one.
+    pub node: Option<String>,
+    pub attempt: i64,
     pub error: Option<String>,
     pub created_at: i64,
     pub started_at: Option<i64>,
@@ -32,6 +35,8 @@ impl TaskRow {
             state: TaskState::Pending,
             stop: None,
             published: false,
+            node: None,
+            attempt: 0,
             error: None,
             created_at: now,
             started_at: None,
@@ -57,7 +62,7 @@ fn state_text(state: TaskState) -> &'static str {
 /// Tasks that have not ended.
 pub(crate) async fn load_live(connection: &mut Session) -> Result<Vec<TaskRow>> {
     let rows = sqlx::query(
-        "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks \
+        "SELECT record, state, stop, published, node, attempt, error, created_ms, started_ms, ended_ms FROM tasks \
          WHERE state IN ('PENDING', 'RUNNING') ORDER BY created_ms, id",
     )
     .fetch_all(connection)
@@ -69,7 +74,7 @@ pub(crate) async fn load_live(connection: &mut Session) -> Result<Vec<TaskRow>> 
 /// The newest ended tasks of a supervisor, newest first.
 pub(crate) async fn load_failures(connection: &mut Session, supervisor: &str, most: i64) -> Result<Vec<TaskRow>> {
     let rows = sqlx::query(
-        "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks \
+        "SELECT record, state, stop, published, node, attempt, error, created_ms, started_ms, ended_ms FROM tasks \
          WHERE supervisor = $1 AND state IN ('SUCCESS', 'FAILED') ORDER BY ended_ms DESC, id DESC LIMIT $2",
     )
     .bind(supervisor)
@@ -82,7 +87,7 @@ pub(crate) async fn load_failures(connection: &mut Session, supervisor: &str, mo
 
 pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<TaskRow>> {
     let row = sqlx::query(
-        "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks WHERE id = $1",
+        "SELECT record, state, stop, published, node, attempt, error, created_ms, started_ms, ended_ms FROM tasks WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(connection)
@@ -96,7 +101,7 @@ pub(crate) async fn find(connection: &mut Session, filter: &TaskFilter) -> Resul
     let states: String = filter.states.iter().map(|state| format!(",{},", state_text(*state))).collect();
     let created = filter.created.unwrap_or(Interval::ETERNITY);
     let rows = sqlx::query(
-        "SELECT record, state, stop, published, error, created_ms, started_ms, ended_ms FROM tasks \
+        "SELECT record, state, stop, published, node, attempt, error, created_ms, started_ms, ended_ms FROM tasks \
          WHERE ($1 = '' OR $1 LIKE '%,' || state || ',%') AND ($2 = '' OR datasource = $2) AND ($3 = '' OR kind = $3) \
          AND created_ms >= $4 AND created_ms < $5 ORDER BY created_ms DESC, id DESC LIMIT $6",
     )
@@ -152,6 +157,44 @@ pub(crate) async fn set_started(connection: &mut Session, id: &str, now: i64) ->
         .await
         .map_err(failed("record a task's start"))?;
     Ok(())
+}
+
+/// Gives a task to a node.
+pub(crate) async fn set_attempt(connection: &mut Session, id: &str, node: &str, attempt: i64) -> Result<()> {
+    sqlx::query("UPDATE tasks SET node = $1, attempt = $2 WHERE id = $3")
+        .bind(node)
+        .bind(attempt)
+        .bind(id)
+        .execute(connection)
+        .await
+        .map_err(failed("record a task's attempt"))?;
+    Ok(())
+}
+
+/// Why this attempt of a task may not write, if it may not. A task that is not on record may.
+pub(crate) async fn deposed(
+    connection: &mut Session,
+    id: &str,
+    (node, attempt): (&str, i64),
+) -> Result<Option<String>> {
+    let read = failed("read a task");
+    let row = sqlx::query("SELECT state, node, attempt FROM tasks WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .map_err(&read)?;
+    let Some(row) = row else { return Ok(None) };
+    let state: String = row.try_get("state").map_err(&read)?;
+    let there: Option<String> = row.try_get("node").map_err(&read)?;
+    let newest: i64 = row.try_get("attempt").map_err(&read)?;
+    if state != PENDING && state != RUNNING {
+        return Ok(Some(format!("task {id} has ended")));
+    }
+    if there.as_deref() == Some(node) && newest == attempt {
+        return Ok(None);
+    }
+    let there = there.as_deref().unwrap_or("no node");
+    Ok(Some(format!("attempt {attempt} of task {id} on {node} was followed by attempt {newest} on {there}")))
 }
 
 pub(crate) async fn set_stop(connection: &mut Session, id: &str, reason: StopReason) -> Result<()> {
@@ -236,6 +279,8 @@ fn task(row: &AnyRow) -> Result<TaskRow> {
         state,
         stop,
         published: row.try_get::<i64, _>("published").map_err(&read)? != 0,
+        node: row.try_get("node").map_err(&read)?,
+        attempt: row.try_get("attempt").map_err(&read)?,
         error: row.try_get("error").map_err(&read)?,
         created_at: row.try_get("created_ms").map_err(&read)?,
         started_at: row.try_get("started_ms").map_err(&read)?,

@@ -244,6 +244,7 @@ async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name(stor
 
 async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them(store: Fresh) {
     let coordinator = open(&store).await;
+    report(&coordinator, vec![], 1).await;
     let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
     let mut halves = Vec::new();
     for (start, at) in [(0, 20), (12, 30)] {

@@ -69,9 +69,14 @@ fn tells(task: &str, state: TaskState) -> henge_coordinator::Report {
     henge_coordinator::Report {
         member: member("n"),
         seq: next_seq(),
+        served: Some(Default::default()),
         tasks: vec![progress(task, state)],
         ..Default::default()
     }
+}
+
+fn joins() -> henge_coordinator::Report {
+    henge_coordinator::Report { tasks: vec![], ..tells("", TaskState::Running) }
 }
 
 fn document(name: &str, value: Option<Value>) -> Change {
@@ -87,18 +92,19 @@ fn steps() -> Vec<Step> {
     vec![
         step!("keep_supervisor", |c, now| c.put_supervisor(spec(1), false, now)),
         step!("cycle_now", |c, now| c.cycle(now)),
+        step!("record_tasks", |c, now| c.heartbeat(joins(), now)),
         step!("record_tasks", |c, now| c.heartbeat(tells(STREAMED, TaskState::Running), now)),
         step!("allocate_now", |c, now| c.allocate(wish("stream", 0, 24, 0), now)),
         step!("publish_now", |c, now| c.publish(
-            streamed(STREAMED, vec![meta(&id(0, 24, 4), 1)], positions(&[("t:0", 0)]), positions(&[("t:0", 5)])),
+            streamed(STREAMED, vec![meta(&id(0, 24, 5), 1)], positions(&[("t:0", 0)]), positions(&[("t:0", 5)])),
             now
         )),
         step!("allocate_now", |c, now| c.allocate(wish("slow", 0, 24, 1), now)),
         step!("allocate_now", |c, now| c.allocate(fresh(), now)),
-        step!("publish_now", |c, now| c.publish(batch(vec![meta(&id(0, 24, 7), 2)], replace()), now)),
+        step!("publish_now", |c, now| c.publish(batch(vec![meta(&id(0, 24, 8), 2)], replace()), now)),
         // It would be hidden: it is given another name, and nothing else changes.
         step!("publish_now", |c, now| c
-            .publish(batch(vec![meta(&SegmentId { partition: 1, ..id(0, 24, 4) }, 3)], PublishMode::Append), now)),
+            .publish(batch(vec![meta(&SegmentId { partition: 1, ..id(0, 24, 5) }, 3)], PublishMode::Append), now)),
         step!("retire", |c, now| c.mark_unused("d", Selection::All, now)),
         step!("mark_used", |c, now| c.mark_used("d", Selection::All, now)),
         Step { changes: false, ..step!("retire", |c, now| c.expire_system("__henge_journal", 50, now)) },

@@ -142,7 +142,8 @@ async fn an_expired_leader_writes_again_only_if_nobody_took_over(store: Fresh) {
     assert!(is_refused(&leader.heartbeat(Default::default(), 1).await));
     assert_eq!(store.dump().await, before);
     leader.renew().await.unwrap();
-    leader.heartbeat(Default::default(), 2).await.unwrap();
+    let report = henge_coordinator::Report { member: member("n"), seq: 1, ..Default::default() };
+    leader.heartbeat(report, 2).await.unwrap();
     leader.put_supervisor(spec(1), false, 2).await.unwrap();
 }
 

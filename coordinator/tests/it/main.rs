@@ -7,8 +7,10 @@ mod fencing;
 #[path = "../../src/catalog/testing.rs"]
 mod fresh;
 mod leases;
+mod members;
 mod node;
 mod outage;
 mod quiet;
 mod simulate;
 mod supervisors;
+mod views;

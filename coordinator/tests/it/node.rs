@@ -138,7 +138,13 @@ pub fn member(node: &str) -> Member {
 
 pub async fn report(coordinator: &Coordinator, tasks: Vec<TaskProgress>, now: i64) -> Reply {
     let report = Report { member: member("n"), seq: next_seq(), tasks, ..Report::default() };
-    coordinator.heartbeat(report, now).await.unwrap()
+    let reply = coordinator.heartbeat(report.clone(), now).await.unwrap();
+    if !reply.wants_served {
+        return reply;
+    }
+    let report = Report { seq: next_seq(), served: Some(Served::default()), ..report };
+    let again = coordinator.heartbeat(report, now).await.unwrap();
+    Reply { recorded: [reply.recorded, again.recorded].concat(), ..again }
 }
 
 pub async fn serve(coordinator: &Coordinator, published: Vec<SegmentId>, realtime: Vec<SegmentId>, now: i64) -> Reply {

@@ -12,6 +12,7 @@ async fn cycles_and_heartbeats_with_nothing_to_do_wake_nobody(store: Fresh) {
     coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
     coordinator.cycle(2).await.unwrap();
     let running = vec![progress("index_kafka_s_0_1", TaskState::Running)];
+    report(&coordinator, vec![], 3).await;
     report(&coordinator, running.clone(), 3).await;
     coordinator.cycle(4).await.unwrap();
 

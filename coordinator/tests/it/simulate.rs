@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use henge_coordinator::{
-    Allocation, Command, Condition, Coordinator, Error, Phase, Positions, Publication, PublishMode, Published, Report,
-    Served, StopReason, TaskProgress, TaskRecord, TaskState,
+    Allocation, Command, Condition, Coordinator, Error, Member, Phase, Positions, Publication, PublishMode, Published,
+    Report, Served, StopReason, TaskProgress, TaskRecord, TaskState,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -279,7 +279,7 @@ impl World {
             report: Value::Null,
         });
         let report = Report {
-            member: member("n"),
+            member: Member { process: u64::from(self.crashes) + 1, ..member("n") },
             seq: self.seq,
             served: Some(Served {
                 published: self.node.published.iter().map(|(id, _)| id.clone()).collect(),

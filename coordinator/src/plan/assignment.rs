@@ -1,0 +1,78 @@
+//! Which node runs a task that none runs.
+//!
+//! - Supervised tasks go first, then the oldest, as far as there is room: on a node, and on all together.
+//! - A task goes to the node where it ran last, if that takes it: what it kept on disk is there. Else to the one with the
+//!   fewest tasks.
+//! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
+//!   of: whatever it reports of a task from then on is the doing of the attempt that it was given.
+//! - The store's own take no room and wait for none; they read what is on one node, that which leads.
+
+use std::collections::{BTreeMap, HashSet};
+
+use segment::is_system;
+
+use crate::node::Role;
+use crate::picture::{LiveTask, Member, Picture};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Assignment {
+    pub task: String,
+    pub node: String,
+    pub process: u64,
+    pub attempt: i64,
+}
+
+/// `leader` is the node that leads, where one of several does; `ended` tasks take no room any more.
+pub(crate) fn plan(
+    picture: &Picture,
+    tasks_max: usize,
+    leader: Option<&str>,
+    ended: &HashSet<&str>,
+) -> Vec<Assignment> {
+    let mut waiting: Vec<&LiveTask> =
+        picture.tasks.values().filter(|task| task.node.is_none() && !task.is_discarded()).collect();
+    waiting.retain(|task| !ended.contains(task.record.id.as_str()));
+    // What the nodes that are waited for run, they may run still.
+    waiting.retain(|task| !task.last_node.as_ref().is_some_and(|node| picture.expected.contains_key(node)));
+    if waiting.is_empty() {
+        return Vec::new();
+    }
+    waiting.sort_by_key(|task| (task.record.supervisor.is_none(), task.created_at, &task.record.id));
+    let mut loads: BTreeMap<&str, usize> = BTreeMap::new();
+    for task in picture.tasks.values().filter(|task| !is_system(&task.record.datasource)) {
+        if let Some(node) = task.node.as_ref().filter(|_| !ended.contains(task.record.id.as_str())) {
+            *loads.entry(node).or_default() += 1;
+        }
+    }
+    let mut running: usize = loads.values().sum();
+    let mut assignments = Vec::new();
+    for task in waiting {
+        let id = &task.record.id;
+        let is_own = is_system(&task.record.datasource);
+        if !is_own && running >= tasks_max {
+            continue;
+        }
+        let load = |node: &str| loads.get(node).copied().unwrap_or(0);
+        let fits = |(node, member): &(&String, &Member)| {
+            let has_room = is_own || load(node) < member.told.tasks_max;
+            let is_there = !is_own || leader.is_none_or(|leader| leader == node.as_str());
+            has_room && is_there && takes_tasks(member) && !member.tasks.contains(id)
+        };
+        let was_here = |node: &str| task.last_node.as_deref() == Some(node);
+        let members = picture.members.iter().filter(fits);
+        let Some((node, member)) = members.min_by_key(|(node, _)| (!was_here(node), load(node), *node)) else {
+            continue;
+        };
+        if !is_own {
+            *loads.entry(node).or_default() += 1;
+            running += 1;
+        }
+        let (node, process) = (node.clone(), member.told.process);
+        assignments.push(Assignment { task: id.clone(), node, process, attempt: task.attempt + 1 });
+    }
+    assignments
+}
+
+fn takes_tasks(member: &Member) -> bool {
+    member.told.has(Role::Ingest) && member.has_told_served && member.void.is_empty()
+}
