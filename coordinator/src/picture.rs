@@ -37,6 +37,9 @@ pub(crate) struct Picture {
     pub orphaned: BTreeMap<SegmentId, String>,
     /// Those that were orphaned last, with the time, oldest first: a node may not have told of their rows yet.
     orphaned_since: VecDeque<(i64, SegmentId)>,
+    /// Names that tasks were told to publish their rows under instead of those that they had, with the time: what a node
+    /// told of under the old name is published under the new one.
+    renamed: BTreeMap<SegmentId, (SegmentId, i64)>,
     /// Those that are not terminated.
     pub supervisors: BTreeMap<String, SupervisorEntry>,
     /// Those that have not ended.
@@ -172,6 +175,7 @@ impl Picture {
         self.now = old.now;
         self.orphaned = old.orphaned;
         self.orphaned_since = old.orphaned_since;
+        self.renamed = old.renamed;
         for (id, record) in old.segments.values().flat_map(Timeline::iter) {
             self.orphaned.insert(id.clone(), record.meta.path.clone());
             self.orphaned_since.push_back((self.now, id.clone()));
@@ -229,8 +233,17 @@ impl Picture {
         self.orphaned.insert(id, path);
     }
 
+    pub fn rename(&mut self, old: SegmentId, new: SegmentId) {
+        self.renamed.insert(old, (new, self.now));
+    }
+
     /// Forgets orphans of which no node has rows, nor tells of any for a while.
     pub fn forget_orphans(&mut self) {
+        let (now, members, standing) = (self.now, &self.members, &self.standing);
+        self.renamed.retain(|old, (_, since)| {
+            let is_told = members.values().any(|member| member.realtime.contains(old));
+            now.saturating_sub(*since) < ORPHANS_KEPT_MS || is_told || standing.has_realtime(old)
+        });
         while let Some((since, id)) = self.orphaned_since.pop_front() {
             if self.now.saturating_sub(since) < ORPHANS_KEPT_MS {
                 self.orphaned_since.push_front((since, id));
@@ -250,7 +263,9 @@ impl Picture {
     /// The file in which rows under this name are published, if they are.
     pub fn path(&self, id: &SegmentId) -> Option<&str> {
         let used = self.segments.get(&id.datasource).and_then(|timeline| timeline.get(id));
-        used.map(|record| record.meta.path.as_str()).or_else(|| self.orphaned.get(id).map(String::as_str))
+        let known = used.map(|record| record.meta.path.as_str()).or_else(|| self.orphaned.get(id).map(String::as_str));
+        // A name is never given twice, so that this ends.
+        known.or_else(|| self.renamed.get(id).and_then(|(new, _)| self.path(new)))
     }
 
     /// Realtime rows that count as far as nothing else stands for them, each with the node that has them.

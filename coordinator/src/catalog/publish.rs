@@ -62,7 +62,11 @@ impl Coordinator {
                 let renamed = change.rename(connection, &what).await?;
                 if let Some(ids) = renamed {
                     transaction.commit().await?;
-                    self.inner.picture.write().number = number;
+                    let mut picture = self.inner.picture.write();
+                    picture.number = number;
+                    picture.now = picture.now.max(now);
+                    let renamed = what.segments.iter().map(|meta| meta.id.clone()).zip(&ids);
+                    renamed.filter(|(old, new)| old != *new).for_each(|(old, new)| picture.rename(old, new.clone()));
                     return Ok(Published::Renamed(ids));
                 }
                 for meta in &what.segments {
