@@ -13,7 +13,7 @@
 //! published and do not stand yet. Of rows that were not published, the mark of their supervisor tells
 //! ([`Picture::unsettled`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use segment::timeline::{Slice, Timeline};
@@ -176,20 +176,19 @@ impl Stand {
                 self.published.add_partition(id.clone(), stood.core, stood.clone());
             }
         }
+        // A file may stand under a name that is to go, and wait for those that are to come.
+        let stood: HashSet<Arc<str>> = self.published.iter().map(|(_, stood)| Arc::clone(&stood.path)).collect();
         for (id, node) in realtime {
-            let counts = match picture.path(id) {
-                None => true,
-                Some(path) => {
-                    let names = names_of(path);
-                    !names.is_empty() && !names.iter().any(|name| self.published.get(name).is_some())
-                }
-            };
+            let counts = picture.path(id).is_none_or(|path| !names_of(path).is_empty() && !stood.contains(path));
             if counts && !self.realtime.contains_key(*id) {
                 self.realtime.insert(SegmentId::clone(id), node.to_string());
             }
         }
         self.advance(picture, datasource, &wanted);
         let published = &self.published;
+        // A task that was told another name for its rows has them under that one now.
+        let at_a_node: HashSet<&str> = self.realtime.keys().filter_map(|id| picture.path(id)).collect();
+        self.holes.retain(|path, _| !at_a_node.contains(path.as_str()));
         self.holes.retain(|path, _| names_of(path).iter().any(|name| published.get(name).is_none()));
         self.unserved = published.iter().map(|(id, _)| id).filter(|id| !picture.is_served(id)).cloned().collect();
         self.hidden = published.hidden(Interval::ETERNITY);

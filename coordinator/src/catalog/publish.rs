@@ -4,12 +4,14 @@
 //! 2. It must be the task's newest attempt, the task one that its supervisor still wants, and the committed positions must be those it started from.
 //! 3. Appended segments that a newer version would hide whole are renamed, without committing anything.
 //! 4. Segments are inserted. Where a newer version hides a part of an appended one, its file is inserted a second time
-//!    under a name of that version that has just this part as its interval: rows are neither hidden nor seen twice.
+//!    under a name of that version that has just this part as its interval: rows are neither hidden nor seen twice. The
+//!    other way round likewise: a name may have been given in a version that was dropped since, so that the rows that are
+//!    seen now are older than the appended ones. Their files get names of that version as well: an append hides nothing.
 //! 5. A replace marks what is older unused, cuts what sticks out of its intervals, and takes along, as in 4, what was
 //!    appended after it began: it has not read those rows, so it does not replace them.
 //! 6. Positions move and reserved names are freed.
 
-use segment::timeline::Timeline;
+use segment::timeline::{Slice, Timeline};
 use segment::{Interval, SegmentId, SegmentMeta};
 use sqlx::Row;
 
@@ -69,12 +71,7 @@ impl Coordinator {
                     renamed.filter(|(old, new)| old != *new).for_each(|(old, new)| picture.rename(old, new.clone()));
                     return Ok(Published::Renamed(ids));
                 }
-                for meta in &what.segments {
-                    change.append(connection, meta).await?;
-                }
-                for record in change.inserted.clone() {
-                    change.add_parts(connection, &record, record.meta.id.interval).await?;
-                }
+                change.append(connection, &what).await?;
             }
             PublishMode::Replace { intervals } => change.replace(connection, &what, intervals).await?,
         }
@@ -279,10 +276,25 @@ impl Change {
         Ok(renamed.then_some(ids))
     }
 
-    async fn append(&mut self, connection: &mut Session, meta: &SegmentMeta) -> Result<()> {
-        let core_partitions = self.core(meta.id.interval, &meta.id.version);
-        let record = self.record(SegmentMeta { core_partitions, ..meta.clone() }, true);
-        self.insert(connection, record).await
+    async fn append(&mut self, connection: &mut Session, what: &Publication) -> Result<()> {
+        let would_be_hidden = |slice: &Slice<SegmentRecord>| {
+            let hides = |id: &SegmentId| id.version > slice.id.version && id.interval.overlaps(&slice.interval);
+            what.segments.iter().any(|meta| hides(&meta.id))
+        };
+        let mut seen_before = self.nearby.visible(Interval::ETERNITY);
+        seen_before.retain(would_be_hidden);
+        for meta in &what.segments {
+            let core_partitions = self.core(meta.id.interval, &meta.id.version);
+            let record = self.record(SegmentMeta { core_partitions, ..meta.clone() }, true);
+            self.insert(connection, record).await?;
+        }
+        for record in self.inserted.clone() {
+            self.add_parts(connection, &record, record.meta.id.interval).await?;
+        }
+        for slice in seen_before {
+            self.add_parts(connection, &slice.item, slice.interval).await?;
+        }
+        Ok(())
     }
 
     async fn replace(&mut self, connection: &mut Session, what: &Publication, intervals: &[Interval]) -> Result<()> {

@@ -19,6 +19,7 @@ on_each_database!(
     a_replace_hides_what_it_read_and_takes_along_what_came_later,
     an_append_that_would_be_hidden_is_renamed_first,
     an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name,
+    an_append_of_a_version_that_was_dropped_hides_nothing,
     hidden_realtime_rows_go_only_together_with_all_that_stands_for_them,
     a_name_that_was_changed_is_not_given_to_others,
     a_replace_without_rows_cuts_what_sticks_out,
@@ -240,6 +241,28 @@ async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name(stor
         coordinator.segments("d").into_iter().map(|meta| (meta.checksum, meta.id)).collect();
     let second = SegmentId { partition: 1, ..hour.clone() };
     assert_eq!(names, [(2, day), (1, hour), (2, second)]);
+}
+
+async fn an_append_of_a_version_that_was_dropped_hides_nothing(store: Fresh) {
+    let coordinator = open(&store).await;
+    let day = coordinator.allocate(wish("day", 0, 24, 0), 10).await.unwrap();
+    let fresh = Allocation { fresh_version: true, ..wish("replace", 12, 24, 0) };
+    let half = coordinator.allocate(fresh, 20).await.unwrap();
+    let mode = PublishMode::Replace { intervals: vec![half.interval] };
+    coordinator.publish(batch(vec![meta(&half, 1)], mode), 20).await.unwrap();
+    let late = Allocation { at: Some(13), ..wish("late", 0, 24, 0) };
+    let late = coordinator.allocate(late, 30).await.unwrap();
+    assert_eq!((late.interval, &late.version), (half.interval, &half.version));
+    coordinator.mark_unused("d", Selection::Intervals(vec![half.interval]), 40).await.unwrap();
+
+    for (id, checksum) in [(&day, 2), (&late, 3)] {
+        let published = coordinator.publish(batch(vec![meta(id, checksum)], PublishMode::Append), 50).await.unwrap();
+        assert!(matches!(published, Published::Committed(metas) if metas.len() == 1 && metas[0].id == *id));
+    }
+    let names: Vec<(u64, SegmentId)> =
+        coordinator.segments("d").into_iter().map(|meta| (meta.checksum, meta.id)).collect();
+    let second = SegmentId { partition: late.partition + 1, ..late.clone() };
+    assert_eq!(names, [(2, day), (3, late), (2, second)]);
 }
 
 async fn hidden_realtime_rows_go_only_together_with_all_that_stands_for_them(store: Fresh) {
