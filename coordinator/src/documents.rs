@@ -85,6 +85,12 @@ impl Coordinator {
         named::history(&mut connection, kind, name, i64::try_from(most).unwrap_or(i64::MAX)).await
     }
 
+    /// What all documents of a kind were, newest first.
+    pub(crate) async fn kind_history(&self, kind: &str, most: usize) -> Result<Vec<Document>> {
+        let mut connection = self.read().await?;
+        named::kind_history(&mut connection, kind, i64::try_from(most).unwrap_or(i64::MAX)).await
+    }
+
     /// Makes all of the changes or none, in the order given; the versions they got.
     pub async fn change_documents(&self, changes: Vec<Change>, by: &str, now: i64) -> Result<Vec<i64>> {
         let (this, by) = (self.clone(), by.to_string());

@@ -45,10 +45,12 @@ pub mod metrics;
 mod node;
 mod picture;
 mod plan;
+pub mod rules;
 mod segments;
 mod standing;
 mod supervisors;
 mod tasks;
+mod tuning;
 mod view;
 mod views;
 

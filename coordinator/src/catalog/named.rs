@@ -165,6 +165,20 @@ pub(crate) async fn history(connection: &mut Session, kind: &str, name: &str, mo
     rows.iter().map(document).collect()
 }
 
+/// As [`history`], of all documents of a kind.
+pub(crate) async fn kind_history(connection: &mut Session, kind: &str, most: i64) -> Result<Vec<Document>> {
+    let rows = sqlx::query(
+        "SELECT kind, name, COALESCE(document, 'null') AS document, version, changed_ms, changed_by \
+         FROM document_history WHERE kind = $1 ORDER BY version DESC LIMIT $2",
+    )
+    .bind(kind)
+    .bind(most)
+    .fetch_all(connection)
+    .await
+    .map_err(failed("read a document's history"))?;
+    rows.iter().map(document).collect()
+}
+
 fn document(row: &AnyRow) -> Result<Document> {
     let read = failed("read documents");
     let kind: String = row.try_get("kind").map_err(&read)?;
