@@ -3,19 +3,20 @@
 //!
 //! 1. Nodes that were not heard of are lost, and what they ran goes to others.
 //! 2. Supervisors: tasks to create and to stop.
-//! 3. Segments that are overshadowed, once all that hides them is served, go out of use.
+//! 3. Segments that are overshadowed, once all that hides them is served, go out of use, and so do those that a rule drops.
+//! 4. Segments get places on nodes, and move to better ones.
 
 use std::collections::HashSet;
 
-use segment::SegmentId;
 use tracing::{info, warn};
 
 use crate::Coordinator;
 use crate::catalog::{TaskRow, documents, rows, tasks};
 use crate::error::Result;
 use crate::metrics;
-use crate::picture::{LiveTask, Picture};
+use crate::picture::LiveTask;
 use crate::plan::supervisors::{self, Action};
+use crate::plan::{balance, placement, retention};
 
 /// What a cycle did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct CycleReport {
     pub segments_retired: usize,
     /// Tasks that could not be named as they were to be; the next cycle names them otherwise.
     pub names_taken: usize,
+    /// Segments that began to move from one node to another.
+    pub segments_moved: usize,
     /// When another cycle has something to do even if nothing changes until then.
     pub again_at: Option<i64>,
 }
@@ -36,7 +39,8 @@ impl Coordinator {
         self.keep_members(now).await?;
         let this = self.clone();
         let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
-        if report.tasks_created + report.tasks_stopped + report.segments_retired + report.names_taken > 0 {
+        let done = report.tasks_created + report.tasks_stopped + report.segments_retired + report.segments_moved;
+        if done + report.names_taken > 0 {
             self.wake();
         }
         self.show();
@@ -46,13 +50,17 @@ impl Coordinator {
     async fn cycle_now(&self, now: i64) -> Result<CycleReport> {
         let turn = self.turn().await?;
         self.settle_failures(now);
-        let (plan, hidden) = {
-            let picture = self.inner.picture.read();
-            metrics::record(&picture);
-            (supervisors::plan(&picture, &self.inner.settings, now), hidden_for_good(&picture))
+        let (plan, retired, mut report) = {
+            let mut picture = self.inner.picture.write();
+            placement::tick(&mut picture, now);
+            placement::work(&mut picture, now);
+            let segments_moved = balance::plan(&mut picture.fleet);
+            metrics::record(&picture.fleet, picture.tasks.len(), picture.supervisors.len());
+            let plan = supervisors::plan(&picture, &self.inner.settings, now);
+            let report = CycleReport { segments_moved, again_at: plan.again_at, ..CycleReport::default() };
+            (plan, retention::plan(&picture), report)
         };
-        let mut report = CycleReport { again_at: plan.again_at, ..CycleReport::default() };
-        if plan.actions.is_empty() && hidden.is_empty() {
+        if plan.actions.is_empty() && retired.is_empty() {
             return Ok(report);
         }
 
@@ -72,7 +80,7 @@ impl Coordinator {
         for row in &launched {
             documents::put(&mut store, row).await?;
         }
-        for id in &hidden {
+        for id in &retired {
             rows::set_used(&mut store, &id.to_string(), false, now).await?;
         }
         store.commit().await?;
@@ -103,8 +111,8 @@ impl Coordinator {
                 }
             }
         }
-        report.segments_retired = hidden.len();
-        picture.retire(&hidden);
+        report.segments_retired = retired.len();
+        picture.retire(&retired);
         Ok(report)
     }
 
@@ -145,13 +153,4 @@ impl Coordinator {
             }
         }
     }
-}
-
-/// Overshadowed segments whose interval is served without them.
-fn hidden_for_good(picture: &Picture) -> Vec<SegmentId> {
-    let mut hidden = Vec::new();
-    for timeline in picture.segments.values() {
-        hidden.extend(timeline.overshadowed().into_iter().filter(|id| picture.is_settled(id)));
-    }
-    hidden
 }

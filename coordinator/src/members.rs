@@ -9,7 +9,8 @@ use crate::Coordinator;
 use crate::catalog::{members, rows, tasks};
 use crate::command::{Command, Condition, Reply, Report, StopReason, TaskProgress, TaskState};
 use crate::error::Result;
-use crate::node::{Member, Role};
+use crate::fleet::Host;
+use crate::node::Member;
 use crate::picture::{Admitted, BrokenLoad, LiveTask, Picture};
 use crate::plan::assignment::{self, Assignment};
 use crate::plan::placement;
@@ -50,29 +51,22 @@ impl Coordinator {
         reply.recorded.extend(recorded);
         self.show();
 
+        if self.order(&node, &reported, now, &mut reply) {
+            self.wake();
+        }
+        Ok(reply)
+    }
+
+    /// Sets a node's orders down in the reply. Answers whether there is more to plan at once.
+    fn order(&self, node: &str, reported: &HashSet<String>, now: i64, reply: &mut Reply) -> bool {
         let mut picture = self.inner.picture.write();
         let picture = &mut *picture;
         reply.view = *self.inner.view_changed.borrow();
-        let Some(member) = picture.members.get_mut(&node) else { return Ok(reply) };
+        let Some(member) = picture.members.get(node) else { return false };
         reply.wants_served = !member.has_told_served;
         let void: Vec<SegmentId> = member.void.iter().cloned().collect();
-        let (member, is_settled) = (member.told.clone(), member.settled_at == Some(picture.revision));
-        order_tasks(picture, &member, &reported, &mut reply.commands);
-        if !is_settled {
-            let placement = placement::plan(picture, &node, now);
-            reply.commands.extend(placement.commands);
-            if let Some(member) = picture.members.get_mut(&node) {
-                member.settled_at = placement.is_settled.then_some(picture.revision);
-            }
-        }
-        if !member.has(Role::Historical) {
-            // It has nothing to load, and what counts is not to go before something else stands for it.
-            reply.commands.retain(|command| match command {
-                Command::Load(_) => false,
-                Command::Drop(id) => !picture.standing.has_realtime(id),
-                _ => true,
-            });
-        }
+        order_tasks(picture, &member.told, reported, &mut reply.commands);
+        reply.commands.extend(placement::orders(picture, node, now));
         let is_ordered = |id: &SegmentId| {
             let is_for = |command: &Command| match command {
                 Command::Load(meta) => meta.id == *id,
@@ -83,7 +77,7 @@ impl Coordinator {
         };
         let drops: Vec<Command> = void.into_iter().filter(|id| !is_ordered(id)).map(Command::Drop).collect();
         reply.commands.extend(drops);
-        Ok(reply)
+        placement::has_more(&picture.fleet)
     }
 
     /// Takes a node out that is about to end: it is not waited for.
@@ -140,6 +134,7 @@ impl Coordinator {
             return Ok(None);
         }
         picture.lose_silent(now, self.inner.settings.node_lease_ms, &node);
+        let has_served = report.served.is_some();
         if let Some(served) = report.served {
             picture.set_served(&node, served);
         }
@@ -150,15 +145,23 @@ impl Coordinator {
             member.loading = loading;
             member.settled_at = None;
         }
+        let mut failed = Vec::with_capacity(report.broken.len());
         for (id, reason) in report.broken {
             let in_a_row = member.broken.get(&id).map_or(0, |broken| broken.in_a_row) + 1;
             let wait = (1000i64 << in_a_row.min(16).saturating_sub(1)).min(LOAD_RETRY_AFTER_MAX_MS);
             warn!(segment = %id, node, reason, in_a_row, "segment could not be loaded");
             picture.changed.tables.insert(id.datasource.clone());
-            member.broken.insert(id, BrokenLoad { reason, in_a_row, retry_at: now.saturating_add(wait) });
+            let retry_at = now.saturating_add(wait);
+            failed.push((id.clone(), retry_at));
+            member.broken.insert(id, BrokenLoad { reason, in_a_row, retry_at });
             member.settled_at = None;
         }
         member.tasks = report.tasks.iter().map(|task| task.id.clone()).collect();
+        // Of one that did not tell what it has, nobody knows what to place on it.
+        if member.has_told_served {
+            let served = has_served.then_some(&member.published);
+            picture.fleet.report(&node, &Host::of(&report.member), served, &member.loading, &failed);
+        }
 
         let mut starts = Vec::new();
         let mut ends = Vec::new();

@@ -11,6 +11,7 @@ use crate::catalog::{Kept, SegmentRecord, SupervisorRow, TaskRow};
 use crate::command::{Condition, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::documents::Document;
 use crate::error::{Error, Result};
+use crate::fleet::{Fleet, Host, Slot};
 use crate::node;
 use crate::standing::{Changed, Standing};
 use crate::supervisors::Exception;
@@ -45,8 +46,8 @@ pub(crate) struct Picture {
     /// Those that have not ended.
     pub tasks: BTreeMap<String, LiveTask>,
     pub members: BTreeMap<String, Member>,
-    /// Who serves a published segment, by name.
-    serving: HashMap<SegmentId, Vec<String>>,
+    /// Where segments are and where they should be.
+    pub fleet: Fleet,
     /// Nodes that an earlier leader knew and that were not heard of yet.
     pub expected: BTreeMap<String, node::Member>,
     /// Until when they are waited for.
@@ -165,7 +166,11 @@ impl Picture {
         let old = std::mem::replace(self, Picture::new(kept));
         self.revision = old.revision + 1;
         self.members = old.members;
-        self.serving = old.serving;
+        self.fleet.ruled_at = old.fleet.ruled_at;
+        for (name, member) in self.members.iter().filter(|(_, member)| member.has_told_served) {
+            let host = Host::of(&member.told);
+            self.fleet.report(name, &host, Some(&member.published), &member.loading, &[]);
+        }
         self.expected = old.expected;
         self.expected_until = old.expected_until;
         self.former = old.former;
@@ -206,8 +211,10 @@ impl Picture {
             let (id, core) = (record.meta.id.clone(), record.meta.core_partitions);
             self.orphaned.remove(&id);
             self.changed.tables.insert(id.datasource.clone());
+            let record = Arc::new(record);
+            self.fleet.add_used(&record);
             let timeline = self.segments.entry(id.datasource.clone()).or_default();
-            timeline.add_partition(id, core, Arc::new(record));
+            timeline.add_partition(id, core, record);
         }
         self.revision += 1;
     }
@@ -221,6 +228,7 @@ impl Picture {
             }
             self.changed.tables.insert(id.datasource.clone());
             if let Some(record) = removed {
+                self.fleet.remove_used(id);
                 self.orphan(id.clone(), record.meta.path.clone());
             }
         }
@@ -277,12 +285,25 @@ impl Picture {
     }
 
     pub fn is_served(&self, id: &SegmentId) -> bool {
-        self.serving.contains_key(id)
+        self.fleet.is_served(id)
     }
 
-    /// Who serves a published segment.
-    pub fn serving(&self, id: &SegmentId) -> &[String] {
-        self.serving.get(id).map_or(&[], Vec::as_slice)
+    /// Whether it should be served and is not.
+    pub fn is_missing(&self, id: &SegmentId) -> bool {
+        !self.fleet.is_served(id) && !self.fleet.is_unwanted(id)
+    }
+
+    /// The segment of this entry, unless the newest view counts on it though it should be served no more.
+    pub fn droppable(&self, slot: Slot) -> Option<&SegmentId> {
+        let entry = self.fleet.entry(slot);
+        entry.id().filter(|id| entry.should_be_served() || !self.standing.has(id))
+    }
+
+    /// Who serves a published segment, by name.
+    pub fn serving(&self, id: &SegmentId) -> Vec<String> {
+        let mut nodes: Vec<String> = self.fleet.holders(id).into_iter().map(str::to_string).collect();
+        nodes.sort_unstable();
+        nodes
     }
 
     /// Whether some node failed to load it.
@@ -290,13 +311,13 @@ impl Picture {
         self.members.values().any(|member| member.broken.contains_key(id))
     }
 
-    /// Whether everything that is to be seen within the interval is served by some node, and seen.
+    /// Whether everything that is to be seen within the interval, and is to be served, is served by some node, and seen.
     pub fn is_settled(&self, id: &SegmentId) -> bool {
         if self.standing.has(id) {
             return false;
         }
         let Some(timeline) = self.segments.get(&id.datasource) else { return true };
-        timeline.visible(id.interval).iter().all(|slice| self.is_served(&slice.id))
+        timeline.visible(id.interval).iter().all(|slice| self.fleet.is_settled(&slice.id))
     }
 
     pub fn tasks_of<'a>(&'a self, supervisor: &'a str) -> impl Iterator<Item = &'a LiveTask> {
@@ -443,9 +464,8 @@ impl Picture {
     pub fn lose(&mut self, node: &str, why: &str) {
         let Some(member) = self.members.remove(node) else { return };
         warn!(node, process = member.told.process, why, "node lost");
-        for id in &member.published {
-            self.remove_server(id, node);
-        }
+        self.fleet.lose(node);
+        member.published.iter().for_each(|id| self.changed.serves(id));
         self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));
         self.changed.nodes = true;
         self.revision += 1;
@@ -518,16 +538,7 @@ impl Picture {
         self.changed.tables.extend(tables);
         member.realtime = realtime;
         let before = std::mem::replace(&mut member.published, published.clone());
-        for id in before.difference(&published) {
-            self.remove_server(id, node);
-        }
-        for id in published.difference(&before) {
-            let serving = self.serving.entry(id.clone()).or_default();
-            if let Err(at) = serving.binary_search_by(|name| name.as_str().cmp(node)) {
-                serving.insert(at, node.to_string());
-            }
-            self.changed.serves(id);
-        }
+        before.symmetric_difference(&published).for_each(|id| self.changed.serves(id));
     }
 
     /// Members whose record is another, and nodes on record that are none and are not waited for.
@@ -536,16 +547,6 @@ impl Picture {
         let is_gone = |node: &&String| !self.members.contains_key(*node) && !self.expected.contains_key(*node);
         let left = self.on_record.keys().filter(is_gone).cloned().collect();
         (joined.map(|(_, member)| member.told.clone()).collect(), left)
-    }
-
-    fn remove_server(&mut self, id: &SegmentId, node: &str) {
-        if let Some(serving) = self.serving.get_mut(id) {
-            serving.retain(|name| name != node);
-            if serving.is_empty() {
-                self.serving.remove(id);
-            }
-        }
-        self.changed.serves(id);
     }
 
     /// Realtime rows that a node tells of for the first time and that the picture knows nothing of.

@@ -9,6 +9,7 @@ use segment::{Interval, SegmentId, SegmentMeta, is_system};
 use crate::Coordinator;
 use crate::catalog::{SegmentRecord, rows};
 use crate::error::{Error, Result};
+use crate::plan::placement;
 use crate::supervisors::refuse_system;
 
 /// A segment on record.
@@ -21,10 +22,10 @@ pub struct SegmentRow {
     pub changed_at: i64,
 }
 
-/// How much of a datasource's visible segments is served.
+/// How much is served of what is to be seen of a datasource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadStatus {
-    /// Used segments that are not overshadowed.
+    /// Used segments that are not overshadowed and that rules have loaded somewhere.
     pub used: u64,
     pub served: u64,
     pub size_bytes: u64,
@@ -46,8 +47,9 @@ pub enum Selection {
 }
 
 impl Coordinator {
-    /// Whether a published segment is queryable on some node, or no longer wanted while all that stands for it is; and no
-    /// view has its rows as unpublished ones any more: then a task may let go of them.
+    /// Whether a published segment is queryable on some node, or need not be: rules have it loaded nowhere, or it is no
+    /// longer wanted while all that stands for it is served; and no view has its rows as unpublished ones any more. Then a
+    /// task may let go of them.
     pub fn is_served(&self, id: &SegmentId) -> bool {
         let picture = self.inner.picture.read();
         if picture.standing.has_realtime(id) {
@@ -57,13 +59,13 @@ impl Coordinator {
             .segments
             .get(&id.datasource)
             .is_some_and(|timeline| timeline.get(id).is_some() && !timeline.is_overshadowed(id.interval, &id.version));
-        if is_wanted { picture.is_served(id) } else { picture.is_settled(id) }
+        if is_wanted { picture.fleet.is_settled(id) } else { picture.is_settled(id) }
     }
 
     /// The nodes that serve a published segment.
     pub fn served_by(&self, id: &SegmentId) -> Vec<String> {
         let picture = self.inner.picture.read();
-        picture.serving(id).to_vec()
+        picture.serving(id)
     }
 
     /// Those with used segments; with `include_unused`, with any. Without the store's own.
@@ -112,17 +114,17 @@ impl Coordinator {
 
     /// By datasource, without the store's own.
     pub fn load_status(&self) -> BTreeMap<String, LoadStatus> {
-        let picture = self.inner.picture.read();
+        let mut picture = self.inner.picture.write();
+        if let Some(now) = picture.fleet.ruled_at {
+            placement::look(&mut picture, now);
+        }
         let mut statuses = BTreeMap::new();
-        for (datasource, timeline) in picture.segments.iter().filter(|(datasource, _)| !is_system(datasource)) {
-            let mut status = LoadStatus::default();
-            for (id, record) in timeline.iter() {
-                if !timeline.is_overshadowed(id.interval, &id.version) {
-                    status.used += 1;
-                    status.served += u64::from(picture.is_served(id));
-                    status.size_bytes += record.meta.size_bytes;
-                }
-            }
+        for (datasource, tally) in picture.fleet.tallies().filter(|(name, tally)| !is_system(name) && tally.used > 0) {
+            let status = LoadStatus {
+                used: tally.wanted as u64,
+                served: tally.served as u64,
+                size_bytes: tally.wanted_bytes as u64,
+            };
             statuses.insert(datasource.clone(), status);
         }
         statuses

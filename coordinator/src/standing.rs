@@ -190,7 +190,7 @@ impl Stand {
         let at_a_node: HashSet<&str> = self.realtime.keys().filter_map(|id| picture.path(id)).collect();
         self.holes.retain(|path, _| !at_a_node.contains(path.as_str()));
         self.holes.retain(|path, _| names_of(path).iter().any(|name| published.get(name).is_none()));
-        self.unserved = published.iter().map(|(id, _)| id).filter(|id| !picture.is_served(id)).cloned().collect();
+        self.unserved = published.iter().map(|(id, _)| id).filter(|id| picture.is_missing(id)).cloned().collect();
         self.hidden = published.hidden(Interval::ETERNITY);
         let is_missed =
             |id: &&SegmentId| published.get(id).is_none() && !picture.is_served(id) && picture.is_broken(id);
@@ -251,7 +251,7 @@ impl Stand {
         }
         let mut waiting: BTreeSet<usize> = BTreeSet::new();
         for (at, step) in moves.iter().enumerate() {
-            if matches!(step, Move::Add(id, _) if !picture.is_served(id)) {
+            if matches!(step, Move::Add(id, _) if picture.is_missing(id)) {
                 waiting.insert(groups.of(at));
             }
         }
@@ -274,7 +274,7 @@ impl Stand {
         for (id, stood) in self.published.iter() {
             let nodes = picture.serving(id);
             if !shown.published.get(id).is_some_and(|placed| placed.core == stood.core && placed.nodes == nodes) {
-                changes.published.push((name(id), Some(Placed { core: stood.core, nodes: nodes.to_vec() })));
+                changes.published.push((name(id), Some(Placed { core: stood.core, nodes })));
             }
         }
         let gone = shown.published.iter().filter(|(id, _)| self.published.get(id).is_none());
@@ -295,13 +295,13 @@ impl Stand {
         for id in served {
             let Some(stood) = self.published.get(id) else { continue };
             let nodes = picture.serving(id);
-            if nodes.is_empty() {
+            if picture.is_missing(id) {
                 self.unserved.insert(id.clone());
             } else {
                 self.unserved.remove(id);
             }
             if shown.published.get(id).is_none_or(|placed| placed.nodes != nodes) {
-                changes.published.push((name(id), Some(Placed { core: stood.core, nodes: nodes.to_vec() })));
+                changes.published.push((name(id), Some(Placed { core: stood.core, nodes })));
             }
         }
         changes
@@ -320,12 +320,19 @@ impl Stand {
     }
 }
 
-/// What is to be seen of a datasource.
+/// What is to be seen of a datasource. What rules have loaded nowhere is left out, but for what hides older rows that would
+/// be seen again.
 fn wanted(picture: &Picture, datasource: &str) -> BTreeMap<SegmentId, Stood> {
     let Some(timeline) = picture.segments.get(datasource) else { return BTreeMap::new() };
     let seen = timeline.iter().filter(|(id, _)| !timeline.is_overshadowed(id.interval, &id.version));
     let stood = |meta: &segment::SegmentMeta| Stood { core: meta.core_partitions, path: meta.path.as_str().into() };
-    seen.map(|(id, record)| (id.clone(), stood(&record.meta))).collect()
+    let is_loaded = |id: &SegmentId| !picture.fleet.is_unwanted(id);
+    let hides = |id: &SegmentId| {
+        let mut others = timeline.overlaps(id.interval).filter(|(other, _, _)| other.version < id.version);
+        others.any(|(other, _, _)| !timeline.is_overshadowed(other.interval, &other.version) && is_loaded(other))
+    };
+    let counted = seen.filter(|(id, _)| is_loaded(id) || hides(id));
+    counted.map(|(id, record)| (id.clone(), stood(&record.meta))).collect()
 }
 
 fn changed_nodes(picture: &Picture, view: &View) -> BTreeMap<String, Option<ViewNode>> {

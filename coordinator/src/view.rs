@@ -41,7 +41,8 @@ pub struct ViewNode {
 pub struct Placed {
     /// How many partitions its set must have to be seen, see `SegmentMeta::core_partitions`.
     pub core: u32,
-    /// Who serves it, by name. Nobody: its interval is among the incomplete ones.
+    /// Who serves it, by name. Nobody: its interval is among the incomplete ones, or rules have it loaded nowhere and it
+    /// stands here because it hides older rows.
     pub nodes: Vec<String>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::Coordinator;
+use crate::plan::placement;
 use crate::view::{View, ViewNumber, ViewUpdate};
 
 impl Coordinator {
@@ -14,6 +15,11 @@ impl Coordinator {
         if self.check_lead().is_err() || !picture.expected.is_empty() {
             return;
         }
+        let picture = &mut *picture;
+        if picture.now > 0 {
+            // A view is to know what rules have loaded nowhere.
+            placement::look(picture, picture.now);
+        }
         picture.settle_marks();
         let begins = !picture.standing.is_begun();
         if !begins && picture.changed.is_empty() {
@@ -22,7 +28,7 @@ impl Coordinator {
         let changed = std::mem::take(&mut picture.changed);
         let mut standing = std::mem::take(&mut picture.standing);
         let mut feed = self.inner.feed.write();
-        let changes = standing.step(&picture, changed, &feed.view);
+        let changes = standing.step(picture, changed, &feed.view);
         picture.standing = standing;
         if begins || !changes.is_empty() {
             let number = feed.add(self.epoch(), changes);

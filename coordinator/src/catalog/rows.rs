@@ -1,5 +1,6 @@
 //! Segments as rows of the store.
 
+use futures::TryStreamExt;
 use segment::{Interval, SegmentId, SegmentMeta};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -21,11 +22,16 @@ pub(crate) struct SegmentRecord {
 }
 
 pub(crate) async fn load_used(connection: &mut Session) -> Result<Vec<SegmentRecord>> {
-    let rows = sqlx::query("SELECT meta, used, appended, number, created_ms, changed_ms FROM segments WHERE used = 1")
-        .fetch_all(connection)
-        .await
-        .map_err(failed("read segments"))?;
-    rows.iter().map(record).collect()
+    // One after the other: what is read and what is made of it would be much to hold at once.
+    // The plus keeps the index out: most rows are used, and by it each would be looked up by itself.
+    let mut rows =
+        sqlx::query("SELECT meta, used, appended, number, created_ms, changed_ms FROM segments WHERE +used = 1")
+            .fetch(connection);
+    let mut records = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(failed("read segments"))? {
+        records.push(record(&row)?);
+    }
+    Ok(records)
 }
 
 /// The largest `number` given to any write so far.

@@ -1,5 +1,8 @@
-//! Pure planners: from the picture to what should be done. They neither read the clock nor change anything.
+//! Planners: from the picture to what should be done. They do not read the clock, and what they change is the plan alone.
 
+pub(crate) mod alone;
 pub(crate) mod assignment;
+pub(crate) mod balance;
 pub(crate) mod placement;
+pub(crate) mod retention;
 pub(crate) mod supervisors;
