@@ -26,7 +26,7 @@ const GAIN: f64 = 1.0;
 
 /// Starts moves; how many.
 pub(crate) fn plan(fleet: &mut Fleet) -> usize {
-    if fleet.tuning.paused {
+    if fleet.tuning.paused || fleet.is_waiting {
         return 0;
     }
     (0..fleet.tiers.len() as TierIdx).map(|tier| in_tier(fleet, tier)).sum()

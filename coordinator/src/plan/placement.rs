@@ -43,6 +43,7 @@ const SLACK: f64 = 0.01;
 /// Brings the plan up to date with what happened. Cheap when nothing did.
 pub(crate) fn work(picture: &mut Picture, now: i64) {
     look(picture, now);
+    picture.fleet.is_waiting = !picture.expected.is_empty();
     let fleet = &mut picture.fleet;
     while let Some((at, slot)) = fleet.retries.first().copied().filter(|(at, _)| *at <= now) {
         fleet.retries.remove(&(at, slot));
@@ -62,7 +63,7 @@ pub(crate) fn work(picture: &mut Picture, now: i64) {
     for slot in fleet.take_todo() {
         place(fleet, slot);
     }
-    if fleet.len() > 1 {
+    if fleet.len() > 1 && !fleet.is_waiting {
         fill(fleet, now);
     }
 }
@@ -338,7 +339,7 @@ fn fill(fleet: &mut Fleet, now: i64) {
 /// Whether anything waits that could be placed at once.
 pub(crate) fn has_more(fleet: &Fleet) -> bool {
     let could = |tier: TierIdx| !fleet.tiers[tier as usize].short.is_empty() && has_room(fleet, tier);
-    !fleet.tuning.paused && fleet.len() > 1 && (0..fleet.tiers.len() as TierIdx).any(could)
+    !fleet.tuning.paused && !fleet.is_waiting && fleet.len() > 1 && (0..fleet.tiers.len() as TierIdx).any(could)
 }
 
 fn has_room(fleet: &Fleet, tier: TierIdx) -> bool {
@@ -430,7 +431,7 @@ pub(crate) fn orders(picture: &mut Picture, name: &str, now: i64) -> Vec<Command
     if picture.fleet.tuning.paused {
         return Vec::new();
     }
-    if picture.fleet.len() == 1 {
+    if picture.fleet.len() == 1 && !picture.fleet.is_waiting {
         let revision = picture.revision;
         if picture.members.get(name).is_some_and(|member| member.settled_at == Some(revision)) {
             return Vec::new();
