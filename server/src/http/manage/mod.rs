@@ -1,9 +1,10 @@
-//! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, servers.
+//! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, rules, servers.
 
 pub mod basic_security;
 pub mod datasources;
 pub mod explain;
 pub mod lookups;
+pub mod rules;
 pub mod secrets;
 pub mod security;
 pub mod segments;
@@ -25,6 +26,7 @@ pub fn routes() -> Vec<Route> {
         segments::routes(),
         servers::routes(),
         lookups::routes(),
+        rules::routes(),
         security::routes(),
         basic_security::routes(),
     ]

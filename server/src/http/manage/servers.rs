@@ -26,16 +26,10 @@ pub fn routes() -> Vec<Route> {
         get("/druid/coordinator/v1/cluster", READ, cluster),
         get("/druid/indexer/v1/workers", READ, workers),
         get("/druid/indexer/v1/totalWorkerCapacity", READ, capacity),
-        get("/druid/coordinator/v1/rules", READ, rules),
         get("/druid/coordinator/v1/config/cloneStatus", READ, clones),
         get("/druid/indexer/v1/compaction/config/datasources", READ, compactions),
         get("/druid/indexer/v1/compaction/status/datasources", READ, compaction_status),
     ]
-}
-
-/// What holds without a setting for it: every segment in use is served by this node, for ever.
-async fn rules() -> Json<Value> {
-    Json(json!({"_default": [{"type": "loadForever", "tieredReplicants": {TIER: 1}}]}))
 }
 
 /// There is no other node that could be a copy of this one.
