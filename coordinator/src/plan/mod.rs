@@ -5,4 +5,6 @@ pub(crate) mod assignment;
 pub(crate) mod balance;
 pub(crate) mod placement;
 pub(crate) mod retention;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod supervisors;
