@@ -1,7 +1,7 @@
 //! A large catalog: how long it takes to open, what a cycle costs when there is much, little and nothing to do, and how
 //! much memory it is. The figures are printed, not judged.
 //!
-//! `HENGE_SCALE_SEGMENTS` asks for more segments than the few by default; 1000000 is what issue and docs speak of.
+//! `HENGE_SCALE_SEGMENTS` asks for more segments than the few by default, such as 1000000.
 
 use std::time::Instant;
 
