@@ -16,6 +16,8 @@ on_each_database!(
     copies_follow_rules_nodes_and_settings,
     what_is_loaded_nowhere_is_handed_off_and_hides_nothing_back,
     a_catalog_read_again_keeps_rules_and_places,
+    a_new_leader_loads_nothing_before_the_nodes_it_knows_of_have_told,
+    what_is_loaded_nowhere_is_in_no_view_unless_it_hides_older_rows,
 );
 
 const DAY: i64 = 86_400_000;
@@ -218,4 +220,66 @@ async fn a_catalog_read_again_keeps_rules_and_places(store: Fresh) {
     let coordinator = open(&store).await;
     nodes.settle(&coordinator, 2).await;
     assert_eq!(nodes.copies(&id), 3);
+}
+
+async fn a_new_leader_loads_nothing_before_the_nodes_it_knows_of_have_told(store: Fresh) {
+    let coordinator = open(&store).await;
+    let mut nodes = Nodes::of(&["a", "b", "c"]);
+    let id = publish(&coordinator, "one", 10, PublishMode::Append).await;
+    nodes.settle(&coordinator, 1).await;
+    assert_eq!(nodes.copies(&id), 2);
+    coordinator.close().await;
+
+    let coordinator = open(&store).await;
+    let without = nodes.published.iter().find(|(_, has)| !has.contains(&id)).map(|(name, _)| name.clone()).unwrap();
+    let has = nodes.published.remove(&without).unwrap();
+    let mut first = Nodes { published: [(without, has)].into() };
+    first.settle(&coordinator, 2).await;
+    assert_eq!(first.copies(&id), 0);
+    first.published.extend(nodes.published);
+    first.settle(&coordinator, 3).await;
+    assert_eq!(first.copies(&id), 2);
+    // Those that do not come are waited for no longer than a lease.
+    coordinator.close().await;
+    let coordinator = open(&store).await;
+    first.published.retain(|_, has| has.is_empty());
+    first.settle(&coordinator, 4).await;
+    assert_eq!(first.copies(&id), 0);
+    first.settle(&coordinator, 4 + SETTINGS.node_lease_ms).await;
+    assert_eq!(first.copies(&id), 1);
+}
+
+async fn what_is_loaded_nowhere_is_in_no_view_unless_it_hides_older_rows(store: Fresh) {
+    let coordinator = open(&store).await;
+    let mut nodes = Nodes::of(&["a", "b"]);
+    let old = coordinator.allocate(wish("old", 10 * DAY, 12 * DAY, 0), 1).await.unwrap();
+    coordinator.publish(batch(vec![meta(&old, 1)], PublishMode::Append), 1).await.unwrap();
+    let first = vec![interval(10 * DAY, 11 * DAY)];
+    let new = publish(&coordinator, "new", 10, PublishMode::Replace { intervals: first }).await;
+    let alone = publish(&coordinator, "alone", 50, PublishMode::Append).await;
+    let placed = |id: &SegmentId| {
+        let view = coordinator.view();
+        view.tables["d"].published.get(id).map(|placed| placed.nodes.len())
+    };
+    nodes.settle(&coordinator, 2).await;
+    assert_eq!([&old, &new, &alone].map(placed), [Some(2); 3]);
+
+    // What overlaps an interval is loaded by it: the older one by its second day.
+    let nowhere = |interval: &str| json!({"type": "loadByInterval", "interval": interval, "tieredReplicants": {}});
+    let second = json!({"type": "loadByInterval", "interval": "1970-01-12/1970-01-13"});
+    set(&coordinator, json!([second, nowhere("1970-01-11/1970-01-12"), nowhere("1970-02-20/1970-02-21")])).await;
+    nodes.settle(&coordinator, 3).await;
+    assert_eq!([&old, &new, &alone].map(placed), [Some(2), Some(2), None]);
+    assert_eq!(nodes.copies(&alone), 0);
+    assert_eq!(coordinator.view().tables["d"].incomplete, []);
+    coordinator.close().await;
+
+    // A new leader shows as much, though nobody has what hides.
+    nodes.published.values_mut().for_each(|has| has.retain(|id| *id == old));
+    let coordinator = open(&store).await;
+    nodes.settle(&coordinator, 4).await;
+    let view = coordinator.view();
+    let table = &view.tables["d"];
+    let placed = [&old, &new, &alone].map(|id| table.published.get(id).map(|placed| placed.nodes.len()));
+    assert_eq!((placed, &table.incomplete[..]), ([Some(2), Some(0), None], &[][..]));
 }
