@@ -69,6 +69,8 @@ pub struct Route {
     pub interval: Interval,
     /// Who serves it; nobody: it should be there, and is not.
     pub nodes: Vec<String>,
+    /// Whether its rows are not published: another node, or another process of one, has other rows under the same name.
+    pub grows: bool,
 }
 
 /// What a node is asked.

@@ -62,6 +62,7 @@ pub struct Wanted {
 pub struct WantedSegment {
     pub asked: Asked,
     pub nodes: Vec<String>,
+    pub grows: bool,
 }
 
 /// Segments that one node is asked about, by their places in what is wanted.
@@ -100,6 +101,7 @@ impl Request {
             let entry = found.entry((route.id.interval, route.id.clone())).or_insert_with(|| WantedSegment {
                 asked: Asked { id: route.id, intervals: Vec::new() },
                 nodes: route.nodes,
+                grows: route.grows,
             });
             entry.asked.intervals = Interval::merge(&[&entry.asked.intervals[..], &within].concat());
         }

@@ -7,7 +7,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::gather::Whole;
-use super::{Lot, Wanted};
+use super::{Lot, Wanted, WantedSegment};
 use crate::error::Result;
 
 /// How far a query is.
@@ -107,8 +107,13 @@ impl Run {
         let places: HashMap<&SegmentId, usize> =
             wanted.segments.iter().enumerate().map(|(place, one)| (&one.asked.id, place)).collect();
         let same = |place: &usize| {
-            let asked = &self.wanted.segments[*place].asked;
-            places.get(&asked.id).copied().filter(|new| wanted.segments[*new].asked.intervals == asked.intervals)
+            let WantedSegment { asked, nodes, grows } = &self.wanted.segments[*place];
+            let is_same = |new: &WantedSegment| {
+                // What was published since is what grew until then.
+                let stays = !new.grows || *grows && *nodes == new.nodes;
+                stays && new.asked.intervals == asked.intervals
+            };
+            places.get(&asked.id).copied().filter(|new| is_same(&wanted.segments[*new]))
         };
         let done: Option<HashSet<usize>> = self.done.iter().map(same).collect();
         let stays = done.is_some();

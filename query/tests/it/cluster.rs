@@ -168,6 +168,7 @@ impl ClusterView for View {
             let Some(view) = self.whole.view(table, intervals) else { continue };
             routes.slices.extend(view.slices.into_iter().map(|slice| Route {
                 nodes: serving.get(&slice.id).cloned().unwrap_or_default(),
+                grows: matches!(slice.item, Served::Realtime(_)),
                 id: slice.id,
                 interval: slice.interval,
             }));
