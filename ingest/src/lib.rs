@@ -28,4 +28,4 @@ pub use positions::{PartitionKey, Positions};
 pub use report::{TaskReport, TaskState};
 pub use source::files::LocalSources;
 pub use source::hosts::HttpSources;
-pub use worker::{Clock, Ports, Settings, StartTask, StopReason, Worker};
+pub use worker::{Clock, Ports, Settings, StartTask, StopReason, Worker, supervisor_of};

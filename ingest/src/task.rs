@@ -34,7 +34,7 @@ use crate::restore::{self, Manifest, fingerprint};
 use crate::sequence::{Closed, Persist, Persister, Sequence, joined};
 use crate::source::{Limits, Range, Share, Source, Watch};
 use crate::spec::{MemoryBound, SupervisorSpec};
-use crate::worker::{Ports, Settings, StartTask, StopReason};
+use crate::worker::{Ports, Settings, StartTask, StopReason, mark_of};
 
 /// What one batch may hold. Time bounds how long a record waits to be queryable, the rest bounds the memory of a batch:
 /// its cells and texts take about three times its bytes.
@@ -159,7 +159,7 @@ impl Setup {
             self.control.update(|report| report.caught_up = false);
             changes.push(Change::Incomplete {
                 datasource: self.order.datasource.clone(),
-                owner: self.supervisor.clone(),
+                owner: mark_of(&self.supervisor, self.order.group, self.settings.spread),
                 intervals: vec![Interval::ETERNITY],
             });
             self.ports.inventory.apply(changes);

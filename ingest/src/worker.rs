@@ -39,7 +39,24 @@ pub struct Settings {
     /// Where they may read from over HTTP.
     pub http: Arc<HttpSources>,
     pub fail_points: FailPoints,
+    /// Whether the shares of a supervisor may be read by several processes. Then each task has a mark of its own for what it
+    /// knows to lack, see [`mark_of`].
+    pub spread: bool,
 }
+
+/// The owner of what a task marks as incomplete: its supervisor, which as a whole has caught up or not, or where others run
+/// shares of it, this share of the supervisor.
+pub fn mark_of(supervisor: &str, share: u32, spread: bool) -> String {
+    if spread { format!("{supervisor}{SHARE}{share}") } else { supervisor.to_string() }
+}
+
+/// The supervisor of such an owner.
+pub fn supervisor_of(mark: &str) -> &str {
+    mark.rsplit_once(SHARE).map_or(mark, |(supervisor, _)| supervisor)
+}
+
+/// Stands in no name.
+const SHARE: char = '\0';
 
 /// What tasks reach outside this crate.
 #[derive(Clone)]
@@ -243,8 +260,17 @@ impl Worker {
     /// Drops the report of an ended task, once the coordinator has recorded it.
     pub fn forget(&self, task: &str) {
         let mut tasks = self.tasks.lock();
-        if tasks.get(task).is_some_and(|task| task.control.is_ended()) {
-            tasks.remove(task);
+        if !tasks.get(task).is_some_and(|task| task.control.is_ended()) {
+            return;
+        }
+        let ended = tasks.remove(task);
+        drop(tasks);
+        // Whoever recorded its end knows what is lacking since, and who makes up for it.
+        if let Some(StartTask { supervisor: Some(supervisor), datasource, group, .. }) = ended.map(|ended| ended.order)
+            && self.settings.spread
+        {
+            let owner = mark_of(&supervisor, group, true);
+            self.ports.inventory.apply(vec![Change::Incomplete { datasource, owner, intervals: Vec::new() }]);
         }
     }
 
@@ -280,8 +306,9 @@ impl Worker {
         let mut caught_up = self.caught_up.lock();
         let (groups, shares) = caught_up.entry(supervisor.to_string()).or_default();
         shares.insert(share);
-        if shares.len() as u32 >= *groups {
-            let (datasource, owner) = (datasource.to_string(), supervisor.to_string());
+        let spread = self.settings.spread;
+        if spread || shares.len() as u32 >= *groups {
+            let (datasource, owner) = (datasource.to_string(), mark_of(supervisor, share, spread));
             self.ports.inventory.apply(vec![Change::Incomplete { datasource, owner, intervals: Vec::new() }]);
         }
     }

@@ -15,7 +15,7 @@ use segment::storage::settings::DeepStorageSettings;
 mod cluster;
 mod keys;
 
-pub use cluster::ClusterSettings;
+pub use cluster::{ClusterSettings, Split};
 pub use keys::{KEYS, Key};
 
 /// Checked settings, every path resolved.
@@ -252,17 +252,16 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         let value = HeaderValue::from_str(origin).ok().filter(|_| well);
         cors_origins.push(value.ok_or_else(|| bad("http.cors_origins", reason))?);
     }
-    let roles = text("roles");
-    if roles.split(',').map(str::trim).any(|role| role != "all") {
-        return Err(bad("roles", "every node has every role: all"));
-    }
     let log_json = match text("log.format").as_str() {
         "text" => false,
         "json" => true,
         _ => return Err(bad("log.format", "must be text or json")),
     };
     let data_dir = std::path::absolute(text("data_dir")).map_err(|e| bad("data_dir", &e.to_string()))?;
-    let cluster = cluster::cluster(&text, &bad, number("cluster.lease_ms", 500, 600_000)?, &data_dir)?;
+    let leases = (number("cluster.lease_ms", 500, 600_000)?, number("cluster.node_lease_ms", 500, 600_000)?);
+    let mut cluster = cluster::cluster(&text, &bad, leases, &data_dir)?;
+    let priority = text("cluster.priority").parse().map_err(|_| bad("cluster.priority", "must be a whole number"))?;
+    cluster.split = cluster::split(&text, &bad, priority, cluster.is_shared(), tls.as_ref())?;
     let allow_http = flag("storage.s3_allow_http")?;
     let deep_storage = cluster::deep_storage(&text, &bad, allow_http, &data_dir, aws)?;
     if cluster.is_shared() && matches!(deep_storage, DeepStorageSettings::Local(_)) && text("storage.deep").is_empty() {

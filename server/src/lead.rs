@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
+use crate::rpc::forward::Forward;
+use crate::rpc::{self, data};
 
 /// Looks at the lease, and renewals, in the time that it lasts.
 const TRIES: u32 = 6;
@@ -37,18 +39,23 @@ pub async fn take(
         return Ok(Arc::new(Coordinator::open_store(&cluster.metadata, settings).await?));
     }
     let info = json!({"address": address});
-    let mut leases: Option<Leases> = None;
+    let mut standing_by: Option<Arc<Coordinator>> = None;
     let mut told = false;
     loop {
         let tried = async {
-            let leases = match &mut leases {
-                Some(leases) => leases,
-                none => none.insert(Leases::open(&cluster.metadata).await?),
+            let coordinator = match &standing_by {
+                Some(coordinator) => coordinator.clone(),
+                None => {
+                    let leases = Leases::open(&cluster.metadata).await?;
+                    let coordinator = Arc::new(Coordinator::stand_by(&leases, settings.clone()).await?);
+                    standing_by.insert(coordinator).clone()
+                }
             };
-            Coordinator::lead(leases, settings.clone(), node, cluster.lease, &info).await
+            let leads = coordinator.take_lead(node, cluster.lease, &info).await?;
+            Ok::<_, coordinator::Error>(leads.then_some(coordinator))
         };
         match tried.await {
-            Ok(Some(coordinator)) => return Ok(Arc::new(coordinator)),
+            Ok(Some(coordinator)) => return Ok(coordinator),
             Ok(None) if !told => {
                 told = true;
                 tracing::info!(node, "another node leads; standing by");
@@ -87,7 +94,17 @@ pub async fn keep(
 
 /// What answers at the node's port: that it stands by, until there is more.
 #[derive(Clone, Default)]
-pub struct Front(Arc<OnceLock<Router>>);
+pub struct Front(Arc<Faces>);
+
+#[derive(Default)]
+struct Faces {
+    /// What this process does by itself.
+    own: OnceLock<Router>,
+    /// What only the one that leads does, once this process does.
+    leading: OnceLock<Router>,
+    /// Who else leads is asked for that until then.
+    forward: OnceLock<Forward>,
+}
 
 impl Front {
     pub fn router(&self) -> Router {
@@ -98,19 +115,64 @@ impl Front {
     /// From now on this answers.
     pub fn open(&self, router: Router) {
         // It is opened once.
-        let _ = self.0.set(router);
+        let _ = self.0.own.set(router);
+    }
+
+    /// From now on this process leads.
+    pub fn lead(&self, router: Router) {
+        // It leads once.
+        let _ = self.0.leading.set(router);
+    }
+
+    /// From now on what only the one that leads can do is asked of it.
+    pub fn forward(&self, forward: Forward) {
+        // It is said once.
+        let _ = self.0.forward.set(forward);
     }
 
     async fn answer(self, request: Request) -> Response {
-        match self.0.get() {
-            Some(router) => {
-                let answered: Result<Response, Infallible> = router.clone().oneshot(request).await;
-                answered.unwrap_or_else(|never| match never {})
+        let Faces { own, leading, forward } = &*self.0;
+        let path = request.uri().path();
+        let (of_leader, is_split) = (is_of_leader(path), forward.get().is_some());
+        let router = match (own.get(), leading.get()) {
+            (_, Some(leading)) if of_leader && is_split => leading,
+            // What nodes ask is refused where it has to be by who can tell nodes from others.
+            (Some(own), _) if !of_leader || !is_split || path.starts_with(rpc::ROOT) => own,
+            // It does nothing else.
+            (None, Some(leading)) => leading,
+            _ => {
+                let forward = forward.get().filter(|_| of_leader && !is_local(path));
+                return match forward {
+                    Some(forward) => forward.pass_on(request).await,
+                    None => standby(path),
+                };
             }
-            None => standby(request.uri().path()),
-        }
+        };
+        let answered: Result<Response, Infallible> = router.clone().oneshot(request).await;
+        answered.unwrap_or_else(|never| match never {})
     }
 }
+
+/// Whether only the one that leads can answer.
+fn is_of_leader(path: &str) -> bool {
+    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY
+}
+
+/// Whether it is asked of this very process, whoever leads: of nodes, and whether it leads.
+fn is_local(path: &str) -> bool {
+    path.starts_with(rpc::ROOT) || path.trim_end_matches('/').ends_with("/isLeader")
+}
+
+/// What only the one that leads can answer: what changes the catalog, and how the cluster stands.
+const OF_LEADER: [&str; 7] = [
+    rpc::ROOT,
+    "/henge/",
+    "/druid-ext/",
+    "/druid/coordinator/",
+    "/druid/indexer/",
+    "/druid/listen/",
+    "/druid/v1/lookups",
+];
 
 /// What a node answers that does not lead, in the words of who asks.
 pub fn standby(path: &str) -> Response {

@@ -4,12 +4,15 @@
 pub mod audit;
 pub mod auth;
 pub mod config;
+pub mod doors;
 pub mod http;
 pub mod lead;
 pub mod metrics;
 pub mod node;
+pub mod parts;
 pub mod quickstart;
 pub mod roles;
+pub mod rpc;
 pub mod telemetry;
 pub mod tls;
 
@@ -34,16 +37,16 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
             started = Node::start(config) => started?,
             signal = stop_signal() => return signal,
         };
-        let scheme = if node.app.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
-        let base = format!("{scheme}://{}", node.app.address);
+        let scheme = if node.config.tls.as_ref().is_some_and(|tls| tls.only) { "https" } else { "http" };
+        let base = format!("{scheme}://{}", node.address);
         if let Some(password) = &node.first_password {
             println!("user admin was made, with the password {password} (told this once)");
         }
         println!("serving at {base}");
-        let demo = match demo {
+        let demo = match demo.zip(node.app.as_ref()) {
             None => None,
-            Some(options) => {
-                let (demo, page) = Demo::start(base, node.app.identity.process_token().to_string(), options)
+            Some((options, app)) => {
+                let (demo, page) = Demo::start(base, app.identity.process_token().to_string(), options)
                     .await
                     .context("starting the demo")?;
                 println!("{page}");

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -128,6 +128,22 @@ fn read(settings: &Settings) -> anyhow::Result<ServerConfig> {
     };
     let mut config = builder.with_single_cert(chain, key).context("tls.certificate and tls.key")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// How another node is spoken to: it has a certificate of one of the authorities, and is shown this one.
+pub fn client(authorities: &Path, certificate: &Path, key: &Path) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authorities).context("cluster.ca")? {
+        roots.add(certificate).context("cluster.ca")?;
+    }
+    let chain = certificates(certificate).context("tls.certificate")?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("tls.key: reading a private key from {}", key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
 

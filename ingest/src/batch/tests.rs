@@ -73,6 +73,7 @@ impl Bench {
             sources: Default::default(),
             http: Default::default(),
             fail_points: FailPoints::none(),
+            spread: false,
         };
         Bench { folder, ledger, ports, settings, progress: Arc::default() }
     }

@@ -107,6 +107,7 @@ impl World {
             sources: Default::default(),
             http: Default::default(),
             fail_points,
+            spread: false,
         };
         let deep = DeepStorage::local(&self.deep_folder()).unwrap();
         let ports = Ports { ledger: self.ledger.clone(), inventory: inventory.clone(), deep, journal: None };

@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use query::Principal;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
@@ -22,7 +23,7 @@ pub trait Cluster: Send + Sync {
 }
 
 /// A published segment, or one that a task fills.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Segment {
     pub id: String,
     pub datasource: String,
@@ -46,7 +47,7 @@ pub struct Segment {
 }
 
 /// A process in one of its roles.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Server {
     /// `host:port`.
     pub address: String,
@@ -64,7 +65,7 @@ pub struct Server {
     pub memory_bytes: u64,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Task {
     pub id: String,
     pub group_id: String,
@@ -82,7 +83,7 @@ pub struct Task {
     pub error: Option<String>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Supervisor {
     pub id: String,
     pub datasource: String,
@@ -97,7 +98,7 @@ pub struct Supervisor {
 }
 
 /// A setting in force on a server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Property {
     pub address: String,
     pub service: String,

@@ -111,6 +111,19 @@ impl Rules {
         }
     }
 
+    /// Of the same version and secret, without a role or a rule but what is built in.
+    pub fn without_any(&self) -> Rules {
+        Rules {
+            version: self.version,
+            roles: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            everyone: BTreeSet::new(),
+            secret: self.secret.clone(),
+            secret_digest: self.secret_digest.clone(),
+            worked_out: WorkedOut::default(),
+        }
+    }
+
     /// Grows with every change.
     pub fn version(&self) -> u64 {
         self.version

@@ -219,7 +219,7 @@ const KINDS: [(&str, &str); 21] = [
 ];
 
 /// Paths that only look, although they are posted to.
-const LOOKS: [&str; 2] = ["/druid/indexer/v1/taskStatus", "/druid/coordinator/v1/metadata"];
+const LOOKS: [&str; 3] = ["/druid/indexer/v1/taskStatus", "/druid/coordinator/v1/metadata", crate::rpc::ROOT];
 
 /// Changes that must be on record before they are made.
 const ANNOUNCED: [&str; 4] = ["user", "role", "policy", "token"];

@@ -108,13 +108,30 @@ impl Audit {
         let own = shared_by.map_or(JOURNAL.to_string(), |name| format!("{JOURNAL}-{}", name.replace(':', "@")));
         let committed = coordinator.positions(DATASOURCE).await?;
         let published = committed.0.get(&PartitionKey::new(own.clone(), 0).to_string()).copied().unwrap_or(0);
+        let audit = Audit::of(settings, folder, node, &own, published)?;
+        coordinator.put_system_supervisor(supervisor(&audit.settings, &own), now()).await?;
+        Ok(audit)
+    }
+
+    /// Opens a journal that nobody reads: its newest files are kept, as many as have room, and what is to be kept for longer
+    /// is kept by who reads the topic with the copy.
+    pub fn open_apart(settings: Settings, folder: &std::path::Path, node: String) -> anyhow::Result<Arc<Audit>> {
+        Audit::of(settings, folder, node, JOURNAL, 0)
+    }
+
+    fn of(
+        settings: Settings,
+        folder: &std::path::Path,
+        node: String,
+        own: &str,
+        published: i64,
+    ) -> anyhow::Result<Arc<Audit>> {
         let limits = JournalLimits {
             file_bytes: FILE_BYTES,
             bytes_max: settings.journal_bytes_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
         };
-        let journal = Arc::new(Journal::open(&own, &folder.join(JOURNAL), published, limits)?);
-        coordinator.put_system_supervisor(supervisor(&settings, &own), now()).await?;
+        let journal = Arc::new(Journal::open(own, &folder.join(JOURNAL), published, limits)?);
         let copy = settings.copy.as_ref().map(|copy| Copy::start(copy, journal.clone(), folder)).transpose()?;
         let (refused, strangers) = Default::default();
         Ok(Arc::new(Audit { settings, journal, copy, node, refused, strangers }))
@@ -183,6 +200,24 @@ pub async fn keep_house(audit: Weak<Audit>, coordinator: Arc<Coordinator>) {
         let Some(audit) = audit.upgrade() else { return };
         if let Err(error) = audit.tidy(&coordinator).await {
             tracing::warn!(%error, "the audit log is not tidied");
+        }
+    }
+}
+
+/// Deletes the older lines of a journal that nobody reads, once they take half of its room.
+pub async fn keep_house_apart(audit: Weak<Audit>) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        let Some(audit) = audit.upgrade() else { return };
+        let (bytes, range) = (audit.journal.bytes(), audit.journal.range());
+        metrics::gauge!("henge_server_audit_journal_bytes").set(bytes as f64);
+        if bytes > audit.settings.journal_bytes_max / 2 {
+            let (journal, half) = (audit.journal.clone(), range.low + (range.high - range.low) / 2);
+            match tokio::task::spawn_blocking(move || journal.forget_before(half)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the audit log is not tidied"),
+                Err(error) => tracing::warn!(%error, "the audit log is not tidied"),
+            }
         }
     }
 }

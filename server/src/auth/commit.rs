@@ -9,12 +9,14 @@
 //!
 //! The step is a task of its own: whoever asked for it may go away, and it is made whole all the same.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use axum::http::{StatusCode, request};
 use coordinator::Change;
+use query::Principal;
 use query::policy::{Action, Kind};
 
 use super::roles::{ROLE, TABLE, rules};
@@ -61,6 +63,15 @@ impl<S: Sync> FromRequestParts<S> for Author {
     }
 }
 
+/// What of the catalog is in force.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// `None` for users who may not sign in.
+    principals: BTreeMap<String, Option<Arc<Principal>>>,
+    /// Kind, name and version.
+    rules: Vec<(String, String, i64)>,
+}
+
 impl Identity {
     /// Makes the changes that `plan` finds to be made; the versions they got. It is asked once nothing else changes.
     pub(super) async fn commit(
@@ -105,6 +116,33 @@ impl Identity {
             }
         }
         Ok(versions)
+    }
+
+    /// Whom users stand for now, and which rules there are: by what [`Identity::put_in_force`] sees what has changed.
+    pub fn known(&self) -> Known {
+        let principals = self.users().iter().map(|user| (user.name.clone(), self.principal(&user.name))).collect();
+        let rules = [ROLE, TABLE].into_iter().flat_map(|kind| self.coordinator.documents(kind));
+        Known { principals, rules: rules.map(|rule| (rule.kind.clone(), rule.name.clone(), rule.version)).collect() }
+    }
+
+    /// Puts in force what another node has changed, and ends the queries of those whom it took something from; the names of
+    /// users who are not whom they were.
+    pub fn put_in_force(&self, known: &mut Known) -> Vec<String> {
+        let before = std::mem::replace(known, self.known());
+        if before.rules != known.rules {
+            let read = rules(&self.coordinator, &[], 0).unwrap_or_else(|error| {
+                // What was taken away must not stay: without rules only administrators may do anything.
+                tracing::error!(%error, "the rules of the catalog cannot be read");
+                self.authorizer.current().without_any()
+            });
+            self.authorizer.replace(read);
+            self.sql.policies_changed();
+        }
+        let others = before.principals.into_iter().filter(|(_, before)| before.is_some());
+        let others = others.filter(|(name, before)| known.principals.get(name) != Some(before));
+        let ended: Vec<String> = others.map(|(name, _)| name).collect();
+        ended.iter().for_each(|name| self.sql.end_queries_of(name));
+        ended
     }
 
     fn admit(&self, author: &Author) -> Result<()> {
@@ -176,6 +214,7 @@ mod tests {
             };
             let broker = Broker::new(inventory.clone(), settings, authorizer.clone());
             let cluster = LocalCluster {
+                split: false,
                 coordinator: coordinator.clone(),
                 inventory,
                 authorizer: authorizer.clone(),

@@ -175,7 +175,7 @@ struct Verified {
 }
 
 impl Identity {
-    /// With the password of the user `admin`, if it was made just now: there were no users.
+    /// Where the coordinator leads, with the password of the user `admin` if it was made just now: there were no users.
     pub async fn open(
         settings: AuthSettings,
         coordinator: Arc<Coordinator>,
@@ -203,7 +203,7 @@ impl Identity {
             process_token: format!("{PROCESS_PREFIX}{}", random_text::<32>()),
             changing: tokio::sync::Mutex::new(()),
         });
-        let first = identity.first_user().await?;
+        let first = if identity.coordinator.leads() { identity.first_user().await? } else { None };
         Ok((identity, first))
     }
 

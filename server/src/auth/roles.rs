@@ -77,6 +77,11 @@ pub async fn load(coordinator: &Coordinator) -> Result<Rules> {
         let key = change(SECRET, MASKS, Some(Value::String(random_text::<32>())), Some(0));
         coordinator.change_documents(vec![key], PROCESS, now()).await?;
     }
+    read(coordinator)
+}
+
+/// The rules as the catalog has them, where another process keeps it.
+pub fn read(coordinator: &Coordinator) -> Result<Rules> {
     rules(coordinator, &[], 0)
 }
 

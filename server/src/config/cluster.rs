@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coordinator::MetadataStore;
+use coordinator::{MetadataStore, Role};
 use segment::storage::settings::{Access, DeepStorageSettings, Limits, S3Settings};
 
 use super::ConfigError;
+use crate::rpc::peers::{PeerTls, Secret};
 
 /// How deep storage on S3 is waited for.
 const LIMITS: Limits = Limits {
@@ -25,7 +26,35 @@ pub struct ClusterSettings {
     /// Its name, if that is not its address.
     pub node: Option<String>,
     pub lease: Duration,
+    /// Without a word for so long a node that does not lead is lost to the one that does.
+    pub node_lease_ms: i64,
+    /// What this process does, where others do the rest; `None` if it does all there is.
+    pub split: Option<Split>,
 }
+
+/// A node among others that have roles of their own.
+#[derive(Debug, Clone)]
+pub struct Split {
+    pub roles: Vec<Role>,
+    pub secret: Secret,
+    pub tls: Option<PeerTls>,
+    pub tier: String,
+    pub priority: i64,
+}
+
+impl Split {
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether it does anything for the one that leads.
+    pub fn is_member(&self) -> bool {
+        self.roles.iter().any(|role| *role != Role::Coordinator)
+    }
+}
+
+/// What the secret has at least: fewer are guessed.
+const SECRET_MIN: usize = 16;
 
 impl ClusterSettings {
     /// Whether other nodes may share the metadata.
@@ -39,7 +68,7 @@ type Bad<'a> = &'a dyn Fn(&str, &str) -> ConfigError;
 pub(super) fn cluster(
     text: &dyn Fn(&str) -> String,
     bad: Bad<'_>,
-    lease_ms: u64,
+    (lease_ms, node_lease_ms): (u64, u64),
     data_dir: &Path,
 ) -> Result<ClusterSettings, ConfigError> {
     let url = text("metadata.url");
@@ -63,7 +92,57 @@ pub(super) fn cluster(
     if node.as_ref().is_some_and(|node| node.len() > 200 || !is_named(node)) {
         return Err(bad("cluster.node", "must be letters, digits and the signs -._: only, 200 at most"));
     }
-    Ok(ClusterSettings { metadata, address: named("cluster.address"), node, lease: Duration::from_millis(lease_ms) })
+    let lease = Duration::from_millis(lease_ms);
+    let (address, node_lease_ms) = (named("cluster.address"), i64::try_from(node_lease_ms).unwrap_or(i64::MAX));
+    Ok(ClusterSettings { metadata, address, node, lease, node_lease_ms, split: None })
+}
+
+/// What a node is that does not do all there is; `None` for one that does.
+pub(super) fn split(
+    text: &dyn Fn(&str) -> String,
+    bad: Bad<'_>,
+    priority: i64,
+    is_shared: bool,
+    tls: Option<&crate::tls::Settings>,
+) -> Result<Option<Split>, ConfigError> {
+    let named = text("roles");
+    let named: Vec<&str> = named.split(',').map(str::trim).collect();
+    if named == ["all"] {
+        return Ok(None);
+    }
+    let mut roles = Vec::new();
+    for name in named {
+        let role = name.parse::<Role>().map_err(|error| bad("roles", &format!("{error}, or all alone")))?;
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    if !is_shared {
+        return Err(bad("roles", "needs metadata.url: a process that has its metadata for itself does all there is"));
+    }
+    let word = text("cluster.secret");
+    if word.len() < SECRET_MIN || !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let reason = format!("must be set where roles is not all: {SECRET_MIN} letters, digits and signs at least");
+        return Err(secret(bad, "cluster.secret", &reason));
+    }
+    let authorities = text("cluster.ca");
+    let tls = match (authorities.is_empty(), tls) {
+        (true, Some(tls)) if tls.only => {
+            return Err(bad("cluster.ca", "must be set where tls.only is: nodes speak to each other by TLS then"));
+        }
+        (true, _) => None,
+        (false, None) => return Err(bad("cluster.ca", "needs tls.certificate and tls.key")),
+        (false, Some(tls)) => Some(PeerTls {
+            authorities: authorities.into(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        }),
+    };
+    let tier = text("cluster.tier");
+    if tier.is_empty() || tier.len() > 200 {
+        return Err(bad("cluster.tier", "must be a name"));
+    }
+    Ok(Some(Split { roles, secret: Secret::new(word), tls, tier, priority }))
 }
 
 /// An error that does not show the value.
@@ -149,6 +228,36 @@ mod tests {
         assert!(matches!(&s3.access, Access::Chain(variables) if variables.len() == 2));
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("AKIAKEPT"), "{shown}");
+    }
+
+    #[test]
+    fn nodes_with_roles_share_a_store_and_a_secret() {
+        let shared = [("metadata.url", "postgres://henge@db/henge"), ("storage.deep", "s3://bucket")];
+        let with = |more: &[(&str, &str)]| load(&[], &[&shared[..], more].concat());
+        assert!(with(&[]).expect("alike nodes").cluster.split.is_none());
+        let secret = ("cluster.secret", "hush-hush-hush-hush");
+        let config = with(&[("roles", "ingest, broker,ingest"), secret]).expect("a node with roles");
+        assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+        let split = config.cluster.split.expect("roles");
+        assert_eq!(split.roles, [Role::Ingest, Role::Broker]);
+        assert!(split.is_member() && split.tls.is_none());
+        let alone = with(&[("roles", "coordinator"), secret]).expect("a coordinator").cluster.split.expect("roles");
+        assert!(!alone.is_member());
+        let tls = [("tls.certificate", "/c.pem"), ("tls.key", "/k.pem"), ("tls.only", "true")];
+        for (name, more) in [
+            ("roles", &[("roles", "all,broker"), secret][..]),
+            ("roles", &[("roles", "router"), secret]),
+            ("cluster.secret", &[("roles", "broker")]),
+            ("cluster.secret", &[("roles", "broker"), ("cluster.secret", "hush")]),
+            ("cluster.secret", &[("roles", "broker"), ("cluster.secret", "hush hush hush hush")]),
+            ("cluster.ca", &[("roles", "broker"), secret, ("cluster.ca", "/ca.pem")]),
+            ("cluster.ca", &[("roles", "broker"), secret, tls[0], tls[1], tls[2]]),
+        ] {
+            let refused = with(more).expect_err(name);
+            assert!(refused.contains(name) && !refused.contains("hush"), "{refused}");
+        }
+        let refused = load(&[], &[("roles", "broker"), secret]).expect_err("a store of its own");
+        assert!(refused.contains("metadata.url"), "{refused}");
     }
 
     #[test]

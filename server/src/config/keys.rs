@@ -37,7 +37,11 @@ pub const KEYS: &[Key] = &[
         "requests that one caller may send, twice as many at once; more are refused with 429; 0 is no limit",
     ),
     key("http.body_idle_ms", "60000", "rest between two pieces of a request's body after which it is refused"),
-    key("roles", "all", "what this process does: all"),
+    key(
+        "roles",
+        "all",
+        "what this process does: all, or some of coordinator, broker, historical, ingest, separated by commas, as one of several nodes that share metadata.url and storage.deep",
+    ),
     key(
         "metadata.url",
         "",
@@ -54,6 +58,19 @@ pub const KEYS: &[Key] = &[
         "3000",
         "time without a word after which another node takes the place of the one that leads",
     ),
+    key(
+        "cluster.secret",
+        "",
+        "by which nodes know each other, at least 16 characters, the same on all; must be set where roles is not all",
+    ),
+    key(
+        "cluster.ca",
+        "",
+        "PEM file with the authorities of the nodes' certificates; where it is set, nodes speak to each other by TLS and show tls.certificate",
+    ),
+    key("cluster.node_lease_ms", "8000", "time without a word after which a node that does not lead is taken for lost"),
+    key("cluster.tier", "_default_tier", "tier of this node as a historical"),
+    key("cluster.priority", "0", "priority of that tier"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
     key("log.format", "text", "text or json"),
     key(

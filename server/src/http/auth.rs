@@ -18,18 +18,22 @@ use serde_json::json;
 use super::answering;
 use super::asking::Asking;
 use super::error::Refusal;
+use super::guard::Encrypted;
 use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
 use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
 use crate::lead;
 use crate::node::now;
+use crate::rpc::forward::PassedOn;
 
 /// What a route needs before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Nothing: it says nothing that is not for everybody.
     Open,
+    /// Another node of the cluster, which proves it by the cluster's secret. No user may do what nodes ask of each other.
+    Node,
     /// A caller. The handler shows what the caller may see.
     SignedIn,
     /// A caller, or a JDBC connection that a name and a password opened.
@@ -76,7 +80,20 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+    let mut address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+    if need == Need::Node {
+        return match app.secret() {
+            Some(secret) if secret.is_of(&parts.headers) => next.run(Request::from_parts(parts, body)).await,
+            _ => for_nodes(address),
+        };
+    }
+    if let Some(of) = PassedOn::of(&parts.headers, app.secret()) {
+        address = of.address;
+        parts.extensions.remove::<Encrypted>();
+        if of.encrypted {
+            parts.extensions.insert(Encrypted);
+        }
+    }
     parts.extensions.insert(Address(address));
     // Calls of Flight are streams, which may rest.
     let idle_max = (!flight::is_call(parts.uri.path())).then_some(app.config.body_idle);
@@ -94,7 +111,12 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         origins: &app.config.cors_origins,
         address,
     };
-    let caller = match app.identity.identify(&asked).await {
+    let mut identified = app.identity.identify(&asked).await;
+    // They may be newer than what this node has read.
+    if matches!(identified, Err(Refused::Wrong | Refused::WrongCookie)) && app.standing.catch_up().await {
+        identified = app.identity.identify(&asked).await;
+    }
+    let caller = match identified {
         Ok(caller) if need == Need::Connection && caller.how == How::Anonymous => {
             parts.extensions.insert(caller);
             parts.extensions.insert(door);
@@ -150,7 +172,7 @@ impl Door {
         F: Future<Output = Response>,
     {
         let app = self.app.clone();
-        if !app.coordinator.leads() {
+        if !app.standing.holds() {
             return lead::standby(self.parts.uri.path());
         }
         app.note(caller);
@@ -199,7 +221,7 @@ impl Door {
             }
         };
         // Another node may have begun to answer, and to change what this one does not see.
-        if !app.coordinator.leads() {
+        if !app.standing.holds() {
             return lead::standby(self.parts.uri.path());
         }
         // What it came with may be gone by a change of its own, which it is told of.
@@ -207,15 +229,15 @@ impl Door {
             return response;
         }
         let (caller, at) = (caller.clone(), self.asking.asked().unwrap_or_else(now));
-        let leading = app.coordinator.clone();
+        let standing = app.standing.clone();
         let still = move || app.identity.still(&caller, at) && app.has(&caller, &right);
-        answering::watch(response, self.changes, still, move || leading.leads())
+        answering::watch(response, self.changes, still, move || standing.holds())
     }
 
     /// What the route takes, of what the request names; `None` if it names nothing.
     async fn right(&mut self) -> Option<Right> {
         Some(match self.need {
-            Need::Open | Need::SignedIn | Need::Connection => Right::None,
+            Need::Open | Need::Node | Need::SignedIn | Need::Connection => Right::None,
             Need::May(kind, of, action) => {
                 let name = resource(&self.app, of, &mut self.parts).await?;
                 match (kind, action) {
@@ -256,7 +278,7 @@ fn author(caller: &Caller, need: Need) -> Option<Author> {
     match need {
         Need::SignedIn => Some(Author::new(caller.clone(), None)),
         Need::May(kind, Of::Name(name), action) => Some(Author::new(caller.clone(), Some((kind, name, action)))),
-        Need::Open | Need::Connection | Need::May(..) | Need::Whole(..) => None,
+        Need::Open | Need::Node | Need::Connection | Need::May(..) | Need::Whole(..) => None,
     }
 }
 
@@ -273,6 +295,13 @@ async fn resource(app: &App, of: Of, parts: &mut request::Parts) -> Option<Strin
         Of::Task(_) => app.coordinator.task(&name).await.map_or(name, |task| task.record.datasource),
         _ => name,
     })
+}
+
+/// The same to whoever is none, whatever they sent.
+fn for_nodes(address: IpAddr) -> Response {
+    tracing::info!(%address, "a request for nodes of the cluster is refused");
+    let message = "this is for nodes of the cluster, which know its secret";
+    (StatusCode::UNAUTHORIZED, Json(json!({"error": message, "errorMessage": message}))).into_response()
 }
 
 /// As Druid answers who may not.

@@ -29,8 +29,10 @@ use ingest::Worker;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query::Broker;
 use query_sql::Sql;
+use query_sql::cluster::Cluster;
 use segment::inventory::Inventory;
 use serde_json::json;
+use tokio::sync::watch;
 
 use auth::Need;
 pub use routes::{Route, routes};
@@ -38,7 +40,11 @@ pub use routes::{Route, routes};
 use crate::audit::{self, Audit};
 use crate::auth::Identity;
 use crate::config::Config;
+use crate::roles::follow::Standing;
 use crate::roles::historical::Historical;
+use crate::rpc;
+use crate::rpc::data::Answers;
+use crate::rpc::peers::Secret;
 
 /// How often a query may meet broken copies, mend them and start anew before it fails.
 const REPAIRS_MAX: usize = 16;
@@ -53,9 +59,18 @@ pub struct App {
     pub rates: Option<Arc<guard::Rates>>,
     pub broker: Arc<Broker>,
     pub sql: Arc<Sql>,
+    /// That leads, or follows who does.
     pub coordinator: Arc<Coordinator>,
+    /// By what this may answer.
+    pub standing: Standing,
     pub worker: Arc<Worker>,
-    pub historical: Arc<Historical>,
+    /// `None` where no segments are served.
+    pub historical: Option<Arc<Historical>>,
+    pub cluster: Arc<dyn Cluster>,
+    /// What other nodes may ask of this process, if any may.
+    pub answers: Option<Arc<Answers>>,
+    /// Whether people are answered here. A node that is no broker knows a part of the rows only.
+    pub takes_queries: bool,
     pub lookups: Arc<manage::lookups::Store>,
     pub jdbc: Arc<avatica::Connections>,
     pub flight: flight::Handles,
@@ -64,6 +79,7 @@ pub struct App {
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
     pub started: Instant,
+    pub stopping: watch::Receiver<bool>,
 }
 
 pub fn router(app: Arc<App>) -> Router {
@@ -82,19 +98,26 @@ pub fn router(app: Arc<App>) -> Router {
     let jdbc =
         limited(gated(routes::jdbc()), of_query).layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready));
     let management = limited(gated(manage::routes()), of_work);
+    let of_nodes = limited(gated(rpc::routes()), ("of nodes", rpc::MESSAGE_BYTES_MAX));
     let signed_in = middleware::from_fn_with_state((app.clone(), Need::SignedIn), auth::gate);
     let flight_gate = middleware::from_fn_with_state((app.clone(), flight::NEED), auth::gate);
+    let flight = any_service(flight::service(app.clone())).layer(flight_gate);
+    let flight = match app.takes_queries {
+        true => flight,
+        false => flight.layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready)),
+    };
     let router = Router::new()
         .merge(queries)
         .merge(gated(routes::status()))
         .merge(management)
+        .merge(of_nodes)
         // What there is not is told to nobody either.
         .fallback_service(any(unknown).layer(signed_in.clone()).with_state(app.clone()))
         .method_not_allowed_fallback(any(other_method).layer(signed_in))
         .layer(tower_http::compression::CompressionLayer::new())
         .merge(jdbc)
         .with_state(app.clone())
-        .route_service(flight::PATH, any_service(flight::service(app.clone())).layer(flight_gate))
+        .route_service(flight::PATH, flight)
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
         .layer(middleware::from_fn(guard::headers));
     match app.config.cors_origins.as_slice() {
@@ -122,10 +145,15 @@ fn limited(router: Router<Arc<App>>, (setting, most): (&'static str, usize)) -> 
 
 /// A node that has not loaded what was published would give answers that lack rows.
 async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.ready.load(Ordering::Acquire) {
+    if app.takes_queries && app.ready.load(Ordering::Acquire) {
         return next.run(request).await;
     }
-    let error = query::Error::Unavailable("the server is starting and has not loaded every segment yet; retry".into());
+    let why = match app.takes_queries {
+        true => "the server is starting and has not loaded every segment yet; retry",
+        // Over its own rows alone it would answer what is not so.
+        false => "this node is no broker; ask one that is",
+    };
+    let error = query::Error::Unavailable(why.into());
     error::failed_query(&error.failure(), &app.address)
 }
 
@@ -144,6 +172,18 @@ fn refusal(status: StatusCode, message: String) -> impl IntoResponse {
 }
 
 impl App {
+    /// What nodes of the cluster know each other by; `None` where there are no others.
+    pub fn secret(&self) -> Option<&Secret> {
+        self.config.cluster.split.as_ref().map(|split| &split.secret)
+    }
+
+    /// Fetches anew what a query found to be broken here.
+    pub async fn mend(&self) {
+        if let Some(historical) = &self.historical {
+            historical.mend().await;
+        }
+    }
+
     /// Brings the gauges of `/metrics` up to date.
     pub fn measure(&self) {
         let published = self.inventory.published();
@@ -153,11 +193,13 @@ impl App {
         metrics::gauge!("henge_segment_published_rows").set(published.iter().map(|s| s.rows() as f64).sum::<f64>());
         let realtime: usize = self.inventory.realtime().iter().map(|(_, index)| index.rows()).sum();
         metrics::gauge!("henge_segment_realtime_rows").set(realtime as f64);
-        let cache = self.historical.counts();
-        metrics::gauge!("henge_segment_cache_bytes").set(cache.bytes as f64);
-        metrics::counter!("henge_segment_cache_fetched_total").absolute(cache.fetched);
-        metrics::counter!("henge_segment_cache_evicted_total").absolute(cache.evicted);
-        metrics::counter!("henge_segment_quarantined_total").absolute(cache.set_aside);
+        if let Some(historical) = &self.historical {
+            let cache = historical.counts();
+            metrics::gauge!("henge_segment_cache_bytes").set(cache.bytes as f64);
+            metrics::counter!("henge_segment_cache_fetched_total").absolute(cache.fetched);
+            metrics::counter!("henge_segment_cache_evicted_total").absolute(cache.evicted);
+            metrics::counter!("henge_segment_quarantined_total").absolute(cache.set_aside);
+        }
         manage::tasks::measure(self);
     }
 }

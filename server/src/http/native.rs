@@ -43,7 +43,7 @@ pub async fn query(
         if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
             break;
         }
-        app.historical.mend().await;
+        app.mend().await;
         outcome = answer(&app, &caller, &body, pretty, &mut asked).await;
     }
     let (mut response, failed) = match outcome {

@@ -10,6 +10,7 @@ use query::policy::{Action, Kind};
 
 use super::auth::{CONFIG, Need, Of, STATE};
 use super::{App, avatica, flight, manage, native, sql, statements, status};
+use crate::rpc;
 
 /// The path answers with a slash at its end too.
 pub struct Route {
@@ -106,7 +107,7 @@ pub fn status() -> Vec<Route> {
 
 /// Every route, with what it needs.
 pub fn routes() -> Vec<(Method, String, Need)> {
-    let all = [queries(), jdbc(), status(), manage::routes()].into_iter().flatten();
+    let all = [queries(), jdbc(), status(), manage::routes(), rpc::routes()].into_iter().flatten();
     let mut routes: Vec<_> = all.map(|route| (route.method, route.path, route.need)).collect();
     routes.push((Method::POST, flight::PATH.to_string(), flight::NEED));
     routes

@@ -60,7 +60,7 @@ where
         if !matches!(&outcome, Err(error) if error.kind() == segment::Kind::Corrupt) {
             break;
         }
-        app.historical.mend().await;
+        app.mend().await;
         outcome = answer().await;
     }
     if let Err(error) = &outcome {

@@ -32,7 +32,7 @@ pub async fn status(State(app): State<Arc<App>>, Extension(caller): Extension<Ca
 
 /// `true` once everything that was published is served again.
 pub async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.ready.load(Ordering::Acquire) && app.coordinator.leads() {
+    match app.ready.load(Ordering::Acquire) && app.standing.holds() {
         true => Json(json!(true)).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!(false))).into_response(),
     }
@@ -67,7 +67,7 @@ pub async fn leader(State(app): State<Arc<App>>) -> String {
 
 /// The one that does not lead says so before it ends.
 pub async fn is_leader(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    match app.coordinator.leads() {
+    match app.standing.leads() {
         true => Json(json!({"leader": true})).into_response(),
         false => lead::standby(uri.path()),
     }

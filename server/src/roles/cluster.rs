@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coordinator::{Coordinator, TaskFilter, TaskState};
+use coordinator::{Coordinator, Role, TaskFilter, TaskState, View};
 use query::policy::{Action, Kind, Restriction};
 use query::{Authorizer, Principal};
 use query_sql::cluster::{Cluster, Property, Segment, Server, Supervisor, Task};
@@ -42,12 +42,73 @@ pub struct LocalCluster {
     pub started: i64,
     /// Settings in force, as `/status/properties` shows them.
     pub properties: Value,
+    /// Whether other nodes do what this one does not: then the view tells of them.
+    pub split: bool,
 }
 
 impl LocalCluster {
     /// Whether the caller sees all of a datasource.
     fn sees_all(&self, who: &Principal, datasource: &str) -> bool {
         matches!(self.authorizer.restriction(who, datasource), Ok(Restriction::Unrestricted))
+    }
+
+    fn replicas(&self, view: &View, id: &SegmentId) -> u64 {
+        if !self.split {
+            return u64::from(self.inventory.serves_published(id));
+        }
+        let placed = view.tables.get(&id.datasource).and_then(|table| table.published.get(id));
+        placed.map_or(0, |placed| placed.nodes.len() as u64)
+    }
+
+    /// The nodes that the leader knows, itself among them, each under its roles.
+    fn nodes(&self, who: &Principal) -> Vec<Server> {
+        let view = self.coordinator.view();
+        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, table) in view.tables.iter().filter(|(name, _)| self.sees_all(who, name)) {
+            let sizes = self.coordinator.segments(name).into_iter().map(|meta| (meta.id.clone(), meta.size_bytes));
+            let sizes: BTreeMap<SegmentId, u64> = sizes.collect();
+            for (id, placed) in table.published.iter() {
+                let size = sizes.get(id).copied().unwrap_or(0);
+                placed.nodes.iter().for_each(|node| *bytes.entry(node).or_default() += size);
+            }
+        }
+        let server = |address: &str, role: &str| Server {
+            address: address.to_string(),
+            role: role.to_string(),
+            version: DRUID_VERSION.to_string(),
+            ..Server::default()
+        };
+        let leading = |role| Server { leader: Some(true), started: self.started, ..server(&self.address, role) };
+        let mut servers: Vec<Server> = ["coordinator", "overlord"].map(leading).into();
+        for (name, node) in view.nodes.iter() {
+            for role in &node.roles {
+                servers.push(match role {
+                    Role::Coordinator => continue,
+                    Role::Broker => server(&node.address, "broker"),
+                    Role::Ingest => server(&node.address, "indexer"),
+                    Role::Historical => Server {
+                        tier: Some(node.tier.clone()),
+                        segments_bytes: bytes.get(name.as_str()).copied().unwrap_or(0),
+                        ..server(&node.address, "historical")
+                    },
+                });
+            }
+        }
+        servers
+    }
+
+    /// Which node serves what.
+    fn served(&self, who: &Principal) -> Vec<(String, String)> {
+        let view = self.coordinator.view();
+        let address = |node: &String| view.nodes.get(node).map(|node| node.address.clone());
+        let mut served = BTreeSet::new();
+        for (_, table) in view.tables.iter().filter(|(name, _)| !is_system(name) && self.sees_all(who, name)) {
+            for (id, placed) in table.published.iter() {
+                served.extend(placed.nodes.iter().filter_map(|node| Some((address(node)?, id.to_string()))));
+            }
+            served.extend(table.realtime.iter().filter_map(|(id, node)| Some((address(node)?, id.to_string()))));
+        }
+        served.into_iter().collect()
     }
 
     fn may_read(&self, who: &Principal, kind: Kind, name: &str) -> bool {
@@ -60,6 +121,7 @@ impl Cluster for LocalCluster {
     async fn segments(&self, who: &Principal) -> query_sql::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut known: BTreeMap<SegmentId, usize> = BTreeMap::new();
+        let view = self.coordinator.view();
         for datasource in self.coordinator.datasources(false).await.map_err(error)? {
             let overshadowed: BTreeSet<SegmentId> = self.coordinator.overshadowed(&datasource).into_iter().collect();
             for meta in self.coordinator.segments(&datasource) {
@@ -67,7 +129,7 @@ impl Cluster for LocalCluster {
                 segments.push(Segment {
                     size_bytes: meta.size_bytes,
                     rows: meta.rows,
-                    replicas: u64::from(self.inventory.serves_published(&meta.id)),
+                    replicas: self.replicas(&view, &meta.id),
                     published: true,
                     overshadowed: overshadowed.contains(&meta.id),
                     shard_spec: data_segment(&meta)["shardSpec"].to_string(),
@@ -76,11 +138,15 @@ impl Cluster for LocalCluster {
                 });
             }
         }
-        let realtime = self.inventory.realtime().into_iter();
-        for (id, index) in realtime.filter(|(id, _)| !is_system(&id.datasource)) {
+        let growing: Vec<(SegmentId, u64)> = match self.split {
+            // How many rows it has by now, its node knows.
+            true => view.tables.values().flat_map(|table| table.realtime.keys().map(|id| (id.clone(), 0))).collect(),
+            false => self.inventory.realtime().into_iter().map(|(id, index)| (id, index.rows() as u64)).collect(),
+        };
+        for (id, rows) in growing.into_iter().filter(|(id, _)| !is_system(&id.datasource)) {
             let at = *known.entry(id.clone()).or_insert_with(|| {
                 let spec = json!({"type": "numbered", "partitionNum": id.partition, "partitions": 0});
-                segments.push(Segment { shard_spec: spec.to_string(), rows: index.rows() as u64, ..named(&id) });
+                segments.push(Segment { shard_spec: spec.to_string(), rows, ..named(&id) });
                 segments.len() - 1
             });
             segments[at].realtime = true;
@@ -91,6 +157,9 @@ impl Cluster for LocalCluster {
     }
 
     async fn servers(&self, who: &Principal) -> query_sql::Result<Vec<Server>> {
+        if self.split {
+            return Ok(self.nodes(who));
+        }
         let published = self.inventory.published();
         let seen = published.iter().filter(|segment| self.sees_all(who, &segment.id().datasource));
         let size: u64 = seen.map(|segment| segment.size_bytes()).sum();
@@ -115,6 +184,9 @@ impl Cluster for LocalCluster {
     }
 
     async fn server_segments(&self, who: &Principal) -> query_sql::Result<Vec<(String, String)>> {
+        if self.split {
+            return Ok(self.served(who));
+        }
         let mut served: BTreeSet<SegmentId> = self.inventory.published_ids().into_iter().collect();
         served.extend(self.inventory.realtime().into_iter().map(|(id, _)| id));
         served.retain(|id| !is_system(&id.datasource) && self.sees_all(who, &id.datasource));

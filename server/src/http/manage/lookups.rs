@@ -51,6 +51,16 @@ impl Store {
         Arc::new(store)
     }
 
+    /// Serves what is kept now, which another node has changed.
+    pub fn read_again(&self) {
+        self.serve(&self.all().unwrap_or_default());
+    }
+
+    /// Those that are served now, by name.
+    pub fn served(&self) -> BTreeMap<String, Arc<Lookup>> {
+        self.lookups.all().as_ref().clone()
+    }
+
     fn all(&self) -> Option<Tiers> {
         let documents = self.coordinator.documents(LOOKUP);
         let mut tiers = Tiers::new();

@@ -1,0 +1,131 @@
+//! What a node goes by that answers requests: as the one that leads, or as one that follows the documents (users, roles,
+//! policies, lookups) which the one that leads keeps in the metadata store.
+//!
+//! Followers read the documents from the store themselves: now and then, and at once where another node shows that it knows
+//! of newer ones. One that has not seen the store for [`STALE_MAX`] answers nobody: rights may have been taken from who asks.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use coordinator::Coordinator;
+use parking_lot::Mutex;
+use query::Broker;
+use tokio::time::Instant;
+
+use crate::auth::Identity;
+use crate::auth::commit::Known;
+use crate::http::manage::lookups;
+
+/// How often the store is asked whether there are newer documents.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long what was read last is good for, if the store cannot be asked.
+const STALE_MAX: Duration = Duration::from_secs(10);
+
+/// By what a node answers.
+#[derive(Clone)]
+pub enum Standing {
+    Leads(Arc<Coordinator>),
+    Follows(Arc<Follower>),
+}
+
+impl Standing {
+    /// Whether the node may answer at this moment.
+    pub fn holds(&self) -> bool {
+        match self {
+            Standing::Leads(coordinator) => coordinator.leads(),
+            Standing::Follows(follower) => follower.is_fresh(),
+        }
+    }
+
+    /// Whether it surely leads at this moment.
+    pub fn leads(&self) -> bool {
+        matches!(self, Standing::Leads(coordinator) if coordinator.leads())
+    }
+
+    /// Looks for newer documents at once; whether there were any.
+    pub async fn catch_up(&self) -> bool {
+        match self {
+            Standing::Leads(_) => false,
+            Standing::Follows(follower) => follower.look().await,
+        }
+    }
+}
+
+/// What goes by the documents.
+pub struct Hanging {
+    pub identity: Weak<Identity>,
+    pub lookups: Weak<lookups::Store>,
+    /// What answers other brokers.
+    pub rows: Option<Weak<Broker>>,
+}
+
+pub struct Follower {
+    coordinator: Arc<Coordinator>,
+    /// When the store was asked last that answered.
+    asked: Mutex<Instant>,
+    /// One looks at a time; what is in force since the last look.
+    looking: tokio::sync::Mutex<Known>,
+    /// What goes by the documents, once it is there.
+    hangs: OnceLock<Hanging>,
+}
+
+impl Follower {
+    /// Of a coordinator that has read the documents just now.
+    pub fn new(coordinator: Arc<Coordinator>) -> Arc<Follower> {
+        let (asked, looking) = (Mutex::new(Instant::now()), Default::default());
+        Arc::new(Follower { coordinator, asked, looking, hangs: OnceLock::new() })
+    }
+
+    /// From now on these are told of newer documents.
+    pub async fn tell(&self, hanging: Hanging) {
+        let mut known = self.looking.lock().await;
+        // It is told once.
+        let _ = self.hangs.set(hanging);
+        self.put_in_force(&mut known);
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.asked.lock().elapsed() < STALE_MAX
+    }
+
+    async fn look(&self) -> bool {
+        let mut known = self.looking.lock().await;
+        let asked = Instant::now();
+        match self.coordinator.refresh_documents().await {
+            Ok(changed) => {
+                if changed {
+                    self.put_in_force(&mut known);
+                }
+                *self.asked.lock() = asked;
+                changed
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the documents of the catalog cannot be read");
+                false
+            }
+        }
+    }
+
+    fn put_in_force(&self, known: &mut Known) {
+        let Some(Hanging { identity, lookups, rows }) = self.hangs.get() else { return };
+        let (Some(identity), Some(lookups)) = (identity.upgrade(), lookups.upgrade()) else { return };
+        lookups.read_again();
+        let ended = identity.put_in_force(known);
+        // What other brokers ask of this process goes by the same.
+        if let Some(rows) = rows.as_ref().and_then(Weak::upgrade) {
+            rows.lookups().replace(lookups.served());
+            rows.policies_changed();
+            ended.iter().for_each(|name| rows.end_queries_of(name));
+        }
+    }
+
+    /// Looks as long as the follower is there.
+    pub async fn keep_up(follower: Weak<Follower>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(follower) = follower.upgrade() else { return };
+            follower.look().await;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a node does that works for the one that leads: as a broker, as a historical, as one that takes events in, in any
+//! mix. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
+//!
+//! 1. The documents are read; nobody is let in before.
+//! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
+//!    beside them.
+//! 3. A broker follows the view, and is ready once it has one; the others are once the leader has heard of them.
+//! 4. Rows that grow are answered for only within the lease of what the leader heard last.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::StatusCode;
+use coordinator::lease::Leases;
+use coordinator::{Coordinator, Member, Role};
+use ingest::Ledger;
+use query::cluster::Scatter;
+use query::local::LocalNode;
+use query::{Authorizer, Broker};
+use segment::inventory::Inventory;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::follow::{Follower, Standing};
+use super::report::Reporter;
+use super::view::Followed;
+use crate::auth;
+use crate::config::Split;
+use crate::http::App;
+use crate::parts::{Ground, Parts, coordinator_settings};
+use crate::rpc::control::{Leader, RemoteCluster, RemoteLedger};
+use crate::rpc::data::{Answers, Tenure};
+use crate::rpc::peers::PeerError;
+
+/// How nodes are asked: rows that nobody serves now are waited for as long as it takes another node to have them.
+pub const SCATTER: Scatter =
+    Scatter { hedge_after: Some(Duration::from_secs(2)), picture_within: Duration::from_secs(5), pictures_max: 4 };
+
+/// Heartbeats within the lease, if nothing changes.
+const BEATS: u32 = 16;
+
+/// Rest between two heartbeats, whatever changes.
+const REST: Duration = Duration::from_millis(20);
+
+/// Rest after one that failed.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Rest after one that was refused because another process has the node's name.
+const RETRY_TAKEN: Duration = Duration::from_secs(2);
+
+/// Rest between two looks for the documents at the start.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A node at work.
+pub struct Working {
+    pub app: Arc<App>,
+    pub keeping: tokio::task::JoinHandle<()>,
+}
+
+/// Puts a node to work. Returns once it can answer that it is not ready yet.
+pub async fn start(
+    ground: &Ground,
+    split: &Split,
+    node: String,
+    leases: Leases,
+    leader: Arc<Leader>,
+) -> anyhow::Result<Working> {
+    let coordinator = follow(ground, &leases).await?;
+    let rules = loop {
+        match auth::roles::read(&coordinator) {
+            Ok(rules) => break rules,
+            // The leader makes what is lacking.
+            Err(error) => tracing::info!(%error, "waiting for the catalog"),
+        }
+        tokio::time::sleep(LOOK).await;
+        if let Err(error) = coordinator.refresh_documents().await {
+            tracing::warn!(%error, "the documents of the catalog cannot be read");
+        }
+    };
+    let follower = Follower::new(coordinator.clone());
+    tokio::spawn(Follower::keep_up(Arc::downgrade(&follower)));
+
+    let authorizer = Authorizer::new(rules);
+    let (inventory, view) = (Arc::new(Inventory::new()), Followed::new(leader.peers.clone()));
+    let rows = Broker::new(inventory.clone(), ground.query_settings(), authorizer.clone());
+    let broker = match split.has(Role::Broker) {
+        true => {
+            tokio::spawn(view.clone().follow(leader.clone()));
+            Broker::over(view.clone(), SCATTER, ground.query_settings(), authorizer)
+        }
+        false => rows.clone(),
+    };
+    let historical = split.has(Role::Historical).then(|| ground.historical(&inventory)).transpose()?;
+    let ledger: Arc<dyn Ledger> = Arc::new(RemoteLedger { leader: leader.clone(), node: node.clone() });
+    let worker = ground.worker(&ledger, &inventory)?;
+    let (process, tenure) = (rand::random(), Arc::new(Tenure::default()));
+    let answers = Answers {
+        node: LocalNode::new(rows.clone()),
+        rows,
+        inventory: inventory.clone(),
+        process,
+        tenure: tenure.clone(),
+    };
+    let parts = Parts {
+        coordinator,
+        standing: Standing::Follows(follower),
+        inventory: inventory.clone(),
+        broker,
+        historical: historical.clone(),
+        worker: worker.clone(),
+        cluster: Arc::new(RemoteCluster(leader.clone())),
+        answers: Some(Arc::new(answers)),
+        takes_queries: split.has(Role::Broker),
+    };
+    let (app, _) = ground.assemble(parts).await?;
+    let member = Member {
+        node,
+        process,
+        address: ground.address.clone(),
+        roles: split.roles.clone(),
+        tier: split.tier.clone(),
+        priority: split.priority,
+        capacity_bytes: ground.config.cache_max_bytes,
+        tasks_max: if split.has(Role::Ingest) { ground.config.tasks_max } else { 0 },
+    };
+    let reporter = Reporter::new(member, inventory, worker, historical);
+    let follows = split.has(Role::Broker).then_some(view);
+    let keeping = tokio::spawn(keep_in_line(app.clone(), reporter, leader, follows, tenure, ground.stopping.clone()));
+    Ok(Working { app, keeping })
+}
+
+/// A coordinator that has read the documents.
+async fn follow(ground: &Ground, leases: &Leases) -> anyhow::Result<Arc<Coordinator>> {
+    let mut told = false;
+    loop {
+        match Coordinator::stand_by(leases, coordinator_settings(&ground.config)).await {
+            Ok(coordinator) => return Ok(Arc::new(coordinator)),
+            Err(error) if error.kind() == segment::Kind::Unavailable => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "the catalog cannot be read; trying on");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => return Err(error).context("reading the catalog"),
+        }
+    }
+}
+
+async fn keep_in_line(
+    app: Arc<App>,
+    mut reporter: Reporter,
+    leader: Arc<Leader>,
+    view: Option<Arc<Followed>>,
+    tenure: Arc<Tenure>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let carried_out = Arc::new(Notify::new());
+    // Before the leader tells, what it is asked to wait for at most.
+    let mut lease = Duration::from_millis(app.config.cluster.node_lease_ms.unsigned_abs());
+    while !*stopping.borrow() {
+        reporter.mend_beside();
+        app.metrics.run_upkeep();
+        let number = view.as_ref().map_or_else(Default::default, |view| view.number());
+        let (report, generation) = reporter.report(number);
+        let sent = Instant::now();
+        let rest = match leader.heartbeat(&report, lease).await {
+            Ok(reply) => {
+                lease = Duration::from_millis(reply.lease_ms.max(1));
+                tenure.renew(sent, lease);
+                // Orders that are old may not be the leader's any more.
+                if sent.elapsed() < lease {
+                    let orders = reporter.take_in(reply, generation);
+                    let done = carried_out.clone();
+                    reporter.carry_out_beside(orders, move || done.notify_one());
+                }
+                if view.as_ref().is_none_or(|view| view.number().number > 0) {
+                    app.ready.store(true, Ordering::Release);
+                }
+                REST
+            }
+            Err(error) => {
+                reporter.lost();
+                let is_taken = matches!(error, PeerError::Refused { status: StatusCode::CONFLICT, .. });
+                match is_taken {
+                    true => tracing::error!(%error, "another process has this node's name; end one of them"),
+                    false => tracing::warn!(%error, "the leader did not hear of this node"),
+                }
+                if is_taken { RETRY_TAKEN } else { RETRY }
+            }
+        };
+        tokio::time::sleep(rest).await;
+        tokio::select! {
+            () = carried_out.notified() => {}
+            () = app.worker.changed() => {}
+            () = tokio::time::sleep(lease / BEATS) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+    // From here on it answers for nothing that another may be given.
+    tenure.end();
+    if let Err(error) = leader.leave(&reporter.member.node, reporter.member.process).await {
+        tracing::info!(%error, "the leader was not told that this node ends");
+    }
+}

@@ -1,0 +1,139 @@
+//! What a broker knows of the cluster: the newest view that the leader gave, followed change by change. While nobody leads,
+//! the last one stands.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coordinator::{Coordinator, View, ViewNumber};
+use query::cluster::{ClusterView, DataNode, Route, Routes};
+use segment::Interval;
+use tokio::sync::watch;
+
+use crate::rpc::control::Leader;
+use crate::rpc::data::RemoteNode;
+use crate::rpc::peers::Peers;
+
+/// How long the leader is asked to wait for something new.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Rest after the leader could not be asked, or had nothing that could be used.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// A view, and how many this process had before it: numbers of views are two, and those of pictures one.
+#[derive(Clone, Default)]
+struct Seen {
+    picture: u64,
+    view: Arc<View>,
+}
+
+pub struct Followed {
+    seen: watch::Sender<Seen>,
+    peers: Arc<Peers>,
+}
+
+impl Followed {
+    pub fn new(peers: Arc<Peers>) -> Arc<Followed> {
+        Arc::new(Followed { seen: watch::Sender::new(Seen::default()), peers })
+    }
+
+    pub fn number(&self) -> ViewNumber {
+        self.seen.borrow().view.number
+    }
+
+    /// Follows the coordinator of this process, which leads.
+    pub async fn follow_own(self: Arc<Self>, coordinator: Weak<Coordinator>) {
+        let Some(mut newest) = coordinator.upgrade().map(|coordinator| coordinator.watch_view()) else { return };
+        loop {
+            newest.mark_unchanged();
+            let Some(leading) = coordinator.upgrade() else { return };
+            let view = leading.view();
+            drop(leading);
+            if view.number > self.number() {
+                self.seen.send_modify(|seen| *seen = Seen { picture: seen.picture + 1, view });
+            }
+            if newest.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Follows the leader, whoever that is, for as long as this is not dropped.
+    pub async fn follow(self: Arc<Self>, leader: Arc<Leader>) {
+        loop {
+            let view = self.seen.borrow().view.clone();
+            match leader.view_since(view.number, WAIT).await {
+                Ok(update) => {
+                    let mut next = View::clone(&view);
+                    if next.apply(&update) {
+                        let view = Arc::new(next);
+                        self.seen.send_modify(|seen| *seen = Seen { picture: seen.picture + 1, view });
+                        continue;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the view cannot be followed"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// A node's process: what it served before it was started anew is not there any more.
+fn name_of(node: &str, process: u64) -> String {
+    format!("{node}#{process}")
+}
+
+#[async_trait]
+impl ClusterView for Followed {
+    fn routes(&self, tables: &[&str], intervals: &[Interval]) -> Routes {
+        let Seen { picture, view } = self.seen.borrow().clone();
+        let mut routes = Routes { number: picture, ..Routes::default() };
+        let known = |name: &String| view.nodes.get(name).map(|node| name_of(name, node.process));
+        for name in tables {
+            let Some(table) = view.tables.get(*name) else { continue };
+            for within in intervals {
+                for slice in table.published.visible(*within) {
+                    let nodes: Vec<String> = slice.item.nodes.iter().filter_map(known).collect();
+                    // Where nobody has it, the view says that rows are missing.
+                    if !nodes.is_empty() {
+                        routes.slices.push(Route { id: slice.id, interval: slice.interval, nodes, grows: false });
+                    }
+                }
+                for (id, node) in &table.realtime {
+                    let interval = id.interval.intersect(within);
+                    if !interval.is_empty() {
+                        let nodes = known(node).into_iter().collect();
+                        routes.slices.push(Route { id: id.clone(), interval, nodes, grows: true });
+                    }
+                }
+            }
+            routes.incomplete.extend(table.incomplete.iter().map(|interval| (name.to_string(), *interval)));
+        }
+        routes
+    }
+
+    fn number(&self) -> u64 {
+        self.seen.borrow().picture
+    }
+
+    fn node(&self, name: &str) -> Option<Arc<dyn DataNode>> {
+        let (node, process) = name.rsplit_once('#')?;
+        let view = self.seen.borrow().view.clone();
+        let of = view.nodes.get(node)?;
+        let (address, peers) = (of.address.clone(), self.peers.clone());
+        (process.parse() == Ok(of.process))
+            .then(|| Arc::new(RemoteNode { peers, address, process: of.process }) as Arc<dyn DataNode>)
+    }
+
+    async fn newer_than(&self, number: u64, within: Duration) {
+        let mut seen = self.seen.subscribe();
+        // No newer one is an answer too.
+        let _ = tokio::time::timeout(within, seen.wait_for(|seen| seen.picture > number)).await;
+    }
+
+    fn datasources(&self) -> Vec<String> {
+        let view = self.seen.borrow().view.clone();
+        let has_rows = |table: &coordinator::Table| !table.published.is_empty() || !table.realtime.is_empty();
+        view.tables.iter().filter(|(_, table)| has_rows(table)).map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! Requests that only the coordinator that leads can answer, passed on to it by whichever node they came to.
+//!
+//! They go with the caller's own credentials: the leader lets them in, or does not, as if they had come to it. What it
+//! cannot know by itself is told beside the cluster's secret, and believed only there: from where the request came, and
+//! whether it came by TLS. A request is passed on once: a node that gets one which was passed on, and does not lead, says
+//! so.
+//!
+//! Bodies flow through in both directions as fast as their readers take them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::control::Leader;
+use super::peers::{PeerError, SECRET, Secret};
+use crate::http::guard::Encrypted;
+
+/// From where a request came that was passed on.
+const FOR: HeaderName = HeaderName::from_static("x-henge-forwarded-for");
+
+/// Whether it came by TLS.
+const ENCRYPTED: HeaderName = HeaderName::from_static("x-henge-forwarded-encrypted");
+
+/// Requests on their way at once.
+const AT_ONCE_MAX: usize = 512;
+
+/// What concerns one connection and not what goes over it.
+const OF_CONNECTIONS: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+];
+
+pub struct Forward {
+    leader: Arc<Leader>,
+    room: Arc<Semaphore>,
+}
+
+/// What the node that passed a request on tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct PassedOn {
+    pub address: IpAddr,
+    pub encrypted: bool,
+}
+
+impl PassedOn {
+    /// `None` if the request came from whom it is of, whatever its headers say.
+    pub fn of(headers: &HeaderMap, secret: Option<&Secret>) -> Option<PassedOn> {
+        let address = headers.get(FOR)?.to_str().ok()?.parse().ok()?;
+        let encrypted = headers.contains_key(ENCRYPTED);
+        secret?.is_of(headers).then_some(PassedOn { address, encrypted })
+    }
+}
+
+impl Forward {
+    pub fn new(leader: Arc<Leader>) -> Forward {
+        Forward { leader, room: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+    }
+
+    pub async fn pass_on(&self, request: Request) -> Response {
+        // Whoever says so gets no further than this, right or wrong.
+        if request.headers().contains_key(FOR) {
+            return refused("no coordinator leads now, or this node is taken for the one that does; try again");
+        }
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            return refused("too many requests are being passed on to the coordinator; try again");
+        };
+        let address = match self.leader.address().await {
+            Ok(address) => address,
+            Err(error) => return refused(&error.to_string()),
+        };
+        let sent = self.leader.peers.send(&address, outward(request)).await;
+        match sent {
+            Ok(response) => inward(response, room),
+            Err(error) => {
+                if matches!(error, PeerError::Unreachable { .. }) {
+                    self.leader.forget(&address);
+                }
+                refused(&error.to_string())
+            }
+        }
+    }
+}
+
+/// The request as the leader gets it.
+fn outward(request: Request) -> Request {
+    let (mut parts, body) = request.into_parts();
+    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let encrypted = parts.extensions.get::<Encrypted>().is_some();
+    let headers = &mut parts.headers;
+    // For which host it was is part of what the leader looks at.
+    let host = headers.remove(header::HOST);
+    let authority = parts.uri.authority().cloned();
+    let authority = authority.or_else(|| host.as_ref()?.to_str().ok()?.parse().ok());
+    let mut uri = Uri::builder();
+    if let Some(authority) = authority {
+        uri = uri.scheme("http").authority(authority);
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    if let Ok(uri) = uri.path_and_query(path).build() {
+        parts.uri = uri;
+    }
+    OF_CONNECTIONS.iter().for_each(|name| drop(headers.remove(name)));
+    for name in [SECRET, ENCRYPTED] {
+        headers.remove(name);
+    }
+    let from = from.unwrap_or(IpAddr::from([0, 0, 0, 0])).to_string();
+    if let Ok(from) = HeaderValue::from_str(&from) {
+        headers.insert(FOR, from);
+    }
+    if encrypted {
+        headers.insert(ENCRYPTED, HeaderValue::from_static("1"));
+    }
+    parts.extensions.clear();
+    Request::from_parts(parts, body)
+}
+
+/// The answer as the caller gets it. It takes its place among those at once until it has been read.
+fn inward(response: Response, room: OwnedSemaphorePermit) -> Response {
+    let (mut parts, body) = response.into_parts();
+    OF_CONNECTIONS.iter().for_each(|name| drop(parts.headers.remove(name)));
+    parts.version = axum::http::Version::HTTP_11;
+    Response::from_parts(parts, Body::new(Held { body, _room: room }))
+}
+
+struct Held {
+    body: Body,
+    _room: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn refused(message: &str) -> Response {
+    let body = json!({"error": message, "errorMessage": message});
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
