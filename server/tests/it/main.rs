@@ -21,6 +21,7 @@ mod ledger;
 mod memory;
 mod oidc;
 mod quickstart;
+mod roles;
 mod statements;
 mod tenants;
 mod tidy;
