@@ -112,6 +112,16 @@ fn each_tenant_sees_its_own_event_in_sql_native_and_what_dashboards_send() {
     let told = server.post_ok("/henge/v1/security/explain", &json!({"user": "A", "datasource": "events"}));
     assert_eq!((&told["access"], &told["filter"]["matchValue"]), (&json!("restricted"), &json!("A")), "{told}");
 
+    // Who may act on what feeds the table is told nothing of it for that.
+    let permissions = json!([{"resource": {"type": "SUPERVISOR", "name": "events"}, "action": "READ"},
+        {"resource": {"type": "SUPERVISOR", "name": "events"}, "action": "WRITE"}]);
+    put("/roles/feeder".into(), json!({"permissions": permissions}));
+    put("/users/A".into(), json!({"password": "password of A", "roles": ["tenant", "feeder"]}));
+    for act in ["resume", "suspend"] {
+        let told = ask(&server, "A", &format!("/druid/indexer/v1/supervisor/events/{act}"), &json!({}));
+        assert_eq!(told, json!({"id": "events"}), "{act}");
+    }
+
     // Published, they see the same.
     server.post_ok("/druid/indexer/v1/supervisor/events/suspend", &json!({}));
     let end = Instant::now() + Duration::from_secs(60);

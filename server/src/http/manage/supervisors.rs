@@ -296,12 +296,26 @@ async fn all_history(State(app): State<Arc<App>>, Extension(caller): Extension<C
     Ok(Json(Value::Object(shown.collect::<Map<_, _>>())).into_response())
 }
 
-async fn suspend(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    Ok(Json(secrets::hidden(&app.coordinator.suspend(&id, now()).await?.spec.document)).into_response())
+async fn suspend(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answered {
+    let supervisor = app.coordinator.suspend(&id, now()).await?;
+    Ok(Json(told(&app, &caller, &supervisor.spec)).into_response())
 }
 
-async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
-    Ok(Json(secrets::hidden(&app.coordinator.resume(&id, now()).await?.spec.document)).into_response())
+async fn resume(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, Path(id): Path<String>) -> Answered {
+    let supervisor = app.coordinator.resume(&id, now()).await?;
+    Ok(Json(told(&app, &caller, &supervisor.spec)).into_response())
+}
+
+/// The spec, to who may ask for it; who may merely act is told which one it is.
+fn told(app: &App, caller: &Caller, spec: &coordinator::SupervisorSpec) -> Value {
+    match app.sees_work(caller, Kind::Supervisor, &spec.datasource) {
+        true => secrets::hidden(&spec.document),
+        false => json!({"id": spec.id}),
+    }
 }
 
 async fn terminate(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
