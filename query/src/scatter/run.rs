@@ -102,17 +102,15 @@ impl Run {
         }
     }
 
-    /// Goes on by another picture. What is done stays if that shows the same of it; else all is to be done anew: `false`.
+    /// Goes on by another picture. What is done stays if that shows the same of it and none of it grows; else all is to be
+    /// done anew: `false`. Rows that grow went on growing since they were answered for, perhaps into segments that the other
+    /// picture has beside them: with later rows than those of an answer kept, the ones in between would be missing.
     pub fn renew(&mut self, wanted: Wanted) -> bool {
         let places: HashMap<&SegmentId, usize> =
             wanted.segments.iter().enumerate().map(|(place, one)| (&one.asked.id, place)).collect();
         let same = |place: &usize| {
-            let WantedSegment { asked, nodes, grows } = &self.wanted.segments[*place];
-            let is_same = |new: &WantedSegment| {
-                // What was published since is what grew until then.
-                let stays = !new.grows || *grows && *nodes == new.nodes;
-                stays && new.asked.intervals == asked.intervals
-            };
+            let WantedSegment { asked, grows, .. } = &self.wanted.segments[*place];
+            let is_same = |new: &WantedSegment| !grows && !new.grows && new.asked.intervals == asked.intervals;
             places.get(&asked.id).copied().filter(|new| is_same(&wanted.segments[*new]))
         };
         let done: Option<HashSet<usize>> = self.done.iter().map(same).collect();
