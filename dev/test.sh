@@ -18,6 +18,8 @@ if [ "$mode" = soak ]; then
   export HENGE_FLIPS=${HENGE_FLIPS:-10000}
   export HENGE_FUZZ_SECONDS=${HENGE_FUZZ_SECONDS:-600}
   export HENGE_TEST_MEMORY_EVENTS=${HENGE_TEST_MEMORY_EVENTS:-10000000}
+  export HENGE_TEST_CHAOS_SECONDS=${HENGE_TEST_CHAOS_SECONDS:-600}
+  export HENGE_TEST_CHAOS_SEEDS=${HENGE_TEST_CHAOS_SEEDS:-6}
 else
   # A change is tried with the same cases wherever it is tried, as the oracles' are; new ones are for the soak to find.
   export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}

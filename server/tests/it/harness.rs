@@ -21,6 +21,11 @@ pub fn amount(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is not a number")))
 }
 
+/// A port of this machine that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// The real broker's address, or `None` after saying that the test does not run.
 pub fn kafka(test: &str) -> Option<String> {
     let address = std::env::var("HENGE_TEST_KAFKA").ok();
@@ -59,10 +64,24 @@ impl Server {
 
     /// Starts and does not wait.
     pub fn launch(dir: &Path, command: &str, settings: &[(&str, &str)], arguments: &[&str]) -> Server {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Server::launch_at(dir, command, settings, arguments, free_port(), &[])
+    }
+
+    /// As [`Server::launch`], on a port and through a command that runs others (`enter`).
+    pub fn launch_at(
+        dir: &Path,
+        command: &str,
+        settings: &[(&str, &str)],
+        arguments: &[&str],
+        port: u16,
+        enter: &[String],
+    ) -> Server {
         let path = dir.join("server.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let mut run = Command::new(env!("CARGO_BIN_EXE_henge"));
+        let binary = env!("CARGO_BIN_EXE_henge").to_string();
+        let mut words = enter.iter().chain([&binary]);
+        let mut run = Command::new(words.next().expect("the binary, if nothing is before it"));
+        run.args(words);
         run.arg(command).arg("--data-dir").arg(dir.join("data")).args(["--port", &port.to_string()]).args(arguments);
         // What steers the tests is no setting of the server.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HENGE_")) {

@@ -17,7 +17,7 @@ const TABLE: &str = "roles";
 const SECRET: &str = "the word that only nodes know";
 
 /// What nodes of one cluster are told, or `None` after saying that the test does not run.
-fn shared(test: &str) -> Option<Vec<(String, String)>> {
+pub fn shared(test: &str) -> Option<Vec<(String, String)>> {
     let (Ok(postgres), Ok(s3)) = (std::env::var("HENGE_TEST_POSTGRES"), std::env::var("HENGE_TEST_S3")) else {
         eprintln!("{test}: NOT RUN, HENGE_TEST_POSTGRES or HENGE_TEST_S3 names no server (use `make test`)");
         return None;
