@@ -1,6 +1,8 @@
 //! Which node runs a task that none runs.
 //!
-//! - Supervised tasks go first, then the oldest, as far as there is room: on a node, and on all together.
+//! - Supervised tasks go first, then those of the datasource that has the fewest, then the oldest, as far as there is room:
+//!   on a node, and on all together. A quarter of it is kept for supervised tasks: whoever may post tasks of one datasource
+//!   cannot keep the streams of others waiting.
 //! - A task goes to the node where it ran last, if that takes it: what it kept on disk is there. Else to the one with the
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
@@ -45,11 +47,32 @@ pub(crate) fn plan(
         }
     }
     let mut running: usize = loads.values().sum();
-    let mut assignments = Vec::new();
+    // Posted tasks at work, by datasource.
+    let mut posted: BTreeMap<&str, usize> = BTreeMap::new();
+    for task in picture.tasks.values().filter(|task| task.record.supervisor.is_none() && task.node.is_some()) {
+        if !ended.contains(task.record.id.as_str()) {
+            *posted.entry(&task.record.datasource).or_default() += 1;
+        }
+    }
+    let posted_max = tasks_max - tasks_max / 4;
+    // Each goes after as many of its datasource as are at work or wait before it.
+    let mut turns = posted.clone();
+    let mut in_turn: Vec<(Option<usize>, &LiveTask)> = Vec::with_capacity(waiting.len());
     for task in waiting {
+        let turn = task.record.supervisor.is_none().then(|| {
+            let turn = turns.entry(&task.record.datasource).or_default();
+            *turn += 1;
+            *turn
+        });
+        in_turn.push((turn, task));
+    }
+    in_turn.sort_by_key(|(turn, _)| *turn);
+    let mut assignments = Vec::new();
+    for (turn, task) in in_turn {
+        let is_posted = turn.is_some();
         let id = &task.record.id;
         let is_own = is_system(&task.record.datasource);
-        if !is_own && running >= tasks_max {
+        if !is_own && (running >= tasks_max || is_posted && posted.values().sum::<usize>() >= posted_max) {
             continue;
         }
         let load = |node: &str| loads.get(node).copied().unwrap_or(0);
@@ -66,6 +89,9 @@ pub(crate) fn plan(
         if !is_own {
             *loads.entry(node).or_default() += 1;
             running += 1;
+        }
+        if is_posted {
+            *posted.entry(&task.record.datasource).or_default() += 1;
         }
         let (node, process) = (node.clone(), member.told.process);
         assignments.push(Assignment { task: id.clone(), node, process, attempt: task.attempt + 1 });

@@ -20,6 +20,7 @@ on_each_database!(
     a_task_that_should_publish_and_stop_does_so_after_a_crash_too,
     what_another_node_keeps_is_left_to_it,
     a_name_that_is_taken_is_passed_over,
+    nobody_keeps_all_places_of_tasks,
 );
 
 fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
@@ -204,14 +205,14 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered(store: Fresh) {
     assert!(matches!(taken, Error::Invalid(_)));
     assert_eq!(taken.to_string(), "task id [t0] is taken; give another or none");
     let reply = report(&coordinator, vec![], 20).await;
-    assert_eq!(reply.commands.len(), SETTINGS.tasks_max);
-    let mut running: Vec<_> = (0..8).map(|n| progress(&format!("t{n}"), TaskState::Running)).collect();
+    assert_eq!(reply.commands.len(), 6, "a quarter of the places is for supervisors' tasks");
+    let mut running: Vec<_> = (0..6).map(|n| progress(&format!("t{n}"), TaskState::Running)).collect();
     assert!(report(&coordinator, running.clone(), 21).await.commands.is_empty());
     running[3].state = TaskState::Success;
     running[3].report = json!({"rows": 3});
     let reply = report(&coordinator, running.clone(), 22).await;
     assert_eq!(reply.recorded, ["t3"]);
-    assert!(matches!(&reply.commands[..], [Command::StartTask { task, .. }] if task.id == "t8"));
+    assert!(matches!(&reply.commands[..], [Command::StartTask { task, .. }] if task.id == "t6"));
 
     coordinator.shutdown_task("t9", 23).await.unwrap();
     assert_eq!(coordinator.task("t9").await.unwrap().state, TaskState::Failed);
@@ -233,7 +234,7 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered(store: Fresh) {
 
     let reply = report(&coordinator, vec![], 30).await;
     let restarted = reply.commands.iter().filter(|command| matches!(command, Command::StartTask { .. })).count();
-    assert_eq!(restarted, 7, "the new process runs what has not ended");
+    assert_eq!(restarted, 6, "the new process runs what has not ended");
     assert_eq!(coordinator.task("t0").await.unwrap().state, TaskState::Failed, "and not what was cancelled");
 }
 
@@ -330,4 +331,27 @@ async fn a_name_that_is_taken_is_passed_over(store: Fresh) {
     let cycle = coordinator.cycle(2).await.unwrap();
     assert_eq!((cycle.tasks_created, cycle.names_taken), (1, 0));
     assert_eq!(ids(&coordinator), ["index_other_s_0_3", "index_other_s_1_2"]);
+}
+
+async fn nobody_keeps_all_places_of_tasks(store: Fresh) {
+    let coordinator = open(&store).await;
+    for n in 0..20 {
+        coordinator.create_task(batch_task(&format!("greedy{n:02}")), n).await.unwrap();
+    }
+    let other = |id: &str| TaskRecord { datasource: "e".into(), ..batch_task(id) };
+    coordinator.create_task(other("modest"), 30).await.unwrap();
+    let started = |commands: &[Command]| {
+        let id = |command: &Command| match command {
+            Command::StartTask { task, .. } => Some(task.id.clone()),
+            _ => None,
+        };
+        commands.iter().filter_map(id).collect::<std::collections::BTreeSet<_>>()
+    };
+    let first = started(&report(&coordinator, vec![], 31).await.commands);
+    assert!(first.len() == 6 && first.contains("modest"), "{first:?}");
+    let running: Vec<_> = first.iter().map(|id| progress(id, TaskState::Running)).collect();
+    coordinator.put_supervisor(spec(2), false, 32).await.unwrap();
+    coordinator.cycle(33).await.unwrap();
+    let supervised = started(&report(&coordinator, running, 34).await.commands);
+    assert_eq!(supervised.len(), 2, "{supervised:?}");
 }

@@ -53,6 +53,9 @@ pub fn routes() -> Vec<Route> {
 
 const KINDS: [&str; 3] = ["index_parallel", "index", "noop"];
 
+/// A task that does nothing takes a place from others for so long at most.
+const NOOP_MAX_MS: u64 = 3_600_000;
+
 /// The types of the input sources of a spec, one within another too.
 fn input_sources<'a>(of: &'a Value, within: bool, found: &mut BTreeSet<&'a str>) {
     match of {
@@ -82,6 +85,9 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         "noop" => {
             let datasource = document["dataSource"].as_str().unwrap_or("none");
             check_name(datasource, "dataSource")?;
+            if document["runTime"].as_u64().is_some_and(|millis| millis > NOOP_MAX_MS) {
+                return Err(Refusal::invalid(format!("runTime: must be at most {NOOP_MAX_MS} milliseconds")));
+            }
             (datasource.to_string(), Vec::new())
         }
         _ => {
