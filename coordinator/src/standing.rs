@@ -19,6 +19,7 @@ use std::sync::Arc;
 use segment::timeline::{Slice, Timeline};
 use segment::{Interval, SegmentId};
 
+use crate::catalog::SegmentRecord;
 use crate::picture::Picture;
 use crate::view::{Placed, Table, TableChanges, View, ViewChanges, ViewNode, name};
 
@@ -68,6 +69,8 @@ struct Stand {
 #[derive(Debug, Clone)]
 struct Stood {
     core: u32,
+    /// Whether it may hold rows that were seen before it was published.
+    appended: bool,
     path: Arc<str>,
 }
 
@@ -188,6 +191,16 @@ impl Stand {
         let published = &self.published;
         // A task that was told another name for its rows has them under that one now.
         let at_a_node: HashSet<&str> = self.realtime.keys().filter_map(|id| picture.path(id)).collect();
+        if picture.unsettled.values().any(|unsettled| unsettled == datasource) {
+            // Rows that were seen may be among those that were read again and published before any node told of them.
+            // The mark does not wait for these to stand.
+            for (id, stood) in wanted.iter().filter(|(id, stood)| stood.appended && published.get(id).is_none()) {
+                let hole = self.holes.entry(stood.path.to_string()).or_default();
+                if !hole.contains(&id.interval) {
+                    hole.push(id.interval);
+                }
+            }
+        }
         self.holes.retain(|path, _| !at_a_node.contains(path.as_str()));
         self.holes.retain(|path, _| names_of(path).iter().any(|name| published.get(name).is_none()));
         self.unserved = published.iter().map(|(id, _)| id).filter(|id| picture.is_missing(id)).cloned().collect();
@@ -325,14 +338,18 @@ impl Stand {
 fn wanted(picture: &Picture, datasource: &str) -> BTreeMap<SegmentId, Stood> {
     let Some(timeline) = picture.segments.get(datasource) else { return BTreeMap::new() };
     let seen = timeline.iter().filter(|(id, _)| !timeline.is_overshadowed(id.interval, &id.version));
-    let stood = |meta: &segment::SegmentMeta| Stood { core: meta.core_partitions, path: meta.path.as_str().into() };
+    let stood = |record: &SegmentRecord| Stood {
+        core: record.meta.core_partitions,
+        appended: record.appended,
+        path: record.meta.path.as_str().into(),
+    };
     let is_loaded = |id: &SegmentId| !picture.fleet.is_unwanted(id);
     let hides = |id: &SegmentId| {
         let mut others = timeline.overlaps(id.interval).filter(|(other, _, _)| other.version < id.version);
         others.any(|(other, _, _)| !timeline.is_overshadowed(other.interval, &other.version) && is_loaded(other))
     };
     let counted = seen.filter(|(id, _)| is_loaded(id) || hides(id));
-    counted.map(|(id, record)| (id.clone(), stood(&record.meta))).collect()
+    counted.map(|(id, record)| (id.clone(), stood(record))).collect()
 }
 
 fn changed_nodes(picture: &Picture, view: &View) -> BTreeMap<String, Option<ViewNode>> {
