@@ -45,10 +45,10 @@ unset ${!HENGE_@}
   echo "run=$RUN"
   # The nodes are not children of the shell that ends them.
   echo 'gone() { for _ in $(seq 1 300); do kill -0 "$1" 2>/dev/null || return 0; sleep 0.1; done; kill -9 "$1" 2>/dev/null || true; }'
-  echo 'wait() { for node in a b; do if [ -f "$run/$node/pid" ]; then gone "$(cat "$run/$node/pid")"; fi; done; }'
+  echo 'wait() { for pid in "$run"/*[0-9]/pid; do if [ -f "$pid" ]; then gone "$(cat "$pid")"; fi; done; }'
   blocks by-hand-end
 } >"$scratch/end"
-grep -q 'kill -9' "$scratch/commands" && grep -q 'postgres.sh stop' "$scratch/end" ||
+grep -q 'kill -9' "$scratch/commands" && grep -q -- '--roles' "$scratch/commands" && grep -q 'postgres.sh stop' "$scratch/end" ||
   { echo "by-hand.sh: $page does not have the blocks that it should" >&2; exit 1; }
 
 group=
@@ -81,10 +81,10 @@ case $code in
 0) echo "by-hand.sh: the commands of $page did what it says" ;;
 3) not_run "a server cannot be had here, see above" ;;
 *)
-  for node in a b; do
-    [ -f "$RUN/$node/log" ] || continue
-    echo "===== the log of node $node ends:" >&2
-    tail -n 20 "$RUN/$node/log" >&2
+  for log in "$RUN"/*[0-9]/log; do
+    [ -f "$log" ] || continue
+    echo "===== $log ends:" >&2
+    tail -n 20 "$log" >&2
   done
   exit "$code"
   ;;
