@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy/compose/grafana/dashboards/henge.json"
 ALERTS = ROOT / "deploy/compose/prometheus/alerts.yml"
 # Of the proxy's exporter and of Prometheus itself.
-OTHERS = {"haproxy_server_check_code", "haproxy_server_status", "up"}
+OTHERS = {"haproxy_server_check_code", "haproxy_server_current_sessions", "haproxy_server_status", "up"}
+ROLES = ["coordinator", "broker", "historical", "ingest"]
 
 
 def need(holds, what):
@@ -22,26 +23,86 @@ def need(holds, what):
 def expressions():
     panels = json.loads(DASHBOARD.read_text())["panels"]
     need(panels, "no panels")
-    return [(panel["title"], target["expr"]) for panel in panels for target in panel["targets"]]
+    return [(panel["title"], target["expr"]) for panel in panels if panel["type"] != "row" for target in panel["targets"]]
 
 
 def dashboard(out):
     """The queries as rules, so that promtool reads them."""
     rules = [{"record": f"panel:{number}", "expr": query} for number, (_, query) in enumerate(expressions())]
     pathlib.Path(out).write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
-    ids = [panel["id"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    ids = [panel["id"] for panel in panels]
     need(len(ids) == len(set(ids)), "two panels of one id")
+    taken = {}
+    for panel in panels:
+        at = panel["gridPos"]
+        need(at["x"] + at["w"] <= 24, f"{panel['title']} is beyond the edge")
+        for cell in [(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]:
+            need(cell not in taken, f"{panel['title']} lies on {taken.get(cell)}")
+            taken[cell] = panel["title"]
 
 
 def metrics():
-    recorded = set()
+    """What alerts and dashboard name is recorded, and what is recorded is on the page of operations, in the same words."""
+    recorded = {}
     for path in ROOT.glob("*/src/metrics.rs"):
-        recorded |= set(re.findall(r'"(henge_[a-z_]+)"', path.read_text()))
-    need(recorded, "no metrics.rs has a metric")
-    texts = [ALERTS.read_text()] + [query for _, query in expressions()]
+        text = path.read_text()
+        names = dict(re.findall(r'const (\w+): &str = "(henge_[a-z_]+)"', text))
+        listed = text[text.index("SERIES") : text.index("];", text.index("SERIES"))]
+        for name, meaning in re.findall(r'\(\s*"?(\w+)"?,\s*"([^"]+)",?\s*\)', listed):
+            recorded[names.get(name, name)] = meaning
+        need(set(re.findall(r'"(henge_[a-z_]+)"', text)) <= set(recorded), f"{path}: not all of its series were found")
+    need(len(recorded) > 30, f"only {len(recorded)} series found")
+    texts = [ALERTS.read_text(), (ROOT / "deploy/helm/henge/values.yaml").read_text()] + [query for _, query in expressions()]
     named = set(re.findall(r"\b(henge_[a-z_]+|haproxy_[a-z_]+)\b", "\n".join(texts)))
-    unknown = sorted(n for n in named if re.sub("_(sum|count)$", "", n) not in recorded | OTHERS and n not in recorded)
+    unknown = sorted(n for n in named if re.sub("_(sum|count)$", "", n) not in {*recorded, *OTHERS} and n not in recorded)
     need(not unknown, f"recorded nowhere: {unknown}")
+    page = (ROOT / "docs/operations.md").read_text()
+    lacking = sorted(name for name, meaning in recorded.items() if f"| `{name}` | {meaning} |" not in page)
+    need(not lacking, f"docs/operations.md does not tell of {lacking}")
+
+
+def alerts():
+    """Each alert has a test in which it fires, and one in which it does not."""
+    import yaml
+
+    names = {rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
+    fires, rests = set(), set()
+    for test in yaml.safe_load((ROOT / "dev/deploy/alerts.test.yml").read_text())["tests"]:
+        for case in test["alert_rule_test"]:
+            (fires if case["exp_alerts"] else rests).add(case["alertname"])
+    need(names == fires, f"never seen to fire: {sorted(names - fires)}")
+    need(names == rests, f"never seen to rest: {sorted(names - rests)}")
+
+
+def compose(path):
+    """Of the file as compose reads it: nodes of each role, and that proxy and Prometheus know all of them."""
+    import yaml
+
+    services = yaml.safe_load(pathlib.Path(path).read_text())["services"]
+    nodes = {name: one["environment"] for name, one in services.items() if "HENGE_ROLES" in one.get("environment", {})}
+    folders = [volume["source"] for name in nodes for volume in services[name]["volumes"]]
+    need(len(folders) == len(set(folders)) == len(nodes), "two nodes have one folder")
+    roles = {}
+    for name, variables in nodes.items():
+        need(variables["HENGE_CLUSTER_NODE"] == name and variables["HENGE_CLUSTER_ADDRESS"] == f"{name}:8888", f"{name} has another name")
+        roles.setdefault(variables["HENGE_ROLES"], set()).add(f"{name}:8888")
+    need(set(roles) == set(ROLES) and all(len(those) > 1 for those in roles.values()), f"roles: {roles}")
+    secrets = {variables["HENGE_CLUSTER_SECRET"] for variables in nodes.values()}
+    need(len(secrets) == 1 and len(secrets.pop()) >= 16, "the secret of the cluster is not one")
+    for name in nodes:
+        need(not services[name].get("ports"), f"{name} can be reached from outside")
+    jobs = {job["job_name"]: job for job in yaml.safe_load((ROOT / "deploy/compose/prometheus/prometheus.yml").read_text())["scrape_configs"]}
+    scraped = {some["labels"]["role"]: set(some["targets"]) for some in jobs["henge"]["static_configs"]}
+    need(scraped == roles, f"Prometheus asks others: {scraped}")
+    checked, backend = {}, None
+    for line in (ROOT / "deploy/compose/haproxy.cfg").read_text().splitlines():
+        words = line.split()
+        if words[:1] == ["backend"]:
+            backend = words[1]
+        elif words[:1] == ["server"]:
+            checked.setdefault(backend.rstrip("s"), set()).add(words[2])
+    need(checked == roles, f"the proxy asks others: {checked}")
 
 
 def settings():
