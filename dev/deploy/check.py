@@ -130,39 +130,118 @@ def settings():
     need(not wrong, f"no settings: {sorted(wrong)}")
 
 
-def manifests(path):
+def documents(path):
     import yaml
 
     kinds = {}
     for one in yaml.safe_load_all(pathlib.Path(path).read_text()):
         if one:
             kinds.setdefault(one["kind"], []).append(one)
-    (stateful,) = kinds["StatefulSet"]
-    pod = stateful["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    need(pod["enableServiceLinks"] is False, "Kubernetes would inject HENGE_* variables")
-    need(stateful["spec"]["podManagementPolicy"] == "Parallel", "pods that stand by would keep others from starting")
-    need(stateful["spec"]["updateStrategy"] == {"type": "OnDelete"}, "pods that stand by would stop an update")
-    need("tcpSocket" in container["livenessProbe"], "a pod that stands by would be restarted")
-    need(container["readinessProbe"]["httpGet"]["path"] == "/status/health", "clients would be sent to a pod that stands by")
-    ports = {port["name"] for port in container["ports"]}
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        how = container[probe].get("tcpSocket") or container[probe]["httpGet"]
-        need(how["port"] in ports, f"{probe} asks a port that there is not")
-    need(pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"], "too many rights")
+    return kinds
+
+
+def manifests(path):
+    kinds = documents(path)
     services = {service["metadata"]["name"]: service["spec"] for service in kinds["Service"]}
-    nodes = services[stateful["spec"]["serviceName"]]
-    need(nodes["clusterIP"] == "None" and nodes["publishNotReadyAddresses"], "pods that stand by would have no names")
-    selector = stateful["spec"]["selector"]["matchLabels"]
-    labels = stateful["spec"]["template"]["metadata"]["labels"]
-    need(selector.items() <= labels.items(), "the selector does not select the pods")
-    for one in [*services.values()]:
-        need(one["selector"] == selector, "a service selects something else")
+    budgets = {one["metadata"]["name"]: one["spec"] for one in kinds["PodDisruptionBudget"]}
+    sets = {one["metadata"]["name"]: one["spec"] for one in kinds["StatefulSet"]}
+    pods, done = {}, set()
+    for name, stateful in sets.items():
+        pod = stateful["template"]["spec"]
+        labels = stateful["template"]["metadata"]["labels"]
+        (container,) = pod["containers"]
+        args = container["args"]
+        roles = args[args.index("--roles") + 1].split(",")
+        done |= set(roles)
+        pods[name] = labels
+        need(set(roles) <= set(ROLES), f"{name}: roles {roles}")
+        said = {label.removeprefix("henge-role-") for label in labels if label.startswith("henge-role-")}
+        need(said == set(roles), f"{name}: its labels say {said}")
+        need(pod["enableServiceLinks"] is False, "Kubernetes would inject HENGE_* variables")
+        need(stateful["podManagementPolicy"] == "Parallel", "nodes that wait for others would keep them from starting")
+        need(stateful["minReadySeconds"] >= 10, f"{name}: the next pod would go before this one is at work")
+        need("tcpSocket" in container["livenessProbe"], "a pod would be restarted because PostgreSQL is away")
+        ready = container["readinessProbe"]
+        if roles == ["coordinator"]:
+            need("tcpSocket" in ready, "a coordinator that stands by would never be ready")
+        else:
+            need(ready["httpGet"]["path"] == "/status/health", f"{name}: ready before the coordinator has heard of it")
+        if "ingest" in roles:
+            need(pod["terminationGracePeriodSeconds"] >= 90, f"{name}: killed before its tasks are handed over")
+        ports = {port["name"] for port in container["ports"]}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            how = container[probe].get("tcpSocket") or container[probe]["httpGet"]
+            need(how["port"] in ports, f"{probe} asks a port that there is not")
+        need(pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"], "too many rights")
+        selector = stateful["selector"]["matchLabels"]
+        need(selector.items() <= labels.items(), "the selector does not select the pods")
+        need(budgets[name]["selector"]["matchLabels"] == selector, "the budget is of other pods")
+        for spread in pod["topologySpreadConstraints"]:
+            need(spread["labelSelector"]["matchLabels"] == selector, "other pods are spread")
+        variables = {variable["name"]: variable for variable in container["env"]}
+        need(len(variables) == len(container["env"]), "a variable is set twice")
+        need("secretKeyRef" in variables["HENGE_CLUSTER_SECRET"]["valueFrom"], "the secret of the cluster is in the manifest")
+        need(("HENGE_AUTH_FIRST_PASSWORD" in variables) == ("coordinator" in roles), f"{name}: who needs the first password")
+        need(("HENGE_STORAGE_CACHE_MAX_BYTES" in variables) == ("historical" in roles), f"{name}: whose copies are bounded")
+        if "HENGE_STORAGE_CACHE_MAX_BYTES" in variables:
+            (claim,) = stateful["volumeClaimTemplates"]
+            size = claim["spec"]["resources"]["requests"]["storage"]
+            unit = {"Gi": 2**30, "Ti": 2**40}[size[-2:]]
+            bytes_max = int(variables["HENGE_STORAGE_CACHE_MAX_BYTES"]["value"])
+            need(bytes_max <= 0.95 * float(size[:-2]) * unit, f"{name}: {bytes_max} bytes of copies do not fit on {size}")
+        nodes = services[stateful["serviceName"]]
+        need(nodes["clusterIP"] == "None" and nodes["publishNotReadyAddresses"], "pods that are not ready would have no names")
+        need(f".{stateful['serviceName']}." in variables["HENGE_CLUSTER_ADDRESS"]["value"], "nodes would not find each other")
+    need(done == set(ROLES), f"roles that nobody has: {set(ROLES) - done}")
+    for one in services.values():
+        chosen = [name for name, labels in pods.items() if one["selector"].items() <= labels.items()]
+        brokers = [name for name, labels in pods.items() if "henge-role-broker" in labels]
+        need(chosen == (list(pods) if one.get("clusterIP") == "None" else brokers), f"a service selects {chosen}")
         for port in one["ports"]:
             need(port["targetPort"] in ports, "a service has a port that the pods have not")
-    need(kinds["PodDisruptionBudget"][0]["spec"]["selector"]["matchLabels"] == selector, "the budget is of other pods")
-    names = [variable["name"] for variable in container["env"]]
-    need(len(names) == len(set(names)), "a variable is set twice")
+    if "NetworkPolicy" in kinds:
+        policies = {one["metadata"]["name"].rsplit("-", 1)[1]: one["spec"] for one in kinds["NetworkPolicy"]}
+        need(all(policies["nodes"]["podSelector"]["matchLabels"].items() <= labels.items() for labels in pods.values()), "some nodes are open")
+        need("henge-role-broker" in policies["clients"]["podSelector"]["matchLabels"], "clients reach more than brokers")
+        need({} not in [who.get("podSelector", 0) for who in policies["nodes"]["ingress"][0]["from"]], "all pods reach nodes")
+    scaled = [*kinds.get("HorizontalPodAutoscaler", []), *kinds.get("ScaledObject", [])]
+    for one in scaled:
+        target = one["spec"]["scaleTargetRef"]
+        need(target["kind"] == "StatefulSet" and "replicas" not in sets[target["name"]], "what scales and the chart would fight")
+    need(len({one["spec"]["scaleTargetRef"]["name"] for one in scaled}) == len(scaled), "two scale the same nodes")
+
+
+def custom(path, *definitions):
+    """Resources of operators, by the schemas that the operators bring."""
+    import jsonschema
+    import yaml
+
+    def strict(schema):
+        if isinstance(schema, list):
+            return [strict(one) for one in schema]
+        if not isinstance(schema, dict):
+            return schema
+        schema = {key: strict(value) for key, value in schema.items()}
+        if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+            schema.setdefault("additionalProperties", False)
+        return schema
+
+    schemas = {}
+    for definition in definitions:
+        spec = yaml.safe_load(pathlib.Path(definition).read_text())["spec"]
+        for version in spec["versions"]:
+            # What `metadata` has is not said there.
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            schema["properties"]["metadata"] = {"type": "object"}
+            schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
+    found = 0
+    for ones in documents(path).values():
+        for one in ones:
+            if schema := schemas.get((one["apiVersion"], one["kind"])):
+                jsonschema.validate(one, schema)
+                found += 1
+    need(found, "there is none")
+    print(f"{found} of them")
 
 
 def versions():

@@ -1,5 +1,5 @@
 {{- define "henge.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{- define "henge.selector" -}}
@@ -28,6 +28,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "henge.port" -}}
 {{ if .Values.tls.only }}https{{ else }}http{{ end }}
 {{- end }}
-{{- define "henge.portNumber" -}}
-{{ if .Values.tls.only }}8443{{ else }}8888{{ end }}
+
+{{/* Ports of the pods, as rules of NetworkPolicies have them. */}}
+{{- define "henge.policyPorts" -}}
+{{- if not .Values.tls.only }}
+- {port: http, protocol: TCP}
+{{- end }}
+{{- if .Values.tls.existingSecret }}
+- {port: https, protocol: TCP}
+{{- end }}
+{{- end }}
+
+{{/* Kinds of nodes, with what `defaults` says of all: {nodes: {name: …}}, as JSON. */}}
+{{- define "henge.nodes" -}}
+{{- $nodes := dict -}}
+{{- range $name, $own := .Values.nodes -}}
+{{- $_ := set $nodes $name (mergeOverwrite (deepCopy $.Values.defaults) (deepCopy $own)) -}}
+{{- end -}}
+{{- dict "nodes" $nodes | toJson -}}
 {{- end }}
