@@ -24,7 +24,7 @@ check:
 	dev/one-version.sh
 	if command -v cargo-deny >/dev/null; then cargo-deny --all-features check; else echo "cargo-deny is not installed: licences were not checked" >&2; fi
 
-## Image, compose, chart and unit in deploy/, by the tools that read them
+## Image, compose, chart and units in deploy/, by the tools that read them
 deploy-check:
 	dev/deploy.sh
 
