@@ -106,6 +106,8 @@ pub(crate) struct Member {
     pub told: node::Member,
     pub seq: u64,
     pub heard_at: i64,
+    /// It is about to end: its tasks are handed over.
+    pub is_leaving: bool,
     /// Whether it told what it serves. Before that nothing is known of it.
     pub has_told_served: bool,
     /// Whether the rows it has are those of tasks that this process was given: else they are `void`.
@@ -324,6 +326,11 @@ impl Picture {
         self.tasks.values().filter(move |task| task.record.supervisor.as_deref() == Some(supervisor))
     }
 
+    /// Whether another task reads on where this one has ended to read.
+    pub fn is_followed(&self, task: &str) -> bool {
+        self.tasks.values().any(|other| other.record.follows.iter().any(|before| before == task))
+    }
+
     /// Keeps count of how a supervisor's tasks end.
     pub fn note_end(&mut self, record: &TaskRecord, error: Option<&str>, stream: bool, now: i64) {
         let Some(entry) = record.supervisor.as_ref().and_then(|id| self.supervisors.get_mut(id)) else { return };
@@ -389,6 +396,12 @@ impl LiveTask {
     /// Whether the attempt that runs has in what was in the stream when it began.
     pub fn caught_up(&self) -> bool {
         self.node.is_some() && self.progress.as_ref().is_some_and(|progress| progress.caught_up)
+    }
+
+    /// Whether it has published all it read and reads no more, as it told last.
+    pub fn is_done(&self) -> bool {
+        let told = self.progress.as_ref().is_some_and(|progress| progress.done);
+        told && self.node.is_some() && self.stop.is_some() && !self.is_discarded()
     }
 
     /// Whether this is the attempt that is to run.
@@ -482,9 +495,15 @@ impl Picture {
 
     /// The tasks of a node are run by nobody. What they read and did not publish may have been seen.
     pub fn interrupt(&mut self, node: &str) {
+        let followed: HashSet<String> =
+            self.tasks.values().flat_map(|task| task.record.follows.iter().cloned()).collect();
         for task in self.tasks.values_mut().filter(|task| task.node.as_deref() == Some(node)) {
             task.node = None;
             task.progress = None;
+            if followed.contains(&task.record.id) {
+                // All is published: a view that lacks rows of it knows which.
+                continue;
+            }
             if let (Some(supervisor), TaskState::Running) = (&task.record.supervisor, task.state) {
                 self.unsettled.insert(supervisor.clone(), task.record.datasource.clone());
                 self.changed.tables.insert(task.record.datasource.clone());
@@ -575,8 +594,9 @@ impl Picture {
         };
         let row = &entry.row;
         let is_there = |group: u32| {
-            let mut tasks = self.tasks_of(supervisor);
-            tasks.any(|task| task.record.group == group && task.record.generation == row.generation && task.caught_up())
+            // What one that reads no more had caught up with says nothing of what another has read since, and lost.
+            let mut tasks = self.tasks_of(supervisor).filter(|task| task.record.group == group && !task.is_done());
+            tasks.any(|task| task.record.generation == row.generation && task.caught_up())
         };
         (0..row.spec.task_count).all(is_there)
     }

@@ -115,6 +115,7 @@ pub fn progress(id: &str, state: TaskState) -> TaskProgress {
         id: id.into(),
         attempt: 1,
         caught_up: false,
+        done: false,
         state,
         phase: Phase::Reading,
         condition: Condition::Healthy,

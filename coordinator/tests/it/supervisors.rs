@@ -193,6 +193,7 @@ fn batch_task(id: &str) -> TaskRecord {
         groups: 1,
         generation: 0,
         created_at: 5,
+        follows: Vec::new(),
     }
 }
 
