@@ -169,6 +169,7 @@ impl Picture {
         self.revision = old.revision + 1;
         self.members = old.members;
         self.fleet.ruled_at = old.fleet.ruled_at;
+        self.fleet.wait_as(&old.fleet);
         for (name, member) in self.members.iter().filter(|(_, member)| member.has_told_served) {
             let host = Host::of(&member.told);
             self.fleet.report(name, &host, Some(&member.published), &member.loading, &[]);
@@ -477,7 +478,7 @@ impl Picture {
     pub fn lose(&mut self, node: &str, why: &str) {
         let Some(member) = self.members.remove(node) else { return };
         warn!(node, process = member.told.process, why, "node lost");
-        self.fleet.lose(node);
+        self.fleet.lose(node, self.now);
         member.published.iter().for_each(|id| self.changed.serves(id));
         self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));
         self.changed.nodes = true;

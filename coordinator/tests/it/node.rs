@@ -18,6 +18,7 @@ pub const SETTINGS: Settings = Settings {
     restart_after_ms: 1000,
     restart_after_max_ms: 60_000,
     node_lease_ms: 1_000_000,
+    return_ms: 0,
 };
 
 /// A test for each database: it is given an empty store.

@@ -74,6 +74,11 @@ pub const KEYS: &[Key] = &[
         "60000",
         "time that a node with the role ingest has to hand its tasks over when it is told to end; 0 hands nothing over",
     ),
+    key(
+        "cluster.return_ms",
+        "60000",
+        "time after the loss of a node that copies of what it served are not made elsewhere, as it may come back; what nobody else serves is loaded at once",
+    ),
     key("cluster.tier", "_default_tier", "tier of this node as a historical"),
     key("cluster.priority", "0", "priority of that tier"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
