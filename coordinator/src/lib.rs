@@ -47,6 +47,7 @@ mod node;
 mod picture;
 mod plan;
 pub mod rules;
+mod scaling;
 mod segments;
 mod spread;
 mod standing;
@@ -67,8 +68,9 @@ pub use cycle::CycleReport;
 pub use documents::{Change, Document};
 pub use error::{Error, Result};
 pub use node::{Member, Role};
+pub use scaling::{LagAggregate, Scaling};
 pub use segments::{LoadStatus, SegmentRow, Selection};
-pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
+pub use supervisors::{Exception, Revision, Scaled, Supervisor, SupervisorSpec, SupervisorState};
 pub use tasks::{TaskFilter, TaskStatus};
 pub use view::{Name, Placed, Table, TableChanges, View, ViewChanges, ViewNode, ViewNumber, ViewUpdate};
 

@@ -13,6 +13,7 @@ use crate::documents::Document;
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Host, Slot};
 use crate::node;
+use crate::scaling::Lags;
 use crate::standing::{Changed, Standing};
 use crate::supervisors::Exception;
 
@@ -74,6 +75,8 @@ pub(crate) struct SupervisorEntry {
     /// By group of partitions: failures in a row of its tasks.
     pub failures: BTreeMap<u32, Failures>,
     pub exceptions: VecDeque<Exception>,
+    /// Where the number of its tasks follows them.
+    pub lags: Lags,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -193,7 +196,7 @@ impl Picture {
         self.orphaned.retain(|id, _| segments.get(&id.datasource).is_none_or(|timeline| timeline.get(id).is_none()));
         for (id, entry) in old.supervisors {
             if let Some(new) = self.supervisors.get_mut(&id) {
-                new.exceptions = entry.exceptions;
+                (new.exceptions, new.lags) = (entry.exceptions, entry.lags);
             }
         }
         for (id, task) in old.tasks {
@@ -356,7 +359,7 @@ impl Picture {
 
 impl SupervisorEntry {
     pub fn new(row: SupervisorRow) -> SupervisorEntry {
-        SupervisorEntry { row, failures: BTreeMap::new(), exceptions: VecDeque::new() }
+        SupervisorEntry { row, failures: BTreeMap::new(), exceptions: VecDeque::new(), lags: Lags::default() }
     }
 
     /// `ended` are its newest ended tasks, newest first.

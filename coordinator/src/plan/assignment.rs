@@ -105,6 +105,19 @@ pub(crate) fn plan(
     assignments
 }
 
+/// How many tasks more the nodes take.
+pub(crate) fn room(picture: &Picture, tasks_max: usize) -> usize {
+    let works = |task: &&LiveTask| !is_system(&task.record.datasource) && !task.is_done();
+    let on =
+        |node: &str| picture.tasks.values().filter(works).filter(|task| task.node.as_deref() == Some(node)).count();
+    let taking = picture.members.iter().filter(|(_, member)| takes_tasks(member));
+    let free: usize = taking.map(|(node, member)| member.told.tasks_max.saturating_sub(on(node))).sum();
+    let waiting = |task: &&LiveTask| task.node.is_none() && !picture.is_followed(&task.record.id);
+    let live = picture.tasks.values().filter(works);
+    let (running, waiting) = (live.clone().filter(|task| task.node.is_some()).count(), live.filter(waiting).count());
+    free.min(tasks_max.saturating_sub(running)).saturating_sub(waiting)
+}
+
 /// Whether the node runs another task of the same share of the same supervisor.
 fn has_share(picture: &Picture, node: &str, task: &LiveTask) -> bool {
     let Some(supervisor) = &task.record.supervisor else { return false };

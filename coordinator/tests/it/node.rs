@@ -108,6 +108,7 @@ pub fn spec(task_count: u32) -> SupervisorSpec {
         document: json!({"type": "kafka", "taskCount": task_count}),
         task_count,
         suspended: false,
+        scaling: None,
     }
 }
 

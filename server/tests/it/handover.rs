@@ -1,5 +1,6 @@
-//! Ingest nodes that are told to stop and start again under a stream that does not end. Nobody who asks meanwhile notices
-//! anything but that the newest events are seen a little later.
+//! Tasks that go from one node or number to another in good order, under a stream that does not end: ingest nodes that are
+//! told to stop and start again, and a supervisor that gets more tasks. Nobody who asks meanwhile notices anything but that
+//! the newest events are seen a little later.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -143,4 +144,57 @@ fn ingest_nodes_stop_and_start_and_nobody_notices() {
         assert_eq!(log.matches("handed over ms=").count(), 3, "{name} did not hand over:\n{}", logs());
     }
     println!("handover: {}; {} answers whole and right, {events} events exact", told.join("; "), seen.answers);
+}
+
+#[test]
+fn a_supervisor_gets_tasks_by_its_lag_and_nobody_notices() {
+    let Some(bootstrap) = kafka("scaling") else { return };
+    let table = "scaling";
+    let events = amount("HENGE_TEST_SCALING_EVENTS", 20_000);
+    let dir = tempfile::tempdir().unwrap();
+    let topic = format!("scaling-{}", std::process::id());
+    create_topic(&bootstrap, &topic, 4);
+    let server = Server::start_with(dir.path(), &[]);
+    // Any lag is too much, so that there are as many tasks as may be.
+    let scaler = json!({"enableTaskAutoScaler": true, "autoScalerStrategy": "lagBased",
+        "taskCountMin": 1, "taskCountMax": 3, "scaleOutStep": 1, "scaleOutThreshold": 0, "scaleInThreshold": 0,
+        "lagCollectionIntervalMillis": 200, "lagCollectionRangeMillis": 1000, "scaleActionStartDelayMillis": 500,
+        "scaleActionPeriodMillis": 500, "minTriggerScaleActionFrequencyMillis": 2000});
+    let io = json!({"taskDuration": "PT1H", "autoScalerConfig": scaler});
+    server.post_ok("/druid/indexer/v1/supervisor", &supervisor(table, &topic, &bootstrap, io, json!({})));
+    let status = || server.get(&format!("/druid/indexer/v1/supervisor/{table}/status")).body["payload"].clone();
+    assert_eq!(status()["taskCount"], 1);
+
+    let fed = Arc::new(Fed::default());
+    let feeding = {
+        let (bootstrap, topic, fed) = (bootstrap.clone(), topic.clone(), fed.clone());
+        std::thread::spawn(move || feed(&bootstrap, &topic, events, RATE, &fed))
+    };
+    let (seen, done) = (Mutex::new(Seen::default()), Arc::new(AtomicBool::new(false)));
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(done.clone());
+        {
+            let (seen, server, fed, done) = (&seen, &server, &fed, done.clone());
+            scope.spawn(move || watch(server, table, fed, seen, &done));
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        while status()["taskCount"] != 3 {
+            assert!(Instant::now() < end, "{:#}\n{}", status(), server.log_end());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        feeding.join().unwrap();
+        server.wait_for_count(table, events, Duration::from_secs(120));
+    });
+    server.assert_equals(table, &fed);
+    let shown = status();
+    assert_eq!(shown["autoScaler"]["taskCount"], 3, "{shown:#}");
+    assert!(shown["autoScaler"]["lastScaled"].is_string(), "{shown:#}");
+    let seen = seen.into_inner().unwrap();
+    let faults = &seen.faults[..seen.faults.len().min(10)];
+    assert!(faults.is_empty(), "{} of {} answers: {faults:#?}\n{}", seen.faults.len(), seen.answers, server.log_end());
+    println!(
+        "scaling: from 1 task to 3, seen {:.1} s late at most; {} answers whole and right, {events} events exact",
+        seen.stale.as_secs_f64(),
+        seen.answers
+    );
 }
