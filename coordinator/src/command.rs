@@ -66,6 +66,10 @@ pub struct TaskRecord {
     /// Grows whenever the supervisor gets another document or other positions.
     pub generation: i64,
     pub created_at: i64,
+    /// Tasks that had published all they read when this one was made to read on from there. They may have their rows until
+    /// others serve them, and read no more, whatever becomes of their nodes.
+    #[serde(default)]
+    pub follows: Vec<String>,
 }
 
 /// What a node tells with a heartbeat.
@@ -88,6 +92,10 @@ pub struct Report {
     pub incomplete: Vec<(String, String, Vec<Interval>)>,
     /// The newest view that it has.
     pub view: ViewNumber,
+    /// It is about to end, and is to be given nothing more to run; it starts nothing from here on. What its supervised tasks
+    /// have is to be published and to be read on by others.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -112,6 +120,9 @@ pub struct Reply {
     pub wants_served: bool,
     /// The newest view there is.
     pub view: ViewNumber,
+    /// Whether it was understood that the node is leaving: a leader of an earlier version hands nothing over.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +166,9 @@ pub struct TaskProgress {
     /// Of a supervised task: everything that was in the stream when it started is among what the node serves, both before
     /// and after it looked at what it serves for this report.
     pub caught_up: bool,
+    /// Of a supervised task that was told to stop: all that it read is published. It has the rows until others serve them.
+    #[serde(default)]
+    pub done: bool,
     /// Never `Pending`.
     pub state: TaskState,
     pub phase: Phase,

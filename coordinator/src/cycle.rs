@@ -3,8 +3,9 @@
 //!
 //! 1. Nodes that were not heard of are lost, and what they ran goes to others.
 //! 2. Supervisors: tasks to create and to stop.
-//! 3. Segments that are overshadowed, once all that hides them is served, go out of use, and so do those that a rule drops.
-//! 4. Segments get places on nodes, and move to better ones.
+//! 3. Where the number of a supervisor's tasks follows its lag, lags are taken down, and the number changes.
+//! 4. Segments that are overshadowed, once all that hides them is served, go out of use, and so do those that a rule drops.
+//! 5. Segments get places on nodes, and move to better ones.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,7 @@ use crate::error::Result;
 use crate::metrics;
 use crate::picture::LiveTask;
 use crate::plan::supervisors::{self, Action};
-use crate::plan::{balance, placement, retention};
+use crate::plan::{balance, placement, retention, scaling};
 
 /// What a cycle did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub struct CycleReport {
     pub names_taken: usize,
     /// Segments that began to move from one node to another.
     pub segments_moved: usize,
+    /// Supervisors that have another number of tasks from now on.
+    pub supervisors_scaled: usize,
     /// When another cycle has something to do even if nothing changes until then.
     pub again_at: Option<i64>,
 }
@@ -40,7 +43,7 @@ impl Coordinator {
         let this = self.clone();
         let report = self.to_its_end(async move { this.cycle_now(now).await }).await?;
         let done = report.tasks_created + report.tasks_stopped + report.segments_retired + report.segments_moved;
-        if done + report.names_taken > 0 {
+        if done + report.names_taken + report.supervisors_scaled > 0 {
             self.wake();
         }
         self.show();
@@ -50,7 +53,7 @@ impl Coordinator {
     async fn cycle_now(&self, now: i64) -> Result<CycleReport> {
         let turn = self.turn().await?;
         self.settle_failures(now);
-        let (plan, retired, mut report) = {
+        let (plan, retired, scaled, mut report) = {
             let mut picture = self.inner.picture.write();
             placement::tick(&mut picture, now);
             placement::work(&mut picture, now);
@@ -58,9 +61,10 @@ impl Coordinator {
             metrics::record(&picture.fleet, picture.tasks.len(), picture.supervisors.len());
             let plan = supervisors::plan(&picture, &self.inner.settings, now);
             let report = CycleReport { segments_moved, again_at: plan.again_at, ..CycleReport::default() };
-            (plan, retention::plan(&picture), report)
+            let scaled = scaling::plan(&mut picture, self.inner.settings.tasks_max, now);
+            (plan, retention::plan(&picture), scaled, report)
         };
-        if plan.actions.is_empty() && retired.is_empty() {
+        if plan.actions.is_empty() && retired.is_empty() && scaled.is_empty() {
             return Ok(report);
         }
 
@@ -80,6 +84,10 @@ impl Coordinator {
         for row in &launched {
             documents::put(&mut store, row).await?;
         }
+        let scaled = self.scaled(&scaled, &launched, now);
+        for row in &scaled {
+            documents::put(&mut store, row).await?;
+        }
         for id in &retired {
             rows::set_used(&mut store, &id.to_string(), false, now).await?;
         }
@@ -89,6 +97,14 @@ impl Coordinator {
         for row in launched {
             if let Some(entry) = picture.supervisors.get_mut(&row.spec.id) {
                 entry.row = row;
+            }
+        }
+        for row in scaled {
+            info!(supervisor = row.spec.id, tasks = row.spec.task_count, "the number of tasks follows the lag");
+            report.supervisors_scaled += 1;
+            if let Some(entry) = picture.supervisors.get_mut(&row.spec.id) {
+                entry.row = row;
+                entry.lags.forget();
             }
         }
         for action in plan.actions {
@@ -114,6 +130,24 @@ impl Coordinator {
         report.segments_retired = retired.len();
         picture.retire(&retired);
         Ok(report)
+    }
+
+    /// Supervisors with another number of tasks: as by another document, those there are publish and others read on.
+    fn scaled(
+        &self,
+        counts: &[(String, u32)],
+        launched: &[crate::catalog::SupervisorRow],
+        now: i64,
+    ) -> Vec<crate::catalog::SupervisorRow> {
+        let picture = self.inner.picture.read();
+        let at_rest = counts.iter().filter(|(id, _)| !launched.iter().any(|row| row.spec.id == *id));
+        let scaled = at_rest.filter_map(|(id, count)| {
+            let mut row = picture.supervisors.get(id)?.row.clone();
+            (row.spec.task_count, row.generation) = (*count, row.generation + 1);
+            (row.scaled_at, row.changed_at) = (Some(now), now);
+            Some(row)
+        });
+        scaled.collect()
     }
 
     /// Supervisors whose count of tasks ever made grows.

@@ -139,6 +139,7 @@ impl Coordinator {
             {
                 let mut picture = this.inner.picture.write();
                 *picture = Picture::new(kept);
+                picture.fleet.return_ms = this.inner.settings.return_ms;
                 this.inner.lead.term.store(Arc::new(term));
             }
             this.inner.documents_changed.send_replace(version);
@@ -148,7 +149,8 @@ impl Coordinator {
         .await
     }
 
-    fn new(settings: Settings, leases: Leases, term: Term, picture: Picture) -> Coordinator {
+    fn new(settings: Settings, leases: Leases, term: Term, mut picture: Picture) -> Coordinator {
+        picture.fleet.return_ms = settings.return_ms;
         let inner = Inner {
             settings,
             lead: Lead { leases, term: ArcSwap::from_pointee(term) },

@@ -21,7 +21,7 @@
 //! # async fn example() -> henge_coordinator::Result<()> {
 //! let settings = henge_coordinator::Settings {
 //!     tasks_max: 16, task_failures_max: 3, restart_after_ms: 1000, restart_after_max_ms: 60_000,
-//!     node_lease_ms: 8_000,
+//!     node_lease_ms: 8_000, return_ms: 60_000,
 //! };
 //! let coordinator = henge_coordinator::Coordinator::open("catalog.db".as_ref(), settings).await?;
 //! let now = 1_767_225_600_000;
@@ -47,6 +47,7 @@ mod node;
 mod picture;
 mod plan;
 pub mod rules;
+mod scaling;
 mod segments;
 mod spread;
 mod standing;
@@ -67,8 +68,9 @@ pub use cycle::CycleReport;
 pub use documents::{Change, Document};
 pub use error::{Error, Result};
 pub use node::{Member, Role};
+pub use scaling::{LagAggregate, Scaling};
 pub use segments::{LoadStatus, SegmentRow, Selection};
-pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
+pub use supervisors::{Exception, Revision, Scaled, Supervisor, SupervisorSpec, SupervisorState};
 pub use tasks::{TaskFilter, TaskStatus};
 pub use view::{Name, Placed, Table, TableChanges, View, ViewChanges, ViewNode, ViewNumber, ViewUpdate};
 
@@ -84,6 +86,9 @@ pub struct Settings {
     pub restart_after_max_ms: i64,
     /// A node that was not heard of for so long is lost: what it served is not there any more, and its tasks go elsewhere.
     pub node_lease_ms: i64,
+    /// What a lost node served, and another serves too, is loaded elsewhere only after so long: a node that is started again
+    /// has its copies still.
+    pub return_ms: i64,
 }
 
 /// Cheap to clone; clones are the same coordinator. Of all that are open on a catalog, in any process, one leads and may

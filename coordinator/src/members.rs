@@ -27,6 +27,15 @@ struct End {
     progress: Option<TaskProgress>,
 }
 
+/// What a report came to.
+struct Taken {
+    /// Tasks that run now for the first time.
+    starts: Vec<String>,
+    ends: Vec<End>,
+    /// Whether there is something to plan by, though nothing to put on record.
+    is_news: bool,
+}
+
 impl Coordinator {
     /// Takes a node's report and answers what it should do. A node reports again when it has carried the orders out or
     /// begun to, and at least a few times within its lease; it must not have two heartbeats under way.
@@ -42,7 +51,8 @@ impl Coordinator {
         };
         self.look_up_unknown(&report).await?;
         let reported: HashSet<String> = report.tasks.iter().map(|task| task.id.clone()).collect();
-        let Some((starts, mut ends)) = self.take_in(report, now, &mut reply)? else {
+        reply.leaving = report.leaving;
+        let Some(Taken { starts, mut ends, is_news }) = self.take_in(report, now, &mut reply)? else {
             reply.wants_served = true;
             return Ok(reply);
         };
@@ -51,7 +61,7 @@ impl Coordinator {
         reply.recorded.extend(recorded);
         self.show();
 
-        if self.order(&node, &reported, now, &mut reply) {
+        if self.order(&node, &reported, now, &mut reply) || is_news {
             self.wake();
         }
         Ok(reply)
@@ -124,9 +134,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Updates the picture. Answers which tasks run now for the first time, and which have ended; `None` of a report that
-    /// changes nothing.
-    fn take_in(&self, report: Report, now: i64, reply: &mut Reply) -> Result<Option<(Vec<String>, Vec<End>)>> {
+    /// Updates the picture; `None` of a report that changes nothing.
+    fn take_in(&self, report: Report, now: i64, reply: &mut Reply) -> Result<Option<Taken>> {
         let mut picture = self.inner.picture.write();
         let picture = &mut *picture;
         let node = report.member.node.clone();
@@ -157,6 +166,17 @@ impl Coordinator {
             member.settled_at = None;
         }
         member.tasks = report.tasks.iter().map(|task| task.id.clone()).collect();
+        let mut is_news = member.is_leaving != report.leaving;
+        member.is_leaving = report.leaving;
+        if report.leaving {
+            // It starts nothing any more: what it was given and has not begun is another's.
+            let told = &member.tasks;
+            let is_here = |task: &&mut LiveTask| task.is_attempt(&report.member, task.attempt);
+            for task in picture.tasks.values_mut().filter(is_here).filter(|task| !told.contains(&task.record.id)) {
+                task.node = None;
+                task.progress = None;
+            }
+        }
         // Of one that did not tell what it has, nobody knows what to place on it.
         if member.has_told_served {
             let served = has_served.then_some(&member.published);
@@ -199,6 +219,7 @@ impl Coordinator {
                         starts.push(progress.id.clone());
                     }
                     let exception = exception_of(&progress, now);
+                    is_news |= progress.done && !task.is_done();
                     task.progress = Some(progress);
                     let supervisor = task.record.supervisor.clone();
                     let entry = supervisor.and_then(|id| picture.supervisors.get_mut(&id));
@@ -217,7 +238,7 @@ impl Coordinator {
         if is_astray {
             picture.distrust(&node);
         }
-        Ok(Some((starts, ends)))
+        Ok(Some(Taken { starts, ends, is_news }))
     }
 
     /// Tasks that this node ran and does not know any more (its process was restarted), as far as they need not be
@@ -231,6 +252,8 @@ impl Coordinator {
             let is_batch = task.record.supervisor.is_none();
             let (state, error) = match task.stop {
                 _ if task.published && is_batch => (TaskState::Success, None),
+                // Another reads on.
+                _ if picture.is_followed(&task.record.id) => (TaskState::Success, None),
                 Some(StopReason::Cancel) => (TaskState::Failed, Some("cancelled".to_string())),
                 Some(StopReason::Reset) => (TaskState::Success, None),
                 Some(_) if task.state == TaskState::Pending => (TaskState::Success, None),

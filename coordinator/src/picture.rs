@@ -13,6 +13,7 @@ use crate::documents::Document;
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Host, Slot};
 use crate::node;
+use crate::scaling::Lags;
 use crate::standing::{Changed, Standing};
 use crate::supervisors::Exception;
 
@@ -74,6 +75,8 @@ pub(crate) struct SupervisorEntry {
     /// By group of partitions: failures in a row of its tasks.
     pub failures: BTreeMap<u32, Failures>,
     pub exceptions: VecDeque<Exception>,
+    /// Where the number of its tasks follows them.
+    pub lags: Lags,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -106,6 +109,8 @@ pub(crate) struct Member {
     pub told: node::Member,
     pub seq: u64,
     pub heard_at: i64,
+    /// It is about to end: its tasks are handed over.
+    pub is_leaving: bool,
     /// Whether it told what it serves. Before that nothing is known of it.
     pub has_told_served: bool,
     /// Whether the rows it has are those of tasks that this process was given: else they are `void`.
@@ -167,6 +172,7 @@ impl Picture {
         self.revision = old.revision + 1;
         self.members = old.members;
         self.fleet.ruled_at = old.fleet.ruled_at;
+        self.fleet.wait_as(&old.fleet);
         for (name, member) in self.members.iter().filter(|(_, member)| member.has_told_served) {
             let host = Host::of(&member.told);
             self.fleet.report(name, &host, Some(&member.published), &member.loading, &[]);
@@ -190,7 +196,7 @@ impl Picture {
         self.orphaned.retain(|id, _| segments.get(&id.datasource).is_none_or(|timeline| timeline.get(id).is_none()));
         for (id, entry) in old.supervisors {
             if let Some(new) = self.supervisors.get_mut(&id) {
-                new.exceptions = entry.exceptions;
+                (new.exceptions, new.lags) = (entry.exceptions, entry.lags);
             }
         }
         for (id, task) in old.tasks {
@@ -324,6 +330,11 @@ impl Picture {
         self.tasks.values().filter(move |task| task.record.supervisor.as_deref() == Some(supervisor))
     }
 
+    /// Whether another task reads on where this one has ended to read.
+    pub fn is_followed(&self, task: &str) -> bool {
+        self.tasks.values().any(|other| other.record.follows.iter().any(|before| before == task))
+    }
+
     /// Keeps count of how a supervisor's tasks end.
     pub fn note_end(&mut self, record: &TaskRecord, error: Option<&str>, stream: bool, now: i64) {
         let Some(entry) = record.supervisor.as_ref().and_then(|id| self.supervisors.get_mut(id)) else { return };
@@ -348,7 +359,7 @@ impl Picture {
 
 impl SupervisorEntry {
     pub fn new(row: SupervisorRow) -> SupervisorEntry {
-        SupervisorEntry { row, failures: BTreeMap::new(), exceptions: VecDeque::new() }
+        SupervisorEntry { row, failures: BTreeMap::new(), exceptions: VecDeque::new(), lags: Lags::default() }
     }
 
     /// `ended` are its newest ended tasks, newest first.
@@ -389,6 +400,12 @@ impl LiveTask {
     /// Whether the attempt that runs has in what was in the stream when it began.
     pub fn caught_up(&self) -> bool {
         self.node.is_some() && self.progress.as_ref().is_some_and(|progress| progress.caught_up)
+    }
+
+    /// Whether it has published all it read and reads no more, as it told last.
+    pub fn is_done(&self) -> bool {
+        let told = self.progress.as_ref().is_some_and(|progress| progress.done);
+        told && self.node.is_some() && self.stop.is_some() && !self.is_discarded()
     }
 
     /// Whether this is the attempt that is to run.
@@ -464,7 +481,7 @@ impl Picture {
     pub fn lose(&mut self, node: &str, why: &str) {
         let Some(member) = self.members.remove(node) else { return };
         warn!(node, process = member.told.process, why, "node lost");
-        self.fleet.lose(node);
+        self.fleet.lose(node, self.now);
         member.published.iter().for_each(|id| self.changed.serves(id));
         self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));
         self.changed.nodes = true;
@@ -482,9 +499,15 @@ impl Picture {
 
     /// The tasks of a node are run by nobody. What they read and did not publish may have been seen.
     pub fn interrupt(&mut self, node: &str) {
+        let followed: HashSet<String> =
+            self.tasks.values().flat_map(|task| task.record.follows.iter().cloned()).collect();
         for task in self.tasks.values_mut().filter(|task| task.node.as_deref() == Some(node)) {
             task.node = None;
             task.progress = None;
+            if followed.contains(&task.record.id) {
+                // All is published: a view that lacks rows of it knows which.
+                continue;
+            }
             if let (Some(supervisor), TaskState::Running) = (&task.record.supervisor, task.state) {
                 self.unsettled.insert(supervisor.clone(), task.record.datasource.clone());
                 self.changed.tables.insert(task.record.datasource.clone());
@@ -575,8 +598,9 @@ impl Picture {
         };
         let row = &entry.row;
         let is_there = |group: u32| {
-            let mut tasks = self.tasks_of(supervisor);
-            tasks.any(|task| task.record.group == group && task.record.generation == row.generation && task.caught_up())
+            // What one that reads no more had caught up with says nothing of what another has read since, and lost.
+            let mut tasks = self.tasks_of(supervisor).filter(|task| task.record.group == group && !task.is_done());
+            tasks.any(|task| task.record.generation == row.generation && task.caught_up())
         };
         (0..row.spec.task_count).all(is_there)
     }

@@ -8,6 +8,7 @@ use crate::catalog::{Positions, SupervisorRow, documents, tasks};
 use crate::command::{Condition, Phase, StopReason, TaskState};
 use crate::error::{Error, Result};
 use crate::picture::{LiveTask, Picture, SupervisorEntry};
+use crate::scaling::Scaling;
 use crate::tasks::TaskStatus;
 use crate::{Coordinator, Settings};
 
@@ -21,8 +22,10 @@ pub struct SupervisorSpec {
     /// The stream's name.
     pub source: String,
     pub document: Value,
+    /// Where it follows the lag: the number to begin with, and from then on the one in force.
     pub task_count: u32,
     pub suspended: bool,
+    pub scaling: Option<Scaling>,
 }
 
 /// A supervisor and how it stands.
@@ -37,6 +40,20 @@ pub struct Supervisor {
     pub created_at: i64,
     /// Its tasks that have not ended.
     pub tasks: Vec<TaskStatus>,
+    /// Where the number of its tasks follows its lag.
+    pub scaling: Option<Scaled>,
+}
+
+/// How it stands with a number of tasks that follows the lag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaled {
+    pub tasks_min: u32,
+    pub tasks_max: u32,
+    /// Lags that were taken down and are looked at.
+    pub lags: usize,
+    pub last_lag: Option<i64>,
+    /// When the number changed last.
+    pub scaled_at: Option<i64>,
 }
 
 /// Something that went wrong with a supervisor's tasks.
@@ -137,7 +154,11 @@ impl Coordinator {
                 let mut store = turn.begin().await?;
                 let existing = documents::by_id(&mut store, &spec.id).await?;
                 let alive = existing.as_ref().filter(|row| !row.terminated);
-                if skip_if_unmodified && alive.is_some_and(|row| row.spec == spec) {
+                let mut spec = spec;
+                if let Some(count) = alive.and_then(|row| kept_count(&row.spec, &spec)) {
+                    spec.task_count = count;
+                }
+                if skip_if_unmodified && alive.is_some_and(|row| is_same(&row.spec, &spec)) {
                     return Ok(false);
                 }
                 let is_elsewhere = alive.is_some_and(|row| is_system(&spec.id) && row.spec.source != spec.source);
@@ -147,6 +168,7 @@ impl Coordinator {
                     launches: existing.as_ref().map_or(0, |row| row.launches),
                     created_at: alive.map_or(now, |row| row.created_at),
                     changed_at: now,
+                    scaled_at: alive.and_then(|row| row.scaled_at),
                     spec,
                 };
                 documents::put(&mut store, &row).await?;
@@ -346,6 +368,21 @@ impl Coordinator {
     }
 }
 
+/// The number of tasks that another document of the same supervisor leaves as it is: one that followed the lag, unless the
+/// document says what to start with.
+fn kept_count(before: &SupervisorSpec, after: &SupervisorSpec) -> Option<u32> {
+    before.scaling.as_ref()?;
+    let scaling = after.scaling.as_ref().filter(|scaling| scaling.tasks_start.is_none())?;
+    Some(before.task_count.clamp(scaling.tasks_min, scaling.tasks_max.max(scaling.tasks_min)))
+}
+
+/// Whether nothing changes; the number of tasks of its own accord is no change.
+fn is_same(before: &SupervisorSpec, after: &SupervisorSpec) -> bool {
+    let is_scaled = before.scaling.is_some() && after.scaling.is_some();
+    let task_count = if is_scaled { after.task_count } else { before.task_count };
+    SupervisorSpec { task_count, ..before.clone() } == *after
+}
+
 /// What the store keeps of itself is not for anybody to change.
 pub(crate) fn refuse_system(name: &str) -> Result<()> {
     match is_system(name) {
@@ -367,6 +404,13 @@ fn shown(picture: &Picture, entry: &SupervisorEntry, settings: &Settings) -> Sup
         recent_errors: entry.exceptions.iter().cloned().collect(),
         created_at: entry.row.created_at,
         tasks: tasks.into_iter().map(TaskStatus::from).collect(),
+        scaling: entry.row.spec.scaling.as_ref().map(|scaling| Scaled {
+            tasks_min: scaling.tasks_min,
+            tasks_max: scaling.tasks_max,
+            lags: entry.lags.len(),
+            last_lag: entry.lags.last(),
+            scaled_at: entry.row.scaled_at,
+        }),
     }
 }
 

@@ -66,6 +66,7 @@ impl Control {
             ends: Default::default(),
             ends_at: 0,
             publishing: Vec::new(),
+            is_read_out: false,
             caught_up: false,
             rows: Default::default(),
             rates: Default::default(),
@@ -197,9 +198,12 @@ impl Control {
     /// Changes the report; `phase` changes wake the worker.
     pub fn update(&self, change: impl FnOnce(&mut TaskReport)) {
         let mut report = self.report.lock();
-        let before = (report.state, report.phase, report.caught_up, report.publishing.len());
+        let told = |report: &TaskReport| {
+            (report.state, report.phase, report.caught_up, report.publishing.len(), report.is_done())
+        };
+        let before = told(&report);
         change(&mut report);
-        let changed = before != (report.state, report.phase, report.caught_up, report.publishing.len());
+        let changed = before != told(&report);
         drop(report);
         if changed {
             self.changed.notify_one();
@@ -223,6 +227,17 @@ impl Control {
 
     pub fn remove_publishing(&self, sequence: &str) {
         self.update(|report| report.publishing.retain(|publishing| publishing.sequence != sequence));
+    }
+
+    /// The last of the sequences that are closed and not published.
+    pub fn last_unpublished(&self) -> Option<String> {
+        let report = self.report.lock();
+        report.publishing.iter().rev().find(|publishing| !publishing.published).map(|last| last.sequence.clone())
+    }
+
+    pub fn is_unpublished(&self, sequence: &str) -> bool {
+        let report = self.report.lock();
+        report.publishing.iter().any(|publishing| publishing.sequence == sequence && !publishing.published)
     }
 
     /// The task has ended.

@@ -165,6 +165,8 @@ pub struct TaskReport {
     pub ends: Positions,
     pub ends_at: i64,
     pub publishing: Vec<PublishingReport>,
+    /// It reads no more, and what it has read is published or among `publishing`.
+    pub is_read_out: bool,
     /// Everything that was in the stream when the task started is in.
     pub caught_up: bool,
     pub rows: RowStats,
@@ -183,6 +185,11 @@ pub struct TaskReport {
 impl TaskReport {
     pub fn lag(&self) -> BTreeMap<PartitionKey, i64> {
         self.positions.lag(&self.ends)
+    }
+
+    /// Whether all that it read is published, and it reads no more: what comes next is for another task to read.
+    pub fn is_done(&self) -> bool {
+        self.is_read_out && self.publishing.iter().all(|publishing| publishing.published)
     }
 
     pub fn is_ended(&self) -> bool {

@@ -5,6 +5,8 @@
 //! 3. At a row, byte or time limit everything in memory is set aside at one batch boundary and written in the background
 //!    (`sequence.rs`); reading goes on until memory is full a second time.
 //! 4. At a duration or size the sequence is closed and goes down the pipeline (`pipeline.rs`), while the next one is read.
+//! 5. When another task takes over, the sequence is closed and published while reading goes on, and only then the little
+//!    that came meanwhile: the other begins as soon as that is published, so that records wait for no large publication.
 //!
 //! It runs on a thread of its own, because it computes; what waits for others runs on the runtime.
 
@@ -137,6 +139,8 @@ struct Task {
     /// The last batch was taken from the stream and not appended: positions are ahead of the rows.
     is_torn: bool,
     queue: Option<mpsc::Sender<Closed>>,
+    /// Since another task is to take over: the last of what had to be published then, if there was anything.
+    parting: Option<Option<String>>,
     pipeline: Option<JoinHandle<Result<()>>>,
     last_record_at: i64,
     reported_at: i64,
@@ -232,6 +236,7 @@ impl Task {
             closed: Vec::new(),
             is_torn: false,
             queue: Some(queue),
+            parting: None,
             last_record_at: now,
             reported_at: 0,
             lost: None,
@@ -315,7 +320,9 @@ impl Task {
     /// Reads until an order to stop comes.
     fn read(&mut self) -> Result<StopReason> {
         loop {
-            if let Some(reason) = self.setup.control.stop_reason() {
+            if let Some(reason) = self.setup.control.stop_reason()
+                && !self.reads_on(reason)?
+            {
                 return Ok(reason);
             }
             self.check_background()?;
@@ -348,6 +355,19 @@ impl Task {
             }
             self.report(now, read > 0);
         }
+    }
+
+    /// Whether there is something to do before it stops: one that another takes over from publishes what it has first.
+    fn reads_on(&mut self, reason: StopReason) -> Result<bool> {
+        if reason != StopReason::Replace {
+            return Ok(false);
+        }
+        if self.parting.is_none() {
+            self.close(self.setup.control.now())?;
+            self.parting = Some(self.setup.control.last_unpublished());
+        }
+        let last = self.parting.iter().flatten().next();
+        Ok(last.is_some_and(|last| self.setup.control.is_unpublished(last)))
     }
 
     /// Appends the batch. Waits for the ledger if it must; rows are queryable afterwards.
@@ -641,6 +661,7 @@ impl Task {
                     self.close(self.setup.control.now())?;
                 }
                 self.finish_persist()?;
+                self.setup.control.update(|report| report.is_read_out = true);
                 self.queue = None;
                 self.pipeline_ended()?;
                 restore::remove(&self.folder)

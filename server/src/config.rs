@@ -259,7 +259,8 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
     };
     let data_dir = std::path::absolute(text("data_dir")).map_err(|e| bad("data_dir", &e.to_string()))?;
     let leases = (number("cluster.lease_ms", 500, 600_000)?, number("cluster.node_lease_ms", 500, 600_000)?);
-    let mut cluster = cluster::cluster(&text, &bad, leases, &data_dir)?;
+    let patience = (number("cluster.leave_ms", 0, 3_600_000)?, number("cluster.return_ms", 0, 86_400_000)?);
+    let mut cluster = cluster::cluster(&text, &bad, leases, patience, &data_dir)?;
     let priority = text("cluster.priority").parse().map_err(|_| bad("cluster.priority", "must be a whole number"))?;
     cluster.split = cluster::split(&text, &bad, priority, cluster.is_shared(), tls.as_ref())?;
     let allow_http = flag("storage.s3_allow_http")?;

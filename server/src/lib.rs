@@ -60,6 +60,14 @@ pub fn run(config: Config, demo: Option<quickstart::Options>) -> anyhow::Result<
             }
             error = node.broken() => Some(error),
         };
+        if broken.is_none() {
+            // Who asks a second time does not wait for others.
+            tokio::select! {
+                () = node.hand_over() => {}
+                signal = stop_signal() => signal?,
+                error = node.broken() => tracing::warn!(%error, "not all was handed over"),
+            }
+        }
         tracing::info!("stopping");
         // The demo stops by requests, which nobody takes of a broken node.
         if let (Some(demo), None) = (demo, &broken) {

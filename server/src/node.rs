@@ -74,6 +74,8 @@ pub struct Node {
     resign: Option<oneshot::Sender<()>>,
     /// Works for the one that leads, this one or another.
     keeping: Option<JoinHandle<()>>,
+    /// Hands over to other nodes, where there may be any.
+    leaving: Option<member::Leaving>,
     /// To be closed at the end, by who opened it.
     closing: Closing,
 }
@@ -210,6 +212,7 @@ impl Node {
             leading: Some(leading),
             resign: Some(resign),
             keeping: Some(keeping),
+            leaving: None,
             closing: Closing::Catalog(coordinator),
         })
     }
@@ -238,10 +241,10 @@ impl Node {
             false => None,
             true => Some(member::start(&ground, &split, opened.node.clone(), leases.clone(), leader).await?),
         };
-        let (mut app, mut keeping) = (None, None);
+        let (mut app, mut keeping, mut leaving) = (None, None, None);
         if let Some(working) = working {
             opened.front.open(router(working.app.clone()));
-            (app, keeping) = (Some(working.app), Some(working.keeping));
+            (app, keeping, leaving) = (Some(working.app), Some(working.keeping), Some(working.leaving));
         }
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(address, tls = opened.tls_address, roles = ?split.roles, ms, "serving");
@@ -256,6 +259,7 @@ impl Node {
             leading,
             resign: Some(resign),
             keeping,
+            leaving: leaving.filter(|_| split.has(Role::Ingest)),
             closing: Closing::Leases(leases),
         })
     }
@@ -280,6 +284,20 @@ impl Node {
                 Ok(Err(error)) => error.context("leading has failed"),
                 Err(error) => anyhow::Error::new(error).context("what keeps the lead has failed"),
             },
+        }
+    }
+
+    /// Has other nodes take over what this one reads, as far as there are any, before it is stopped. Returns when that is
+    /// done, or its time is over; until then it answers as ever.
+    pub fn hand_over(&self) -> impl Future<Output = ()> + use<> {
+        let (leaving, within) = (self.leaving.clone(), self.config.cluster.leave);
+        async move {
+            let Some(leaving) = leaving.filter(|_| !within.is_zero()) else { return };
+            let begun = Instant::now();
+            match tokio::time::timeout(within, leaving.hand_over()).await {
+                Ok(()) => tracing::info!(ms = begun.elapsed().as_millis() as u64, "handed over"),
+                Err(_) => tracing::warn!(?within, "not all was handed over in time; others read it again"),
+            }
         }
     }
 

@@ -193,6 +193,7 @@ pub fn coordinator_settings(config: &Config) -> coordinator::Settings {
             Some(_) => config.cluster.node_lease_ms,
             None => NEVER_LOST_MS,
         },
+        return_ms: config.cluster.return_ms,
     }
 }
 

@@ -21,13 +21,15 @@ pub(crate) struct SupervisorRow {
     pub launches: i64,
     pub created_at: i64,
     pub changed_at: i64,
+    /// When its number of tasks last followed the lag.
+    pub scaled_at: Option<i64>,
 }
 
 /// Those that are not terminated.
 pub(crate) async fn load_supervisors(connection: &mut Session) -> Result<Vec<SupervisorRow>> {
     let rows = sqlx::query(
         "SELECT id, datasource, kind, source, document, task_count, suspended, terminated, generation, launches, \
-         created_ms, changed_ms FROM supervisors WHERE terminated = 0 ORDER BY id",
+         created_ms, changed_ms, scaling, scaled_ms FROM supervisors WHERE terminated = 0 ORDER BY id",
     )
     .fetch_all(connection)
     .await
@@ -38,7 +40,7 @@ pub(crate) async fn load_supervisors(connection: &mut Session) -> Result<Vec<Sup
 pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<SupervisorRow>> {
     let row = sqlx::query(
         "SELECT id, datasource, kind, source, document, task_count, suspended, terminated, generation, launches, \
-         created_ms, changed_ms FROM supervisors WHERE id = $1",
+         created_ms, changed_ms, scaling, scaled_ms FROM supervisors WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(connection)
@@ -50,11 +52,13 @@ pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<S
 pub(crate) async fn put(connection: &mut Session, row: &SupervisorRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO supervisors (id, datasource, kind, source, document, task_count, suspended, terminated, \
-         generation, launches, created_ms, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         generation, launches, created_ms, changed_ms, scaling, scaled_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
          ON CONFLICT (id) DO UPDATE SET datasource = excluded.datasource, kind = excluded.kind, \
          source = excluded.source, document = excluded.document, task_count = excluded.task_count, \
          suspended = excluded.suspended, terminated = excluded.terminated, generation = excluded.generation, \
-         launches = excluded.launches, changed_ms = excluded.changed_ms",
+         launches = excluded.launches, changed_ms = excluded.changed_ms, scaling = excluded.scaling, \
+         scaled_ms = excluded.scaled_ms",
     )
     .bind(row.spec.id.as_str())
     .bind(row.spec.datasource.as_str())
@@ -68,6 +72,8 @@ pub(crate) async fn put(connection: &mut Session, row: &SupervisorRow) -> Result
     .bind(row.launches)
     .bind(row.created_at)
     .bind(row.changed_at)
+    .bind(row.spec.scaling.as_ref().map(|scaling| serde_json::json!(scaling).to_string()))
+    .bind(row.scaled_at)
     .execute(connection)
     .await
     .map_err(failed("record a supervisor"))?;
@@ -142,6 +148,10 @@ fn supervisor(row: &AnyRow) -> Result<SupervisorRow> {
     let task_count: i64 = row.try_get("task_count").map_err(&read)?;
     let task_count = u32::try_from(task_count)
         .map_err(|_| Error::Corrupt(format!("supervisor {id} has a task count of {task_count}")))?;
+    let scaling: Option<String> = row.try_get("scaling").map_err(&read)?;
+    let scaling = scaling.map(|text| serde_json::from_str(&text)).transpose();
+    let scaling =
+        scaling.map_err(|error| Error::Corrupt(format!("the scaling of supervisor {id} is not readable: {error}")))?;
     Ok(SupervisorRow {
         spec: SupervisorSpec {
             id,
@@ -151,12 +161,14 @@ fn supervisor(row: &AnyRow) -> Result<SupervisorRow> {
             document,
             task_count,
             suspended: row.try_get::<i64, _>("suspended").map_err(&read)? != 0,
+            scaling,
         },
         terminated: row.try_get::<i64, _>("terminated").map_err(&read)? != 0,
         generation: row.try_get("generation").map_err(&read)?,
         launches: row.try_get("launches").map_err(&read)?,
         created_at: row.try_get("created_ms").map_err(&read)?,
         changed_at: row.try_get("changed_ms").map_err(&read)?,
+        scaled_at: row.try_get("scaled_ms").map_err(&read)?,
     })
 }
 

@@ -7,6 +7,7 @@
 //!
 //! This file keeps the books and decides nothing; `plan/placement.rs` and `plan/balance.rs` do.
 
+mod away;
 mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -63,6 +64,10 @@ pub(crate) struct Fleet {
     pub hidden: BTreeSet<Slot>,
     /// … and those that a rule drops.
     pub dropped: BTreeSet<Slot>,
+    /// How long what a lost node served is taken to come back with it.
+    pub return_ms: i64,
+    /// Nodes that were lost and may come back.
+    away: BTreeMap<String, away::Away>,
     /// When a load that failed may be tried again.
     pub retries: BTreeSet<(i64, Slot)>,
 }
@@ -314,6 +319,7 @@ impl Fleet {
             node.broken.remove(&slot);
             node.loading.remove(&slot);
         }
+        self.forget_return(slot);
         self.entries[slot as usize].name = Name::Nobody;
         self.entries[slot as usize].wish = Wish::Nowhere;
         self.unused_slots.push(slot);

@@ -37,10 +37,13 @@ pub(crate) struct Node {
     pub going: BTreeSet<Slot>,
     /// Of `coming`, what it has begun with.
     pub loading: HashSet<Slot>,
+    /// What it served before it was lost and came back, and was not told to load again yet.
+    pub returning: BTreeSet<Slot>,
     /// Loads that failed, and when they may be tried again.
     pub broken: HashMap<Slot, i64>,
     pub(super) held_bytes: u64,
     coming_bytes: u64,
+    pub(super) returning_bytes: u64,
     /// Of `going`, and of what moves away.
     pub(super) leaving_bytes: u64,
     pub spread: Spread,
@@ -56,13 +59,13 @@ impl Node {
 
     /// What it will hold when all orders are carried out.
     pub fn bytes(&self) -> u64 {
-        (self.held_bytes + self.coming_bytes).saturating_sub(self.leaving_bytes)
+        (self.held_bytes + self.coming_bytes + self.returning_bytes).saturating_sub(self.leaving_bytes)
     }
 
     /// Whether its disk has room now, before anything goes.
     pub fn has_space(&self, size_bytes: u64) -> bool {
-        let needed = self.held_bytes.saturating_add(self.coming_bytes).saturating_add(size_bytes);
-        self.host.capacity_bytes == 0 || needed <= self.host.capacity_bytes
+        let taken = self.held_bytes.saturating_add(self.coming_bytes).saturating_add(self.returning_bytes);
+        self.host.capacity_bytes == 0 || taken.saturating_add(size_bytes) <= self.host.capacity_bytes
     }
 }
 
@@ -176,6 +179,8 @@ impl Fleet {
                     holds: BTreeSet::new(),
                     coming: BTreeSet::new(),
                     going: BTreeSet::new(),
+                    returning: BTreeSet::new(),
+                    returning_bytes: 0,
                     loading: HashSet::new(),
                     broken: HashMap::new(),
                     held_bytes: 0,
@@ -200,16 +205,19 @@ impl Fleet {
             coming = node.coming.clone();
         }
         self.take_back(coming, index);
+        self.stay_away(index);
+        self.come_back(name, index);
         self.queue_all_of(index);
         self.queue_broadcast();
         index
     }
 
-    /// A node that is there no more.
-    pub fn lose(&mut self, name: &str) {
+    /// A node that is there no more, and may come back with what it served.
+    pub fn lose(&mut self, name: &str, now: i64) {
         let Some(index) = self.by_name.remove(name) else { return };
         let Some(node) = self.node(index) else { return };
         let (coming, holds) = (node.coming.clone(), node.holds.clone());
+        self.go_away(index, now);
         self.take_back(coming, index);
         holds.into_iter().for_each(|slot| self.remove_holder(slot, index));
         for tier in &mut self.tiers {
@@ -222,6 +230,7 @@ impl Fleet {
 
     /// Which nodes are to be emptied.
     pub fn set_decommissioning(&mut self, names: &BTreeSet<String>) {
+        names.iter().for_each(|name| self.give_up(name));
         for at in 0..self.nodes.len() as NodeIdx {
             let Some(node) = self.node_mut(at) else { continue };
             let is = names.contains(&node.name);
@@ -230,6 +239,7 @@ impl Fleet {
             }
             node.is_decommissioning = is;
             let (tier, coming) = (node.tier as usize, node.coming.clone());
+            self.stay_away(at);
             self.tiers[tier].has_joined = true;
             self.tiers[tier].in_place = 0;
             self.take_back(coming, at);
@@ -270,6 +280,7 @@ impl Fleet {
     fn add_holder(&mut self, slot: Slot, node: NodeIdx) {
         // A move goes on until its source has dropped.
         self.take_coming(slot, node);
+        self.take_returning(slot, node);
         let (size, datasource, day) = self.facts(slot);
         if let Some(node) = self.node_mut(node) {
             node.holds.insert(slot);

@@ -7,6 +7,9 @@
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
 //!   of: whatever it reports of a task from then on is the doing of the attempt that it was given.
+//! - One whose group another task still has rows of, published by now, goes to another node: on a node the two would share a
+//!   folder. That other one takes no room, and is given to nobody again.
+//! - A node that is leaving takes none.
 //! - The store's own take no room and wait for none; they read what is on one node, that which leads.
 
 use std::collections::{BTreeMap, HashSet};
@@ -36,12 +39,14 @@ pub(crate) fn plan(
     waiting.retain(|task| !ended.contains(task.record.id.as_str()));
     // What the nodes that are waited for run, they may run still.
     waiting.retain(|task| !task.last_node.as_ref().is_some_and(|node| picture.expected.contains_key(node)));
+    let followed: HashSet<&String> = picture.tasks.values().flat_map(|task| &task.record.follows).collect();
+    waiting.retain(|task| !followed.contains(&task.record.id));
     if waiting.is_empty() {
         return Vec::new();
     }
     waiting.sort_by_key(|task| (task.record.supervisor.is_none(), task.created_at, &task.record.id));
     let mut loads: BTreeMap<&str, usize> = BTreeMap::new();
-    for task in picture.tasks.values().filter(|task| !is_system(&task.record.datasource)) {
+    for task in picture.tasks.values().filter(|task| !is_system(&task.record.datasource) && !task.is_done()) {
         if let Some(node) = task.node.as_ref().filter(|_| !ended.contains(task.record.id.as_str())) {
             *loads.entry(node).or_default() += 1;
         }
@@ -79,7 +84,8 @@ pub(crate) fn plan(
         let fits = |(node, member): &(&String, &Member)| {
             let has_room = is_own || load(node) < member.told.tasks_max;
             let is_there = !is_own || leader.is_none_or(|leader| leader == node.as_str());
-            has_room && is_there && takes_tasks(member) && !member.tasks.contains(id)
+            let is_shared = || has_share(picture, node, task);
+            has_room && is_there && takes_tasks(member) && !member.tasks.contains(id) && !is_shared()
         };
         let was_here = |node: &str| task.last_node.as_deref() == Some(node);
         let members = picture.members.iter().filter(fits);
@@ -99,6 +105,26 @@ pub(crate) fn plan(
     assignments
 }
 
+/// How many tasks more the nodes take.
+pub(crate) fn room(picture: &Picture, tasks_max: usize) -> usize {
+    let works = |task: &&LiveTask| !is_system(&task.record.datasource) && !task.is_done();
+    let on =
+        |node: &str| picture.tasks.values().filter(works).filter(|task| task.node.as_deref() == Some(node)).count();
+    let taking = picture.members.iter().filter(|(_, member)| takes_tasks(member));
+    let free: usize = taking.map(|(node, member)| member.told.tasks_max.saturating_sub(on(node))).sum();
+    let waiting = |task: &&LiveTask| task.node.is_none() && !picture.is_followed(&task.record.id);
+    let live = picture.tasks.values().filter(works);
+    let (running, waiting) = (live.clone().filter(|task| task.node.is_some()).count(), live.filter(waiting).count());
+    free.min(tasks_max.saturating_sub(running)).saturating_sub(waiting)
+}
+
+/// Whether the node runs another task of the same share of the same supervisor.
+fn has_share(picture: &Picture, node: &str, task: &LiveTask) -> bool {
+    let Some(supervisor) = &task.record.supervisor else { return false };
+    let share = |task: &LiveTask| (task.record.group, task.record.groups);
+    picture.tasks_of(supervisor).any(|other| other.node.as_deref() == Some(node) && share(other) == share(task))
+}
+
 fn takes_tasks(member: &Member) -> bool {
-    member.told.has(Role::Ingest) && member.has_told_served && member.void.is_empty()
+    !member.is_leaving && member.told.has(Role::Ingest) && member.has_told_served && member.void.is_empty()
 }

@@ -6,7 +6,8 @@
 //!    balance. Every move lowers the sum of all costs by a good part, so that they come to an end.
 //!
 //! A move is a load on the target; the source drops only when the target serves (`plan/placement.rs`): there are never
-//! fewer copies than before. So many are under way at a time, and none while copies are missing anywhere in the tier.
+//! fewer copies than before. So many are under way at a time, and none while copies are missing anywhere in the tier, or are
+//! to come back with a node that was lost.
 
 use crate::fleet::{Fleet, Node, NodeIdx, Slot, TierIdx, Wish};
 use crate::plan::placement::Emptiness;
@@ -36,7 +37,7 @@ fn in_tier(fleet: &mut Fleet, tier: TierIdx) -> usize {
     let nodes: Vec<NodeIdx> = fleet.takers(tier).map(|(node, _)| node).collect();
     let copies: usize = fleet.takers(tier).map(|(_, node)| node.holds.len()).sum();
     let is_short = fleet.tiers.get(tier as usize).is_none_or(|tier| !tier.short.is_empty());
-    if nodes.len() < 2 || copies == 0 || is_short {
+    if nodes.len() < 2 || copies == 0 || is_short || fleet.is_waited_for(tier) {
         return 0;
     }
     let emptiness = Emptiness::of(fleet, tier);

@@ -5,6 +5,7 @@ pub(crate) mod assignment;
 pub(crate) mod balance;
 pub(crate) mod placement;
 pub(crate) mod retention;
+pub(crate) mod scaling;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod supervisors;

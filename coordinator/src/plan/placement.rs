@@ -5,6 +5,7 @@
 //! 2. [`place`] compares that with who serves and who was told to load. Missing copies are noted, surplus ones are told to
 //!    go: never below the copies asked for, never the last that serves, and those of nodes being emptied only when others
 //!    serve.
+//!    Copies of a node that was lost and may come back are not missing, where another node serves (`fleet/away.rs`).
 //! 3. [`fill`] chooses nodes for what is missing: served nowhere first, then the newest. A node has only so much under way.
 //! 4. [`orders`] tells a node what is left for it to do, with every heartbeat until its report shows it.
 //!
@@ -45,6 +46,7 @@ pub(crate) fn work(picture: &mut Picture, now: i64) {
     look(picture, now);
     picture.fleet.is_waiting = !picture.expected.is_empty();
     let fleet = &mut picture.fleet;
+    fleet.give_up_late(now);
     while let Some((at, slot)) = fleet.retries.first().copied().filter(|(at, _)| *at <= now) {
         fleet.retries.remove(&(at, slot));
         fleet.queue(slot);
@@ -242,7 +244,7 @@ fn place_copies(fleet: &mut Fleet, slot: Slot) {
     for tier in 0..fleet.tiers.len() as TierIdx {
         let (asked, serving, coming) = copies(fleet, slot, tier);
         let possible = fleet.takers(tier).count();
-        let is_short = serving + coming < asked;
+        let is_short = lacks(fleet, slot, tier);
         fleet.set_short(slot, tier, is_short && serving + coming < possible);
         if is_short && serving + coming >= possible {
             fleet.tiers[tier as usize].stuck.insert(slot);
@@ -305,8 +307,37 @@ fn copies(fleet: &Fleet, slot: Slot, tier: TierIdx) -> (usize, usize, usize) {
     (asked, serving, coming)
 }
 
+/// Whether copies are missing in a tier, and nobody is to bring them back.
+fn lacks(fleet: &Fleet, slot: Slot, tier: TierIdx) -> bool {
+    let (asked, serving, coming) = copies(fleet, slot, tier);
+    let entry = fleet.entry(slot);
+    let is_alone = entry.holders.is_empty() && entry.coming.is_empty();
+    serving + coming < asked && (is_alone || serving + coming + fleet.returning(slot, tier) < asked)
+}
+
+/// Has nodes that have come back load what they had, as far as it is still missing.
+fn restore(fleet: &mut Fleet) {
+    for tier in 0..fleet.tiers.len() as TierIdx {
+        let back = fleet.takers(tier).filter(|(_, node)| !node.returning.is_empty());
+        for index in back.map(|(index, _)| index).collect::<Vec<_>>() {
+            while let Some(slot) = fleet.next_return(index) {
+                let (asked, serving, coming) = copies(fleet, slot, tier);
+                let entry = fleet.entry(slot);
+                let is_there = entry.holders.contains(&index) || entry.coming.contains(&index);
+                let has_space = fleet.node(index).is_some_and(|node| node.has_space(entry.size_bytes));
+                if !is_there && has_space && serving + coming < asked {
+                    fleet.assign(slot, index);
+                    let is_short = lacks(fleet, slot, tier);
+                    fleet.set_short(slot, tier, is_short);
+                }
+            }
+        }
+    }
+}
+
 /// Chooses nodes for what lacks copies.
 fn fill(fleet: &mut Fleet, now: i64) {
+    restore(fleet);
     for at in 0..fleet.tiers.len() {
         let tier = at as TierIdx;
         if fleet.tiers[at].short.is_empty() || !has_room(fleet, tier) {
@@ -323,8 +354,8 @@ fn fill(fleet: &mut Fleet, now: i64) {
                 Choice::Node(node) => {
                     filled += 1;
                     fleet.assign(slot, node);
-                    let (asked, serving, coming) = copies(fleet, slot, tier);
-                    fleet.set_short(slot, tier, serving + coming < asked);
+                    let is_short = lacks(fleet, slot, tier);
+                    fleet.set_short(slot, tier, is_short);
                 }
                 Choice::AllBusy => busy += 1,
                 Choice::Nobody => {
@@ -338,7 +369,9 @@ fn fill(fleet: &mut Fleet, now: i64) {
 
 /// Whether anything waits that could be placed at once.
 pub(crate) fn has_more(fleet: &Fleet) -> bool {
-    let could = |tier: TierIdx| !fleet.tiers[tier as usize].short.is_empty() && has_room(fleet, tier);
+    let is_back = |tier| fleet.takers(tier).any(|(_, node)| !node.returning.is_empty());
+    let could =
+        |tier: TierIdx| (!fleet.tiers[tier as usize].short.is_empty() || is_back(tier)) && has_room(fleet, tier);
     !fleet.tuning.paused && !fleet.is_waiting && fleet.len() > 1 && (0..fleet.tiers.len() as TierIdx).any(could)
 }
 

@@ -37,6 +37,9 @@ struct World {
     moves: usize,
     moves_most: usize,
     drops: usize,
+    loads: usize,
+    /// Nothing fails, and no answer is lost.
+    is_calm: bool,
 }
 
 /// What a node really has.
@@ -59,6 +62,8 @@ impl World {
             moves: 0,
             moves_most: 0,
             drops: 0,
+            loads: 0,
+            is_calm: false,
         };
         let load = |copies: Value| json!({"type": "loadForever", "tieredReplicants": copies});
         let hot = format!("P{HOT_DAYS}D");
@@ -74,6 +79,7 @@ impl World {
         );
         world.document("rules", "everywhere", json!([{"type": "broadcastForever"}]));
         world.document("rules", "cold", json!([load(json!({}))]));
+        world.document("rules", "once", json!([load(json!({DEFAULT_TIER: 1}))]));
         world
     }
 
@@ -138,6 +144,7 @@ impl World {
     /// One cycle, and a heartbeat of each node in any order. Whether anything was done.
     fn round(&mut self) -> bool {
         self.now += 1_000;
+        self.picture.now = self.now;
         placement::tick(&mut self.picture, self.now);
         placement::work(&mut self.picture, self.now);
         let moves = balance::plan(&mut self.picture.fleet);
@@ -169,18 +176,19 @@ impl World {
         let commands = placement::orders(&mut self.picture, name, self.now);
         let queued = self.picture.fleet.node(self.picture.fleet.node_named(name).unwrap()).unwrap().coming.len();
         assert!(queued <= self.picture.fleet.tuning.queue_max, "{name} has {queued} loads under way");
-        if self.rng.random_ratio(1, 20) {
+        if !self.is_calm && self.rng.random_ratio(1, 20) {
             // The answer is lost.
             return is_news || !commands.is_empty();
         }
         let did = is_news || !commands.is_empty();
         for command in commands {
             match command {
-                Command::Load(meta) if self.rng.random_ratio(1, 50) => {
+                Command::Load(meta) if !self.is_calm && self.rng.random_ratio(1, 50) => {
                     let retry_at = self.now + 3_000;
                     self.nodes.get_mut(name).unwrap().broken.push((meta.id, retry_at));
                 }
                 Command::Load(meta) => {
+                    self.loads += 1;
                     let node = self.nodes.get_mut(name).unwrap();
                     node.has.insert(meta.id);
                     node.has_changed = true;
@@ -206,6 +214,7 @@ impl World {
         let mut asked = BTreeMap::new();
         match id.datasource.as_str() {
             "cold" => {}
+            "once" => drop(asked.insert(DEFAULT_TIER.to_string(), 1.min(takers(DEFAULT_TIER)))),
             name if name.starts_with('d') && id.interval.end <= self.now - KEPT_DAYS * DAY => {}
             "everywhere" => {
                 asked.insert(HOT.to_string(), takers(HOT));
@@ -218,6 +227,7 @@ impl World {
                 }
             }
         }
+        asked.retain(|_, copies| *copies > 0);
         asked
     }
 
@@ -287,6 +297,7 @@ impl World {
                 assert!(!timeline.is_overshadowed(id.interval, &id.version), "{id} is hidden and in use");
                 assert!(
                     id.datasource == "everywhere"
+                        || id.datasource == "once"
                         || id.datasource == "cold"
                         || id.interval.end > self.now - KEPT_DAYS * DAY,
                     "{id}"
@@ -451,4 +462,86 @@ fn storm(seed: u64) {
             .flat_map(|timeline| timeline.iter())
             .any(|(id, _)| { is_placed(world.picture.fleet.entry(world.picture.fleet.slot(id).unwrap())) })
     );
+}
+
+/// What each node has, by name.
+fn placed(world: &World) -> BTreeMap<String, BTreeSet<SegmentId>> {
+    world.nodes.iter().map(|(name, node)| (name.clone(), node.has.iter().cloned().collect())).collect()
+}
+
+/// A node is started again: what it had is on its disk, and it serves nothing until it is told to.
+fn start_again(world: &mut World, name: &str) {
+    let node = world.nodes.get_mut(name).unwrap();
+    (node.is_up, node.has_changed) = (true, true);
+    node.has.clear();
+}
+
+#[test]
+fn a_node_that_comes_back_in_time_moves_nothing() {
+    let mut world = World::new(7);
+    (world.is_calm, world.picture.fleet.return_ms) = (true, 60_000);
+    for day in 60..250 {
+        world.publish("d1", day, "v1", 5, 5);
+    }
+    for node in 0..8 {
+        world.join(format!("default {node}"), DEFAULT_TIER, 0);
+    }
+    world.rest();
+    let (before, name) = (placed(&world), "default 3");
+    let (loads, drops, moves) = (world.loads, world.drops, world.moves);
+    world.die(name);
+    for _ in 0..50 {
+        world.round();
+    }
+    assert_eq!(world.loads, loads, "another serves all it had");
+    start_again(&mut world, name);
+    world.rest();
+    // It was told to load what it had, and nobody else was told anything.
+    assert_eq!((world.loads - loads, world.drops, world.moves), (before[name].len(), drops, moves));
+    assert_eq!(placed(&world), before);
+}
+
+#[test]
+fn what_only_a_lost_node_had_and_what_it_does_not_bring_back_is_loaded_elsewhere() {
+    let mut world = World::new(8);
+    (world.is_calm, world.picture.fleet.return_ms) = (true, 60_000);
+    for day in 60..250 {
+        world.publish("d1", day, "v1", 5, 5);
+        world.publish("once", day, "w1", 1, 1);
+    }
+    for node in 0..8 {
+        world.join(format!("default {node}"), DEFAULT_TIER, 0);
+    }
+    world.rest();
+    let (before, name) = (placed(&world), "default 3");
+    let is_once = |id: &&SegmentId| id.datasource == "once";
+    let alone: BTreeSet<SegmentId> = before[name].iter().filter(is_once).cloned().collect();
+    let shared = before[name].len() - alone.len();
+    assert!(!alone.is_empty() && shared > 0);
+    let (loads, drops) = (world.loads, world.drops);
+    world.die(name);
+    for _ in 0..3 {
+        world.round();
+    }
+    for id in &alone {
+        assert!(world.nodes.iter().any(|(other, node)| other != name && node.has.contains(id)), "{id}");
+    }
+    for _ in 0..55 {
+        world.round();
+    }
+    assert_eq!((world.loads - loads, world.drops - drops), (alone.len(), 0), "the others are waited for");
+    // It does not come back: after its time its copies are made elsewhere.
+    world.rest();
+    assert!(world.loads - loads >= before[name].len());
+
+    // Of one that was to be emptied nothing is waited for.
+    let name = "default 5";
+    world.document("config", "coordinator", json!({"decommissioningNodes": [name]}));
+    placement::look(&mut world.picture, world.now);
+    let (loads, held) = (world.loads, placed(&world)[name].len());
+    world.die(name);
+    for _ in 0..30 {
+        world.round();
+    }
+    assert!(world.loads - loads >= held, "{} loads of {held}", world.loads - loads);
 }

@@ -1,11 +1,15 @@
 //! Which tasks a supervisor should have: one for each group of partitions, all of its newest generation.
 //!
-//! A group's next task is made only when its last one has ended, for both would start from the same positions. After a
-//! failure it waits, twice as long with every failure in a row.
+//! A group's next task is made only when its last one has published all it read, for both would start from the same
+//! positions. After a failure it waits, twice as long with every failure in a row.
+//!
+//! Tasks of a node that is leaving are told to make way for others, as by a new document.
+
+use segment::is_system;
 
 use crate::Settings;
 use crate::command::{StopReason, TaskRecord};
-use crate::picture::{Failures, Picture, SupervisorEntry};
+use crate::picture::{Failures, LiveTask, Picture, SupervisorEntry};
 
 /// How the names of supervised tasks begin, for each kind of stream: no other task may be named so.
 pub(crate) const NAMES: [&str; 2] = ["index_kafka_", "index_journal_"];
@@ -31,6 +35,15 @@ pub(crate) fn plan(picture: &Picture, settings: &Settings, now: i64) -> Plan {
             keep_running(picture, settings, entry, now, &mut plan);
         }
     }
+    for (node, _) in picture.members.iter().filter(|(_, member)| member.is_leaving) {
+        let of_node = picture.tasks.values().filter(|task| task.node.as_ref() == Some(node) && task.stop.is_none());
+        for task in of_node.filter(|task| task.record.supervisor.is_some() && !is_system(&task.record.datasource)) {
+            let id = &task.record.id;
+            if !plan.actions.iter().any(|action| matches!(action, Action::Stop { task, .. } if task == id)) {
+                plan.actions.push(Action::Stop { task: id.clone(), reason: StopReason::Replace });
+            }
+        }
+    }
     for task in picture.tasks.values() {
         let is_left_over = task.record.supervisor.as_ref().is_some_and(|id| !picture.supervisors.contains_key(id));
         if is_left_over && task.stop.is_none() {
@@ -50,7 +63,7 @@ fn keep_running(picture: &Picture, settings: &Settings, entry: &SupervisorEntry,
     let row = &entry.row;
     let mut is_old_left = false;
     for task in picture.tasks_of(&row.spec.id).filter(|task| task.record.generation != row.generation) {
-        is_old_left = true;
+        is_old_left |= !is_over(picture, task);
         if task.stop.is_none() {
             plan.actions.push(Action::Stop { task: task.record.id.clone(), reason: StopReason::Replace });
         }
@@ -60,7 +73,8 @@ fn keep_running(picture: &Picture, settings: &Settings, entry: &SupervisorEntry,
     }
     let mut launches = row.launches;
     for group in 0..row.spec.task_count {
-        if picture.tasks_of(&row.spec.id).any(|task| task.record.group == group) {
+        let is_same = |task: &&LiveTask| task.record.generation == row.generation && task.record.group == group;
+        if picture.tasks_of(&row.spec.id).filter(is_same).any(|task| !is_over(picture, task)) {
             continue;
         }
         if let Some(retry_at) = entry.failures.get(&group).map(|failures| retry_at(failures, settings))
@@ -70,8 +84,18 @@ fn keep_running(picture: &Picture, settings: &Settings, entry: &SupervisorEntry,
             continue;
         }
         launches += 1;
-        plan.actions.push(Action::Create(record(entry, group, launches, now)));
+        // Those of other generations are all over.
+        let before = picture
+            .tasks_of(&row.spec.id)
+            .filter(|task| task.record.generation != row.generation || task.record.group == group);
+        let follows = before.map(|task| task.record.id.clone()).collect();
+        plan.actions.push(Action::Create(TaskRecord { follows, ..record(entry, group, launches, now) }));
     }
+}
+
+/// Whether all that a task read is published, and it reads no more.
+fn is_over(picture: &Picture, task: &LiveTask) -> bool {
+    task.is_done() || picture.is_followed(&task.record.id)
 }
 
 fn record(entry: &SupervisorEntry, group: u32, launch: i64, now: i64) -> TaskRecord {
@@ -88,6 +112,7 @@ fn record(entry: &SupervisorEntry, group: u32, launch: i64, now: i64) -> TaskRec
         groups: row.spec.task_count,
         generation: row.generation,
         created_at: now,
+        follows: Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ fn task(id: &str) -> henge_coordinator::TaskRecord {
         groups: 1,
         generation: 0,
         created_at: 5,
+        follows: Vec::new(),
     }
 }
 

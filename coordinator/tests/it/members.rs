@@ -20,6 +20,8 @@ on_each_database!(
     a_new_leader_waits_for_the_nodes_that_there_were,
     who_stands_by_follows_documents_and_takes_the_lead,
     a_node_that_ends_in_good_order_is_not_waited_for,
+    a_node_that_leaves_hands_its_tasks_over,
+    what_reads_on_where_another_ended_outlives_the_leader,
 );
 
 const LEASE: i64 = 8_000;
@@ -30,12 +32,13 @@ struct Node {
     seq: u64,
     served: Served,
     tasks: Vec<henge_coordinator::TaskProgress>,
+    leaving: bool,
 }
 
 impl Node {
     fn new(name: &str, process: u64) -> Node {
         let member = Member { process, address: format!("{name}:1"), ..member(name) };
-        Node { member, seq: 0, served: Served::default(), tasks: Vec::new() }
+        Node { member, seq: 0, served: Served::default(), tasks: Vec::new(), leaving: false }
     }
 
     fn report(&mut self) -> Report {
@@ -45,6 +48,7 @@ impl Node {
             seq: self.seq,
             served: Some(self.served.clone()),
             tasks: self.tasks.clone(),
+            leaving: self.leaving,
             ..Report::default()
         }
     }
@@ -155,6 +159,7 @@ fn fencing_task(id: &str) -> henge_coordinator::TaskRecord {
         groups: 1,
         generation: 0,
         created_at: 5,
+        follows: Vec::new(),
     }
 }
 
@@ -363,4 +368,75 @@ fn roles_have_names() {
         assert_eq!(serde_json::to_value(role).unwrap(), json!(role.name()));
     }
     assert!(matches!("router".parse::<Role>(), Err(Error::Invalid(_))));
+}
+
+/// Has node `b`, which runs `index_kafka_s_1_2`, leave, until its task has published all it read, under the name `rows(1)`.
+async fn leave(coordinator: &Coordinator, b: &mut Node) {
+    b.leaving = true;
+    assert!(b.beat(coordinator, 2).await.leaving);
+    assert_eq!(coordinator.cycle(3).await.unwrap().tasks_stopped, 1);
+    let stop = Command::StopTask { task: "index_kafka_s_1_2".into(), reason: StopReason::Replace };
+    assert_eq!(b.beat(coordinator, 3).await.commands, [stop]);
+    assert_eq!(coordinator.cycle(3).await.unwrap().tasks_created, 0, "not all it read is published");
+
+    let (from, to) = (positions(&[("t:1", 0)]), positions(&[("t:1", 5)]));
+    let what = streamed("index_kafka_s_1_2", vec![meta(&rows(1), 7)], from, to);
+    coordinator.publish(Publication { node: "b".into(), ..what }, 4).await.unwrap();
+    b.tasks[0].done = true;
+    let mut changed = coordinator.watch();
+    changed.mark_unchanged();
+    b.beat(coordinator, 4).await;
+    assert!(changed.has_changed().unwrap(), "there is something to plan");
+    assert_eq!(coordinator.cycle(4).await.unwrap().tasks_created, 1);
+}
+
+async fn a_node_that_leaves_hands_its_tasks_over(store: Fresh) {
+    let coordinator = open_leased(&store).await;
+    let (mut a, mut b) = two(&coordinator).await;
+    // The second of these is given to b, which leaves before it hears of it.
+    for id in ["batch", "other"] {
+        coordinator.create_task(fencing_task(id), 2).await.unwrap();
+    }
+    a.work(&coordinator, 2).await;
+    leave(&coordinator, &mut b).await;
+    let started = a.work(&coordinator, 4).await;
+    assert_eq!(started, [("index_kafka_s_1_3".to_string(), 1), ("other".to_string(), 2)]);
+    coordinator.create_task(fencing_task("third"), 4).await.unwrap();
+    assert!(b.work(&coordinator, 4).await.is_empty(), "it is given nothing more");
+
+    // Its rows are answered for until they are served, and nothing is missed meanwhile.
+    let view = coordinator.view();
+    assert!(view.tables["d"].incomplete.is_empty());
+    assert_eq!(counted(&view), [(rows(0), "a".into()), (rows(1), "b".into())]);
+
+    // It ends too early: what is missed is what it published, and nobody reads it again.
+    coordinator.forget_node("b", 2, 5).await.unwrap();
+    assert_eq!(coordinator.view().tables["d"].incomplete, [rows(1).interval]);
+    assert_eq!(a.work(&coordinator, 5).await, [("third".to_string(), 1)]);
+    assert_eq!(coordinator.task("index_kafka_s_1_2").await.unwrap().state, TaskState::Success);
+    a.served.published = vec![rows(1)];
+    a.beat(&coordinator, 6).await;
+    assert!(coordinator.view().tables["d"].incomplete.is_empty());
+
+    // What the other has read since is missed when that one is lost, whatever the first had caught up with.
+    assert!(!is_incomplete(&coordinator.view()));
+    coordinator.forget_node("a", 1, 7).await.unwrap();
+    assert!(is_incomplete(&coordinator.view()));
+}
+
+async fn what_reads_on_where_another_ended_outlives_the_leader(store: Fresh) {
+    let coordinator = open_leased(&store).await;
+    let (mut a, mut b) = two(&coordinator).await;
+    leave(&coordinator, &mut b).await;
+    assert_eq!(a.work(&coordinator, 4).await, [("index_kafka_s_1_3".to_string(), 1)]);
+    coordinator.close().await;
+
+    // Node b does not come: the leader that follows neither gives its task to another nor waits for it.
+    let coordinator = open_leased(&store).await;
+    a.beat(&coordinator, 10).await;
+    coordinator.cycle(10).await.unwrap();
+    coordinator.cycle(11 + LEASE).await.unwrap();
+    assert!(a.work(&coordinator, 12 + LEASE).await.is_empty());
+    assert_eq!(coordinator.task("index_kafka_s_1_2").await.unwrap().state, TaskState::Success);
+    assert_eq!(coordinator.cycle(13 + LEASE).await.unwrap().tasks_created, 0);
 }

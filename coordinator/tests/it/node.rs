@@ -18,6 +18,7 @@ pub const SETTINGS: Settings = Settings {
     restart_after_ms: 1000,
     restart_after_max_ms: 60_000,
     node_lease_ms: 1_000_000,
+    return_ms: 0,
 };
 
 /// A test for each database: it is given an empty store.
@@ -107,6 +108,7 @@ pub fn spec(task_count: u32) -> SupervisorSpec {
         document: json!({"type": "kafka", "taskCount": task_count}),
         task_count,
         suspended: false,
+        scaling: None,
     }
 }
 
@@ -115,6 +117,7 @@ pub fn progress(id: &str, state: TaskState) -> TaskProgress {
         id: id.into(),
         attempt: 1,
         caught_up: false,
+        done: false,
         state,
         phase: Phase::Reading,
         condition: Condition::Healthy,

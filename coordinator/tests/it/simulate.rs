@@ -270,6 +270,7 @@ impl World {
             id: task.record.id.clone(),
             attempt: task.attempt,
             caught_up: false,
+            done: false,
             state: task.state,
             phase: Phase::Reading,
             condition: Condition::Healthy,

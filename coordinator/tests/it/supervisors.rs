@@ -1,7 +1,8 @@
 //! Supervisors and tasks: who runs when, and what is shown of it.
 
 use henge_coordinator::{
-    Command, Condition, Coordinator, Error, Phase, StopReason, SupervisorSpec, TaskFilter, TaskRecord, TaskState,
+    Command, Condition, Coordinator, Error, LagAggregate, Phase, Scaling, StopReason, SupervisorSpec, TaskFilter,
+    TaskRecord, TaskState,
 };
 use serde_json::json;
 
@@ -21,6 +22,7 @@ on_each_database!(
     what_another_node_keeps_is_left_to_it,
     a_name_that_is_taken_is_passed_over,
     nobody_keeps_all_places_of_tasks,
+    the_number_of_tasks_follows_the_lag,
 );
 
 fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
@@ -193,6 +195,7 @@ fn batch_task(id: &str) -> TaskRecord {
         groups: 1,
         generation: 0,
         created_at: 5,
+        follows: Vec::new(),
     }
 }
 
@@ -354,4 +357,94 @@ async fn nobody_keeps_all_places_of_tasks(store: Fresh) {
     coordinator.cycle(33).await.unwrap();
     let supervised = started(&report(&coordinator, running, 34).await.commands);
     assert_eq!(supervised.len(), 2, "{supervised:?}");
+}
+
+/// All tasks of the supervisor run, and each is so far behind on a partition of its own.
+async fn lagging(coordinator: &Coordinator, lag: i64, now: i64) {
+    let told = |id: String| henge_coordinator::TaskProgress {
+        lag: [(format!("t:{id}"), lag)].into(),
+        ..progress(&id, TaskState::Running)
+    };
+    report(coordinator, vec![], now).await;
+    report(coordinator, ids(coordinator).into_iter().map(told).collect(), now).await;
+}
+
+async fn the_number_of_tasks_follows_the_lag(store: Fresh) {
+    let scaling = Scaling {
+        tasks_min: 1,
+        tasks_max: 3,
+        tasks_start: None,
+        aggregate: LagAggregate::Sum,
+        sample_ms: 10,
+        range_ms: 100,
+        start_ms: 50,
+        period_ms: 10,
+        out_lag: 100,
+        out_share: 0.5,
+        out_step: 2,
+        out_rest_ms: 0,
+        in_lag: 0,
+        in_share: 1.0,
+        in_step: 1,
+        in_rest_ms: 60,
+    };
+    let spec = |scaling: &Scaling| SupervisorSpec { scaling: Some(scaling.clone()), ..spec(1) };
+    let coordinator = open(&store).await;
+    coordinator.put_supervisor(spec(&scaling), false, 0).await.unwrap();
+    coordinator.cycle(0).await.unwrap();
+    // One partition takes no more than one task, however long it is.
+    for now in (10..=300).step_by(10) {
+        lagging(&coordinator, 1_000, now).await;
+        assert_eq!(coordinator.cycle(now).await.unwrap().supervisors_scaled, 0);
+    }
+    let two = |id: &str| henge_coordinator::TaskProgress {
+        lag: [("t:0".to_string(), 60), ("t:1".to_string(), 60)].into(),
+        ..progress(id, TaskState::Running)
+    };
+    let first = ids(&coordinator)[0].clone();
+    report(&coordinator, vec![two(&first)], 310).await;
+    assert_eq!(coordinator.cycle(310).await.unwrap().supervisors_scaled, 1);
+    let shown = coordinator.supervisor("s").unwrap();
+    assert_eq!((shown.spec.task_count, shown.generation), (2, 2));
+    let scaled = shown.scaling.unwrap();
+    assert_eq!((scaled.tasks_min, scaled.tasks_max, scaled.scaled_at), (1, 3, Some(310)));
+
+    // As by another document: those there are publish, then others read on.
+    assert_eq!(coordinator.cycle(311).await.unwrap().tasks_stopped, 1);
+    let mut done = two(&first);
+    done.done = true;
+    report(&coordinator, vec![done], 312).await;
+    assert_eq!(coordinator.cycle(312).await.unwrap().tasks_created, 2);
+    report(&coordinator, vec![progress(&first, TaskState::Success)], 313).await;
+    let groups: Vec<(u32, u32)> =
+        coordinator.supervisor("s").unwrap().tasks.iter().map(|task| (task.record.group, task.record.groups)).collect();
+    assert_eq!(groups, [(0, 2), (1, 2)]);
+
+    // The number outlives the leader, and what is posted again, unless that says what to start with.
+    coordinator.close().await;
+    let coordinator = open(&store).await;
+    assert_eq!(coordinator.supervisor("s").unwrap().spec.task_count, 2);
+    assert!(!coordinator.put_supervisor(spec(&scaling), true, 320).await.unwrap());
+    let other = Scaling { in_step: 5, ..scaling.clone() };
+    assert!(coordinator.put_supervisor(spec(&other), true, 320).await.unwrap());
+    assert_eq!(coordinator.supervisor("s").unwrap().spec.task_count, 2);
+    coordinator.cycle(320).await.unwrap();
+    let old: Vec<_> = ids(&coordinator).iter().map(|id| progress(id, TaskState::Success)).collect();
+    report(&coordinator, old, 321).await;
+    coordinator.cycle(322).await.unwrap();
+    let mut shrunk_at = None;
+    for now in (330..=600).step_by(10) {
+        lagging(&coordinator, 0, now).await;
+        if coordinator.cycle(now).await.unwrap().supervisors_scaled > 0 {
+            shrunk_at = Some(now);
+            break;
+        }
+    }
+    // A delay and a range after it began anew.
+    assert_eq!(shrunk_at, Some(470));
+    assert_eq!(coordinator.supervisor("s").unwrap().spec.task_count, 1);
+    let restarted = Scaling { tasks_start: Some(3), ..other };
+    let restarted = SupervisorSpec { task_count: 3, ..spec(&restarted) };
+    assert!(coordinator.put_supervisor(restarted, true, 700).await.unwrap());
+    assert_eq!(coordinator.supervisor("s").unwrap().spec.task_count, 3);
 }

@@ -9,6 +9,7 @@ mod fields;
 pub mod format;
 pub mod http;
 pub mod properties;
+pub mod scaling;
 mod spatial;
 pub mod supervisor;
 pub mod tuning;
@@ -21,5 +22,6 @@ pub use data_schema::{DataSchema, TimestampFormat, TimestampSpec, TransformSpec}
 pub use fields::period_millis;
 pub use format::{Flatten, InputFormat};
 pub use http::HttpSource;
+pub use scaling::{AutoScaler, LagAggregate};
 pub use supervisor::{JOURNAL, KafkaIo, Stream, SupervisorSpec};
 pub use tuning::{MemoryBound, Tuning};

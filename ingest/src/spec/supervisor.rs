@@ -10,6 +10,7 @@ use super::data_schema::{DataSchema, check_name};
 use super::fields::{Fields, kind_of, not_one_of};
 use super::format::InputFormat;
 use super::properties::{self, Environment};
+use super::scaling::AutoScaler;
 use super::tuning::Tuning;
 
 #[derive(Debug, Clone)]
@@ -48,7 +49,9 @@ pub struct KafkaIo {
     pub format: InputFormat,
     /// As posted, values as text; `bootstrap.servers` is there.
     pub consumer_properties: BTreeMap<String, String>,
+    /// Where the number follows the lag: what it starts with.
     pub task_count: u32,
+    pub auto_scaler: Option<AutoScaler>,
     pub task_duration_millis: i64,
     /// Where reading starts when no position is recorded.
     pub use_earliest_offset: bool,
@@ -67,7 +70,7 @@ pub enum LateRejection {
     Before(i64),
 }
 
-const IO: [&str; 16] = [
+const IO: [&str; 17] = [
     "type",
     "topic",
     "topicPattern",
@@ -75,6 +78,7 @@ const IO: [&str; 16] = [
     "consumerProperties",
     "pollTimeout",
     "taskCount",
+    "autoScalerConfig",
     "taskDuration",
     "startDelay",
     "period",
@@ -86,10 +90,9 @@ const IO: [&str; 16] = [
     "idleConfig",
 ];
 
-const IO_UNUSED: [&str; 11] = [
+const IO_UNUSED: [&str; 10] = [
     "replicas",
     "stopTaskCount",
-    "autoScalerConfig",
     "lagAggregator",
     "configOverrides",
     "emitTimeLagMetrics",
@@ -243,6 +246,10 @@ impl KafkaIo {
         if task_count > 1_000 {
             return Err(Error::invalid(format!("{} must be at most 1000, not {task_count}", f.path_of("taskCount"))));
         }
+        let auto_scaler = match f.get("autoScalerConfig") {
+            None => None,
+            Some(json) => AutoScaler::read(json, &f.path_of("autoScalerConfig"), ignored)?,
+        };
         let positive = |name: &str, default: i64| -> Result<i64> {
             match f.period(name)?.unwrap_or(default) {
                 0 => Err(Error::invalid(format!("{} must be longer than nothing", f.path_of(name)))),
@@ -267,7 +274,8 @@ impl KafkaIo {
             stream,
             format,
             consumer_properties,
-            task_count: task_count as u32,
+            task_count: auto_scaler.as_ref().map_or(task_count as u32, AutoScaler::first_count),
+            auto_scaler,
             task_duration_millis: positive("taskDuration", 3_600_000)?,
             use_earliest_offset: f.flag("useEarliestOffset", false)?,
             late_rejection,

@@ -443,3 +443,112 @@ fn auto_dimensions_take_the_type_of_their_values() {
     assert_eq!(schema.schema().discovery, Discovery::None);
     assert_eq!(schema.dimensions.iter().map(|d| d.auto).collect::<Vec<_>>(), [true, false]);
 }
+
+#[test]
+fn the_number_of_tasks_may_follow_the_lag() {
+    let scaler = |more: Value| {
+        let mut scaler = json!({"enableTaskAutoScaler": true, "taskCountMin": 2, "taskCountMax": 6});
+        more.as_object().unwrap().iter().for_each(|(name, value)| scaler[name] = value.clone());
+        with(kafka(), "/spec/ioConfig/autoScalerConfig", scaler)
+    };
+    let read = |more: Value| SupervisorSpec::from_json(&scaler(more)).unwrap();
+    let spec = read(json!({"stopTaskCountRatio": 0.5}));
+    let with_defaults = spec.io.auto_scaler.unwrap();
+    assert_eq!(spec.io.task_count, 2, "taskCount does not count");
+    assert_eq!(spec.ignored, ["spec.ioConfig.autoScalerConfig.stopTaskCountRatio"]);
+    let expected = AutoScaler {
+        task_count_min: 2,
+        task_count_max: 6,
+        task_count_start: None,
+        lag_aggregate: LagAggregate::Sum,
+        lag_collection_interval_millis: 30_000,
+        lag_collection_range_millis: 600_000,
+        scale_action_start_delay_millis: 300_000,
+        scale_action_period_millis: 60_000,
+        scale_out_threshold: 6_000_000,
+        scale_out_fraction: 0.3,
+        scale_out_step: 2,
+        scale_in_threshold: 1_000_000,
+        scale_in_fraction: 0.9,
+        scale_in_step: 1,
+        scale_up_delay_millis: 600_000,
+        scale_down_delay_millis: 600_000,
+    };
+    assert_eq!(with_defaults, expected);
+    let more = json!({"taskCountStart": 3, "lagAggregate": "MAX", "minTriggerScaleActionFrequencyMillis": "5000",
+        "minScaleUpDelay": "PT1S", "autoScalerStrategy": "lagBased"});
+    let given = read(more);
+    assert_eq!(given.io.task_count, 3);
+    let given = given.io.auto_scaler.unwrap();
+    assert_eq!((given.scale_up_delay_millis, given.scale_down_delay_millis), (1_000, 5_000));
+    assert_eq!(given.lag_aggregate, LagAggregate::Max);
+
+    for off in [json!({"enableTaskAutoScaler": false, "autoScalerStrategy": "costBased"}), json!({})] {
+        let spec = with(kafka(), "/spec/ioConfig/autoScalerConfig", off);
+        let spec = SupervisorSpec::from_json(&with(spec, "/spec/ioConfig/taskCount", json!(4))).unwrap();
+        assert!(spec.io.auto_scaler.is_none() && spec.io.task_count == 4 && spec.ignored.is_empty());
+    }
+
+    let refused = |more: Value, expected: Expect| {
+        let error = SupervisorSpec::from_json(&scaler(more)).err().map(|error| error.to_string());
+        expected.assert_eq(error.as_deref().unwrap_or("accepted"));
+    };
+    refused(
+        json!({"taskCountMax": null}),
+        expect!["spec.ioConfig.autoScalerConfig.taskCountMax is required where enableTaskAutoScaler is true"],
+    );
+    refused(
+        json!({"taskCountMin": 7}),
+        expect!["spec.ioConfig.autoScalerConfig.taskCountMax must be at least taskCountMin, 7, not 6"],
+    );
+    refused(
+        json!({"taskCountMin": 0}),
+        expect!["spec.ioConfig.autoScalerConfig.taskCountMin must be from 1 to 1000, not 0"],
+    );
+    refused(
+        json!({"taskCountStart": 9}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.taskCountStart must be from taskCountMin to taskCountMax, 2 to 6, not 9"
+        ],
+    );
+    refused(
+        json!({"autoScalerStrategy": "costBased"}),
+        expect![[r#"spec.ioConfig.autoScalerConfig.autoScalerStrategy "costBased" is not supported; give lagBased"#]],
+    );
+    refused(
+        json!({"autoScalerStrategy": "lagbased"}),
+        expect![[
+            r#"spec.ioConfig.autoScalerConfig.autoScalerStrategy "lagbased" is not known; valid are lagBased; the nearest is lagBased"#
+        ]],
+    );
+    refused(
+        json!({"lagCollectionIntervalMillis": 10}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.lagCollectionIntervalMillis must be at least 601 for that range: no more than 1000 lags are kept"
+        ],
+    );
+    refused(
+        json!({"lagCollectionRangeMillis": 10}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.lagCollectionRangeMillis must be at least lagCollectionIntervalMillis, 30000, not 10"
+        ],
+    );
+    refused(
+        json!({"triggerScaleOutFractionThreshold": 30}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.triggerScaleOutFractionThreshold must be a share above 0 and up to 1, such as 0.3, not 30"
+        ],
+    );
+    refused(
+        json!({"scaleInThreshold": 7_000_000}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.scaleInThreshold must not be above scaleOutThreshold, 6000000; it is 7000000"
+        ],
+    );
+    refused(
+        json!({"scaleOutTreshold": 1}),
+        expect![
+            "spec.ioConfig.autoScalerConfig.scaleOutTreshold is not a known field; the nearest is scaleOutThreshold"
+        ],
+    );
+}

@@ -1,5 +1,6 @@
 //! A task and its stream: reading, limits, troubles, orders to stop.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use henge_ingest::fail::FailPoints;
@@ -75,6 +76,29 @@ async fn answers_never_fall_nor_exceed_while_sequences_close() {
     reads_everything(&world, &life).await;
     life.wait("sequences are handed off", || world.ledger.published().len() >= 9).await;
     life.stop(&task, StopReason::Suspend).await;
+    assert_eq!(life.query().0, world.produced());
+    assert!(life.inventory.realtime().is_empty());
+}
+
+/// Records do not wait for what another task that takes over has to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_makes_way_reads_on_while_it_publishes() {
+    let world = World::new(2);
+    world.produce(2, 1000);
+    let life = world.start_life(FailPoints::none());
+    let task = life.start(&world.document(false, json!({"type": "kafka"})));
+    reads_everything(&world, &life).await;
+    world.ledger.refusals.store(usize::MAX, Ordering::SeqCst);
+    life.worker.stop(&task, StopReason::Replace);
+    world.produce(2, 1000);
+    reads_everything(&world, &life).await;
+    assert!(world.ledger.published().is_empty() && !life.report(&task).is_done());
+
+    world.ledger.refusals.store(0, Ordering::SeqCst);
+    life.wait("all is published", || life.report(&task).is_done()).await;
+    assert_eq!(world.ledger.committed(), at(&[(0, 1000), (1, 1000)]));
+    life.wait("the task ends", || life.report(&task).is_ended()).await;
+    assert_eq!(life.report(&task).state, TaskState::Success);
     assert_eq!(life.query().0, world.produced());
     assert!(life.inventory.realtime().is_empty());
 }

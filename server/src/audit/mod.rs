@@ -266,6 +266,7 @@ fn supervisor(settings: &Settings, journal: &str) -> SupervisorSpec {
         document,
         task_count: 1,
         suspended: false,
+        scaling: None,
     }
 }
 

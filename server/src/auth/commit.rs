@@ -198,6 +198,7 @@ mod tests {
                 restart_after_ms: 1,
                 restart_after_max_ms: 1,
                 node_lease_ms: 1_000,
+                return_ms: 0,
             };
             let coordinator = Arc::new(Coordinator::open(&dir.path().join("catalog.db"), settings).await.unwrap());
             let authorizer = Authorizer::new(roles::load(&coordinator).await.unwrap());

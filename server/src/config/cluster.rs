@@ -28,6 +28,10 @@ pub struct ClusterSettings {
     pub lease: Duration,
     /// Without a word for so long a node that does not lead is lost to the one that does.
     pub node_lease_ms: i64,
+    /// A node that ends may hand its tasks over for so long.
+    pub leave: Duration,
+    /// What a lost node served is loaded elsewhere after so long, if another serves it too.
+    pub return_ms: i64,
     /// What this process does, where others do the rest; `None` if it does all there is.
     pub split: Option<Split>,
 }
@@ -69,6 +73,7 @@ pub(super) fn cluster(
     text: &dyn Fn(&str) -> String,
     bad: Bad<'_>,
     (lease_ms, node_lease_ms): (u64, u64),
+    (leave_ms, return_ms): (u64, u64),
     data_dir: &Path,
 ) -> Result<ClusterSettings, ConfigError> {
     let url = text("metadata.url");
@@ -94,7 +99,8 @@ pub(super) fn cluster(
     }
     let lease = Duration::from_millis(lease_ms);
     let (address, node_lease_ms) = (named("cluster.address"), i64::try_from(node_lease_ms).unwrap_or(i64::MAX));
-    Ok(ClusterSettings { metadata, address, node, lease, node_lease_ms, split: None })
+    let (leave, return_ms) = (Duration::from_millis(leave_ms), i64::try_from(return_ms).unwrap_or(i64::MAX));
+    Ok(ClusterSettings { metadata, address, node, lease, node_lease_ms, leave, return_ms, split: None })
 }
 
 /// What a node is that does not do all there is; `None` for one that does.

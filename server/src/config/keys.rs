@@ -69,6 +69,16 @@ pub const KEYS: &[Key] = &[
         "PEM file with the authorities of the nodes' certificates; where it is set, nodes speak to each other by TLS and show tls.certificate",
     ),
     key("cluster.node_lease_ms", "8000", "time without a word after which a node that does not lead is taken for lost"),
+    key(
+        "cluster.leave_ms",
+        "60000",
+        "time that a node with the role ingest has to hand its tasks over when it is told to end; 0 hands nothing over",
+    ),
+    key(
+        "cluster.return_ms",
+        "60000",
+        "time after the loss of a node that copies of what it served are not made elsewhere, as it may come back; what nobody else serves is loaded at once",
+    ),
     key("cluster.tier", "_default_tier", "tier of this node as a historical"),
     key("cluster.priority", "0", "priority of that tier"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),

@@ -42,6 +42,7 @@ pub fn progress(report: &TaskReport, now: i64) -> TaskProgress {
         id: report.id.clone(),
         attempt: report.attempt,
         caught_up: report.caught_up,
+        done: report.is_done(),
         state: match report.state {
             ingest::TaskState::Running => TaskState::Running,
             ingest::TaskState::Success => TaskState::Success,

@@ -6,6 +6,8 @@
 //!    beside them.
 //! 3. A broker follows the view, and is ready once it has one; the others are once the leader has heard of them.
 //! 4. Rows that grow are answered for only within the lease of what the leader heard last.
+//! 5. Before it ends it hands over ([`Leaving`]): its tasks publish what they read and others read on, while it answers for
+//!    its rows until they are served elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,6 +59,29 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Working {
     pub app: Arc<App>,
     pub keeping: tokio::task::JoinHandle<()>,
+    pub leaving: Leaving,
+}
+
+/// How a node is told to hand over what it has.
+#[derive(Clone)]
+pub struct Leaving {
+    begin: watch::Sender<bool>,
+    done: watch::Receiver<bool>,
+}
+
+impl Leaving {
+    /// Returns when the leader has heard that nothing is left to hand over, which may be never.
+    pub async fn hand_over(mut self) {
+        self.begin.send_replace(true);
+        // A node whose loop has ended has nothing.
+        let _ = self.done.wait_for(|done| *done).await;
+    }
+}
+
+/// The other end of it.
+struct ToLeave {
+    begun: watch::Receiver<bool>,
+    done: watch::Sender<bool>,
 }
 
 /// Puts a node to work. Returns once it can answer that it is not ready yet.
@@ -127,8 +152,10 @@ pub async fn start(
     };
     let reporter = Reporter::new(member, inventory, worker, historical);
     let follows = split.has(Role::Broker).then_some(view);
-    let keeping = tokio::spawn(keep_in_line(app.clone(), reporter, leader, follows, tenure, ground.stopping.clone()));
-    Ok(Working { app, keeping })
+    let ((begin, begun), (done, is_done)) = (watch::channel(false), watch::channel(false));
+    let (leave, stopping) = (ToLeave { begun, done }, ground.stopping.clone());
+    let keeping = tokio::spawn(keep_in_line(app.clone(), reporter, leader, follows, tenure, (leave, stopping)));
+    Ok(Working { app, keeping, leaving: Leaving { begin, done: is_done } })
 }
 
 /// A coordinator that has read the documents.
@@ -154,7 +181,7 @@ async fn keep_in_line(
     leader: Arc<Leader>,
     view: Option<Arc<Followed>>,
     tenure: Arc<Tenure>,
-    mut stopping: watch::Receiver<bool>,
+    (mut leave, mut stopping): (ToLeave, watch::Receiver<bool>),
 ) {
     let carried_out = Arc::new(Notify::new());
     // Before the leader tells, what it is asked to wait for at most.
@@ -163,12 +190,19 @@ async fn keep_in_line(
         reporter.mend_beside();
         app.metrics.run_upkeep();
         let number = view.as_ref().map_or_else(Default::default, |view| view.number());
+        if *leave.begun.borrow_and_update() {
+            reporter.leave();
+        }
         let (report, generation) = reporter.report(number);
+        let has_nothing = report.leaving && reporter.has_nothing(&report);
         let sent = Instant::now();
         let rest = match leader.heartbeat(&report, lease).await {
             Ok(reply) => {
                 lease = Duration::from_millis(reply.lease_ms.max(1));
                 tenure.renew(sent, lease);
+                if has_nothing || report.leaving && !reply.leaving {
+                    leave.done.send_replace(true);
+                }
                 // Orders that are old may not be the leader's any more.
                 if sent.elapsed() < lease {
                     let orders = reporter.take_in(reply, generation);
@@ -195,6 +229,7 @@ async fn keep_in_line(
             () = carried_out.notified() => {}
             () = app.worker.changed() => {}
             () = tokio::time::sleep(lease / BEATS) => {}
+            Ok(()) = leave.begun.changed() => {}
             _ = stopping.changed() => {}
         }
     }

@@ -26,6 +26,8 @@ pub struct Reporter {
     /// Being loaded, by a task of its own: nodes go on telling that they are there.
     loading: Arc<Mutex<Option<Vec<SegmentId>>>>,
     mending: Arc<AtomicBool>,
+    /// Whether it hands over what it has: it starts nothing any more.
+    is_leaving: bool,
 }
 
 /// What segments are to come and go.
@@ -56,7 +58,18 @@ impl Reporter {
             told: None,
             loading: Arc::default(),
             mending: Arc::default(),
+            is_leaving: false,
         }
+    }
+
+    /// From the next report on, the leader knows that this node is about to end.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether what is told says that nothing is left to hand over: no task, and no rows that are not published elsewhere.
+    pub fn has_nothing(&self, report: &Report) -> bool {
+        report.tasks.is_empty() && self.inventory.realtime().is_empty()
     }
 
     /// The next report, and the generation of the inventory that it tells of.
@@ -85,6 +98,7 @@ impl Reporter {
             tasks: tasks.collect(),
             incomplete: incomplete.collect(),
             view,
+            leaving: self.is_leaving,
         };
         (report, generation)
     }
@@ -101,6 +115,7 @@ impl Reporter {
         let mut orders = Orders { loads: Vec::new(), drops: Vec::new() };
         for command in reply.commands {
             match command {
+                Command::StartTask { .. } if self.is_leaving => {}
                 Command::StartTask { task, attempt } => self.worker.start(tasks::order(task, attempt)),
                 Command::StopTask { task, reason } => self.worker.stop(&task, tasks::reason(reason)),
                 Command::Load(meta) => orders.loads.push(meta),

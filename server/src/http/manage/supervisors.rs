@@ -7,8 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use coordinator::{Revision, Supervisor};
-use ingest::spec::{Stream, SupervisorSpec};
+use coordinator::{Revision, Scaling, Supervisor};
+use ingest::spec::{AutoScaler, LagAggregate, Stream, SupervisorSpec};
 use query::policy::{Action, Kind};
 use segment::time::format_timestamp;
 use serde_json::{Map, Value, json};
@@ -77,6 +77,7 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         document: spec.to_json(),
         task_count: spec.io.task_count,
         suspended: spec.suspended,
+        scaling: spec.io.auto_scaler.as_ref().map(scaling),
     };
     // From here until its tasks have caught up, answers over the datasource say that they are not complete.
     let skip = Parameters::of(&uri).has("skipRestartIfUnmodified");
@@ -87,6 +88,32 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         answer.insert("ignored".into(), json!(spec.ignored));
     }
     Ok(Json(Value::Object(answer)).into_response())
+}
+
+/// The auto scaler in the coordinator's words.
+fn scaling(scaler: &AutoScaler) -> Scaling {
+    Scaling {
+        tasks_min: scaler.task_count_min,
+        tasks_max: scaler.task_count_max,
+        tasks_start: scaler.task_count_start,
+        aggregate: match scaler.lag_aggregate {
+            LagAggregate::Sum => coordinator::LagAggregate::Sum,
+            LagAggregate::Max => coordinator::LagAggregate::Max,
+            LagAggregate::Average => coordinator::LagAggregate::Average,
+        },
+        sample_ms: scaler.lag_collection_interval_millis,
+        range_ms: scaler.lag_collection_range_millis,
+        start_ms: scaler.scale_action_start_delay_millis,
+        period_ms: scaler.scale_action_period_millis,
+        out_lag: scaler.scale_out_threshold,
+        out_share: scaler.scale_out_fraction,
+        out_step: scaler.scale_out_step,
+        out_rest_ms: scaler.scale_up_delay_millis,
+        in_lag: scaler.scale_in_threshold,
+        in_share: scaler.scale_in_fraction,
+        in_step: scaler.scale_in_step,
+        in_rest_ms: scaler.scale_down_delay_millis,
+    }
 }
 
 fn is_pattern(spec: &SupervisorSpec) -> bool {
@@ -184,11 +211,23 @@ async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered
         })
     }));
     let aggregate: i64 = lag.values().filter_map(Value::as_i64).sum();
+    let scaled = supervisor.scaling.as_ref().map(|scaled| {
+        json!({
+            "taskCount": supervisor.spec.task_count,
+            "taskCountMin": scaled.tasks_min,
+            "taskCountMax": scaled.tasks_max,
+            "lags": scaled.lags,
+            "lastLag": scaled.last_lag,
+            "lastScaled": scaled.scaled_at.map(format_timestamp),
+        })
+    });
     let payload = json!({
         "dataSource": supervisor.spec.datasource,
         "stream": supervisor.spec.source,
         "partitions": latest.len(),
         "replicas": 1,
+        "taskCount": supervisor.spec.task_count,
+        "autoScaler": scaled,
         "durationSeconds": document.io.task_duration_millis / 1000,
         "suspended": supervisor.spec.suspended,
         "healthy": supervisor.state.is_healthy(),

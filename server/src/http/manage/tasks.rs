@@ -130,6 +130,7 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         groups: 1,
         generation: 0,
         created_at: now,
+        follows: Vec::new(),
     };
     app.coordinator.create_task(task, now).await?;
     tracing::info!(task = %id, "task posted");
