@@ -69,6 +69,11 @@ pub const KEYS: &[Key] = &[
         "PEM file with the authorities of the nodes' certificates; where it is set, nodes speak to each other by TLS and show tls.certificate",
     ),
     key("cluster.node_lease_ms", "8000", "time without a word after which a node that does not lead is taken for lost"),
+    key(
+        "cluster.drain_ms",
+        "3000",
+        "time that a broker or a historical goes on taking requests after it was told to stop and has said that it is not ready; longer than what stands before brokers takes to see it",
+    ),
     key("cluster.tier", "_default_tier", "tier of this node as a historical"),
     key("cluster.priority", "0", "priority of that tier"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
