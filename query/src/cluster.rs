@@ -131,6 +131,7 @@ pub struct Scatter {
     pub hedge_after: Option<Duration>,
     /// How long a newer picture is waited for when nobody can answer for a segment.
     pub picture_within: Duration,
-    /// How many pictures a query goes by before it gives up.
+    /// How many pictures a query goes by, at least, before it gives up. Pictures that come sooner are used as well: what they
+    /// show may have nothing to do with the segment.
     pub pictures_max: usize,
 }

@@ -4,16 +4,18 @@
 //!    and the nodes are asked all at once.
 //! 2. What is folded ([`gather`]) is taken in answer by answer, each whole or not at all. What is listed ([`rows`]) is passed on
 //!    as it comes, and of each segment it is known how many rows have left: so no row is ever counted twice.
-//! 3. Segments that a node does not serve, or did not answer for, are asked elsewhere; when nobody is left, by a newer
-//!    picture. If that shows other segments than those that are taken in already, all begins anew by it.
+//! 3. Segments that a node does not serve, or did not answer for, are asked elsewhere; when nobody is left, of nodes that mend
+//!    broken copies, then by a newer picture. If that shows other segments than those that are taken in already, all begins anew by it.
 //! 4. What cannot be reached in the end is an error that names it, or left out and told if the query takes that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use segment::lookup::Lookups;
 use segment::{Interval, SegmentId};
+use tokio::time::Instant;
 
 use crate::admission::{Principal, Sight};
 use crate::budget::Budget;
@@ -90,22 +92,32 @@ impl Request {
         }
         let all: Vec<Interval> = intervals.values().flatten().copied().collect();
         let routes = self.cluster.view.routes(&tables, &Interval::merge(&all));
-        let mut found: BTreeMap<(Interval, SegmentId), WantedSegment> = BTreeMap::new();
+        let mut found: Vec<WantedSegment> = Vec::with_capacity(routes.slices.len());
         for route in routes.slices {
             let Some(own) = intervals.get(route.id.datasource.as_str()) else { continue };
-            let within = own.iter().map(|interval| interval.intersect(&route.interval));
-            let within: Vec<Interval> = within.filter(|interval| !interval.is_empty()).collect();
-            if within.is_empty() || scope.segment.as_ref().is_some_and(|only| *only != route.id) {
+            if scope.segment.as_ref().is_some_and(|only| *only != route.id) {
                 continue;
             }
-            let entry = found.entry((route.id.interval, route.id.clone())).or_insert_with(|| WantedSegment {
-                asked: Asked { id: route.id, intervals: Vec::new() },
-                nodes: route.nodes,
-                grows: route.grows,
-            });
-            entry.asked.intervals = Interval::merge(&[&entry.asked.intervals[..], &within].concat());
+            let within = own.iter().map(|interval| interval.intersect(&route.interval));
+            let within: Vec<Interval> = within.filter(|interval| !interval.is_empty()).collect();
+            if !within.is_empty() {
+                let asked = Asked { id: route.id, intervals: within };
+                found.push(WantedSegment { asked, nodes: route.nodes, grows: route.grows });
+            }
         }
-        Ok(Wanted { number: routes.number, segments: found.into_values().collect(), incomplete: routes.incomplete })
+        // A segment is there once for each part of its time that is visible.
+        found.sort_by(|a, b| (a.asked.id.interval, &a.asked.id).cmp(&(b.asked.id.interval, &b.asked.id)));
+        found.dedup_by(|later, first| {
+            let same = later.asked.id == first.asked.id;
+            if same {
+                first.asked.intervals.append(&mut later.asked.intervals);
+            }
+            same
+        });
+        for one in found.iter_mut().filter(|one| one.asked.intervals.len() > 1) {
+            one.asked.intervals = Interval::merge(&one.asked.intervals);
+        }
+        Ok(Wanted { number: routes.number, segments: found, incomplete: routes.incomplete })
     }
 
     /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those
@@ -124,6 +136,38 @@ impl Request {
             }
         }
         (lots.into_iter().map(|(node, places)| (node.to_string(), places)).collect(), stuck)
+    }
+
+    /// What is wanted as of a newer picture, once one shows somebody else to ask about what is stuck, of whom these were tried; or
+    /// as of the newest one after a time, for who failed may not fail now. Not later than the query may be.
+    async fn shown(
+        &self,
+        wanted: &(impl Fn() -> Result<Wanted> + Sync),
+        mut number: u64,
+        stuck: HashMap<SegmentId, HashSet<String>>,
+        (within, rest): (Duration, Duration),
+    ) -> Result<Wanted> {
+        let until = Instant::now() + within.min(self.budget.remaining());
+        let waiting = async {
+            loop {
+                self.cluster.view.newer_than(number, until.saturating_duration_since(Instant::now())).await;
+                // The next may show more of what came of one event.
+                tokio::time::sleep(rest).await;
+                let fresh = wanted()?;
+                let others = |one: &WantedSegment| {
+                    stuck.get(&one.asked.id).map(|tried| one.nodes.iter().any(|node| !tried.contains(node)))
+                };
+                let shown: Vec<bool> = fresh.segments.iter().filter_map(others).collect();
+                if Instant::now() >= until || shown.len() < stuck.len() || shown.contains(&true) {
+                    return Ok(fresh);
+                }
+                number = fresh.number;
+            }
+        };
+        tokio::select! {
+            error = self.budget.ended() => Err(error),
+            fresh = waiting => fresh,
+        }
     }
 
     /// What a node is asked about some of what is wanted.
@@ -214,6 +258,12 @@ pub fn unreachable(gaps: &[Interval], last: Option<Error>) -> Error {
         return denied;
     }
     let intervals: Vec<String> = gaps.iter().map(Interval::to_string).collect();
+    if let Some(Error::Corrupt(why)) = last {
+        return Error::Unavailable(format!(
+            "of segments of [{}] no copy is whole now: {why}; ask again, or allow returnPartialResults",
+            intervals.join(", ")
+        ));
+    }
     let why = last.map_or_else(|| "no node serves them".to_string(), |error| error.to_string());
     Error::Unavailable(format!(
         "segments of [{}] cannot be reached now: {why}; ask again, or allow returnPartialResults",

@@ -16,7 +16,7 @@ use crate::time::Interval;
 /// Versions and partitions of one datasource over time.
 #[derive(Debug, Clone)]
 pub struct Timeline<T> {
-    sets: BTreeMap<Interval, BTreeMap<String, Set<T>>>,
+    sets: BTreeMap<Interval, Versions<T>>,
     /// By start; they never overlap.
     spans: BTreeMap<i64, Span>,
     /// No interval of `sets` is longer, which bounds the search for those that overlap an instant.
@@ -32,9 +32,14 @@ pub struct Slice<T> {
     pub item: T,
 }
 
+/// Sets of one interval by version. Few have more than one, and there are very many.
+#[derive(Debug, Clone)]
+struct Versions<T>(Vec<(String, Set<T>)>);
+
+/// In the order of their partitions.
 #[derive(Debug, Clone)]
 struct Set<T> {
-    partitions: BTreeMap<u32, Entry<T>>,
+    partitions: Vec<Entry<T>>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,9 +67,38 @@ impl<T> Default for Timeline<T> {
 
 impl<T> Set<T> {
     fn is_complete(&self) -> bool {
-        let core = self.partitions.values().map(|entry| entry.core).max().unwrap_or(0);
-        !self.partitions.is_empty() && self.partitions.range(..core).count() == core as usize
+        let core = self.partitions.iter().map(|entry| entry.core).max().unwrap_or(0);
+        !self.partitions.is_empty()
+            && self.partitions.partition_point(|entry| entry.id.partition < core) == core as usize
     }
+
+    /// Where a partition is, or would be.
+    fn place(&self, partition: u32) -> Result<usize, usize> {
+        self.partitions.binary_search_by_key(&partition, |entry| entry.id.partition)
+    }
+}
+
+impl<T> Versions<T> {
+    /// Where a version is, or would be.
+    fn place(&self, version: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(version))
+    }
+
+    fn get(&self, version: &str) -> Option<&Set<T>> {
+        self.place(version).ok().map(|at| &self.0[at].1)
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &Set<T>> {
+        self.0.iter().map(|(_, set)| set)
+    }
+}
+
+/// Puts an item in, with little room to spare: most lists have one or two.
+fn insert_at<T>(list: &mut Vec<T>, at: usize, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 2);
+    }
+    list.insert(at, item);
 }
 
 impl<T: Clone> Timeline<T> {
@@ -81,17 +115,23 @@ impl<T: Clone> Timeline<T> {
     /// Segments with an empty interval are never visible.
     pub fn add_partition(&mut self, id: SegmentId, core: u32, item: T) -> Option<T> {
         let interval = id.interval;
-        let version = id.version.clone();
-        let partition = id.partition;
-        let set = self
-            .sets
-            .entry(interval)
-            .or_default()
-            .entry(version)
-            .or_insert_with(|| Set { partitions: BTreeMap::new() });
+        let versions = self.sets.entry(interval).or_insert_with(|| Versions(Vec::new()));
+        let at = versions.place(&id.version).unwrap_or_else(|at| {
+            insert_at(&mut versions.0, at, (id.version.clone(), Set { partitions: Vec::new() }));
+            at
+        });
+        let set = &mut versions.0[at].1;
         let was_complete = set.is_complete();
         let was_known = !set.partitions.is_empty();
-        let replaced = set.partitions.insert(partition, Entry { id, core, item });
+        let place = set.place(id.partition);
+        let entry = Entry { id, core, item };
+        let replaced = match place {
+            Ok(at) => Some(std::mem::replace(&mut set.partitions[at], entry)),
+            Err(at) => {
+                insert_at(&mut set.partitions, at, entry);
+                None
+            }
+        };
         let changed = was_complete != set.is_complete() || !was_known;
         if replaced.is_none() {
             self.len += 1;
@@ -105,15 +145,17 @@ impl<T: Clone> Timeline<T> {
 
     pub fn remove(&mut self, id: &SegmentId) -> Option<T> {
         let versions = self.sets.get_mut(&id.interval)?;
-        let set = versions.get_mut(&id.version)?;
+        let of_version = versions.place(&id.version).ok()?;
+        let set = &mut versions.0[of_version].1;
         let was_complete = set.is_complete();
-        let removed = set.partitions.remove(&id.partition)?;
+        let at = set.place(id.partition).ok()?;
+        let removed = set.partitions.remove(at);
         self.len -= 1;
         let emptied = set.partitions.is_empty();
         let changed = emptied || was_complete != set.is_complete();
         if emptied {
-            versions.remove(&id.version);
-            if versions.is_empty() {
+            versions.0.remove(of_version);
+            if versions.0.is_empty() {
                 self.sets.remove(&id.interval);
             }
         }
@@ -124,8 +166,8 @@ impl<T: Clone> Timeline<T> {
     }
 
     pub fn get(&self, id: &SegmentId) -> Option<&T> {
-        let entry = self.sets.get(&id.interval)?.get(&id.version)?.partitions.get(&id.partition)?;
-        Some(&entry.item)
+        let set = self.sets.get(&id.interval)?.get(&id.version)?;
+        Some(&set.partitions[set.place(id.partition).ok()?].item)
     }
 
     pub fn len(&self) -> usize {
@@ -140,8 +182,8 @@ impl<T: Clone> Timeline<T> {
     pub fn iter(&self) -> impl Iterator<Item = (&SegmentId, &T)> {
         self.sets
             .values()
-            .flat_map(|versions| versions.values())
-            .flat_map(|set| set.partitions.values())
+            .flat_map(|versions| versions.sets())
+            .flat_map(|set| &set.partitions)
             .map(|entry| (&entry.id, &entry.item))
     }
 
@@ -167,7 +209,8 @@ impl<T: Clone> Timeline<T> {
         }
         let mut visible = Vec::with_capacity(slices.len());
         for (set, version, interval) in slices {
-            for entry in self.sets[&set][version].partitions.values() {
+            let Some(set) = self.sets.get(&set).and_then(|versions| versions.get(version)) else { continue };
+            for entry in &set.partitions {
                 visible.push(Slice { id: entry.id.clone(), interval, item: entry.item.clone() });
             }
         }
@@ -197,9 +240,9 @@ impl<T: Clone> Timeline<T> {
     pub fn overshadowed(&self) -> Vec<SegmentId> {
         let mut overshadowed = Vec::new();
         for (interval, versions) in &self.sets {
-            for (version, set) in versions {
+            for (version, set) in &versions.0 {
                 if self.is_overshadowed(*interval, version) {
-                    overshadowed.extend(set.partitions.values().map(|entry| entry.id.clone()));
+                    overshadowed.extend(set.partitions.iter().map(|entry| entry.id.clone()));
                 }
             }
         }
@@ -221,7 +264,7 @@ impl<T: Clone> Timeline<T> {
     /// The segments whose intervals overlap `within`, visible or not, each with the core of its set as it was given.
     pub fn overlaps(&self, within: Interval) -> impl Iterator<Item = (&SegmentId, u32, &T)> {
         self.overlapping(within)
-            .flat_map(|(_, _, set)| set.partitions.values())
+            .flat_map(|(_, _, set)| &set.partitions)
             .map(|entry| (&entry.id, entry.core, &entry.item))
     }
 
@@ -243,7 +286,7 @@ impl<T: Clone> Timeline<T> {
             .range(from..to)
             .filter(move |(interval, _)| interval.overlaps(&within) && !interval.is_empty())
             .flat_map(|(interval, versions)| {
-                versions.iter().map(move |(version, set)| (*interval, version.as_str(), set))
+                versions.0.iter().map(move |(version, set)| (*interval, version.as_str(), set))
             })
     }
 

@@ -262,7 +262,8 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
     let patience = (number("cluster.leave_ms", 0, 3_600_000)?, number("cluster.return_ms", 0, 86_400_000)?);
     let mut cluster = cluster::cluster(&text, &bad, leases, patience, &data_dir)?;
     let priority = text("cluster.priority").parse().map_err(|_| bad("cluster.priority", "must be a whole number"))?;
-    cluster.split = cluster::split(&text, &bad, priority, cluster.is_shared(), tls.as_ref())?;
+    let stands = (priority, number("cluster.drain_ms", 0, 600_000)?);
+    cluster.split = cluster::split(&text, &bad, stands, cluster.is_shared(), tls.as_ref())?;
     let allow_http = flag("storage.s3_allow_http")?;
     let deep_storage = cluster::deep_storage(&text, &bad, allow_http, &data_dir, aws)?;
     if cluster.is_shared() && matches!(deep_storage, DeepStorageSettings::Local(_)) && text("storage.deep").is_empty() {

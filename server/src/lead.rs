@@ -7,6 +7,7 @@
 //!    own clock: a node that stood still wakes up to refuse, and all that it would write is refused by the store.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,11 +23,14 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
-use crate::rpc::forward::Forward;
+use crate::rpc::forward::{Forward, not_led};
 use crate::rpc::{self, data};
 
 /// Looks at the lease, and renewals, in the time that it lasts.
 const TRIES: u32 = 6;
+
+/// Rest between two looks at whether requests have ended.
+const STEP: Duration = Duration::from_millis(2);
 
 /// The catalog, once this node leads.
 pub async fn take(
@@ -104,6 +108,19 @@ struct Faces {
     leading: OnceLock<Router>,
     /// Who else leads is asked for that until then.
     forward: OnceLock<Forward>,
+    /// Whether it is about to lead no more.
+    steps_down: AtomicBool,
+    /// Requests that are at work as one that leads.
+    at_work: AtomicUsize,
+}
+
+/// A request's place among those.
+struct AtWork<'a>(&'a AtomicUsize);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Front {
@@ -124,6 +141,19 @@ impl Front {
         let _ = self.0.leading.set(router);
     }
 
+    /// From now on nothing is taken as one that leads. Returns when what was has been answered, or after a time.
+    pub async fn step_down(&self, within: Duration) {
+        self.0.steps_down.store(true, Ordering::SeqCst);
+        let ended = async {
+            while self.0.at_work.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(STEP).await;
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
+            tracing::warn!("requests to the one that leads were still being answered and are cut off");
+        }
+    }
+
     /// From now on what only the one that leads can do is asked of it.
     pub fn forward(&self, forward: Forward) {
         // It is said once.
@@ -131,24 +161,33 @@ impl Front {
     }
 
     async fn answer(self, request: Request) -> Response {
-        let Faces { own, leading, forward } = &*self.0;
+        let Faces { own, leading, forward, steps_down, at_work } = &*self.0;
+        // Counted before it is looked whether it may be: who steps down waits for it, or it sees that.
+        at_work.fetch_add(1, Ordering::SeqCst);
+        let mut held = Some(AtWork(at_work));
+        let leading = leading.get().filter(|_| !steps_down.load(Ordering::SeqCst));
         let path = request.uri().path();
         let (of_leader, is_split) = (is_of_leader(path), forward.get().is_some());
-        let router = match (own.get(), leading.get()) {
+        let router = match (own.get(), leading) {
             (_, Some(leading)) if of_leader && is_split => leading,
             // What nodes ask is refused where it has to be by who can tell nodes from others.
-            (Some(own), _) if !of_leader || !is_split || path.starts_with(rpc::ROOT) => own,
+            (Some(own), _) if !of_leader || !is_split || path.starts_with(rpc::ROOT) => {
+                held = None;
+                own
+            }
             // It does nothing else.
             (None, Some(leading)) => leading,
             _ => {
+                drop(held);
                 let forward = forward.get().filter(|_| of_leader && !is_local(path));
                 return match forward {
                     Some(forward) => forward.pass_on(request).await,
-                    None => standby(path),
+                    None => not_led(standby(path)),
                 };
             }
         };
         let answered: Result<Response, Infallible> = router.clone().oneshot(request).await;
+        drop(held);
         answered.unwrap_or_else(|never| match never {})
     }
 }

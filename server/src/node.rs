@@ -7,7 +7,7 @@
 //!    marked incomplete until its tasks have caught up.
 //! 3. Published segments load; the node is ready.
 //! 4. The loop: the coordinator's cycle, a heartbeat, its orders carried out, whenever something changed.
-//! 5. At the stop: requests end, tasks keep what they hold on disk, the catalog closes.
+//! 5. At the stop: what hands out requests is told; then requests end, tasks keep what they hold on disk, the catalog closes.
 //!
 //! One among others that have roles of their own stands for the lead ([`leading`]), works for the one that leads
 //! ([`member`]), or both, as two that know of each other what any two nodes do.
@@ -66,6 +66,8 @@ pub struct Node {
     /// Of the user `admin`, if it was made at this start and nobody has been told.
     pub first_password: Option<String>,
     audit: Arc<Audit>,
+    front: Front,
+    leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     /// Leads, or stands for the lead; `None` of one that never does.
@@ -95,6 +97,8 @@ struct Opened {
     node: String,
     address: String,
     tls_address: Option<String>,
+    leave: watch::Sender<bool>,
+    leaving: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     stopping: watch::Receiver<bool>,
     serving: JoinHandle<()>,
@@ -112,9 +116,9 @@ impl Opened {
         };
         let node = config.cluster.node.clone().unwrap_or_else(|| address.clone());
         let (tls_address, front) = (doors.tls_address()?, Front::default());
-        let (stop, stopping) = watch::channel(false);
+        let ((stop, stopping), (leave, leaving)) = (watch::channel(false), watch::channel(false));
         let serving = tokio::spawn(doors.serve(front.router(), stopping.clone()));
-        Ok(Opened { front, node, address, tls_address, stop, stopping, serving })
+        Ok(Opened { front, node, address, tls_address, leave, leaving, stop, stopping, serving })
     }
 }
 
@@ -146,8 +150,9 @@ impl Node {
             .await
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
-        let (stopping, front) = (opened.stopping.clone(), opened.front.clone());
-        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
+        let (stopping, leaving, front) = (opened.stopping.clone(), opened.leaving.clone(), opened.front.clone());
+        let ground =
+            Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping, leaving };
 
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
@@ -173,6 +178,7 @@ impl Node {
             historical: Some(historical.clone()),
             worker: worker.clone(),
             cluster: Arc::new(cluster),
+            view: None,
             answers: None,
             takes_queries: true,
             inventory: inventory.clone(),
@@ -207,6 +213,8 @@ impl Node {
             app: Some(app),
             first_password,
             audit: ground.audit,
+            front: opened.front,
+            leave: opened.leave,
             stop: opened.stop,
             serving: opened.serving,
             leading: Some(leading),
@@ -224,15 +232,18 @@ impl Node {
         let audit = Audit::open_apart(config.audit.clone(), &config.data_dir, opened.address.clone())
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house_apart(Arc::downgrade(&audit)));
-        let (address, stopping) = (opened.address.clone(), opened.stopping.clone());
-        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
+        let (address, stopping, leaving) = (opened.address.clone(), opened.stopping.clone(), opened.leaving.clone());
+        let ground =
+            Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping, leaving };
         let peers = Peers::new(&split.secret, split.tls.clone())?;
         let leases = open_leases(&config).await?;
         let leader = Leader::new(peers.clone(), leases.clone());
         opened.front.forward(Forward::new(leader.clone()));
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
-            let (ground, node, front) = (ground.clone(), opened.node.clone(), opened.front.clone());
+            // It stops leading first.
+            let ground = Ground { stopping: ground.leaving.clone(), ..ground.clone() };
+            let (node, front) = (opened.node.clone(), opened.front.clone());
             let runtime = Handle::current();
             // It stays on a thread of its own, where it waits more than it works.
             tokio::task::spawn_blocking(move || runtime.block_on(leading::run(ground, node, front, peers, resigning)))
@@ -254,6 +265,8 @@ impl Node {
             app,
             first_password: None,
             audit: ground.audit,
+            front: opened.front,
+            leave: opened.leave,
             stop: opened.stop,
             serving: opened.serving,
             leading,
@@ -304,13 +317,13 @@ impl Node {
     /// Ends requests, tasks and the catalog, in this order, and gives the lead back. What tasks read stays on disk for the
     /// next start.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.leave().await;
         self.stop.send_replace(true);
-        let mut serving = self.serving;
-        if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
-            serving.abort();
+        if !self.serving.is_finished() && tokio::time::timeout(DRAIN, &mut self.serving).await.is_err() {
+            self.serving.abort();
             tracing::warn!("requests were still being answered and are cut off");
         }
-        if let Some(keeping) = self.keeping {
+        if let Some(keeping) = self.keeping.take() {
             keeping.await.context("the node's loop")?;
         }
         self.audit.close().await;
@@ -318,18 +331,45 @@ impl Node {
             app.worker.shutdown().await?;
         }
         // Nothing is written any more: now another node may.
-        if let Some(resign) = self.resign.take() {
-            let _ = resign.send(());
-        }
-        while self.leading.as_ref().is_some_and(|leading| !leading.is_finished()) {
-            tokio::time::sleep(POLL).await;
-        }
+        self.resign().await;
         match self.closing {
             Closing::Catalog(coordinator) => coordinator.close().await,
             Closing::Leases(leases) => leases.close().await,
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+impl Node {
+    /// What comes before the stop of a node among others that have roles of their own. Whoever hands out requests sees that it
+    /// is not ready, and those that come meanwhile are answered; one that leads gives the lead back; who is half through
+    /// fetching an answer by JDBC may fetch the rest.
+    async fn leave(&mut self) {
+        let Some(split) = self.config.cluster.split.clone() else { return };
+        let begun = Instant::now();
+        if self.leading.is_some() {
+            self.front.step_down(DRAIN).await;
+        }
+        self.leave.send_replace(true);
+        self.resign().await;
+        if split.has(Role::Broker) || split.has(Role::Historical) {
+            tokio::time::sleep(split.drain.saturating_sub(begun.elapsed())).await;
+        }
+        let until = Instant::now() + DRAIN;
+        while self.app.as_ref().is_some_and(|app| app.jdbc.is_fetched_from()) && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Gives the lead back, if this node has it or stands for it.
+    async fn resign(&mut self) {
+        if let Some(resign) = self.resign.take() {
+            let _ = resign.send(());
+        }
+        while self.leading.as_ref().is_some_and(|leading| !leading.is_finished()) {
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 

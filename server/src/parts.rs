@@ -30,6 +30,7 @@ use crate::http::statements::{self, Statements};
 use crate::node::now;
 use crate::roles::follow::{Hanging, Standing};
 use crate::roles::historical::Historical;
+use crate::roles::view::Followed;
 use crate::rpc::data::Answers;
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
@@ -58,6 +59,8 @@ pub struct Ground {
     pub deep: DeepStorage,
     pub audit: Arc<Audit>,
     pub stopping: watch::Receiver<bool>,
+    /// Changes before `stopping` does, while requests are taken yet.
+    pub leaving: watch::Receiver<bool>,
 }
 
 /// What of a node differs by what it does.
@@ -70,6 +73,8 @@ pub struct Parts {
     pub historical: Option<Arc<Historical>>,
     pub worker: Arc<Worker>,
     pub cluster: Arc<dyn Cluster>,
+    /// Where rows are, if they are on other nodes.
+    pub view: Option<Arc<Followed>>,
     /// What other nodes may ask, if any may.
     pub answers: Option<Arc<Answers>>,
     pub takes_queries: bool,
@@ -101,7 +106,7 @@ impl Ground {
             verify_bytes_per_second: VERIFY_BYTES_PER_SECOND,
         };
         let cache = SegmentCache::open(cache, self.deep.clone())?;
-        let historical = Arc::new(Historical::new(inventory.clone(), cache));
+        let historical = Arc::new(Historical::new(inventory.clone(), cache, self.config.cluster.split.is_some()));
         tokio::spawn(Historical::keep_verified(Arc::downgrade(&historical)));
         Ok(historical)
     }
@@ -171,8 +176,10 @@ impl Ground {
             identity,
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),
+            view: parts.view,
             started: self.started,
             stopping: self.stopping.clone(),
+            leaving: self.leaving.clone(),
             config,
         });
         tokio::spawn(statements::expire(Arc::downgrade(&app)));

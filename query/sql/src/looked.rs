@@ -40,7 +40,9 @@ impl<'a> Looked<'a> {
     }
 
     fn columns(&self, name: &str) -> DfResult<Columns> {
-        let Some(columns) = self.sql.broker.columns(name, self.who) else {
+        let found = self.sql.broker.find_columns(name, self.who);
+        let found = found.map_err(|error| DataFusionError::External(Box::new(Error::from(error))))?;
+        let Some(columns) = found else {
             return Err(DataFusionError::Plan(format!("object '{name}' not found")));
         };
         lock(&self.members).push((name.to_string(), columns.clone()));

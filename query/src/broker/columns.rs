@@ -67,11 +67,17 @@ impl Broker {
 
     /// Names, types and whether multi-value, merged over the segments: `__time` first, then in the newest segment's order.
     /// A type is the narrowest that holds those of all segments; one that has nothing but nulls says nothing. Who has a
-    /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller.
+    /// row policy is told of columns that its rows have values in. `None` if there is no such table for the caller, or if what
+    /// it has cannot be found out now: [`Broker::find_columns`] tells these apart.
     ///
     /// Over a cluster this may wait for nodes: [`Broker::columns_of`] does so without holding a thread.
     pub fn columns(&self, datasource: &str, who: &Principal) -> Option<TableColumns> {
-        let restriction = self.authorizer().restriction(who, datasource).ok()?;
+        self.find_columns(datasource, who).ok().flatten()
+    }
+
+    /// As [`Broker::columns`]; an error if the table is there, or should be, and nobody can be asked for its columns.
+    pub fn find_columns(&self, datasource: &str, who: &Principal) -> Result<Option<TableColumns>> {
+        let Ok(restriction) = self.authorizer().restriction(who, datasource) else { return Ok(None) };
         let key = (datasource.to_string(), restriction.key().to_string());
         let generation = match &self.cluster {
             None => self.node.inventory.generation(),
@@ -80,10 +86,10 @@ impl Broker {
         if let Some((of, columns)) = self.columns.lock().get(&key)
             && *of == generation
         {
-            return Some(columns.clone());
+            return Ok(Some(columns.clone()));
         }
-        let found = self.pieces(datasource, who, &restriction).ok()??;
-        self.keep(key, found).ok()
+        let found = self.pieces(datasource, who, &restriction)?;
+        found.map(|found| self.keep(key, found)).transpose()
     }
 
     /// As [`Broker::columns`], for whoever must not wait on its thread, and would know a table that is not there from one
@@ -91,7 +97,7 @@ impl Broker {
     pub async fn columns_of(&self, datasource: &str, who: &Principal) -> Result<Option<TableColumns>> {
         let restriction = self.authorizer().restriction(who, datasource)?;
         let Some(request) = self.asking(datasource, who, &restriction)? else {
-            return Ok(self.columns(datasource, who));
+            return self.find_columns(datasource, who);
         };
         let key = (datasource.to_string(), restriction.key().to_string());
         let found = self.remote_pieces(&request, datasource, &restriction).await?;
@@ -172,6 +178,11 @@ impl Broker {
         restriction: &Restriction,
     ) -> Result<Option<Found>> {
         let wanted = request.wanted(&Scope::table(datasource))?;
+        if wanted.segments.is_empty() && wanted.incomplete.iter().any(|(of, _)| of == datasource) {
+            return Err(Error::Unavailable(format!(
+                "no rows of [{datasource}] are here yet, and some should be; ask again"
+            )));
+        }
         let ids: Vec<SegmentId> = wanted.segments.iter().map(|one| one.asked.id.clone()).collect();
         let key = |id: &SegmentId| (id.clone(), restriction.key().to_string());
         let mut found: HashMap<SegmentId, Arc<[PieceColumns]>> = {

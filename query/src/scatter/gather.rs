@@ -9,7 +9,7 @@ use segment::schema::ValueType;
 use segment::{Interval, SegmentId};
 use tokio::time::Instant;
 
-use super::run::{AtWork, Attempt, Run};
+use super::run::{AtWork, Attempt, Patience, Run};
 use super::{Lot, Request, Wanted, asking, is_of_node, unreachable};
 use crate::broker::{submit, wait};
 use crate::budget::Taken;
@@ -147,7 +147,7 @@ impl Request {
         let mut run = Run::new(wanted()?);
         let mut taken_in: Vec<(Opening, Vec<Vec<ValueType>>)> = Vec::new();
         let mut sink = self.sink(query)?;
-        let (mut pictures, mut restarts, mut last) = (1, 0, None);
+        let (mut patience, mut restarts, mut last) = (Patience::new(), 0, None);
         loop {
             let pending = std::mem::take(&mut run.pending);
             let (lots, stuck) = self.deal(&run.wanted, &pending, &run.tried);
@@ -160,22 +160,21 @@ impl Request {
                 if run.stuck.is_empty() {
                     break;
                 }
+                run.pending = run.menders.ask_again(&mut run.stuck, &mut run.tried);
+                if !run.pending.is_empty() {
+                    continue;
+                }
                 let gaps = self.gaps(scope, &run.wanted, &run.stuck);
-                if pictures >= settings.pictures_max {
+                let Some(patient) = patience.wait(settings) else {
                     if !self.budget.takes_gaps() {
                         return Err(unreachable(&gaps, last));
                     }
                     let uncovered = self.uncovered(scope, &run.wanted, &taken_in, gaps)?;
                     let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();
                     return Ok(Gathered { sink, openings, uncovered });
-                }
-                pictures += 1;
-                let within = settings.picture_within.min(self.budget.remaining());
-                tokio::select! {
-                    error = self.budget.ended() => return Err(error),
-                    () = self.cluster.view.newer_than(run.wanted.number, within) => {}
-                }
-                if !run.renew(wanted()?) {
+                };
+                let fresh = self.shown(&wanted, run.wanted.number, run.stuck(), patient).await?;
+                if !run.renew(fresh) {
                     taken_in.clear();
                     sink = self.sink(query)?;
                 }
@@ -206,8 +205,8 @@ impl Request {
             let answers = match result {
                 Err(error) if !is_of_node(&error) => return Err(error),
                 Err(error) => {
+                    run.failed(attempt, Some(&error));
                     last = Some(error);
-                    run.failed(attempt);
                     continue;
                 }
                 Ok(answers) => answers,
@@ -215,7 +214,7 @@ impl Request {
             let missing: HashSet<SegmentId> = answers.iter().flat_map(|one| one.opening.missing.clone()).collect();
             if !missing.is_empty() && run.lots[&attempt.lot].attempts > 1 {
                 // The other one may have all.
-                run.failed(attempt);
+                run.failed(attempt, None);
                 continue;
             }
             run.settle(&attempt, &missing);

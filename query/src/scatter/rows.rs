@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::chunk::{Chunk, chunk_of, cut, gathered};
+use super::run::{Menders, Patience, tried_for};
 use super::{Request, Wanted, is_of_node, unreachable};
 use crate::broker::{submit, wait};
 use crate::cluster::{Asking, NodeAsk, What};
@@ -56,6 +57,7 @@ pub struct Scanning {
     asking: Asking,
     wanted: Wanted,
     tried: Vec<HashSet<String>>,
+    menders: Menders,
     realtime: HashSet<usize>,
     sources: Vec<Source>,
     /// Rows of each segment that have left.
@@ -73,14 +75,14 @@ impl Request {
         let Query::Scan(scan) = &**query else { return Err(Error::Bug("only scans list rows".into())) };
         let mut asking = super::asking(query);
         asking.bare = bare;
-        let settings = &self.cluster.settings;
-        let (mut pictures, mut last) = (1, None);
+        let (mut patience, mut last) = (Patience::new(), None);
         let mut scanning = Scanning {
             request: self.clone(),
             query: query.clone(),
             asking,
             wanted: self.wanted(&scan.scope)?,
             tried: Vec::new(),
+            menders: Menders::default(),
             realtime: HashSet::new(),
             sources: Vec::new(),
             left: HashMap::new(),
@@ -100,11 +102,11 @@ impl Request {
                 begun = scanning.open((0..count).collect(), &mut last) => begun?,
             };
             let gaps = self.gaps(&scan.scope, &scanning.wanted, &begun.stuck);
-            let enough = pictures >= settings.pictures_max;
-            if !begun.stuck.is_empty() && enough && !self.budget.takes_gaps() {
+            let wait = if begun.stuck.is_empty() { None } else { patience.wait(&self.cluster.settings) };
+            if !begun.stuck.is_empty() && wait.is_none() && !self.budget.takes_gaps() {
                 return Err(unreachable(&gaps, last));
             }
-            if begun.stuck.is_empty() || enough {
+            let Some(patient) = wait else {
                 let mut marked = scanning.wanted.incomplete.clone();
                 marked.extend(begun.openings.iter().flat_map(|opening| opening.1.incomplete.iter().cloned()));
                 let incomplete = self.incomplete(&scan.scope, &marked)?;
@@ -112,14 +114,10 @@ impl Request {
                 scanning.touched = begun.openings.iter().any(|opening| opening.1.touched);
                 scanning.name_columns(scan, begun.openings);
                 return Ok(scanning);
-            }
-            pictures += 1;
-            let within = settings.picture_within.min(self.budget.remaining());
-            tokio::select! {
-                error = self.budget.ended() => return Err(error),
-                () = self.cluster.view.newer_than(scanning.wanted.number, within) => {}
-            }
-            scanning.wanted = self.wanted(&scan.scope)?;
+            };
+            let stuck = tried_for(&scanning.wanted, &begun.stuck, &scanning.tried);
+            let wanted = || self.wanted(&scan.scope);
+            scanning.wanted = self.shown(&wanted, scanning.wanted.number, stuck, patient).await?;
         }
     }
 }
@@ -152,6 +150,7 @@ impl Scanning {
                     Ok(opened) => opened,
                     Err(error) if !is_of_node(&error) => return Err(error),
                     Err(error) => {
+                        self.menders.failed(&node, &error);
                         *last = Some(error);
                         places.iter().for_each(|place| {
                             self.tried[*place].insert(node.clone());
@@ -186,6 +185,9 @@ impl Scanning {
                     _task: Aborted(task.abort_handle()),
                 });
                 begun.openings.push((asked, opening));
+            }
+            if pending.is_empty() {
+                pending = self.menders.ask_again(&mut begun.stuck, &mut self.tried);
             }
         }
         Ok(begun)
@@ -254,6 +256,7 @@ impl Scanning {
         if self.left.contains_key(&self.wanted.segments.len()) {
             return Err(error);
         }
+        self.menders.failed(&broken.node, &error);
         let mut last = Some(error);
         drop(broken);
         let request = self.request.clone();

@@ -1,6 +1,7 @@
 //! How far a query is that gathers answers: which segments are asked for, of whom, and what became of it.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use segment::SegmentId;
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -8,7 +9,8 @@ use tokio::time::Instant;
 
 use super::gather::Whole;
 use super::{Lot, Wanted, WantedSegment};
-use crate::error::Result;
+use crate::cluster::Scatter;
+use crate::error::{Error, Result};
 
 /// How far a query is.
 pub struct Run {
@@ -20,10 +22,72 @@ pub struct Run {
     /// Places for which nobody is left.
     pub stuck: Vec<usize>,
     pub done: HashSet<usize>,
+    pub menders: Menders,
     pub lots: HashMap<usize, AtWork>,
     pub next: usize,
     pub attempts: HashMap<Id, Attempt>,
     pub tasks: JoinSet<Result<Vec<Whole>>>,
+}
+
+/// Who was tried for some of what is wanted.
+pub fn tried_for(wanted: &Wanted, places: &[usize], tried: &[HashSet<String>]) -> HashMap<SegmentId, HashSet<String>> {
+    places.iter().map(|place| (wanted.segments[*place].asked.id.clone(), tried[*place].clone())).collect()
+}
+
+/// How long a query has waited for pictures that show somebody to ask.
+pub struct Patience {
+    pictures: usize,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    pub fn new() -> Patience {
+        Patience { pictures: 1, until: None }
+    }
+
+    /// How long to wait for the next picture, and to rest before it is looked at; `None` if it has waited enough.
+    pub fn wait(&mut self, settings: &Scatter) -> Option<(Duration, Duration)> {
+        let (now, within) = (Instant::now(), settings.picture_within);
+        let others = u32::try_from(settings.pictures_max.saturating_sub(1)).unwrap_or(u32::MAX);
+        let until = *self.until.get_or_insert(now + within.saturating_mul(others));
+        if self.pictures >= settings.pictures_max && now >= until {
+            return None;
+        }
+        self.pictures += 1;
+        Some((within, within / PICTURES_WITHIN))
+    }
+}
+
+/// Pictures that are looked at in the time that one is waited for, if that many come.
+const PICTURES_WITHIN: u32 = 50;
+
+/// Nodes that met broken copies of theirs. They mend them, so that each may be asked once more, if nobody else has the rows
+/// whole.
+#[derive(Default)]
+pub struct Menders(HashMap<String, bool>);
+
+impl Menders {
+    /// A node failed in this way.
+    pub fn failed(&mut self, node: &str, error: &Error) {
+        if matches!(error, Error::Corrupt(_)) {
+            self.0.entry(node.to_string()).or_default();
+        }
+    }
+
+    /// Takes out of `stuck` what menders that were not asked again yet can be asked for, as if they had never been.
+    pub fn ask_again(&mut self, stuck: &mut Vec<usize>, tried: &mut [HashSet<String>]) -> Vec<usize> {
+        let mut again = Vec::new();
+        for (node, asked) in self.0.iter_mut().filter(|(_, asked)| !**asked) {
+            let before = again.len();
+            stuck.retain(|place| {
+                let was_tried = tried[*place].remove(node);
+                again.extend(was_tried.then_some(*place));
+                !was_tried
+            });
+            *asked = again.len() > before;
+        }
+        again
+    }
 }
 
 /// Segments that are asked for together, perhaps of several nodes at once.
@@ -49,6 +113,7 @@ impl Run {
             pending: (0..count).collect(),
             stuck: Vec::new(),
             done: HashSet::new(),
+            menders: Menders::default(),
             lots: HashMap::new(),
             next: 0,
             attempts: HashMap::new(),
@@ -57,14 +122,17 @@ impl Run {
     }
 
     /// The lot that waits longest and is not asked elsewhere yet, and when it should be.
-    pub fn next_hedge(&self, after: std::time::Duration) -> Option<(Instant, usize)> {
+    pub fn next_hedge(&self, after: Duration) -> Option<(Instant, usize)> {
         let waiting = self.lots.iter().filter(|(_, at_work)| !at_work.hedged);
         waiting.map(|(lot, at_work)| (at_work.since + after, *lot)).min()
     }
 
-    /// An attempt came to nothing: its segments are dealt out anew unless another one is at work.
-    pub fn failed(&mut self, attempt: Attempt) {
+    /// An attempt came to nothing, for an error or for what the node lacks: its segments are dealt out anew unless another one is at work.
+    pub fn failed(&mut self, attempt: Attempt, error: Option<&Error>) {
         for (node, places) in &attempt.nodes {
+            if let Some(error) = error {
+                self.menders.failed(node, error);
+            }
             places.iter().for_each(|place| {
                 self.tried[*place].insert(node.clone());
             });
@@ -121,6 +189,11 @@ impl Run {
         let done = &self.done;
         self.pending.retain(|place| !done.contains(place));
         stays
+    }
+
+    /// Segments for which nobody is left, with who was tried.
+    pub fn stuck(&self) -> HashMap<SegmentId, HashSet<String>> {
+        tried_for(&self.wanted, &self.stuck, &self.tried)
     }
 
     /// Everything is to be asked again.

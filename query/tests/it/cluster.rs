@@ -11,6 +11,8 @@ use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use query::cluster::{ClusterView, DataNode, NodeAnswer, NodeAsk, Route, Routes, Scatter};
 use query::local::LocalNode;
+use query::wire::answer::Closing;
+use query::wire::frame;
 use query::{Authorizer, Broker, Error, Result, Settings};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -33,6 +35,10 @@ pub enum Fault {
     Silent,
     /// Says that it does not serve some of the segments.
     Forgets,
+    /// Says that a copy of it is broken, always or until it is asked again.
+    Broken {
+        mends: bool,
+    },
 }
 
 /// A node behind a wire: asks and answers are bytes, cut anywhere.
@@ -80,6 +86,14 @@ impl DataNode for Far {
             Fault::Unreachable => return Err(Error::Unavailable("connection refused".into())),
             Fault::Slow => tokio::time::sleep(Duration::from_millis(30)).await,
             Fault::Silent => std::future::pending().await,
+            Fault::Broken { mends } => {
+                if mends {
+                    *self.always.lock() = None;
+                }
+                let why = Error::Corrupt("a column is not as it was written".into());
+                let closing = frame::write(frame::Kind::Closing, &Closing::failed(&why).to_bytes());
+                return Ok(stream::iter([Ok(closing)]).boxed());
+            }
             Fault::Forgets => {
                 // A name that nobody serves.
                 for asked in read.segments.iter_mut().filter(|_| rng.random_bool(0.5)) {

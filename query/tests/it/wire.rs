@@ -230,6 +230,39 @@ fn a_straggler_is_overtaken() {
 }
 
 #[test]
+fn broken_copies_are_asked_elsewhere_or_again_once_they_are_mended() {
+    let runtime = runtime();
+    let mut rows = counted();
+    rows["queryType"] = json!("scan");
+    rows["resultFormat"] = json!("compactedList");
+    rows["columns"] = json!(["__time"]);
+    for seed in 0..20 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (view, _) = spread(&inventory(), &["wiki"], &mut rng, &settings(), &Authorizer::open(), &BTreeMap::new());
+        // It does not wait for another picture.
+        let scatter = query::cluster::Scatter { pictures_max: 1, hedge_after: None, ..crate::cluster::scatter() };
+        let broker = Broker::over(view.clone(), scatter, settings(), Authorizer::open());
+        let whole = [&counted(), &rows].map(|query| runtime.block_on(send(&broker, query)).expect("an answer"));
+        let fault = |fault| view.nodes.values().for_each(|node| *node.always.lock() = Some(fault));
+        for (query, whole) in [&counted(), &rows].into_iter().zip(whole) {
+            fault(Fault::Broken { mends: true });
+            assert_eq!(runtime.block_on(send(&broker, query)).expect("an answer"), whole);
+            fault(Fault::Broken { mends: false });
+            match runtime.block_on(send(&broker, query)) {
+                Err(Error::Unavailable(why)) => assert!(why.contains("no copy is whole"), "{why}"),
+                other => panic!("{other:?}"),
+            }
+            view.nodes.values().for_each(|node| *node.always.lock() = None);
+            if let Some(broken) = view.replicated() {
+                *view.nodes[&broken].always.lock() = Some(Fault::Broken { mends: false });
+                assert_eq!(runtime.block_on(send(&broker, query)).expect("an answer"), whole);
+                *view.nodes[&broken].always.lock() = None;
+            }
+        }
+    }
+}
+
+#[test]
 fn columns_are_those_of_one_node() {
     let who = Principal::new("test");
     let one = Broker::new(inventory(), settings(), Authorizer::open());
@@ -244,11 +277,16 @@ fn columns_are_those_of_one_node() {
         );
         assert_eq!(broker.columns_for_rules("wiki", &who), one.columns_for_rules("wiki", &who));
         assert_eq!(broker.datasources(&who), ["wiki"]);
+        assert_eq!(broker.find_columns("nothing", &who).expect("nodes"), None);
         let asked = |view: &crate::cluster::View| -> usize {
             view.nodes.values().map(|node| node.asked.load(Ordering::Relaxed)).sum()
         };
         let before = asked(&view);
         assert_eq!(runtime().block_on(broker.columns_of("wiki", &who)).expect("columns"), one.columns("wiki", &who));
         assert_eq!(asked(&view), before, "published segments are asked about once");
+        // A table whose nodes are gone is there all the same.
+        let broker = Broker::over(view.clone(), crate::cluster::scatter(), settings(), Authorizer::open());
+        view.nodes.values().for_each(|node| *node.always.lock() = Some(Fault::Unreachable));
+        assert!(matches!(broker.find_columns("wiki", &who), Err(Error::Unavailable(_))));
     }
 }

@@ -44,6 +44,8 @@ pub struct Split {
     pub tls: Option<PeerTls>,
     pub tier: String,
     pub priority: i64,
+    /// How long it goes on taking requests after it was told to stop.
+    pub drain: Duration,
 }
 
 impl Split {
@@ -107,7 +109,7 @@ pub(super) fn cluster(
 pub(super) fn split(
     text: &dyn Fn(&str) -> String,
     bad: Bad<'_>,
-    priority: i64,
+    (priority, drain_ms): (i64, u64),
     is_shared: bool,
     tls: Option<&crate::tls::Settings>,
 ) -> Result<Option<Split>, ConfigError> {
@@ -148,7 +150,8 @@ pub(super) fn split(
     if tier.is_empty() || tier.len() > 200 {
         return Err(bad("cluster.tier", "must be a name"));
     }
-    Ok(Some(Split { roles, secret: Secret::new(word), tls, tier, priority }))
+    let drain = Duration::from_millis(drain_ms);
+    Ok(Some(Split { roles, secret: Secret::new(word), tls, tier, priority, drain }))
 }
 
 /// An error that does not show the value.

@@ -79,6 +79,11 @@ pub const KEYS: &[Key] = &[
         "60000",
         "time after the loss of a node that copies of what it served are not made elsewhere, as it may come back; what nobody else serves is loaded at once",
     ),
+    key(
+        "cluster.drain_ms",
+        "3000",
+        "time that a broker or a historical goes on taking requests after it was told to stop and has said that it is not ready; longer than what stands before brokers takes to see it",
+    ),
     key("cluster.tier", "_default_tier", "tier of this node as a historical"),
     key("cluster.priority", "0", "priority of that tier"),
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),

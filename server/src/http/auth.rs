@@ -26,6 +26,7 @@ use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
 use crate::lead;
 use crate::node::now;
 use crate::rpc::forward::PassedOn;
+use crate::rpc::forward::not_led;
 
 /// What a route needs before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +174,7 @@ impl Door {
     {
         let app = self.app.clone();
         if !app.standing.holds() {
-            return lead::standby(self.parts.uri.path());
+            return not_led(lead::standby(self.parts.uri.path()));
         }
         app.note(caller);
         if let Some(rates) = &app.rates {

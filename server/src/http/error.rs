@@ -2,7 +2,7 @@
 //! `{"error": …}` of the management paths.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use query::language::failure::{Category, Failure};
 use segment::Kind;
@@ -31,6 +31,14 @@ pub fn failed_query(failure: &Failure, host: &str) -> Response {
         return (StatusCode::FORBIDDEN, Json(json!({"Access-Check-Result": failure.message}))).into_response();
     }
     (status(failure.category), Json(failure.to_json(Some(host)))).into_response()
+}
+
+/// Whatever cannot be answered now is worth another try soon.
+pub async fn told_when(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// An error of a management path.

@@ -42,6 +42,7 @@ use crate::auth::Identity;
 use crate::config::Config;
 use crate::roles::follow::Standing;
 use crate::roles::historical::Historical;
+use crate::roles::view::Followed;
 use crate::rpc;
 use crate::rpc::data::Answers;
 use crate::rpc::peers::Secret;
@@ -78,8 +79,12 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub metrics: PrometheusHandle,
     pub ready: AtomicBool,
+    /// Where rows are, if they are on other nodes.
+    pub view: Option<Arc<Followed>>,
     pub started: Instant,
     pub stopping: watch::Receiver<bool>,
+    /// Whether it was told to stop: it takes requests for a while yet, and says that it is not ready.
+    pub leaving: watch::Receiver<bool>,
 }
 
 pub fn router(app: Arc<App>) -> Router {
@@ -119,6 +124,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app.clone())
         .route_service(flight::PATH, flight)
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
+        .layer(middleware::map_response(error::told_when))
         .layer(middleware::from_fn(guard::headers));
     match app.config.cors_origins.as_slice() {
         [] => router,
@@ -143,18 +149,11 @@ fn limited(router: Router<Arc<App>>, (setting, most): (&'static str, usize)) -> 
     router.layer(DefaultBodyLimit::max(most)).layer(middleware::map_response(told))
 }
 
-/// A node that has not loaded what was published would give answers that lack rows.
 async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.takes_queries && app.ready.load(Ordering::Acquire) {
-        return next.run(request).await;
+    match app.refuses_queries() {
+        None => next.run(request).await,
+        Some(why) => error::failed_query(&query::Error::Unavailable(why.into()).failure(), &app.address),
     }
-    let why = match app.takes_queries {
-        true => "the server is starting and has not loaded every segment yet; retry",
-        // Over its own rows alone it would answer what is not so.
-        false => "this node is no broker; ask one that is",
-    };
-    let error = query::Error::Unavailable(why.into());
-    error::failed_query(&error.failure(), &app.address)
 }
 
 async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
@@ -175,6 +174,26 @@ impl App {
     /// What nodes of the cluster know each other by; `None` where there are no others.
     pub fn secret(&self) -> Option<&Secret> {
         self.config.cluster.split.as_ref().map(|split| &split.secret)
+    }
+
+    /// Why queries are not answered here now, if they are not. A node that has not loaded what was published would give answers
+    /// that lack rows, and one that does not know where rows are would know of no table.
+    pub fn refuses_queries(&self) -> Option<&'static str> {
+        if !self.takes_queries {
+            // Over its own rows alone it would answer what is not so.
+            return Some("this node is no broker; ask one that is");
+        }
+        if !self.ready.load(Ordering::Acquire) {
+            return Some("the server is starting and has not loaded every segment yet; retry");
+        }
+        let knows = self.view.as_ref().is_none_or(|view| view.is_known());
+        (!knows).then_some("this node does not know yet where rows are; retry")
+    }
+
+    /// Whether whoever hands out requests may hand them to this node.
+    pub fn is_healthy(&self) -> bool {
+        let refuses = self.takes_queries && self.refuses_queries().is_some();
+        self.ready.load(Ordering::Acquire) && !refuses && self.standing.holds() && !*self.leaving.borrow()
     }
 
     /// Fetches anew what a query found to be broken here.

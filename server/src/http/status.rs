@@ -1,7 +1,6 @@
 //! What every process says of itself: health, version, properties, leadership, metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -30,9 +29,10 @@ pub async fn status(State(app): State<Arc<App>>, Extension(caller): Extension<Ca
     }))
 }
 
-/// `true` once everything that was published is served again.
+/// `true` once everything that was published is served again, or can be asked of the nodes that serve it, until the node is told
+/// to stop.
 pub async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.ready.load(Ordering::Acquire) && app.standing.holds() {
+    match app.is_healthy() {
         true => Json(json!(true)).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!(false))).into_response(),
     }

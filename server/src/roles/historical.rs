@@ -2,7 +2,7 @@
 //!
 //! All loads of one reply and then its drops become one change of the inventory, or none of them if a load fails: names
 //! of the same rows come and go together. Until the next reply has the others again, what is not served in any form
-//! leaves its interval marked incomplete, so that no answer lacks rows without saying so.
+//! leaves its interval marked incomplete, so that no answer lacks rows without saying so. Among others the leader does that.
 //!
 //! Copies of the last run are served as they are, without reading them first: what a query touches is checked as it goes,
 //! and [`Historical::verify`] reads the rest.
@@ -30,6 +30,8 @@ const LOADS_AT_ONCE: usize = 4;
 pub struct Historical {
     inventory: Arc<Inventory>,
     cache: SegmentCache,
+    /// Whether others serve segments too: then what is missing here need not be missing, and it is the leader who tells.
+    is_among_others: bool,
     state: Mutex<State>,
     /// Orders and repairs change what is served one after the other.
     turn: tokio::sync::Mutex<()>,
@@ -48,10 +50,11 @@ struct State {
 }
 
 impl Historical {
-    pub fn new(inventory: Arc<Inventory>, cache: SegmentCache) -> Historical {
+    pub fn new(inventory: Arc<Inventory>, cache: SegmentCache, is_among_others: bool) -> Historical {
         Historical {
             inventory,
             cache,
+            is_among_others,
             state: Mutex::default(),
             turn: Default::default(),
             verifying: Default::default(),
@@ -120,6 +123,9 @@ impl Historical {
 
     /// For each datasource concerned now or before, the intervals that lack a segment.
     fn incomplete(&self) -> Vec<Change> {
+        if self.is_among_others {
+            return Vec::new();
+        }
         let mut by_datasource: BTreeMap<String, Vec<Interval>> = BTreeMap::new();
         for (datasource, owner, _) in self.inventory.incomplete() {
             if owner == OWNER {
@@ -236,7 +242,7 @@ mod tests {
         let settings =
             CacheSettings { folder: disk.path().join("cache"), bytes_max: u64::MAX, verify_bytes_per_second: u64::MAX };
         let cache = SegmentCache::open(settings, deep.clone()).unwrap();
-        let historical = Historical::new(inventory.clone(), cache);
+        let historical = Historical::new(inventory.clone(), cache, false);
         let file = deep.local_path(&metas[1]).unwrap();
         let away = file.with_extension("away");
         std::fs::rename(&file, &away).unwrap();

@@ -76,6 +76,7 @@ async fn assemble(
     let rules = auth::roles::load(coordinator).await.context("the roles of the catalog")?;
     let authorizer = Authorizer::new(rules);
     let view = Followed::new(peers);
+    let shown = view.clone();
     tokio::spawn(view.clone().follow_own(Arc::downgrade(coordinator)));
     let broker = Broker::over(view, SCATTER, ground.query_settings(), authorizer.clone());
     let inventory = Arc::new(Inventory::new());
@@ -99,6 +100,7 @@ async fn assemble(
         worker: ground.worker(&ledger, &inventory)?,
         inventory,
         cluster: Arc::new(cluster),
+        view: Some(shown),
         answers: None,
         takes_queries: true,
     };

@@ -4,10 +4,12 @@
 //! 1. The documents are read; nobody is let in before.
 //! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
 //!    beside them.
-//! 3. A broker follows the view, and is ready once it has one; the others are once the leader has heard of them.
-//! 4. Rows that grow are answered for only within the lease of what the leader heard last.
-//! 5. Before it ends it hands over ([`Leaving`]): its tasks publish what they read and others read on, while it answers for
-//!    its rows until they are served elsewhere.
+//! 3. A broker follows the view, and is ready once it has one; a historical once it has loaded what the leader has it load;
+//!    others once the leader has heard of them.
+//! 4. A node that is told to stop and has no tasks leaves first, so that brokers know before it answers no more.
+//! 5. Rows that grow are answered for only within the lease of what the leader heard last.
+//! 6. Before an ingest node ends it hands over ([`Leaving`]): its tasks publish what they read and others read on, while it
+//!    answers for its rows until they are served elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +53,9 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Rest after one that was refused because another process has the node's name.
 const RETRY_TAKEN: Duration = Duration::from_secs(2);
+
+/// A historical that was given nothing to load for so long has what it is to have.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Rest between two looks for the documents at the start.
 const LOOK: Duration = Duration::from_millis(200);
@@ -125,6 +130,7 @@ pub async fn start(
         node: LocalNode::new(rows.clone()),
         rows,
         inventory: inventory.clone(),
+        historical: historical.clone(),
         process,
         tenure: tenure.clone(),
     };
@@ -136,6 +142,7 @@ pub async fn start(
         historical: historical.clone(),
         worker: worker.clone(),
         cluster: Arc::new(RemoteCluster(leader.clone())),
+        view: split.has(Role::Broker).then(|| view.clone()),
         answers: Some(Arc::new(answers)),
         takes_queries: split.has(Role::Broker),
     };
@@ -153,7 +160,9 @@ pub async fn start(
     let reporter = Reporter::new(member, inventory, worker, historical);
     let follows = split.has(Role::Broker).then_some(view);
     let ((begin, begun), (done, is_done)) = (watch::channel(false), watch::channel(false));
-    let (leave, stopping) = (ToLeave { begun, done }, ground.stopping.clone());
+    // Rows that are not published yet are answered for to the end.
+    let until = if split.has(Role::Ingest) { &ground.stopping } else { &ground.leaving };
+    let (leave, stopping) = (ToLeave { begun, done }, until.clone());
     let keeping = tokio::spawn(keep_in_line(app.clone(), reporter, leader, follows, tenure, (leave, stopping)));
     Ok(Working { app, keeping, leaving: Leaving { begin, done: is_done } })
 }
@@ -184,6 +193,7 @@ async fn keep_in_line(
     (mut leave, mut stopping): (ToLeave, watch::Receiver<bool>),
 ) {
     let carried_out = Arc::new(Notify::new());
+    let (mut is_settled, mut idle_since) = (!reporter.is_historical(), None::<Instant>);
     // Before the leader tells, what it is asked to wait for at most.
     let mut lease = Duration::from_millis(app.config.cluster.node_lease_ms.unsigned_abs());
     while !*stopping.borrow() {
@@ -206,10 +216,15 @@ async fn keep_in_line(
                 // Orders that are old may not be the leader's any more.
                 if sent.elapsed() < lease {
                     let orders = reporter.take_in(reply, generation);
+                    if reporter.is_loading() || !orders.loads.is_empty() {
+                        idle_since = None;
+                    } else if idle_since.get_or_insert(sent).elapsed() >= SETTLED {
+                        is_settled = true;
+                    }
                     let done = carried_out.clone();
                     reporter.carry_out_beside(orders, move || done.notify_one());
                 }
-                if view.as_ref().is_none_or(|view| view.number().number > 0) {
+                if is_settled && view.as_ref().is_none_or(|view| view.is_known()) {
                     app.ready.store(true, Ordering::Release);
                 }
                 REST

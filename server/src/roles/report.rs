@@ -125,6 +125,15 @@ impl Reporter {
         orders
     }
 
+    pub fn is_historical(&self) -> bool {
+        self.historical.is_some()
+    }
+
+    /// Whether segments are being loaded beside.
+    pub fn is_loading(&self) -> bool {
+        self.loading.lock().is_some()
+    }
+
     /// Carries orders out now. Whether there is something to report at once.
     pub async fn carry_out(&self, orders: Orders) -> bool {
         match &self.historical {

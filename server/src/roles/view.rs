@@ -1,11 +1,12 @@
 //! What a broker knows of the cluster: the newest view that the leader gave, followed change by change. While nobody leads,
 //! the last one stands.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coordinator::{Coordinator, View, ViewNumber};
+use coordinator::{Coordinator, View, ViewNumber, ViewUpdate};
 use query::cluster::{ClusterView, DataNode, Route, Routes};
 use segment::Interval;
 use tokio::sync::watch;
@@ -25,6 +26,15 @@ const RETRY: Duration = Duration::from_millis(100);
 struct Seen {
     picture: u64,
     view: Arc<View>,
+    /// By node, what its process is called.
+    names: Arc<HashMap<String, String>>,
+}
+
+impl Seen {
+    fn next(&mut self, view: Arc<View>) {
+        let names = view.nodes.iter().map(|(node, of)| (node.clone(), name_of(node, of.process)));
+        *self = Seen { picture: self.picture + 1, names: Arc::new(names.collect()), view };
+    }
 }
 
 pub struct Followed {
@@ -41,6 +51,22 @@ impl Followed {
         self.seen.borrow().view.number
     }
 
+    /// Whether there is any yet.
+    pub fn is_known(&self) -> bool {
+        self.number().number > 0
+    }
+
+    /// Takes in what has come since; whether it is of use.
+    pub fn take(&self, update: &ViewUpdate) -> bool {
+        let mut next = View::clone(&self.seen.borrow().view);
+        let is_next = next.apply(update);
+        if is_next {
+            let view = Arc::new(next);
+            self.seen.send_modify(|seen| seen.next(view));
+        }
+        is_next
+    }
+
     /// Follows the coordinator of this process, which leads.
     pub async fn follow_own(self: Arc<Self>, coordinator: Weak<Coordinator>) {
         let Some(mut newest) = coordinator.upgrade().map(|coordinator| coordinator.watch_view()) else { return };
@@ -50,7 +76,7 @@ impl Followed {
             let view = leading.view();
             drop(leading);
             if view.number > self.number() {
-                self.seen.send_modify(|seen| *seen = Seen { picture: seen.picture + 1, view });
+                self.seen.send_modify(|seen| seen.next(view));
             }
             if newest.changed().await.is_err() {
                 return;
@@ -61,16 +87,9 @@ impl Followed {
     /// Follows the leader, whoever that is, for as long as this is not dropped.
     pub async fn follow(self: Arc<Self>, leader: Arc<Leader>) {
         loop {
-            let view = self.seen.borrow().view.clone();
-            match leader.view_since(view.number, WAIT).await {
-                Ok(update) => {
-                    let mut next = View::clone(&view);
-                    if next.apply(&update) {
-                        let view = Arc::new(next);
-                        self.seen.send_modify(|seen| *seen = Seen { picture: seen.picture + 1, view });
-                        continue;
-                    }
-                }
+            match leader.view_since(self.number(), WAIT).await {
+                Ok(update) if self.take(&update) => continue,
+                Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "the view cannot be followed"),
             }
             tokio::time::sleep(RETRY).await;
@@ -86,9 +105,9 @@ fn name_of(node: &str, process: u64) -> String {
 #[async_trait]
 impl ClusterView for Followed {
     fn routes(&self, tables: &[&str], intervals: &[Interval]) -> Routes {
-        let Seen { picture, view } = self.seen.borrow().clone();
+        let Seen { picture, view, names } = self.seen.borrow().clone();
         let mut routes = Routes { number: picture, ..Routes::default() };
-        let known = |name: &String| view.nodes.get(name).map(|node| name_of(name, node.process));
+        let known = |node: &String| names.get(node).cloned();
         for name in tables {
             let Some(table) = view.tables.get(*name) else { continue };
             for within in intervals {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::forward::{LEADER_WITHIN, REST};
 use super::peers::{PeerError, Peers};
 use crate::http::App;
 use crate::http::error::{Answered, Refusal};
@@ -390,7 +391,17 @@ impl RemoteCluster {
     async fn ask<T: DeserializeOwned>(&self, table: Table, who: &Principal) -> query_sql::Result<T> {
         let Principal { name, roles, scope, groups, attributes } = who.clone();
         let ask = SystemAsk { table, who: Who { name, roles, scope, groups, attributes } };
-        let answer = self.0.ask(SYSTEM, &ask, ANSWER_WITHIN).await;
+        let until = Instant::now() + LEADER_WITHIN;
+        let answer = loop {
+            match self.0.ask(SYSTEM, &ask, ANSWER_WITHIN).await {
+                Err(
+                    PeerError::Unreachable { .. } | PeerError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. },
+                ) if Instant::now() < until => {
+                    tokio::time::sleep(REST).await;
+                }
+                answer => break answer,
+            }
+        };
         answer.map_err(|error| query_sql::Error::Query(query::Error::Unavailable(error.to_string())))
     }
 }

@@ -5,7 +5,9 @@
 //! 2. The handler asks the [`LocalNode`] of its process. Rows that grow are answered for only while this node surely is the
 //!    one that has them ([`Tenure`]), looked at before they are opened and again when they are: a process that stood still
 //!    in between wakes up to refuse.
-//! 3. The answer is a stream of frames, made no faster than it is read; whoever drops it ends the work at the other end. Its
+//! 3. A copy that is found to be broken is fetched anew at once; the broker that met it asks elsewhere meanwhile. Who asks about
+//!    one that is being fetched waits for it.
+//! 4. The answer is a stream of frames, made no faster than it is read; whoever drops it ends the work at the other end. Its
 //!    last frame says that it is complete, or how it failed: a stream without it is an error, which the reader of frames sees.
 
 use std::sync::Arc;
@@ -24,11 +26,14 @@ use query::local::LocalNode;
 use query::wire::answer::Closing;
 use query::wire::frame::{self, Kind};
 use query::{Broker, Error, Result};
+use segment::Segment;
 use segment::inventory::{Inventory, Served};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::peers::Peers;
 use crate::http::App;
+use crate::roles::historical::Historical;
 
 /// Where asks go.
 pub const QUERY: &str = "/henge/internal/v1/query";
@@ -97,6 +102,8 @@ pub struct Answers {
     /// What it answers by.
     pub rows: Arc<Broker>,
     pub inventory: Arc<Inventory>,
+    /// Where the published ones among them are from.
+    pub historical: Option<Arc<Historical>>,
     pub process: u64,
     pub tenure: Arc<Tenure>,
 }
@@ -107,11 +114,15 @@ impl Answers {
             return Err(Error::Unavailable("this node was started anew since; look for newer news of it".into()));
         }
         let ask = NodeAsk::from_bytes(ask)?;
-        let grows = self.grows(&ask);
+        let (grows, mut copies) = self.asked(&ask);
+        if copies.is_broken() {
+            copies.mend().await;
+            copies = self.asked(&ask).1;
+        }
         if grows && !self.tenure.holds() {
             return Err(lost());
         }
-        let mut answer = match self.node.run(&ask).await {
+        let answer = match self.node.run(&ask).await {
             // The broker may know of newer rules, or lookups, than are known here.
             Err(error @ (Error::Denied(_) | Error::Unavailable(_))) => match app.standing.catch_up().await {
                 true => self.node.run(&ask).await?,
@@ -119,6 +130,13 @@ impl Answers {
             },
             answer => answer?,
         };
+        // They are looked at when all has been read, or nobody reads on.
+        let mut answer = answer
+            .map(move |bytes| {
+                let _held = &copies;
+                bytes
+            })
+            .boxed();
         if !grows {
             return Ok(answer);
         }
@@ -129,10 +147,45 @@ impl Answers {
         Ok(stream::iter(first).chain(answer).boxed())
     }
 
-    /// Whether it is about rows that are not published.
-    fn grows(&self, ask: &NodeAsk) -> bool {
+    /// Whether it is about rows that are not published, and those that are.
+    fn asked(&self, ask: &NodeAsk) -> (bool, Copies) {
         let ids: Vec<_> = ask.segments.iter().map(|asked| asked.id.clone()).collect();
-        self.inventory.open(&ids).1.iter().any(|served| matches!(served, Some(Served::Realtime(_))))
+        let (mut grows, mut segments) = (false, Vec::with_capacity(ids.len()));
+        for served in self.inventory.open(&ids).1.into_iter().flatten() {
+            match served {
+                Served::Realtime(_) => grows = true,
+                Served::Published(segment) => segments.push(segment),
+            }
+        }
+        (grows, Copies { segments, historical: self.historical.clone() })
+    }
+}
+
+/// Local copies that an answer is made of.
+struct Copies {
+    segments: Vec<Arc<Segment>>,
+    historical: Option<Arc<Historical>>,
+}
+
+impl Copies {
+    fn is_broken(&self) -> bool {
+        self.segments.iter().any(|segment| segment.is_broken())
+    }
+
+    /// Fetches broken ones anew. What deep storage cannot give whole is not served any more.
+    async fn mend(&self) {
+        if let Some(historical) = &self.historical {
+            historical.mend().await;
+        }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if let (true, Some(historical), Ok(runtime)) = (self.is_broken(), self.historical.take(), Handle::try_current())
+        {
+            runtime.spawn(async move { historical.mend().await });
+        }
     }
 }
 

@@ -5,20 +5,27 @@
 //! whether it came by TLS. A request is passed on once: a node that gets one which was passed on, and does not lead, says
 //! so.
 //!
-//! Bodies flow through in both directions as fast as their readers take them.
+//! While nobody leads, or nobody is there where one led, a request waits for the next leader for a while. It is sent again only
+//! if nothing was done of it, or nothing changes by it: a request that the leader may have begun is not.
+//!
+//! Longer bodies flow through in both directions as fast as their readers take them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::control::Leader;
-use super::peers::{PeerError, SECRET, Secret};
+use super::peers::{PeerError, SECRET, Secret, Unsent, read};
 use crate::http::guard::Encrypted;
 
 /// From where a request came that was passed on.
@@ -29,6 +36,18 @@ const ENCRYPTED: HeaderName = HeaderName::from_static("x-henge-forwarded-encrypt
 
 /// Requests on their way at once.
 const AT_ONCE_MAX: usize = 512;
+
+/// Says that nothing was done of a request.
+const NOT_LED: HeaderName = HeaderName::from_static("x-henge-not-led");
+
+/// How long another leader is waited for: most of three times what it takes one to take over from one that is lost.
+pub const LEADER_WITHIN: Duration = Duration::from_secs(8);
+
+/// Rest between two tries.
+pub const REST: Duration = Duration::from_millis(50);
+
+/// Bodies that are held so that they can be sent again.
+const KEPT_BYTES_MAX: u64 = 256 << 10;
 
 /// What concerns one connection and not what goes over it.
 const OF_CONNECTIONS: [HeaderName; 6] = [
@@ -69,25 +88,86 @@ impl Forward {
     pub async fn pass_on(&self, request: Request) -> Response {
         // Whoever says so gets no further than this, right or wrong.
         if request.headers().contains_key(FOR) {
-            return refused("no coordinator leads now, or this node is taken for the one that does; try again");
+            return not_led(refused(
+                "no coordinator leads now, or this node is taken for the one that does; try again",
+            ));
         }
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             return refused("too many requests are being passed on to the coordinator; try again");
         };
+        let until = Instant::now() + LEADER_WITHIN;
+        let (mut kept, mut next) = match Kept::of(outward(request)).await {
+            Ok(halves) => halves,
+            Err(why) => return refused(&why),
+        };
+        loop {
+            let turn = self.try_once(&mut kept, next.take()).await;
+            let (why, unsent) = match turn {
+                Ok(response) => return inward(response, room),
+                Err(again) => again,
+            };
+            next = unsent;
+            if (next.is_none() && kept.is_none()) || Instant::now() > until {
+                return refused(&why);
+            }
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    /// An answer, or why there is none, with what can be sent again beside what is kept.
+    async fn try_once(
+        &self,
+        kept: &mut Option<Kept>,
+        request: Option<Request>,
+    ) -> Result<Response, (String, Option<Request>)> {
         let address = match self.leader.address().await {
             Ok(address) => address,
-            Err(error) => return refused(&error.to_string()),
+            Err(error) => return Err((error.to_string(), request)),
         };
-        let sent = self.leader.peers.send(&address, outward(request)).await;
-        match sent {
-            Ok(response) => inward(response, room),
-            Err(error) => {
+        let Some(request) = request.or_else(|| kept.as_ref().map(Kept::request)) else {
+            return Err(("the request is gone".into(), None));
+        };
+        match self.leader.peers.try_send(&address, request).await {
+            Ok(response) if kept.is_some() && response.headers().contains_key(NOT_LED) => {
+                self.leader.forget(&address);
+                Err(("no coordinator leads now; try again".into(), None))
+            }
+            Ok(response) => Ok(response),
+            Err(Unsent { error, request }) => {
                 if matches!(error, PeerError::Unreachable { .. }) {
                     self.leader.forget(&address);
                 }
-                refused(&error.to_string())
+                // What may have been done is not done again, unless it changes nothing.
+                if request.is_none() {
+                    kept.take_if(|kept| !kept.parts.method.is_safe());
+                }
+                Err((error.to_string(), request))
             }
         }
+    }
+}
+
+/// A request that can be sent more than once.
+struct Kept {
+    parts: Parts,
+    body: Bytes,
+}
+
+impl Kept {
+    /// A request as one that can be sent again and again, or else as one that is sent once.
+    async fn of(request: Request) -> Result<(Option<Kept>, Option<Request>), String> {
+        let (parts, body) = request.into_parts();
+        match body.size_hint().exact() {
+            Some(bytes) if bytes <= KEPT_BYTES_MAX => {
+                let body = read(body, KEPT_BYTES_MAX as usize).await?;
+                Ok((Some(Kept { parts, body }), None))
+            }
+            _ => Ok((None, Some(Request::from_parts(parts, body)))),
+        }
+    }
+
+    fn request(&self) -> Request {
+        Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
     }
 }
 
@@ -127,7 +207,7 @@ fn outward(request: Request) -> Request {
 /// The answer as the caller gets it. It takes its place among those at once until it has been read.
 fn inward(response: Response, room: OwnedSemaphorePermit) -> Response {
     let (mut parts, body) = response.into_parts();
-    OF_CONNECTIONS.iter().for_each(|name| drop(parts.headers.remove(name)));
+    OF_CONNECTIONS.iter().chain([&NOT_LED]).for_each(|name| drop(parts.headers.remove(name)));
     parts.version = axum::http::Version::HTTP_11;
     Response::from_parts(parts, Body::new(Held { body, _room: room }))
 }
@@ -155,6 +235,12 @@ impl HttpBody for Held {
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+/// An answer to a request that nothing was done of, for this node does not lead.
+pub fn not_led(mut response: Response) -> Response {
+    response.headers_mut().insert(NOT_LED, HeaderValue::from_static("1"));
+    response
 }
 
 fn refused(message: &str) -> Response {

@@ -66,6 +66,13 @@ pub enum PeerError {
     Unreadable { address: String, why: String },
 }
 
+/// A request that has no answer.
+pub struct Unsent {
+    pub error: PeerError,
+    /// As it was, if nothing of it was sent.
+    pub request: Option<Request>,
+}
+
 /// What nodes of a cluster know each other by.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -128,25 +135,35 @@ impl Peers {
 
     /// Sends a request to the node at an address (`host:port`); its URI names path and query, and an authority if the
     /// request is for another one than the node itself.
-    pub async fn send(&self, address: &str, mut request: Request) -> Result<Response, PeerError> {
+    pub async fn send(&self, address: &str, request: Request) -> Result<Response, PeerError> {
+        self.try_send(address, request).await.map_err(|unsent| unsent.error)
+    }
+
+    /// As [`Peers::send`], and gives back what nothing of was sent.
+    pub async fn try_send(&self, address: &str, mut request: Request) -> Result<Response, Unsent> {
         let unreachable = |why: String| PeerError::Unreachable { address: address.to_string(), why };
         request.headers_mut().insert(SECRET, self.secret.clone());
         let mut parts = request.uri().clone().into_parts();
+        let lost = |why: String| Unsent { error: unreachable(why), request: None };
         let authority = parts.authority.take().map_or_else(|| address.parse(), Ok);
-        parts.authority = Some(authority.map_err(|error| unreachable(format!("its address is none: {error}")))?);
+        parts.authority = Some(authority.map_err(|error| lost(format!("its address is none: {error}")))?);
         parts.scheme =
             Some(if self.tls.is_some() { axum::http::uri::Scheme::HTTPS } else { axum::http::uri::Scheme::HTTP });
         parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| unreachable(error.to_string()))?;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| lost(error.to_string()))?;
         *request.version_mut() = axum::http::Version::HTTP_2;
-        let mut sender = self.connection(address).await?;
-        match sender.send_request(request).await {
+        let mut sender = match self.connection(address).await {
+            Ok(sender) => sender,
+            Err(error) => return Err(Unsent { error, request: Some(request) }),
+        };
+        match sender.try_send_request(request).await {
             Ok(response) => Ok(response.map(Body::new)),
-            Err(error) => {
+            Err(mut failed) => {
+                let (request, error) = (failed.take_message(), failed.into_error());
                 if error.is_closed() || error.is_canceled() || sender.is_closed() {
                     self.slots.lock().remove(address);
                 }
-                Err(unreachable(error.to_string()))
+                Err(Unsent { error: unreachable(error.to_string()), request })
             }
         }
     }

@@ -143,6 +143,15 @@ impl Connections {
         self.open.lock().remove(&scope.key(id));
     }
 
+    /// Whether a statement has rows that were not handed out yet, or is being asked for some.
+    pub fn is_fetched_from(&self) -> bool {
+        let has_rows = |statement: &Arc<Statement>| match statement.results.try_lock() {
+            Ok(results) => results.as_ref().is_some_and(|results| results.rows.is_some()),
+            Err(_) => true,
+        };
+        self.open.lock().values().any(|connection| connection.statements.lock().values().any(has_rows))
+    }
+
     /// Closes what nobody used for a while.
     pub fn close_idle(&self) {
         let idle = self.limits.idle;

@@ -17,7 +17,6 @@ mod parameters;
 mod statement;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -141,10 +140,7 @@ impl Flight {
     }
 
     fn ready(&self) -> Result<(), Status> {
-        match self.app.ready.load(Ordering::Acquire) {
-            true => Ok(()),
-            false => Err(Status::unavailable("the server is starting and has not loaded every segment yet; retry")),
-        }
+        self.app.refuses_queries().map_or(Ok(()), |why| Err(Status::unavailable(why)))
     }
 
     /// A statement under the context that the headers of its call give.
