@@ -68,7 +68,7 @@ pub use documents::{Change, Document};
 pub use error::{Error, Result};
 pub use node::{Member, Role};
 pub use segments::{LoadStatus, SegmentRow, Selection};
-pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState};
+pub use supervisors::{Exception, Revision, Supervisor, SupervisorSpec, SupervisorState, home_of, of_node};
 pub use tasks::{TaskFilter, TaskStatus};
 pub use view::{Name, Placed, Table, TableChanges, View, ViewChanges, ViewNode, ViewNumber, ViewUpdate};
 

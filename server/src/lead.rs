@@ -102,6 +102,8 @@ struct Faces {
     own: OnceLock<Router>,
     /// What only the one that leads does, once this process does.
     leading: OnceLock<Router>,
+    /// What other nodes ask of the rows of a process that does nothing by itself.
+    rows: OnceLock<Router>,
     /// Who else leads is asked for that until then.
     forward: OnceLock<Forward>,
 }
@@ -118,6 +120,12 @@ impl Front {
         let _ = self.0.own.set(router);
     }
 
+    /// From now on other nodes' questions are answered by this, and no others are.
+    pub fn open_to_nodes(&self, router: Router) {
+        // It is opened once.
+        let _ = self.0.rows.set(router);
+    }
+
     /// From now on this process leads.
     pub fn lead(&self, router: Router) {
         // It leads once.
@@ -131,10 +139,10 @@ impl Front {
     }
 
     async fn answer(self, request: Request) -> Response {
-        let Faces { own, leading, forward } = &*self.0;
+        let Faces { own, leading, rows, forward } = &*self.0;
         let path = request.uri().path();
         let (of_leader, is_split) = (is_of_leader(path), forward.get().is_some());
-        let router = match (own.get(), leading.get()) {
+        let router = match (own.get().or(rows.get().filter(|_| path == data::QUERY)), leading.get()) {
             (_, Some(leading)) if of_leader && is_split => leading,
             // What nodes ask is refused where it has to be by who can tell nodes from others.
             (Some(own), _) if !of_leader || !is_split || path.starts_with(rpc::ROOT) => own,

@@ -218,15 +218,17 @@ impl Node {
         let started = Instant::now();
         let deep = prepare(&config)?;
         let opened = Opened::open(&config).await?;
-        let audit = Audit::open_apart(config.audit.clone(), &config.data_dir, opened.address.clone())
-            .context("opening the journal of the audit log")?;
-        tokio::spawn(audit::keep_house_apart(Arc::downgrade(&audit)));
-        let (address, stopping) = (opened.address.clone(), opened.stopping.clone());
-        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
         let peers = Peers::new(&split.secret, split.tls.clone())?;
         let leases = open_leases(&config).await?;
         let leader = Leader::new(peers.clone(), leases.clone());
         opened.front.forward(Forward::new(leader.clone()));
+        let (address, stopping) = (opened.address.clone(), opened.stopping.clone());
+        let coordinator = member::follow(&config, &leases).await?;
+        let audit =
+            Audit::open_of_node(config.audit.clone(), &config.data_dir, address.clone(), &opened.node, &coordinator)
+                .await
+                .context("opening the journal of the audit log")?;
+        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
             let (ground, node, front) = (ground.clone(), opened.node.clone(), opened.front.clone());
@@ -234,28 +236,25 @@ impl Node {
             // It stays on a thread of its own, where it waits more than it works.
             tokio::task::spawn_blocking(move || runtime.block_on(leading::run(ground, node, front, peers, resigning)))
         });
-        let working = match split.is_member() {
-            false => None,
-            true => Some(member::start(&ground, &split, opened.node.clone(), leases.clone(), leader).await?),
-        };
-        let (mut app, mut keeping) = (None, None);
-        if let Some(working) = working {
-            opened.front.open(router(working.app.clone()));
-            (app, keeping) = (Some(working.app), Some(working.keeping));
+        let working = member::start(&ground, &split, opened.node.clone(), coordinator, leader).await?;
+        match split.is_member() {
+            true => opened.front.open(router(working.app.clone())),
+            // It answers people only if it leads.
+            false => opened.front.open_to_nodes(router(working.app.clone())),
         }
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(address, tls = opened.tls_address, roles = ?split.roles, ms, "serving");
         Ok(Node {
             config,
             address,
-            app,
+            app: Some(working.app),
             first_password: None,
             audit: ground.audit,
             stop: opened.stop,
             serving: opened.serving,
             leading,
             resign: Some(resign),
-            keeping,
+            keeping: Some(working.keeping),
             closing: Closing::Leases(leases),
         })
     }

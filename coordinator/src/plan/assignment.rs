@@ -7,7 +7,8 @@
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
 //!   of: whatever it reports of a task from then on is the doing of the attempt that it was given.
-//! - The store's own take no room and wait for none; they read what is on one node, that which leads.
+//! - The store's own take no room and wait for none; they read what is on one node: the one that their supervisor is named
+//!   after, whatever its roles, else that which leads.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,6 +16,7 @@ use segment::is_system;
 
 use crate::node::Role;
 use crate::picture::{LiveTask, Member, Picture};
+use crate::supervisors::home_of;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
@@ -78,8 +80,11 @@ pub(crate) fn plan(
         let load = |node: &str| loads.get(node).copied().unwrap_or(0);
         let fits = |(node, member): &(&String, &Member)| {
             let has_room = is_own || load(node) < member.told.tasks_max;
-            let is_there = !is_own || leader.is_none_or(|leader| leader == node.as_str());
-            has_room && is_there && takes_tasks(member) && !member.tasks.contains(id)
+            let (is_there, may) = match task.record.supervisor.as_deref().and_then(home_of) {
+                Some(home) => (home == node.as_str(), is_ready(member)),
+                None => (!is_own || leader.is_none_or(|leader| leader == node.as_str()), takes_tasks(member)),
+            };
+            has_room && is_there && may && !member.tasks.contains(id)
         };
         let was_here = |node: &str| task.last_node.as_deref() == Some(node);
         let members = picture.members.iter().filter(fits);
@@ -100,5 +105,9 @@ pub(crate) fn plan(
 }
 
 fn takes_tasks(member: &Member) -> bool {
-    member.told.has(Role::Ingest) && member.has_told_served && member.void.is_empty()
+    member.told.has(Role::Ingest) && is_ready(member)
+}
+
+fn is_ready(member: &Member) -> bool {
+    member.has_told_served && member.void.is_empty()
 }

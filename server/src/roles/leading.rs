@@ -18,12 +18,12 @@ use super::follow::Standing;
 use super::ledger::LocalLedger;
 use super::member::SCATTER;
 use super::view::Followed;
-use crate::auth;
 use crate::http::{App, router};
 use crate::lead::{self, Front};
 use crate::node::now;
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
+use crate::{audit, auth};
 
 /// Stands for the lease and leads, until it is told to end or does not lead any more; then it returns why.
 pub async fn run(
@@ -53,11 +53,13 @@ pub async fn run(
     tracing::info!(address = ground.address, epoch = coordinator.epoch(), "leading");
     println!("leading at {}", ground.address);
     let cycling = tokio::spawn(cycle(app.clone(), Duration::from_millis(ground.config.cycle_ms)));
+    let supervising = tokio::spawn(audit::keep_supervisors(ground.config.audit.clone(), Arc::downgrade(&coordinator)));
     let lost = tokio::select! {
         lost = &mut leading => Some(lost.context("what keeps the lead has failed")?),
         _ = &mut end => None,
     };
     cycling.abort();
+    supervising.abort();
     app.worker.shutdown().await?;
     if lost.is_none() {
         // Nothing is written any more: now another may.

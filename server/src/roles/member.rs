@@ -1,5 +1,5 @@
 //! What a node does that works for the one that leads: as a broker, as a historical, as one that takes events in, in any
-//! mix. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
+//! mix. One that is none of these has its part of the audit log to tell of. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
 //!
 //! 1. The documents are read; nobody is let in before.
 //! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
@@ -26,13 +26,13 @@ use tokio::time::Instant;
 use super::follow::{Follower, Standing};
 use super::report::Reporter;
 use super::view::Followed;
-use crate::auth;
-use crate::config::Split;
+use crate::config::{Config, Split};
 use crate::http::App;
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::control::{Leader, RemoteCluster, RemoteLedger};
 use crate::rpc::data::{Answers, Tenure};
 use crate::rpc::peers::PeerError;
+use crate::{audit, auth};
 
 /// How nodes are asked: rows that nobody serves now are waited for as long as it takes another node to have them.
 pub const SCATTER: Scatter =
@@ -64,10 +64,9 @@ pub async fn start(
     ground: &Ground,
     split: &Split,
     node: String,
-    leases: Leases,
+    coordinator: Arc<Coordinator>,
     leader: Arc<Leader>,
 ) -> anyhow::Result<Working> {
-    let coordinator = follow(ground, &leases).await?;
     let rules = loop {
         match auth::roles::read(&coordinator) {
             Ok(rules) => break rules,
@@ -95,6 +94,8 @@ pub async fn start(
     let historical = split.has(Role::Historical).then(|| ground.historical(&inventory)).transpose()?;
     let ledger: Arc<dyn Ledger> = Arc::new(RemoteLedger { leader: leader.clone(), node: node.clone() });
     let worker = ground.worker(&ledger, &inventory)?;
+    let journal = coordinator::of_node(audit::DATASOURCE, &node);
+    tokio::spawn(audit::keep_house_of_node(Arc::downgrade(&ground.audit), journal, ledger));
     let (process, tenure) = (rand::random(), Arc::new(Tenure::default()));
     let answers = Answers {
         node: LocalNode::new(rows.clone()),
@@ -132,10 +133,10 @@ pub async fn start(
 }
 
 /// A coordinator that has read the documents.
-async fn follow(ground: &Ground, leases: &Leases) -> anyhow::Result<Arc<Coordinator>> {
+pub async fn follow(config: &Config, leases: &Leases) -> anyhow::Result<Arc<Coordinator>> {
     let mut told = false;
     loop {
-        match Coordinator::stand_by(leases, coordinator_settings(&ground.config)).await {
+        match Coordinator::stand_by(leases, coordinator_settings(config)).await {
             Ok(coordinator) => return Ok(Arc::new(coordinator)),
             Err(error) if error.kind() == segment::Kind::Unavailable => {
                 if !std::mem::replace(&mut told, true) {

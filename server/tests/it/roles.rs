@@ -45,7 +45,7 @@ pub fn shared(test: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// A node of some roles, in a folder of its own, which keeps its name.
-fn node(dir: &Path, name: &str, roles: &str, settings: &[(String, String)]) -> Server {
+pub fn node(dir: &Path, name: &str, roles: &str, settings: &[(String, String)]) -> Server {
     let own = dir.join(name);
     std::fs::create_dir_all(&own).unwrap();
     let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
