@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "documents", include_str!("../../migrations/0002_documents.sql")),
     (3, "leases", include_str!("../../migrations/0003_leases.sql")),
     (4, "members", include_str!("../../migrations/0004_members.sql")),
+    (5, "renames", include_str!("../../migrations/0005_renames.sql")),
 ];
 
 pub(crate) struct Database {
