@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
 use crate::rpc::forward::Forward;
-use crate::rpc::{self, data};
+use crate::rpc::{self, data, statements};
 
 /// Looks at the lease, and renewals, in the time that it lasts.
 const TRIES: u32 = 6;
@@ -163,7 +163,7 @@ impl Front {
 
 /// Whether only the one that leads can answer.
 fn is_of_leader(path: &str) -> bool {
-    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY
+    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY && path != statements::CANCEL
 }
 
 /// Whether it is asked of this very process, whoever leads: of nodes, and whether it leads.

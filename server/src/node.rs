@@ -145,7 +145,9 @@ impl Node {
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
         let (stopping, front) = (opened.stopping.clone(), opened.front.clone());
-        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
+        let process = rand::random();
+        let ground =
+            Ground { config: config.clone(), address: address.clone(), started, deep, audit, process, stopping };
 
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
@@ -173,6 +175,7 @@ impl Node {
             cluster: Arc::new(cluster),
             answers: None,
             takes_queries: true,
+            siblings: None,
             inventory: inventory.clone(),
         };
         let (app, first_password) = ground.assemble(parts).await?;
@@ -180,7 +183,7 @@ impl Node {
         front.open(router(app.clone()));
         let member = Member {
             node,
-            process: rand::random(),
+            process,
             address: address.clone(),
             roles: Role::ALL.to_vec(),
             tier: TIER_DEFAULT.to_string(),
@@ -228,7 +231,9 @@ impl Node {
             Audit::open_of_node(config.audit.clone(), &config.data_dir, address.clone(), &opened.node, &coordinator)
                 .await
                 .context("opening the journal of the audit log")?;
-        let ground = Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping };
+        let process = rand::random();
+        let ground =
+            Ground { config: config.clone(), address: address.clone(), started, deep, audit, process, stopping };
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
             let (ground, node, front) = (ground.clone(), opened.node.clone(), opened.front.clone());

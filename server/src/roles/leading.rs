@@ -23,6 +23,7 @@ use crate::lead::{self, Front};
 use crate::node::now;
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
+use crate::rpc::statements::{Runner, Siblings};
 use crate::{audit, auth};
 
 /// Stands for the lease and leads, until it is told to end or does not lead any more; then it returns why.
@@ -43,7 +44,7 @@ pub async fn run(
     let (resign, resigning) = oneshot::channel();
     let mut leading = tokio::spawn(lead::keep(coordinator.clone(), cluster.lease, resigning));
     let (app, password) = tokio::select! {
-        made = assemble(&ground, &coordinator, peers) => made?,
+        made = assemble(&ground, &node, &coordinator, peers) => made?,
         lost = &mut leading => return lost.context("what keeps the lead has failed"),
     };
     if let Some(password) = password {
@@ -72,13 +73,16 @@ pub async fn run(
 
 async fn assemble(
     ground: &Ground,
+    node: &str,
     coordinator: &Arc<Coordinator>,
     peers: Arc<Peers>,
 ) -> anyhow::Result<(Arc<App>, Option<String>)> {
     let rules = auth::roles::load(coordinator).await.context("the roles of the catalog")?;
     let authorizer = Authorizer::new(rules);
-    let view = Followed::new(peers);
+    let view = Followed::new(peers.clone());
     tokio::spawn(view.clone().follow_own(Arc::downgrade(coordinator)));
+    let own = Runner { node: node.to_string(), process: ground.process };
+    let siblings = Siblings { own, view: view.clone(), peers };
     let broker = Broker::over(view, SCATTER, ground.query_settings(), authorizer.clone());
     let inventory = Arc::new(Inventory::new());
     let cluster = LocalCluster {
@@ -103,6 +107,7 @@ async fn assemble(
         cluster: Arc::new(cluster),
         answers: None,
         takes_queries: true,
+        siblings: Some(siblings),
     };
     ground.assemble(parts).await
 }

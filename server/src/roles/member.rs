@@ -32,6 +32,7 @@ use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::control::{Leader, RemoteCluster, RemoteLedger};
 use crate::rpc::data::{Answers, Tenure};
 use crate::rpc::peers::PeerError;
+use crate::rpc::statements::{Runner, Siblings};
 use crate::{audit, auth};
 
 /// How nodes are asked: rows that nobody serves now are waited for as long as it takes another node to have them.
@@ -96,7 +97,9 @@ pub async fn start(
     let worker = ground.worker(&ledger, &inventory)?;
     let journal = coordinator::of_node(audit::DATASOURCE, &node);
     tokio::spawn(audit::keep_house_of_node(Arc::downgrade(&ground.audit), journal, ledger));
-    let (process, tenure) = (rand::random(), Arc::new(Tenure::default()));
+    let (process, tenure) = (ground.process, Arc::new(Tenure::default()));
+    let own = Runner { node: node.clone(), process };
+    let siblings = Siblings { own, view: view.clone(), peers: leader.peers.clone() };
     let answers = Answers {
         node: LocalNode::new(rows.clone()),
         rows,
@@ -114,6 +117,7 @@ pub async fn start(
         cluster: Arc::new(RemoteCluster(leader.clone())),
         answers: Some(Arc::new(answers)),
         takes_queries: split.has(Role::Broker),
+        siblings: split.has(Role::Broker).then_some(siblings),
     };
     let (app, _) = ground.assemble(parts).await?;
     let member = Member {
