@@ -70,7 +70,7 @@ pub use error::{Error, Result};
 pub use node::{Member, Role};
 pub use scaling::{LagAggregate, Scaling};
 pub use segments::{LoadStatus, SegmentRow, Selection};
-pub use supervisors::{Exception, Revision, Scaled, Supervisor, SupervisorSpec, SupervisorState};
+pub use supervisors::{Exception, Revision, Scaled, Supervisor, SupervisorSpec, SupervisorState, home_of, of_node};
 pub use tasks::{TaskFilter, TaskStatus};
 pub use view::{Name, Placed, Table, TableChanges, View, ViewChanges, ViewNode, ViewNumber, ViewUpdate};
 

@@ -119,7 +119,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Rows of which this leader knows nothing may be those of a segment that is not used any more.
+    /// Rows of which this leader knows nothing may be those of a segment that is not used any more, or of one that was
+    /// published under another name while another node led.
     async fn look_up_unknown(&self, report: &Report) -> Result<()> {
         let unknown = self.inner.picture.read().unknown(report);
         if unknown.is_empty() {
@@ -127,8 +128,17 @@ impl Coordinator {
         }
         let mut connection = self.read().await?;
         for id in unknown {
-            if let Some(record) = rows::by_id(&mut connection, &id.to_string()).await?.filter(|record| !record.used) {
-                self.inner.picture.write().orphan(id, record.meta.path);
+            let name = id.to_string();
+            if let Some(record) = rows::by_id(&mut connection, &name).await? {
+                if !record.used {
+                    self.inner.picture.write().orphan(id, record.meta.path);
+                }
+            } else if let Some(record) = rows::by_former_id(&mut connection, &name).await? {
+                let mut picture = self.inner.picture.write();
+                picture.rename(id, record.meta.id.clone());
+                if !record.used {
+                    picture.orphan(record.meta.id, record.meta.path);
+                }
             }
         }
         Ok(())

@@ -134,10 +134,40 @@ impl Coordinator {
     }
 
     /// As [`Coordinator::put_supervisor`] with `skip_if_unmodified`, of a supervisor that is the store's own. What it reads
-    /// belongs to the node that leads: when that is another node, the tasks of the one before cannot be run any more. They
-    /// end, and what they did not publish is read when that node leads again.
+    /// belongs to the node that it is named after ([`of_node`]), or else to the one that leads: when that is another node, the
+    /// tasks of the one before cannot be run any more. They end, and what they did not publish is read when that node leads
+    /// again.
     pub async fn put_system_supervisor(&self, spec: SupervisorSpec, now: i64) -> Result<bool> {
         self.keep_supervisor(spec, true, now).await
+    }
+
+    /// Ends a supervisor of the store's own, and its tasks as they are, which nobody can run: the node that has what they read
+    /// is gone. Should that one come back and the supervisor be put anew, it goes on where it was committed.
+    pub async fn end_system_supervisor(&self, id: &str, now: i64) -> Result<()> {
+        let (this, id) = (self.clone(), id.to_string());
+        self.detached(async move {
+            let turn = this.turn().await?;
+            let mut store = turn.begin().await?;
+            let mut row = this.row(&id)?;
+            (row.terminated, row.changed_at) = (true, now);
+            documents::put(&mut store, &row).await?;
+            let left: Vec<String> =
+                this.inner.picture.read().tasks_of(&id).map(|task| task.record.id.clone()).collect();
+            for task in &left {
+                tasks::set_ended(&mut store, task, TaskState::Success, None, None, now).await?;
+            }
+            store.commit().await?;
+            info!(supervisor = id, "supervisor ended: the node that it read from is gone");
+            let mut picture = this.inner.picture.write();
+            for task in &left {
+                picture.tasks.remove(task);
+            }
+            picture.supervisors.remove(&id);
+            Ok(())
+        })
+        .await?;
+        self.wake();
+        Ok(())
     }
 
     async fn keep_supervisor(&self, spec: SupervisorSpec, skip_if_unmodified: bool, now: i64) -> Result<bool> {
@@ -381,6 +411,19 @@ fn is_same(before: &SupervisorSpec, after: &SupervisorSpec) -> bool {
     let is_scaled = before.scaling.is_some() && after.scaling.is_some();
     let task_count = if is_scaled { after.task_count } else { before.task_count };
     SupervisorSpec { task_count, ..before.clone() } == *after
+}
+
+/// Between the name of a supervisor of the store's own and that of the node which has what it reads.
+const AT: char = '@';
+
+/// The name of the supervisor of the store's own that reads what one node has.
+pub fn of_node(datasource: &str, node: &str) -> String {
+    format!("{datasource}{AT}{node}")
+}
+
+/// The node that has what a supervisor of the store's own reads, if its name says so.
+pub fn home_of(supervisor: &str) -> Option<&str> {
+    supervisor.split_once(AT).map(|(_, node)| node).filter(|_| is_system(supervisor))
 }
 
 /// What the store keeps of itself is not for anybody to change.

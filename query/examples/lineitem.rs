@@ -71,6 +71,7 @@ fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
     let settings = Settings {
         threads: 2,
         queries_max: 1,
+        lanes: Default::default(),
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes: 4 << 30,

@@ -95,7 +95,7 @@ impl Broker {
         settings: Settings,
         authorizer: Arc<Authorizer>,
     ) -> Arc<Broker> {
-        let cluster = Cluster { view, settings: scatter, turn: AtomicUsize::new(0) };
+        let cluster = Cluster { view, settings: scatter, turn: AtomicUsize::new(0), witnesses: Mutex::default() };
         Broker::with(Arc::default(), Some(Arc::new(cluster)), settings, authorizer)
     }
 
@@ -313,6 +313,17 @@ impl Broker {
             return Err(Error::Capacity(format!(
                 "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"
             )));
+        }
+        if let Some((lane, most)) = budget.lane().and_then(|lane| Some((lane, *self.settings.lanes.get(lane)?))) {
+            let in_lane = running.queries.values().filter(|query| query.budget.lane() == Some(lane));
+            let others: HashSet<usize> =
+                in_lane.map(|query| query.budget.request()).filter(|request| *request != budget.request()).collect();
+            if others.len() >= most {
+                return Err(Error::Capacity(format!(
+                    "Too many concurrent queries for lane '{lane}', query capacity of {most} exceeded. Please try your query \
+                     again later."
+                )));
+            }
         }
         if running.queries.len() >= self.settings.queries_max {
             return Err(Error::Capacity(format!(

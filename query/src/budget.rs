@@ -1,6 +1,7 @@
 //! What one query may use: time, memory, and whether it may go on. Read once from the query's context; looked at once
 //! a block.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ pub struct Settings {
     pub threads: usize,
     /// Queries at work at once; more are refused.
     pub queries_max: usize,
+    /// Requests at work at once by lane, each within `queries_max`. A query is in the lane that its context names; one that
+    /// names none and has a negative priority is in [`LANE_LOW`].
+    pub lanes: Arc<BTreeMap<String, usize>>,
     pub timeout_default: Duration,
     /// No query may ask for more.
     pub timeout_max: Duration,
@@ -46,6 +50,8 @@ pub struct Budget {
     /// Cancelled because the asker may no longer see what it was let in for.
     revoked: AtomicBool,
     priority: i64,
+    /// One of the lanes that there are.
+    lane: Option<String>,
     partial: Partial,
     /// Whether the query said so: what cannot be reached may be left out then, and is told.
     partial_asked: bool,
@@ -57,6 +63,9 @@ pub struct Budget {
     /// Intervals named at most in the answer's `uncoveredIntervals`.
     uncovered_max: usize,
 }
+
+/// The lane of queries that can wait, as Druid's strategy `hilo` names it.
+pub const LANE_LOW: &str = "low";
 
 /// What a query wants when parts of what it asks for are not there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +91,7 @@ impl Settings {
 }
 
 impl Budget {
-    /// Reads `timeout`, `queryId`, `priority`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows`,
+    /// Reads `timeout`, `queryId`, `priority`, `lane`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows`,
     /// `maxSubqueryBytes` and `uncoveredIntervalsLimit`; the rest of the context is read with the query. A query without an id gets one.
     pub fn from_context(context: &Map<String, Json>, settings: &Settings) -> Result<Budget> {
         let context = Context::new(context);
@@ -113,8 +122,14 @@ impl Budget {
             Some(id) if !id.is_empty() => id.to_string(),
             _ => uuid::Uuid::new_v4().to_string(),
         };
+        let priority = context.long("priority")?.unwrap_or(0);
+        let lane = match context.text("lane")? {
+            None | Some("") if priority < 0 => Some(LANE_LOW),
+            named => named,
+        };
         Ok(Budget {
             query_id,
+            lane: lane.filter(|lane| settings.lanes.contains_key(*lane)).map(str::to_string),
             started: Instant::now(),
             timeout,
             memory_limit: memory.map_or(settings.memory_bytes, |bytes| bytes.min(settings.memory_bytes)),
@@ -123,7 +138,7 @@ impl Budget {
             scanned: Arc::default(),
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
-            priority: context.long("priority")?.unwrap_or(0),
+            priority,
             partial: match context.flag("returnPartialResults")? {
                 Some(false) => Partial::Refused,
                 _ => Partial::Told,
@@ -146,6 +161,7 @@ impl Budget {
     pub fn again(&self) -> Budget {
         Budget {
             query_id: self.query_id.clone(),
+            lane: self.lane.clone(),
             memory_used: AtomicU64::new(0),
             scanned: self.scanned.clone(),
             cancelled: AtomicBool::new(false),
@@ -166,6 +182,7 @@ impl Budget {
     ) -> Budget {
         Budget {
             query_id,
+            lane: None,
             started: Instant::now(),
             timeout,
             memory_limit,
@@ -190,6 +207,11 @@ impl Budget {
 
     pub fn priority(&self) -> i64 {
         self.priority
+    }
+
+    /// The lane that it takes a place of.
+    pub fn lane(&self) -> Option<&str> {
+        self.lane.as_deref()
     }
 
     pub fn partial(&self) -> Partial {
@@ -396,6 +418,7 @@ mod tests {
         Settings {
             threads: 1,
             queries_max: 1,
+            lanes: Arc::default(),
             timeout_default: Duration::from_secs(300),
             timeout_max: Duration::from_secs(600),
             memory_bytes: 1000,

@@ -170,7 +170,10 @@ fn begin(broker: &Broker, ask: &NodeAsk, work: Admitted, budget: &Arc<Budget>) -
                 if matches!(served, segment::inventory::Served::Realtime(_)) {
                     opening.realtime.push(asked.id.clone());
                 }
-                segments.push((asked.id.clone(), served, Interval::merge(&asked.intervals)));
+                // Of some it is asked only whether they are there.
+                if !asked.intervals.is_empty() {
+                    segments.push((asked.id.clone(), served, Interval::merge(&asked.intervals)));
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use segment::lookup::Lookups;
 use segment::{Interval, SegmentId};
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub struct Cluster {
     pub settings: Scatter,
     /// Moves on with every query, so that replicas share the work.
     pub turn: AtomicUsize,
+    /// By table, of which picture, see [`Request::witnesses`].
+    pub witnesses: Mutex<HashMap<String, (u64, Arc<[WantedSegment]>)>>,
 }
 
 /// A query that was let in, to be answered by nodes.
@@ -56,11 +59,12 @@ pub struct Request {
 /// What is wanted, as of one picture.
 pub struct Wanted {
     pub number: u64,
-    /// By interval, then id.
+    /// By interval, then id; after these, those of which no rows are asked for.
     pub segments: Vec<WantedSegment>,
     pub incomplete: Vec<(String, Interval)>,
 }
 
+#[derive(Clone)]
 pub struct WantedSegment {
     pub asked: Asked,
     pub nodes: Vec<String>,
@@ -117,7 +121,41 @@ impl Request {
         for one in found.iter_mut().filter(|one| one.asked.intervals.len() > 1) {
             one.asked.intervals = Interval::merge(&one.asked.intervals);
         }
-        Ok(Wanted { number: routes.number, segments: found, incomplete: routes.incomplete })
+        let mut segments = found;
+        for table in tables {
+            if matches!(self.sight.of(table)?, Restriction::Unrestricted) {
+                continue;
+            }
+            let of_table = segments.iter().filter(|one| one.asked.id.datasource == table);
+            let met: HashSet<Vec<String>> = of_table.map(|one| one.nodes.clone()).collect();
+            segments.extend(self.witnesses(table).iter().filter(|one| !met.contains(&one.nodes)).cloned());
+        }
+        Ok(Wanted { number: routes.number, segments, incomplete: routes.incomplete })
+    }
+
+    /// A segment of a table for each set of nodes that has any, to be asked about without an interval. A query of who sees
+    /// a part of the rows meets whoever has any of the table, or does not answer, wherever it looks: else it would be told where
+    /// there are rows by what becomes of it when a node is gone.
+    fn witnesses(&self, table: &str) -> Arc<[WantedSegment]> {
+        let number = self.cluster.view.number();
+        if let Some((_, known)) = self.cluster.witnesses.lock().get(table).filter(|(of, _)| *of == number) {
+            return known.clone();
+        }
+        let routes = self.cluster.view.routes(&[table], &[Interval::ETERNITY]);
+        let mut by_nodes: BTreeMap<Vec<String>, WantedSegment> = BTreeMap::new();
+        for route in routes.slices {
+            by_nodes.entry(route.nodes.clone()).or_insert_with(|| WantedSegment {
+                asked: Asked { id: route.id, intervals: Vec::new() },
+                nodes: route.nodes,
+                // None of its rows are asked for.
+                grows: false,
+            });
+        }
+        let found: Arc<[WantedSegment]> = by_nodes.into_values().collect();
+        let mut kept = self.cluster.witnesses.lock();
+        kept.retain(|_, (of, _)| *of == routes.number);
+        kept.insert(table.to_string(), (routes.number, found.clone()));
+        found
     }
 
     /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those

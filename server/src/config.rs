@@ -35,6 +35,7 @@ pub struct Config {
     pub auth: AuthSettings,
     pub query_threads: usize,
     pub query_concurrent_max: usize,
+    pub query_lanes: BTreeMap<String, usize>,
     pub query_memory_max_bytes: usize,
     pub query_policy_cache_bytes: u64,
     pub query_timeout_ms: u64,
@@ -324,6 +325,9 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         Ok(serde_json::Value::Object(context)) => context,
         _ => return Err(bad("query.default_context", "must be a JSON object such as {\"skipEmptyBuckets\": true}")),
     };
+    let lanes = lanes(&text("query.lanes"), number("query.concurrent_max", 1, 100_000)? as usize).ok_or_else(|| {
+        bad("query.lanes", "must be lanes with places or a share of query.concurrent_max: low=20%, reports=4")
+    })?;
     let query_timeout_max_ms = number("query.timeout_max_ms", 1, 1 << 40)?;
     query::language::context::check_defaults(&default_context, query_timeout_max_ms)
         .map_err(|error| bad("query.default_context", &error.to_string()))?;
@@ -365,6 +369,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         log_json,
         auth,
         query_threads: if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads },
+        query_lanes: lanes,
         query_concurrent_max: number("query.concurrent_max", 1, 100_000)? as usize,
         query_memory_max_bytes: number("query.memory_max_bytes", 1 << 20, 1 << 40)? as usize,
         query_policy_cache_bytes: number("query.policy_cache_bytes", 0, 1 << 40)?,
@@ -432,6 +437,23 @@ fn tls(
         (None, None) => None,
     };
     Ok(settings)
+}
+
+/// Places by lane, of so many that there are in all.
+fn lanes(text: &str, all: usize) -> Option<BTreeMap<String, usize>> {
+    let mut lanes = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (lane, places) = part.split_once('=')?;
+        let (lane, places) = (lane.trim(), places.trim());
+        let count = match places.strip_suffix('%') {
+            Some(share) => share.parse().ok().filter(|share| (1..=100).contains(share)).map(|share| all * share / 100),
+            None => places.parse().ok().filter(|count| *count > 0),
+        };
+        if lane.is_empty() || lanes.insert(lane.to_string(), count?.max(1)).is_some() {
+            return None;
+        }
+    }
+    Some(lanes)
 }
 
 #[cfg(test)]
@@ -509,6 +531,20 @@ mod tests {
         ] {
             let error = context(text).expect_err(text).to_string();
             assert!(error.contains("query.default_context") && error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn lanes_have_places() {
+        let lanes =
+            |text: &str| load(&[], &[("query.lanes", text), ("query.concurrent_max", "10")]).map(|c| c.query_lanes);
+        assert!(lanes("").expect("none").is_empty());
+        let read = lanes("low=25%, reports = 4,tiny=1%").expect("valid");
+        let expected = [("low", 2), ("reports", 4), ("tiny", 1)].map(|(lane, places)| (lane.to_string(), places));
+        assert_eq!(read, expected.into());
+        for text in ["low", "low=", "=3", "low=0", "low=0%", "low=101%", "low=-1", "low=1,low=2", "low=many"] {
+            let error = lanes(text).expect_err(text).to_string();
+            assert!(error.contains("query.lanes") && error.contains("reports=4"), "{error}");
         }
     }
 

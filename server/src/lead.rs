@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
 use crate::rpc::forward::{Forward, not_led};
-use crate::rpc::{self, data};
+use crate::rpc::{self, data, statements};
 
 /// Looks at the lease, and renewals, in the time that it lasts.
 const TRIES: u32 = 6;
@@ -106,6 +106,8 @@ struct Faces {
     own: OnceLock<Router>,
     /// What only the one that leads does, once this process does.
     leading: OnceLock<Router>,
+    /// What other nodes ask of the rows of a process that does nothing by itself.
+    rows: OnceLock<Router>,
     /// Who else leads is asked for that until then.
     forward: OnceLock<Forward>,
     /// Whether it is about to lead no more.
@@ -135,6 +137,12 @@ impl Front {
         let _ = self.0.own.set(router);
     }
 
+    /// From now on other nodes' questions are answered by this, and no others are.
+    pub fn open_to_nodes(&self, router: Router) {
+        // It is opened once.
+        let _ = self.0.rows.set(router);
+    }
+
     /// From now on this process leads.
     pub fn lead(&self, router: Router) {
         // It leads once.
@@ -161,14 +169,15 @@ impl Front {
     }
 
     async fn answer(self, request: Request) -> Response {
-        let Faces { own, leading, forward, steps_down, at_work } = &*self.0;
+        let Faces { own, leading, rows, forward, steps_down, at_work } = &*self.0;
         // Counted before it is looked whether it may be: who steps down waits for it, or it sees that.
         at_work.fetch_add(1, Ordering::SeqCst);
         let mut held = Some(AtWork(at_work));
         let leading = leading.get().filter(|_| !steps_down.load(Ordering::SeqCst));
         let path = request.uri().path();
         let (of_leader, is_split) = (is_of_leader(path), forward.get().is_some());
-        let router = match (own.get(), leading) {
+        let own = own.get().or(rows.get().filter(|_| path == data::QUERY));
+        let router = match (own, leading) {
             (_, Some(leading)) if of_leader && is_split => leading,
             // What nodes ask is refused where it has to be by who can tell nodes from others.
             (Some(own), _) if !of_leader || !is_split || path.starts_with(rpc::ROOT) => {
@@ -194,7 +203,7 @@ impl Front {
 
 /// Whether only the one that leads can answer.
 fn is_of_leader(path: &str) -> bool {
-    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY
+    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY && path != statements::CANCEL
 }
 
 /// Whether it is asked of this very process, whoever leads: of nodes, and whether it leads.

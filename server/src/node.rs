@@ -151,8 +151,10 @@ impl Node {
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
         let (stopping, leaving, front) = (opened.stopping.clone(), opened.leaving.clone(), opened.front.clone());
+        let process = rand::random();
+        let (config_of, address_of) = (config.clone(), address.clone());
         let ground =
-            Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping, leaving };
+            Ground { config: config_of, address: address_of, started, deep, audit, process, stopping, leaving };
 
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
@@ -181,6 +183,7 @@ impl Node {
             view: None,
             answers: None,
             takes_queries: true,
+            siblings: None,
             inventory: inventory.clone(),
         };
         let (app, first_password) = ground.assemble(parts).await?;
@@ -188,7 +191,7 @@ impl Node {
         front.open(router(app.clone()));
         let member = Member {
             node,
-            process: rand::random(),
+            process,
             address: address.clone(),
             roles: Role::ALL.to_vec(),
             tier: TIER_DEFAULT.to_string(),
@@ -229,16 +232,20 @@ impl Node {
         let started = Instant::now();
         let deep = prepare(&config)?;
         let opened = Opened::open(&config).await?;
-        let audit = Audit::open_apart(config.audit.clone(), &config.data_dir, opened.address.clone())
-            .context("opening the journal of the audit log")?;
-        tokio::spawn(audit::keep_house_apart(Arc::downgrade(&audit)));
-        let (address, stopping, leaving) = (opened.address.clone(), opened.stopping.clone(), opened.leaving.clone());
-        let ground =
-            Ground { config: config.clone(), address: address.clone(), started, deep, audit, stopping, leaving };
         let peers = Peers::new(&split.secret, split.tls.clone())?;
         let leases = open_leases(&config).await?;
         let leader = Leader::new(peers.clone(), leases.clone());
         opened.front.forward(Forward::new(leader.clone()));
+        let (address, stopping, leaving) = (opened.address.clone(), opened.stopping.clone(), opened.leaving.clone());
+        let coordinator = member::follow(&config, &leases).await?;
+        let audit =
+            Audit::open_of_node(config.audit.clone(), &config.data_dir, address.clone(), &opened.node, &coordinator)
+                .await
+                .context("opening the journal of the audit log")?;
+        let process = rand::random();
+        let (config_of, address_of) = (config.clone(), address.clone());
+        let ground =
+            Ground { config: config_of, address: address_of, started, deep, audit, process, stopping, leaving };
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
             // It stops leading first.
@@ -248,21 +255,18 @@ impl Node {
             // It stays on a thread of its own, where it waits more than it works.
             tokio::task::spawn_blocking(move || runtime.block_on(leading::run(ground, node, front, peers, resigning)))
         });
-        let working = match split.is_member() {
-            false => None,
-            true => Some(member::start(&ground, &split, opened.node.clone(), leases.clone(), leader).await?),
-        };
-        let (mut app, mut keeping, mut leaving) = (None, None, None);
-        if let Some(working) = working {
-            opened.front.open(router(working.app.clone()));
-            (app, keeping, leaving) = (Some(working.app), Some(working.keeping), Some(working.leaving));
+        let working = member::start(&ground, &split, opened.node.clone(), coordinator, leader).await?;
+        match split.is_member() {
+            true => opened.front.open(router(working.app.clone())),
+            // It answers people only if it leads.
+            false => opened.front.open_to_nodes(router(working.app.clone())),
         }
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(address, tls = opened.tls_address, roles = ?split.roles, ms, "serving");
         Ok(Node {
             config,
             address,
-            app,
+            app: Some(working.app),
             first_password: None,
             audit: ground.audit,
             front: opened.front,
@@ -271,8 +275,8 @@ impl Node {
             serving: opened.serving,
             leading,
             resign: Some(resign),
-            keeping,
-            leaving: leaving.filter(|_| split.has(Role::Ingest)),
+            keeping: Some(working.keeping),
+            leaving: Some(working.leaving).filter(|_| split.has(Role::Ingest)),
             closing: Closing::Leases(leases),
         })
     }

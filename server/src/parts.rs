@@ -32,6 +32,7 @@ use crate::roles::follow::{Hanging, Standing};
 use crate::roles::historical::Historical;
 use crate::roles::view::Followed;
 use crate::rpc::data::Answers;
+use crate::rpc::statements::Siblings;
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
 const BYTES_IN_MEMORY_DEFAULT: usize = 256 << 20;
@@ -58,6 +59,8 @@ pub struct Ground {
     pub started: Instant,
     pub deep: DeepStorage,
     pub audit: Arc<Audit>,
+    /// By which others tell this process from one that had the node's name before.
+    pub process: u64,
     pub stopping: watch::Receiver<bool>,
     /// Changes before `stopping` does, while requests are taken yet.
     pub leaving: watch::Receiver<bool>,
@@ -78,6 +81,8 @@ pub struct Parts {
     /// What other nodes may ask, if any may.
     pub answers: Option<Arc<Answers>>,
     pub takes_queries: bool,
+    /// What else takes statements, if anything does.
+    pub siblings: Option<Siblings>,
 }
 
 impl Ground {
@@ -90,6 +95,7 @@ impl Ground {
         query::Settings {
             threads: config.query_threads,
             queries_max: config.query_concurrent_max,
+            lanes: Arc::new(config.query_lanes.clone()),
             timeout_default: Duration::from_millis(config.query_timeout_ms),
             timeout_max: Duration::from_millis(config.query_timeout_max_ms),
             memory_bytes: config.query_memory_max_bytes as u64,
@@ -172,7 +178,7 @@ impl Ground {
             lookups,
             jdbc,
             flight: crate::http::flight::Handles::new(config.flight.clone()),
-            statements: Statements::new(objects, config.statement_ttl, config.statement_bytes_max),
+            statements: Statements::new(objects, parts.siblings, config.statement_ttl, config.statement_bytes_max),
             identity,
             metrics: crate::telemetry::metrics(),
             ready: AtomicBool::new(false),

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "leases", include_str!("../../migrations/0003_leases.sql")),
     (4, "members", include_str!("../../migrations/0004_members.sql")),
     (5, "scaling", include_str!("../../migrations/0005_scaling.sql")),
+    (6, "renames", include_str!("../../migrations/0006_renames.sql")),
 ];
 
 pub(crate) struct Database {

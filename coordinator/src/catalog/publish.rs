@@ -63,6 +63,8 @@ impl Coordinator {
             PublishMode::Append => {
                 let renamed = change.rename(connection, &what).await?;
                 if let Some(ids) = renamed {
+                    let names = what.segments.iter().map(|meta| &meta.id).zip(&ids);
+                    rows::put_renames(&mut transaction, names.filter(|(old, new)| old != new), now).await?;
                     transaction.commit().await?;
                     let mut picture = self.inner.picture.write();
                     picture.number = number;

@@ -54,6 +54,48 @@ pub(crate) async fn by_id(connection: &mut Session, id: &str) -> Result<Option<S
     row.as_ref().map(record).transpose()
 }
 
+/// How long a name is known that was given up for another.
+const RENAMES_KEPT_MS: i64 = 86_400_000;
+
+/// Keeps which names were given up for which.
+pub(crate) async fn put_renames(
+    connection: &mut Session,
+    names: impl Iterator<Item = (&SegmentId, &SegmentId)>,
+    now: i64,
+) -> Result<()> {
+    sqlx::query("DELETE FROM renames WHERE renamed_ms < $1")
+        .bind(now.saturating_sub(RENAMES_KEPT_MS))
+        .execute(&mut *connection)
+        .await
+        .map_err(failed("forget old names"))?;
+    for (old, new) in names {
+        sqlx::query(
+            "INSERT INTO renames (old_id, new_id, renamed_ms) VALUES ($1, $2, $3) \
+             ON CONFLICT (old_id) DO UPDATE SET new_id = excluded.new_id, renamed_ms = excluded.renamed_ms",
+        )
+        .bind(old.to_string())
+        .bind(new.to_string())
+        .bind(now)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed("keep a new name"))?;
+    }
+    Ok(())
+}
+
+/// The segment that was published instead of one under this name, used or not, if one was.
+pub(crate) async fn by_former_id(connection: &mut Session, id: &str) -> Result<Option<SegmentRecord>> {
+    let row = sqlx::query(
+        "SELECT meta, used, appended, number, created_ms, changed_ms FROM segments \
+         WHERE id = (SELECT new_id FROM renames WHERE old_id = $1)",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed("read a renamed segment"))?;
+    row.as_ref().map(record).transpose()
+}
+
 /// Segments that are not used, within an interval, in the order of their intervals.
 pub(crate) async fn unused(
     connection: &mut Session,

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 const TABLES: &[&str] = &[
     "segments",
     "pending",
+    "renames",
     "positions",
     "supervisors",
     "supervisor_history",

@@ -10,7 +10,8 @@
 //! - One whose group another task still has rows of, published by now, goes to another node: on a node the two would share a
 //!   folder. That other one takes no room, and is given to nobody again.
 //! - A node that is leaving takes none.
-//! - The store's own take no room and wait for none; they read what is on one node, that which leads.
+//! - The store's own take no room and wait for none; they read what is on one node: the one that their supervisor is named
+//!   after, whatever its roles, else that which leads.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,6 +19,7 @@ use segment::is_system;
 
 use crate::node::Role;
 use crate::picture::{LiveTask, Member, Picture};
+use crate::supervisors::home_of;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
@@ -83,9 +85,12 @@ pub(crate) fn plan(
         let load = |node: &str| loads.get(node).copied().unwrap_or(0);
         let fits = |(node, member): &(&String, &Member)| {
             let has_room = is_own || load(node) < member.told.tasks_max;
-            let is_there = !is_own || leader.is_none_or(|leader| leader == node.as_str());
+            let (is_there, may) = match task.record.supervisor.as_deref().and_then(home_of) {
+                Some(home) => (home == node.as_str(), is_ready(member)),
+                None => (!is_own || leader.is_none_or(|leader| leader == node.as_str()), takes_tasks(member)),
+            };
             let is_shared = || has_share(picture, node, task);
-            has_room && is_there && takes_tasks(member) && !member.tasks.contains(id) && !is_shared()
+            has_room && is_there && may && !member.tasks.contains(id) && !is_shared()
         };
         let was_here = |node: &str| task.last_node.as_deref() == Some(node);
         let members = picture.members.iter().filter(fits);
@@ -126,5 +131,9 @@ fn has_share(picture: &Picture, node: &str, task: &LiveTask) -> bool {
 }
 
 fn takes_tasks(member: &Member) -> bool {
-    !member.is_leaving && member.told.has(Role::Ingest) && member.has_told_served && member.void.is_empty()
+    member.told.has(Role::Ingest) && is_ready(member)
+}
+
+fn is_ready(member: &Member) -> bool {
+    !member.is_leaving && member.has_told_served && member.void.is_empty()
 }

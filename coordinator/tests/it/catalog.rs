@@ -18,6 +18,7 @@ on_each_database!(
     after_a_reset_the_old_task_cannot_publish,
     a_replace_hides_what_it_read_and_takes_along_what_came_later,
     an_append_that_would_be_hidden_is_renamed_first,
+    another_leader_knows_rows_by_the_name_that_they_had,
     an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name,
     an_append_of_a_version_that_was_dropped_hides_nothing,
     hidden_realtime_rows_go_only_together_with_all_that_stands_for_them,
@@ -224,6 +225,39 @@ async fn an_append_that_would_be_hidden_is_renamed_first(store: Fresh) {
     assert_eq!(other.partition, 2, "the new name is reserved");
     let again = coordinator.publish(batch(vec![meta(&ids[0], 2)], PublishMode::Append), 30).await.unwrap();
     assert!(matches!(again, Published::Committed(metas) if metas[0].id == ids[0] && metas[0].core_partitions == 1));
+}
+
+async fn another_leader_knows_rows_by_the_name_that_they_had(store: Fresh) {
+    for is_replaced in [false, true] {
+        let first = open(&store).await;
+        let slow = first.allocate(wish(&format!("slow {is_replaced}"), 0, 24, 0), 10).await.unwrap();
+        let replace = async |checksum: u64| {
+            let sequence = format!("replace {is_replaced} {checksum}");
+            let fresh = Allocation { fresh_version: true, ..wish(&sequence, 0, 24, 0) };
+            let id = first.allocate(fresh, 20 + checksum as i64).await.unwrap();
+            let mode = PublishMode::Replace { intervals: vec![interval(0, 24)] };
+            first.publish(batch(vec![meta(&id, checksum)], mode), 30 + checksum as i64).await.unwrap();
+            id
+        };
+        replace(1 + 10 * u64::from(is_replaced)).await;
+        let append = |id: &SegmentId| batch(vec![meta(id, 2 + 10 * u64::from(is_replaced))], PublishMode::Append);
+        let Published::Renamed(names) = first.publish(append(&slow), 50).await.unwrap() else { panic!("not renamed") };
+        first.publish(append(&names[0]), 50).await.unwrap();
+        if is_replaced {
+            replace(13).await;
+        }
+
+        // The node has not heard of it yet, and tells of its rows under the name that they had.
+        let second = open(&store).await;
+        let used: Vec<SegmentId> = second.segments("d").into_iter().map(|meta| meta.id).collect();
+        serve(&second, vec![], vec![slow.clone()], 60).await;
+        second.cycle(60).await.unwrap();
+        serve(&second, used.clone(), vec![slow.clone()], 61).await;
+        second.cycle(61).await.unwrap();
+        let table = second.view().tables["d"].clone();
+        let seen: Vec<SegmentId> = table.published.iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!((seen, table.realtime.len()), (used, 0), "{is_replaced}: the rows count once");
+    }
 }
 
 async fn an_append_that_is_hidden_in_part_is_seen_there_under_a_second_name(store: Fresh) {

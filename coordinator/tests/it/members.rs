@@ -3,7 +3,7 @@
 use henge_coordinator::lease::Leases;
 use henge_coordinator::{
     Allocation, Change, Command, Coordinator, Error, Member, Publication, PublishMode, Reply, Report, Role, Served,
-    Settings, StopReason, TaskState, View, ViewNumber,
+    Settings, StopReason, SupervisorSpec, TaskState, View, ViewNumber, home_of, of_node,
 };
 use segment::{Interval, SegmentId};
 use serde_json::json;
@@ -22,6 +22,7 @@ on_each_database!(
     a_node_that_ends_in_good_order_is_not_waited_for,
     a_node_that_leaves_hands_its_tasks_over,
     what_reads_on_where_another_ended_outlives_the_leader,
+    what_one_node_has_is_read_there_and_nowhere_else,
 );
 
 const LEASE: i64 = 8_000;
@@ -321,6 +322,59 @@ async fn a_node_that_ends_in_good_order_is_not_waited_for(store: Fresh) {
     coordinator.forget_node("b", b.member.process, 2).await.unwrap();
     assert!(!coordinator.view().nodes.contains_key("b"));
     assert_eq!(a.work(&coordinator, 2).await, [("index_kafka_s_1_2".to_string(), 2)]);
+}
+
+async fn what_one_node_has_is_read_there_and_nowhere_else(store: Fresh) {
+    let coordinator = open_leased(&store).await;
+    let own = |node: &str| SupervisorSpec {
+        id: of_node("sys.log", node),
+        datasource: "sys.log".into(),
+        kind: "journal".into(),
+        source: node.into(),
+        ..spec(1)
+    };
+    let is_whole = |coordinator: &Coordinator| {
+        let view = coordinator.view();
+        view.tables.get("sys.log").is_none_or(|table| table.incomplete.is_empty())
+    };
+    assert_eq!((home_of("sys.log@a@b"), home_of("sys.log"), home_of("log@a")), (Some("a@b"), None, None));
+    for node in ["a", "b"] {
+        assert!(coordinator.put_system_supervisor(own(node), 1).await.unwrap());
+    }
+    coordinator.cycle(1).await.unwrap();
+    // Whatever a node's roles are, it has what it has.
+    let (mut a, mut b) = (Node::new("a", 1), Node::new("b", 2));
+    a.member.roles = vec![Role::Broker];
+    b.member.roles = vec![Role::Coordinator];
+    let name = |node: &str, launch: i64| format!("index_journal_sys.log@{node}_0_{launch}");
+    assert_eq!(b.work(&coordinator, 1).await, [(name("b", 1), 1)]);
+    assert_eq!(a.work(&coordinator, 1).await, [(name("a", 1), 1)]);
+    for node in [&mut a, &mut b] {
+        node.tasks[0].caught_up = true;
+        node.beat(&coordinator, 1).await;
+    }
+    coordinator.cycle(1).await.unwrap();
+    assert!(is_whole(&coordinator));
+
+    // Nobody else reads what the one had that is lost, and answers say that it is lacking.
+    let later = 1 + LEASE;
+    b.work(&coordinator, later).await;
+    coordinator.cycle(later + 1).await.unwrap();
+    assert_eq!(b.work(&coordinator, later + 1).await, []);
+    assert!(!is_whole(&coordinator));
+    // When it is not waited for any more they do not.
+    coordinator.end_system_supervisor(&of_node("sys.log", "a"), later + 2).await.unwrap();
+    coordinator.cycle(later + 2).await.unwrap();
+    assert!(is_whole(&coordinator));
+    assert_eq!(coordinator.system_supervisors().len(), 1);
+    // It goes on once it is back and the supervisor is put anew, and what it still ran ends.
+    a.member.process = 3;
+    let told = a.beat(&coordinator, later + 3).await.commands;
+    assert!(matches!(&told[..], [Command::StopTask { reason: StopReason::Cancel, .. }]), "{told:?}");
+    a.tasks.clear();
+    assert!(coordinator.put_system_supervisor(own("a"), later + 4).await.unwrap());
+    coordinator.cycle(later + 4).await.unwrap();
+    assert_eq!(a.work(&coordinator, later + 4).await, [(name("a", 2), 1)]);
 }
 
 async fn who_stands_by_follows_documents_and_takes_the_lead(store: Fresh) {

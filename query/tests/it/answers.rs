@@ -60,6 +60,7 @@ fn answer(json: serde_json::Value) -> Result<Table, query::Error> {
     let settings = Settings {
         threads: 2,
         queries_max: 1,
+        lanes: Default::default(),
         timeout_default: std::time::Duration::from_secs(60),
         timeout_max: std::time::Duration::from_secs(60),
         memory_bytes: 1 << 20,
@@ -394,6 +395,7 @@ fn a_query_that_needs_more_memory_than_it_may_is_stopped() {
     let settings = Settings {
         threads: 2,
         queries_max: 1,
+        lanes: Default::default(),
         timeout_default: std::time::Duration::from_secs(60),
         timeout_max: std::time::Duration::from_secs(60),
         memory_bytes: 10,

@@ -24,6 +24,7 @@ pub fn settings() -> Settings {
     Settings {
         threads: 2,
         queries_max: 8,
+        lanes: Default::default(),
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(600),
         memory_bytes: 1 << 30,
@@ -436,6 +437,31 @@ fn queries_end_when_told_and_make_room() {
     drop(answer);
     assert_eq!(broker.running(), 0);
     assert!(start().is_ok());
+}
+
+#[test]
+fn lanes_keep_places_for_what_is_in_none() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let lanes = [("low".to_string(), 1), ("reports".to_string(), 2)].into_iter().collect();
+    let settings = Settings { queries_max: 8, lanes: Arc::new(lanes), ..settings() };
+    let broker = Broker::new(inventory(), settings, query::Authorizer::open());
+    let start = |context: Json| {
+        let json = query("scan", json!({"batchSize": 1, "context": context}));
+        let context = json["context"].as_object().cloned().unwrap_or_default();
+        let budget = Budget::from_context(&context, broker.settings()).expect("a budget");
+        runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &Principal::new("test"), budget))
+    };
+    let low = start(json!({"priority": -1})).expect("the first");
+    let refused = start(json!({"priority": -5})).err().expect("the lane is full").to_string();
+    assert!(refused.contains("for lane 'low', query capacity of 1 exceeded"), "{refused}");
+    assert!(start(json!({"lane": "low"})).is_err());
+    // A name goes before a priority, and a lane that nobody has set bounds nothing.
+    let reports = [json!({"lane": "reports", "priority": -1}), json!({"lane": "reports"})];
+    let reports = reports.map(|context| start(context).expect("there are two"));
+    assert!(start(json!({"lane": "reports"})).is_err());
+    let _others = [json!({}), json!({"lane": "other", "priority": -1})].map(|context| start(context).expect("in none"));
+    drop((low, reports));
+    start(json!({"priority": -1})).expect("it is free again");
 }
 
 #[test]

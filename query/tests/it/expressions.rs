@@ -63,6 +63,7 @@ fn ask(segment: &Arc<Segment>, expression: &str, filter: &Json, memory_bytes: u6
     let settings = Settings {
         threads: 2,
         queries_max: 1,
+        lanes: Default::default(),
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes,

@@ -228,6 +228,7 @@ fn budget() -> Arc<Budget> {
     let settings = Settings {
         threads: 2,
         queries_max: 1,
+        lanes: Default::default(),
         timeout_default: std::time::Duration::from_secs(60),
         timeout_max: std::time::Duration::from_secs(60),
         memory_bytes: 1 << 30,

@@ -6,10 +6,12 @@
 //!    that announces it is on disk, and is refused if it cannot be written. Everything else never waits.
 //! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
 //!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
+//!    In a cluster of roles each node has a journal, a supervisor and a task of its own (`nodes.rs`).
 
 mod copy;
 mod event;
 mod layer;
+mod nodes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -28,6 +30,7 @@ use copy::Copy;
 pub use copy::Settings as CopySettings;
 pub use event::Event;
 pub use layer::{Details, counted, followed, note, record};
+pub use nodes::{keep_house_of_node, keep_supervisors};
 
 /// The datasource and the supervisor that feeds it.
 pub const DATASOURCE: &str = "sys.audit";
@@ -103,20 +106,26 @@ impl Audit {
         shared_by: Option<&str>,
         coordinator: &Coordinator,
     ) -> anyhow::Result<Arc<Audit>> {
-        // Each node that shares the catalog has a journal of its own, with a position of its own. Names of topics hold no
-        // colon, and those of nodes no @.
-        let own = shared_by.map_or(JOURNAL.to_string(), |name| format!("{JOURNAL}-{}", name.replace(':', "@")));
-        let committed = coordinator.positions(DATASOURCE).await?;
-        let published = committed.0.get(&PartitionKey::new(own.clone(), 0).to_string()).copied().unwrap_or(0);
+        // Each node that shares the catalog has a journal of its own, with a position of its own.
+        let own = shared_by.map_or(JOURNAL.to_string(), journal_of);
+        let published = published(coordinator, DATASOURCE, &own).await?;
         let audit = Audit::of(settings, folder, node, &own, published)?;
-        coordinator.put_system_supervisor(supervisor(&audit.settings, &own), now()).await?;
+        coordinator.put_system_supervisor(supervisor(&audit.settings, DATASOURCE, &own), now()).await?;
         Ok(audit)
     }
 
-    /// Opens a journal that nobody reads: its newest files are kept, as many as have room, and what is to be kept for longer
-    /// is kept by who reads the topic with the copy.
-    pub fn open_apart(settings: Settings, folder: &std::path::Path, node: String) -> anyhow::Result<Arc<Audit>> {
-        Audit::of(settings, folder, node, JOURNAL, 0)
+    /// Opens the journal of a node among others with roles. `address` is what events say of where they were seen. Whoever
+    /// leads puts the supervisor on record once it knows of the node ([`keep_supervisors`]).
+    pub async fn open_of_node(
+        settings: Settings,
+        folder: &std::path::Path,
+        address: String,
+        node: &str,
+        coordinator: &Coordinator,
+    ) -> anyhow::Result<Arc<Audit>> {
+        let own = journal_of(node);
+        let published = published(coordinator, &coordinator::of_node(DATASOURCE, node), &own).await?;
+        Audit::of(settings, folder, address, &own, published)
     }
 
     fn of(
@@ -204,48 +213,54 @@ pub async fn keep_house(audit: Weak<Audit>, coordinator: Arc<Coordinator>) {
     }
 }
 
-/// Deletes the older lines of a journal that nobody reads, once they take half of its room.
-pub async fn keep_house_apart(audit: Weak<Audit>) {
-    loop {
-        tokio::time::sleep(HOUSEKEEPING).await;
-        let Some(audit) = audit.upgrade() else { return };
-        let (bytes, range) = (audit.journal.bytes(), audit.journal.range());
-        metrics::gauge!("henge_server_audit_journal_bytes").set(bytes as f64);
-        if bytes > audit.settings.journal_bytes_max / 2 {
-            let (journal, half) = (audit.journal.clone(), range.low + (range.high - range.low) / 2);
-            match tokio::task::spawn_blocking(move || journal.forget_before(half)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the audit log is not tidied"),
-                Err(error) => tracing::warn!(%error, "the audit log is not tidied"),
-            }
+impl Audit {
+    async fn tidy(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
+        let committed = coordinator.positions(DATASOURCE).await?;
+        if let Some(published) = committed.0.get(&self.journal.partition().to_string()).copied() {
+            self.forget_before(published).await?;
         }
+        self.settings.expire(coordinator).await
+    }
+
+    /// Deletes files of the journal whose lines are published, and were copied.
+    async fn forget_before(&self, published: i64) -> anyhow::Result<()> {
+        metrics::gauge!("henge_server_audit_journal_bytes").set(self.journal.bytes() as f64);
+        let journal = self.journal.clone();
+        // What Kafka lacks is kept for it, while there is room.
+        let roomy = journal.bytes() < self.settings.journal_bytes_max / 2;
+        let done = self.copy.as_ref().filter(|_| roomy).map_or(published, |copy| copy.upto().min(published));
+        tokio::task::spawn_blocking(move || journal.forget_before(done)).await??;
+        Ok(())
     }
 }
 
-impl Audit {
-    async fn tidy(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
-        metrics::gauge!("henge_server_audit_journal_bytes").set(self.journal.bytes() as f64);
-        let committed = coordinator.positions(DATASOURCE).await?;
-        if let Some(published) = committed.0.get(&self.journal.partition().to_string()).copied() {
-            let journal = self.journal.clone();
-            // What Kafka lacks is kept for it, while there is room.
-            let roomy = journal.bytes() < self.settings.journal_bytes_max / 2;
-            let done = self.copy.as_ref().filter(|_| roomy).map_or(published, |copy| copy.upto().min(published));
-            tokio::task::spawn_blocking(move || journal.forget_before(done)).await??;
-        }
-        if self.settings.retention_days > 0 {
-            let before = now().saturating_sub(self.settings.retention_days as i64 * DAY_MS);
+impl Settings {
+    /// Takes rows out of use that are too old.
+    async fn expire(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
+        if self.retention_days > 0 {
+            let before = now().saturating_sub(self.retention_days as i64 * DAY_MS);
             coordinator.expire_system(DATASOURCE, before, now()).await?;
         }
         Ok(())
     }
 }
 
+/// What the journal of a node calls itself. Names of topics hold no colon, and those of nodes no @.
+fn journal_of(node: &str) -> String {
+    format!("{JOURNAL}-{}", node.replace(':', "@"))
+}
+
+/// Up to where a journal is published.
+async fn published(coordinator: &Coordinator, supervisor: &str, journal: &str) -> anyhow::Result<i64> {
+    let committed = coordinator.positions(supervisor).await?;
+    Ok(committed.0.get(&PartitionKey::new(journal.to_string(), 0).to_string()).copied().unwrap_or(0))
+}
+
 /// Reads the journal from its first line, whatever is recorded: an audit log that is switched off publishes what it has.
-fn supervisor(settings: &Settings, journal: &str) -> SupervisorSpec {
+fn supervisor(settings: &Settings, id: &str, journal: &str) -> SupervisorSpec {
     let document = json!({
         "type": ingest::spec::JOURNAL,
-        "id": DATASOURCE,
+        "id": id,
         "spec": {
             "dataSchema": event::data_schema(DATASOURCE),
             "ioConfig": {
@@ -259,7 +274,7 @@ fn supervisor(settings: &Settings, journal: &str) -> SupervisorSpec {
         },
     });
     SupervisorSpec {
-        id: DATASOURCE.into(),
+        id: id.into(),
         datasource: DATASOURCE.into(),
         kind: ingest::spec::JOURNAL.into(),
         source: journal.into(),
@@ -291,7 +306,8 @@ mod tests {
             journal_bytes_max: 1,
             copy: None,
         };
-        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings, JOURNAL).document).expect("a spec");
+        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings, DATASOURCE, JOURNAL).document)
+            .expect("a spec");
         assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));
         assert!(spec.ignored.is_empty(), "{:?}", spec.ignored);
     }

@@ -206,6 +206,7 @@ mod tests {
             let settings = query::Settings {
                 threads: 1,
                 queries_max: 1,
+                lanes: Default::default(),
                 timeout_default: Duration::from_secs(1),
                 timeout_max: Duration::from_secs(1),
                 memory_bytes: 1 << 20,

@@ -121,6 +121,11 @@ pub const KEYS: &[Key] = &[
     key("auth.oidc_attribute_claims", "", "claims that become attributes of the user, separated by commas"),
     key("query.threads", "0", "threads that compute queries; 0 is one a core"),
     key("query.concurrent_max", "64", "queries that run at once; more are refused with 429"),
+    key(
+        "query.lanes",
+        "",
+        "places of lanes among these, as low=20%, reports=4: of queries whose context names the lane, or of negative priority (low)",
+    ),
     key("query.memory_max_bytes", "1073741824", "memory that one query may hold for groups and results"),
     key(
         "query.policy_cache_bytes",

@@ -3,7 +3,8 @@
 //!
 //! A statement is an object `<owner>/<id>/status` and an object for each page: ids are of their owners' choice, and nobody
 //! is told by a clash what others have. The status is written before the statement is accepted and again when it has ended;
-//! one that says it runs and that nobody runs was cut off by a crash.
+//! one that says it runs and that nobody runs was cut off by a crash. Every broker of a cluster tells of every statement, and
+//! asks the process that runs it to end it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use query::Terms;
 use query::language::failure::{Category, Failure};
-use query_sql::{Format, ResultFormat, SqlAnswer, SqlColumn, Statement};
+use query_sql::{Format, ResultFormat, Sql, SqlAnswer, SqlColumn, Statement};
 use segment::storage::objects::Objects;
 use segment::time::Zone;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,7 @@ use super::manage::Parameters;
 use super::sql::{Request, error_body};
 use crate::auth::Caller;
 use crate::node::now;
+use crate::rpc::statements::{Cancel, Runner, Siblings};
 
 /// The folder of deep storage.
 pub const FOLDER: &str = ".statements";
@@ -53,6 +55,8 @@ pub struct Statements {
     /// Those that wait or run in this process, by their places.
     running: Mutex<HashMap<String, Record>>,
     permits: Semaphore,
+    /// The others that may run what this process does not; `None` where there are none.
+    siblings: Option<Siblings>,
     time_to_live_ms: i64,
     bytes_max: u64,
 }
@@ -76,6 +80,9 @@ struct Record {
     /// How many there were of that name before: who has it next is somebody else.
     #[serde(default)]
     owners_before: i64,
+    /// The process that runs it, where there are several.
+    #[serde(default)]
+    runner: Option<Runner>,
     created: i64,
     ended: Option<i64>,
     progress: Progress,
@@ -111,9 +118,10 @@ fn place(owner: &str, before: i64, id: &str) -> String {
 }
 
 impl Statements {
-    pub fn new(objects: Objects, time_to_live: Duration, bytes_max: u64) -> Statements {
+    pub fn new(objects: Objects, siblings: Option<Siblings>, time_to_live: Duration, bytes_max: u64) -> Statements {
         Statements {
             objects,
+            siblings,
             running: Mutex::default(),
             permits: Semaphore::new(RUNNING_MAX),
             time_to_live_ms: i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX),
@@ -134,14 +142,25 @@ impl Statements {
         let Some(bytes) = self.objects.get(&format!("{place}/status")).await? else { return Ok(None) };
         let unreadable = |error| segment::Error::corrupt(format!("the status of statement {place}: {error}"));
         let mut record: Record = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        if matches!(record.progress, Progress::Accepted | Progress::Running) && !self.running.lock().contains_key(place)
-        {
+        let has_ended = matches!(record.progress, Progress::Success | Progress::Failed);
+        if !has_ended && !self.running.lock().contains_key(place) && self.elsewhere(&record).is_none() {
             record.progress = Progress::Failed;
             record.ended.get_or_insert(record.created);
             let message = "the server stopped while the statement ran; run it again".to_string();
             record.error = Some(failure(Category::RuntimeFailure, "general", message).to_json(None));
         }
         Ok(Some(record))
+    }
+
+    /// Where the other process is that runs a statement.
+    fn elsewhere(&self, record: &Record) -> Option<String> {
+        self.siblings.as_ref()?.address(record.runner.as_ref()?)
+    }
+
+    /// Ends a statement of this process, if it has not ended. One that waits learns of it when its turn comes.
+    pub fn cancel(&self, sql: &Sql, what: &Cancel) {
+        self.change(&what.place, |record| record.error = Some(Value::Null));
+        sql.cancel(&what.id, Some(&what.owner));
     }
 
     /// The first statement of that id, whosever it is.
@@ -349,6 +368,7 @@ pub async fn post(
         id: id.clone(),
         owner: caller.principal.name.clone(),
         owners_before: app.identity.users_before(&caller.principal.name),
+        runner: app.statements.siblings.as_ref().map(|siblings| siblings.own.clone()),
         created: statement.now,
         ended: None,
         progress: Progress::Accepted,
@@ -603,9 +623,16 @@ pub async fn cancel(
     if matches!(record.progress, Progress::Success | Progress::Failed) {
         return StatusCode::OK.into_response();
     }
-    // One that waits learns of it when its turn comes.
-    app.statements.change(&record.place(), |record| record.error = Some(Value::Null));
-    app.sql.cancel(&id, Some(&record.owner));
+    let what = Cancel { place: record.place(), id, owner: record.owner.clone() };
+    if let (Some(address), Some(siblings)) = (app.statements.elsewhere(&record), &app.statements.siblings) {
+        return match siblings.cancel(&address, &what).await {
+            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Err(error) => {
+                super::error::Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
+            }
+        };
+    }
+    app.statements.cancel(&app.sql, &what);
     StatusCode::ACCEPTED.into_response()
 }
 

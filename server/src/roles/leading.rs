@@ -18,12 +18,13 @@ use super::follow::Standing;
 use super::ledger::LocalLedger;
 use super::member::SCATTER;
 use super::view::Followed;
-use crate::auth;
 use crate::http::{App, router};
 use crate::lead::{self, Front};
 use crate::node::now;
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
+use crate::rpc::statements::{Runner, Siblings};
+use crate::{audit, auth};
 
 /// Stands for the lease and leads, until it is told to end or does not lead any more; then it returns why.
 pub async fn run(
@@ -43,7 +44,7 @@ pub async fn run(
     let (resign, resigning) = oneshot::channel();
     let mut leading = tokio::spawn(lead::keep(coordinator.clone(), cluster.lease, resigning));
     let (app, password) = tokio::select! {
-        made = assemble(&ground, &coordinator, peers) => made?,
+        made = assemble(&ground, &node, &coordinator, peers) => made?,
         lost = &mut leading => return lost.context("what keeps the lead has failed"),
     };
     if let Some(password) = password {
@@ -53,11 +54,13 @@ pub async fn run(
     tracing::info!(address = ground.address, epoch = coordinator.epoch(), "leading");
     println!("leading at {}", ground.address);
     let cycling = tokio::spawn(cycle(app.clone(), Duration::from_millis(ground.config.cycle_ms)));
+    let supervising = tokio::spawn(audit::keep_supervisors(ground.config.audit.clone(), Arc::downgrade(&coordinator)));
     let lost = tokio::select! {
         lost = &mut leading => Some(lost.context("what keeps the lead has failed")?),
         _ = &mut end => None,
     };
     cycling.abort();
+    supervising.abort();
     app.worker.shutdown().await?;
     if lost.is_none() {
         // Nothing is written any more: now another may.
@@ -70,14 +73,17 @@ pub async fn run(
 
 async fn assemble(
     ground: &Ground,
+    node: &str,
     coordinator: &Arc<Coordinator>,
     peers: Arc<Peers>,
 ) -> anyhow::Result<(Arc<App>, Option<String>)> {
     let rules = auth::roles::load(coordinator).await.context("the roles of the catalog")?;
     let authorizer = Authorizer::new(rules);
-    let view = Followed::new(peers);
+    let view = Followed::new(peers.clone());
     let shown = view.clone();
     tokio::spawn(view.clone().follow_own(Arc::downgrade(coordinator)));
+    let own = Runner { node: node.to_string(), process: ground.process };
+    let siblings = Siblings { own, view: view.clone(), peers };
     let broker = Broker::over(view, SCATTER, ground.query_settings(), authorizer.clone());
     let inventory = Arc::new(Inventory::new());
     let cluster = LocalCluster {
@@ -103,6 +109,7 @@ async fn assemble(
         view: Some(shown),
         answers: None,
         takes_queries: true,
+        siblings: Some(siblings),
     };
     ground.assemble(parts).await
 }

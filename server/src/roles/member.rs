@@ -1,5 +1,5 @@
 //! What a node does that works for the one that leads: as a broker, as a historical, as one that takes events in, in any
-//! mix. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
+//! mix. One that is none of these has its part of the audit log to tell of. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
 //!
 //! 1. The documents are read; nobody is let in before.
 //! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
@@ -30,13 +30,14 @@ use tokio::time::Instant;
 use super::follow::{Follower, Standing};
 use super::report::Reporter;
 use super::view::Followed;
-use crate::auth;
-use crate::config::Split;
+use crate::config::{Config, Split};
 use crate::http::App;
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::control::{Leader, RemoteCluster, RemoteLedger};
 use crate::rpc::data::{Answers, Tenure};
 use crate::rpc::peers::PeerError;
+use crate::rpc::statements::{Runner, Siblings};
+use crate::{audit, auth};
 
 /// How nodes are asked: rows that nobody serves now are waited for as long as it takes another node to have them.
 pub const SCATTER: Scatter =
@@ -94,10 +95,9 @@ pub async fn start(
     ground: &Ground,
     split: &Split,
     node: String,
-    leases: Leases,
+    coordinator: Arc<Coordinator>,
     leader: Arc<Leader>,
 ) -> anyhow::Result<Working> {
-    let coordinator = follow(ground, &leases).await?;
     let rules = loop {
         match auth::roles::read(&coordinator) {
             Ok(rules) => break rules,
@@ -125,7 +125,11 @@ pub async fn start(
     let historical = split.has(Role::Historical).then(|| ground.historical(&inventory)).transpose()?;
     let ledger: Arc<dyn Ledger> = Arc::new(RemoteLedger { leader: leader.clone(), node: node.clone() });
     let worker = ground.worker(&ledger, &inventory)?;
-    let (process, tenure) = (rand::random(), Arc::new(Tenure::default()));
+    let journal = coordinator::of_node(audit::DATASOURCE, &node);
+    tokio::spawn(audit::keep_house_of_node(Arc::downgrade(&ground.audit), journal, ledger));
+    let (process, tenure) = (ground.process, Arc::new(Tenure::default()));
+    let own = Runner { node: node.clone(), process };
+    let siblings = Siblings { own, view: view.clone(), peers: leader.peers.clone() };
     let answers = Answers {
         node: LocalNode::new(rows.clone()),
         rows,
@@ -145,6 +149,7 @@ pub async fn start(
         view: split.has(Role::Broker).then(|| view.clone()),
         answers: Some(Arc::new(answers)),
         takes_queries: split.has(Role::Broker),
+        siblings: split.has(Role::Broker).then_some(siblings),
     };
     let (app, _) = ground.assemble(parts).await?;
     let member = Member {
@@ -168,10 +173,10 @@ pub async fn start(
 }
 
 /// A coordinator that has read the documents.
-async fn follow(ground: &Ground, leases: &Leases) -> anyhow::Result<Arc<Coordinator>> {
+pub async fn follow(config: &Config, leases: &Leases) -> anyhow::Result<Arc<Coordinator>> {
     let mut told = false;
     loop {
-        match Coordinator::stand_by(leases, coordinator_settings(&ground.config)).await {
+        match Coordinator::stand_by(leases, coordinator_settings(config)).await {
             Ok(coordinator) => return Ok(Arc::new(coordinator)),
             Err(error) if error.kind() == segment::Kind::Unavailable => {
                 if !std::mem::replace(&mut told, true) {

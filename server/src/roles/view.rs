@@ -67,6 +67,12 @@ impl Followed {
         is_next
     }
 
+    /// Where a process of a node is, if it is in the view.
+    pub fn address(&self, node: &str, process: u64) -> Option<String> {
+        let view = self.seen.borrow().view.clone();
+        view.nodes.get(node).filter(|of| of.process == process).map(|of| of.address.clone())
+    }
+
     /// Follows the coordinator of this process, which leads.
     pub async fn follow_own(self: Arc<Self>, coordinator: Weak<Coordinator>) {
         let Some(mut newest) = coordinator.upgrade().map(|coordinator| coordinator.watch_view()) else { return };

@@ -7,6 +7,7 @@ pub mod control;
 pub mod data;
 pub mod forward;
 pub mod peers;
+pub mod statements;
 
 use axum::http::Method;
 use axum::routing::post;
@@ -30,5 +31,6 @@ pub fn routes() -> Vec<Route> {
         route(control::VIEW, post(control::view)),
         route(control::LEDGER, post(control::ledger)),
         route(control::SYSTEM, post(control::system)),
+        route(statements::CANCEL, post(statements::cancel)),
     ]
 }

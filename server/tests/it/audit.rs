@@ -13,6 +13,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::harness::{Server, amount};
+use crate::roles::{node, shared};
 
 /// The rows that a filter leaves of `sys.audit`, once there are as many as are waited for.
 fn events(server: &Server, filter: &str, least: usize) -> Vec<Value> {
@@ -473,4 +474,69 @@ fn a_copy_in_kafka_lacks_nothing_after_kills() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(server.log().contains("bootstrap.servers"), "{}", server.log());
+}
+
+/// Each node keeps what came to it, and any broker answers with that of all: what a node that died had published is there
+/// without it, and the rest once it is back.
+#[test]
+fn nodes_of_roles_tell_of_what_came_to_each() {
+    let Some(mut settings) = shared("audited") else { return };
+    settings.push(("audit.publish_ms".into(), "3000".into()));
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let (coordinator, historical) = (start("c1", "coordinator"), start("h1", "historical"));
+    let (mut first, second) = (start("b1", "broker"), start("b2", "broker"));
+    for server in [&historical, &first, &second] {
+        server.wait_healthy(Duration::from_secs(60));
+    }
+    let asks = |server: &Server, id: &str| {
+        server.post_ok("/druid/v2/sql", &json!({"query": "SELECT 1", "context": {"sqlQueryId": id}}));
+    };
+    let by_id = |server: &Server, ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        let filter = format!("kind = 'query' AND query_id IN ({})", ids.join(", "));
+        let found = events(server, &filter, ids.len());
+        assert_eq!(found.len(), ids.len(), "{found:?}");
+        found.iter().map(|event| event["node"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let address = |server: &Server| server.base.trim_start_matches("http://").to_string();
+    asks(&first, "first");
+    asks(&second, "second");
+    let names = json!({"version": "v1", "lookupExtractorFactory": {"type": "map", "map": {"a": "b"}}});
+    // It is the leader's doing, whoever was asked.
+    assert_eq!(first.post("/druid/coordinator/v1/lookups/config/__default/names", &names).status, 202);
+    let changed = events(&second, "kind = 'lookup'", 1);
+    assert_eq!((changed.len(), changed[0]["node"].as_str()), (1, Some(address(&coordinator).as_str())), "{changed:?}");
+    for server in [&first, &second] {
+        assert_eq!(by_id(server, &["first", "second"]), [address(&first), address(&second)]);
+    }
+
+    // Once it is published it does not go with its node.
+    let published = "SELECT COUNT(*) FROM sys.audit WHERE query_id = 'first'";
+    let end = Instant::now() + Duration::from_secs(60);
+    while coordinator.log().matches("task ended").count() < 4 {
+        assert!(Instant::now() < end, "nothing is published:\n{}", coordinator.log_end());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    asks(&first, "last");
+    let before = address(&first);
+    assert_eq!(by_id(&second, &["first", "last"]), [&*before, &*before]);
+    first.kill();
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let reply =
+            second.send("POST", "/druid/v2/sql", &[], Some(&json!({"query": published, "resultFormat": "array"})));
+        if reply.status == 200 && reply.body == json!([[1]]) {
+            break;
+        }
+        assert!(Instant::now() < end, "{}", reply.body);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let first = start("b1", "broker");
+    first.wait_healthy(Duration::from_secs(60));
+    asks(&first, "again");
+    assert_eq!(
+        by_id(&second, &["first", "second", "last", "again"]),
+        [before.clone(), address(&second), before, address(&first)]
+    );
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 use crate::jdbc::numbered;
+use crate::roles::{node, shared};
 
 const PATH: &str = "/druid/v2/sql/statements";
 
@@ -308,4 +309,54 @@ fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
     both(&basic, &id, 404);
     let own = run("SELECT k, COUNT(*) FROM numbers GROUP BY 1");
     both(&basic, &own, 200);
+}
+
+/// Whichever broker is asked, as a proxy in front of them will have it.
+#[test]
+fn every_broker_tells_of_statements_and_ends_them() {
+    let Some(settings) = shared("statements") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let _coordinator = start("c1", "coordinator");
+    let (mut first, second) = (start("b1", "broker"), start("b2", "broker"));
+    first.wait_healthy(Duration::from_secs(60));
+    second.wait_healthy(Duration::from_secs(60));
+    // As much work as ten thousand million rows are.
+    let digits = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))";
+    let tables: Vec<String> = ('a'..='j').map(|name| format!("{digits} AS {name}(n)")).collect();
+    let sum: Vec<String> = ('a'..='j').map(|name| format!("{name}.n")).collect();
+    let long = format!("SELECT COUNT(*) FROM {} WHERE {} = 45", tables.join(", "), sum.join(" + "));
+    let end = Instant::now() + Duration::from_secs(60);
+    let running = |id: &str, of: &Server| loop {
+        match of.get(&format!("{PATH}/{id}")).body["state"].as_str() {
+            Some("RUNNING") => break,
+            Some("ACCEPTED") if Instant::now() < end => std::thread::sleep(Duration::from_millis(10)),
+            other => panic!("{other:?}"),
+        }
+    };
+
+    post(&first, &long, json!({"sqlQueryId": "long"}));
+    running("long", &first);
+    running("long", &second);
+    let again = json!({"query": "SELECT 1", "context": {"executionMode": "ASYNC", "sqlQueryId": "long"}});
+    assert_eq!(second.post(PATH, &again).status, 400, "it is taken");
+    assert_eq!(second.send("DELETE", &format!("{PATH}/long"), &[], None).status, 202);
+    for broker in [&second, &first] {
+        let ended = wait(broker, "long");
+        assert_eq!(
+            (&ended["state"], &ended["errorDetails"]["errorCode"]),
+            (&json!("FAILED"), &json!("canceled")),
+            "{ended}"
+        );
+    }
+
+    post(&first, "SELECT 7 AS n", json!({"sqlQueryId": "short"}));
+    assert_eq!(wait(&second, "short")["state"], "SUCCESS");
+    assert_eq!(second.get(&format!("{PATH}/short/results")).body, json!([["n"], [7]]));
+
+    // It ends with the process that runs it, and not before.
+    post(&first, &long, json!({"sqlQueryId": "lost"}));
+    running("lost", &second);
+    first.kill();
+    assert_eq!(wait(&second, "lost")["state"], "FAILED");
 }

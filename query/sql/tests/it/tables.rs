@@ -55,6 +55,7 @@ pub fn broker_of(inventory: Arc<Inventory>) -> Arc<Broker> {
     let settings = Settings {
         threads: 2,
         queries_max: 16,
+        lanes: Default::default(),
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes: 64 << 20,
