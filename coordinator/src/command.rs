@@ -112,6 +112,9 @@ pub struct Reply {
     pub wants_served: bool,
     /// The newest view there is.
     pub view: ViewNumber,
+    /// The version of the newest document: whoever knows only older ones may let in who was shut out.
+    #[serde(default)]
+    pub documents: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

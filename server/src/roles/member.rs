@@ -174,6 +174,7 @@ async fn keep_in_line(
             Ok(reply) => {
                 lease = Duration::from_millis(reply.lease_ms.max(1));
                 tenure.renew(sent, lease);
+                app.standing.hear_of(reply.documents);
                 // Orders that are old may not be the leader's any more.
                 if sent.elapsed() < lease {
                     let orders = reporter.take_in(reply, generation);
