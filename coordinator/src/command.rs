@@ -123,6 +123,9 @@ pub struct Reply {
     /// Whether it was understood that the node is leaving: a leader of an earlier version hands nothing over.
     #[serde(default)]
     pub leaving: bool,
+    /// The version of the newest document: whoever knows only older ones may let in who was shut out.
+    #[serde(default)]
+    pub documents: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

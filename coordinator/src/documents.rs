@@ -48,6 +48,11 @@ impl Coordinator {
         self.inner.picture.read().documents.get(kind)?.get(name).cloned()
     }
 
+    /// Of the newest change that is known here.
+    pub fn documents_version(&self) -> i64 {
+        self.inner.picture.read().documents_version
+    }
+
     /// Changes when a document does: the version of the newest change.
     pub fn watch_documents(&self) -> watch::Receiver<i64> {
         self.inner.documents_changed.subscribe()

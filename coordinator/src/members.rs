@@ -72,6 +72,7 @@ impl Coordinator {
         let mut picture = self.inner.picture.write();
         let picture = &mut *picture;
         reply.view = *self.inner.view_changed.borrow();
+        reply.documents = picture.documents_version;
         let Some(member) = picture.members.get(node) else { return false };
         reply.wants_served = !member.has_told_served;
         let void: Vec<SegmentId> = member.void.iter().cloned().collect();

@@ -273,14 +273,16 @@ fn unorder(key: i64) -> f64 {
 
 /// The rows of a number column for which a test answers `want`.
 pub fn node(segment: &Segment, name: &str, column: &NumberColumn, test: &Test, want: bool) -> Node {
-    // Of numbers it is the test itself.
+    let is_long = column.value_type() == ValueType::Long;
+    let is_float = column.value_type() == ValueType::Float;
+    let is_blurred = !is_long && test.is_blurred(is_float);
+    // Of numbers it is the test itself, unless it is unknown of some.
     let test = match test.of_one() {
-        Test::OfNumber(test) => test,
+        Test::OfNumber(test) if !is_blurred => test,
         test => test,
     };
     let rows = segment.rows();
-    let is_long = column.value_type() == ValueType::Long;
-    let double_test = || if column.value_type() == ValueType::Float { test.float() } else { test.double() };
+    let double_test = || if is_float { test.float() } else { test.double() };
     let nulls = test.null() == Some(want);
     let null_rows = || match column.null_bitmap() {
         None => Node::None,
@@ -302,7 +304,7 @@ pub fn node(segment: &Segment, name: &str, column: &NumberColumn, test: &Test, w
         }
     } else {
         let answer = double_test();
-        match doubles(test, &answer) {
+        match doubles(test, &answer).filter(|_| !is_blurred) {
             Some(set) => Values::Doubles { set, nan: answer(Some(f64::NAN)) == Some(true) },
             None => Values::DoubleTest(answer),
         }

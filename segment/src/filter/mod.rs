@@ -104,16 +104,19 @@ impl Filter {
             Filter::Column { column, test } => {
                 let test = test.strict();
                 let of = |test: Test| Filter::Column { column: column.clone(), test };
-                guards.extend(match &test {
-                    Test::OfNumber(_) => Some(of(Test::Single(ValueType::Float))),
-                    Test::OfText(_) => Some(of(Test::Plain)),
-                    Test::Element(_) | Test::Elements(_) => Some(Filter::Or(vec![
+                let known = || {
+                    Filter::Or(vec![
                         of(Test::Null),
                         Filter::IsTrue(Box::new(of(test.clone()))),
                         Filter::IsFalse(Box::new(of(test.clone()))),
-                    ])),
-                    _ => None,
-                });
+                    ])
+                };
+                match &test {
+                    Test::OfNumber(_) => guards.extend([of(Test::Single(ValueType::Float)), known()]),
+                    Test::OfText(_) => guards.extend([of(Test::Plain), known()]),
+                    Test::Element(_) | Test::Elements(_) => guards.push(known()),
+                    _ => {}
+                }
                 Filter::Column { column, test }
             }
             Filter::True | Filter::False | Filter::Equal { .. } | Filter::Expression(_) => self,

@@ -53,17 +53,19 @@ pub enum Test {
     Regex(regex::Regex),
     Search(Search),
     Intervals(Vec<Interval>),
-    /// A test of numbers, and of text by the number that it says; unknown of text that says none, and of arrays. See
-    /// [`Test::strict`].
+    /// A test of numbers, and of text by the number that it says; unknown of text that says none, and of arrays. Unknown too
+    /// of a double that a number of the test rounds to and that other longs do as well: a column of longs becomes one of
+    /// doubles when a fraction comes. See [`Test::strict`].
     OfNumber(Box<Test>),
-    /// A test of texts, and of numbers as they are written; unknown of arrays.
+    /// A test of texts, and of numbers as they are written; unknown of arrays, and of doubles of which it is not the same
+    /// whether a fraction was written.
     OfText(Box<Test>),
     /// A strict test of the values that an array holds, or of a value that is alone.
     Element(Box<Test>),
     /// Strict tests of the values of an array, one by one, `None` of nulls; a value that is alone is an array of one.
     Elements(Vec<Option<Test>>),
     /// Whether there is nothing or one value, which is or says a value of the type: a finite number, a whole one where it is
-    /// of longs, one that is as it was written where it is of doubles (0.1 is none of a column of floats), or anything written
+    /// of longs, and none that other whole numbers round to, one that is as it was written where it is of doubles (0.1 is none of a column of floats), or anything written
     /// where it is of texts. Never unknown.
     Single(ValueType),
     /// Whether it is no array and no document. Never unknown.
@@ -163,6 +165,12 @@ fn compare_doubles(a: f64, b: f64) -> Order {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
+/// From here on, up and down, a double may stand for several longs, one of which it was made of.
+const WHOLE_DOUBLES: f64 = 9_007_199_254_740_992.0;
+
+/// As [`WHOLE_DOUBLES`], of floats.
+const WHOLE_FLOATS: f64 = 16_777_216.0;
+
 /// The longs between two ends, both inclusive; empty (`low > high`) if there are none.
 fn long_limits(limits: &Limits<Number>) -> (i64, i64) {
     const TOP: f64 = 9_223_372_036_854_775_808.0;
@@ -245,7 +253,8 @@ impl Test {
             Test::Selector { value: Some(_) } | Test::Like(_) | Test::Regex(_) | Test::Search(_) | Test::Spatial(_) => {
                 Some(false)
             }
-            Test::Null | Test::Selector { value: None } => None,
+            Test::Selector { value: None } => return Test::Null,
+            Test::Null => None,
             Test::OfNumber(_) | Test::OfText(_) | Test::Single(_) | Test::Plain => None,
             Test::Element(_) | Test::Elements(_) => None,
         };
@@ -313,7 +322,7 @@ impl Test {
     pub fn text(&self) -> TextTest {
         let null = self.null();
         if let Test::OfNumber(test) = self.of_one() {
-            let (long, double) = (test.long(), test.double());
+            let (long, double) = (test.long(), self.double());
             return Box::new(move |value| match value.map(Number::of_text) {
                 None => null,
                 Some(Some(Number::Long(v))) => long(Some(v)),
@@ -365,7 +374,7 @@ impl Test {
     }
 
     pub fn double(&self) -> DoubleTest {
-        self.double_form(|v| v, convert::text_of_double)
+        self.double_form(|v| v, WHOLE_DOUBLES, convert::text_of_double)
     }
 
     /// The test on values of a float column, which come as doubles: numbers of the query are rounded to floats first.
@@ -374,13 +383,39 @@ impl Test {
             let is_as_written = |v: f64| v.is_finite() && convert::text_of_float(v) == convert::text_of_double(v);
             return Box::new(move |value| Some(value.is_none_or(is_as_written)));
         }
-        self.double_form(|v| f64::from(v as f32), convert::text_of_float)
+        self.double_form(|v| f64::from(v as f32), WHOLE_FLOATS, convert::text_of_float)
     }
 
-    fn double_form(&self, round: fn(f64) -> f64, print: fn(f64) -> String) -> DoubleTest {
+    /// The numbers, rounded, of which it is unknown which of several they were; of a column of floats or of doubles.
+    fn blurred(&self, round: fn(f64) -> f64, whole: f64) -> Vec<f64> {
+        let numbers: Vec<f64> = match self.of_one() {
+            Test::OfNumber(test) => match test.numeric() {
+                Numeric::OneOf(numbers) => numbers.into_iter().map(Number::double).collect(),
+                Numeric::Between(limits) => limits.lower.into_iter().chain(limits.upper).map(Number::double).collect(),
+                Numeric::Intervals(intervals) => {
+                    intervals.iter().flat_map(|interval| [interval.start as f64, interval.end as f64]).collect()
+                }
+                Numeric::Always(_) | Numeric::Text => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        numbers.into_iter().map(round).filter(|v| v.is_finite() && v.abs() >= whole).collect()
+    }
+
+    /// Whether it is unknown of some numbers of a column of floats, or of doubles.
+    pub fn is_blurred(&self, is_float: bool) -> bool {
+        match is_float {
+            true => !self.blurred(|v| f64::from(v as f32), WHOLE_FLOATS).is_empty(),
+            false => !self.blurred(|v| v, WHOLE_DOUBLES).is_empty(),
+        }
+    }
+
+    /// From `whole` on, a value of the column may stand for several whole numbers.
+    fn double_form(&self, round: fn(f64) -> f64, whole: f64, print: fn(f64) -> String) -> DoubleTest {
         let null = self.null();
         if let Test::Single(ValueType::Long) = self {
-            return Box::new(|value| Some(value.is_none_or(|v| convert::exact_long(v).is_some())));
+            let is_long = move |v: f64| v.abs() < whole && convert::exact_long(v).is_some();
+            return Box::new(move |value| Some(value.is_none_or(is_long)));
         }
         let found: Box<dyn Fn(f64) -> bool + Send + Sync> = match self.numeric() {
             Numeric::Always(answer) => Box::new(move |_| answer),
@@ -394,11 +429,33 @@ impl Test {
                 Box::new(move |v| limits.admit(|bound| compare_doubles(v, *bound)))
             }
             Numeric::Intervals(intervals) => Box::new(move |v| within(&intervals, v as i64)),
+            Numeric::Text if matches!(self.of_one(), Test::OfText(_)) => {
+                let test = self.plain_text();
+                // How it was written before its column became one of doubles is not known: 5 and 5.0 are one, and of large
+                // numbers the last digits are gone.
+                return Box::new(move |value| match value {
+                    None => null,
+                    Some(v) if v.abs() >= whole => None,
+                    Some(v) if v.fract() == 0.0 => {
+                        let (as_double, as_long) = (test(&print(v)), test(&(v as i64).to_string()));
+                        (as_double == as_long).then_some(as_double)
+                    }
+                    Some(v) => Some(test(&print(v))),
+                });
+            }
             Numeric::Text => {
                 let test = self.plain_text();
                 Box::new(move |v| test(&print(v)))
             }
         };
+        let blurred = self.blurred(round, whole);
+        if !blurred.is_empty() {
+            return Box::new(move |value| match value {
+                None => null,
+                Some(v) if blurred.contains(&v) => None,
+                Some(v) => Some(found(v)),
+            });
+        }
         Box::new(move |value| value.map_or(null, |v| Some(found(v))))
     }
 
@@ -422,6 +479,9 @@ impl Test {
     /// The range of doubles that pass, if they are one range: lower end, upper end (infinite where there is none), and
     /// whether each end is open. Says nothing of null; NaN counts as the largest value.
     pub fn double_range(&self) -> Option<(f64, f64, bool, bool)> {
+        if self.is_blurred(false) {
+            return None;
+        }
         let Numeric::Between(limits) = self.numeric() else { return None };
         let end = |bound: Option<Number>, without: f64| bound.map_or(without, Number::double);
         Some((
@@ -507,7 +567,7 @@ impl Test {
             Test::Element(_) | Test::Elements(_) => Box::new(|_| false),
             Test::Single(ValueType::Long) => Box::new(|v| match Number::of_text(v) {
                 Some(Number::Long(_)) => true,
-                Some(Number::Double(v)) => convert::exact_long(v).is_some(),
+                Some(Number::Double(v)) => v.abs() < WHOLE_DOUBLES && convert::exact_long(v).is_some(),
                 None => false,
             }),
             Test::Single(value_type) if value_type.is_numeric() => {
@@ -687,7 +747,7 @@ impl CompiledTest {
             Value::List(values) if values.is_empty() => self.test.null(),
             Value::List(values) => super::some_true(values.iter().map(|v| self.value(v))),
             Value::Json(_) | Value::Bytes(_) => match self.test {
-                Test::Null | Test::Single(_) | Test::Plain => Some(false),
+                Test::Null | Test::Selector { value: None } | Test::Single(_) | Test::Plain => Some(false),
                 _ => None,
             },
         }

@@ -299,6 +299,52 @@ fn strict_tests_of_arrays_go_by_what_each_value_is() {
 }
 
 #[test]
+fn what_a_double_was_rounded_from_is_unknown() {
+    let long = 1_700_000_000_000_000_001i64;
+    let rounded = long as f64;
+    let strict = |json: Json| match Filter::from_json(&json, "filter").unwrap().strict() {
+        Filter::Column { test, .. } => test,
+        other => panic!("{other:?}"),
+    };
+    let range = |lower: Json, upper: Json| {
+        strict(json!({"type": "range", "column": "a", "matchValueType": "LONG", "lower": lower, "upper": upper}))
+    };
+    let equals = strict(json!({"type": "equals", "column": "a", "matchValueType": "LONG", "matchValue": long}));
+    assert_eq!(equals.double()(Some(rounded)), None);
+    assert_eq!(equals.double()(Some(rounded.next_up())), Some(false));
+    assert_eq!((equals.long()(Some(long)), equals.long()(Some(long + 1))), (Some(true), Some(false)));
+    assert_eq!(equals.text()(Some("1700000000000000001")), Some(true));
+    assert_eq!(equals.text()(Some("1.7e18")), None);
+    assert_eq!(range(json!(long), json!(null)).double()(Some(rounded)), None);
+    assert_eq!(range(json!(long), json!(null)).double()(Some(rounded.next_up())), Some(true));
+    assert_eq!(range(json!(null), json!(long)).double()(Some(rounded.next_down())), Some(true));
+    assert_eq!(range(json!(16_777_217), json!(null)).float()(Some(16_777_216.0)), None);
+    assert_eq!(range(json!(16_777_217), json!(null)).double()(Some(16_777_216.0)), Some(false));
+    assert_eq!(Test::Single(ValueType::Long).double()(Some(rounded)), Some(false));
+    let text = strict(json!({"type": "selector", "dimension": "a", "value": "5"}));
+    assert_eq!([5.0, 5.5, 6.0, 1e16].map(|v| text.double()(Some(v))), [None, Some(false), Some(false), None]);
+    // Queries go by what is there.
+    let plain = Filter::from_json(&json!({"type": "selector", "dimension": "a", "value": "5.0"}), "filter").unwrap();
+    assert_eq!(plain.matches(&|_| Value::Double(5.0)), Some(true));
+}
+
+#[test]
+fn a_selector_of_null_is_false_of_documents() {
+    let null = json!({"type": "selector", "dimension": "a", "value": null});
+    for json in [
+        null.clone(),
+        json!({"type": "not", "field": {"type": "isfalse", "field": null}}),
+        json!({"type": "istrue", "field": null}),
+    ] {
+        let strict = Filter::from_json(&json, "filter").unwrap().strict();
+        for value in [json!({"u": "bob"}), json!([[1]])] {
+            assert_eq!(strict.matches(&|_| Value::Json(value.to_string().into())), Some(false), "{json}");
+        }
+        assert_eq!(strict.matches(&|_| Value::Null), Some(true), "{json}");
+    }
+}
+
+#[test]
 fn a_rounded_float_is_no_double_that_was_written() {
     let single = |of: ValueType| Test::Single(of).float();
     let (tenth, half) = (f64::from(0.1f32), 0.5);

@@ -2,7 +2,8 @@
 //! policies, lookups) which the one that leads keeps in the metadata store.
 //!
 //! Followers read the documents from the store themselves: now and then, and at once where another node shows that it knows
-//! of newer ones. One that has not seen the store for [`STALE_MAX`] answers nobody: rights may have been taken from who asks.
+//! of newer ones. One that has not seen the store for [`STALE_MAX`] answers nobody, nor one that has heard from the leader of
+//! newer documents for [`BEHIND_MAX`] and has not got them: rights may have been taken from who asks.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -21,6 +22,10 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How long what was read last is good for, if the store cannot be asked.
 const STALE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a node answers by what it knows once it has heard that there is more: with the time between two heartbeats, less than
+/// the second in which what was taken from somebody is taken on all nodes.
+const BEHIND_MAX: Duration = Duration::from_millis(300);
 
 /// By what a node answers.
 #[derive(Clone)]
@@ -41,6 +46,16 @@ impl Standing {
     /// Whether it surely leads at this moment.
     pub fn leads(&self) -> bool {
         matches!(self, Standing::Leads(coordinator) if coordinator.leads())
+    }
+
+    /// There are documents of this version. One that does not know them looks at once, beside, and answers nobody before long
+    /// if it cannot.
+    pub fn hear_of(&self, version: i64) {
+        let Standing::Follows(follower) = self else { return };
+        if follower.hear_of(version) {
+            let follower = follower.clone();
+            tokio::spawn(async move { follower.look().await });
+        }
     }
 
     /// Looks for newer documents at once; whether there were any.
@@ -64,6 +79,8 @@ pub struct Follower {
     coordinator: Arc<Coordinator>,
     /// When the store was asked last that answered.
     asked: Mutex<Instant>,
+    /// The newest version that was heard of, and since when it is not known here.
+    heard: Mutex<(i64, Option<Instant>)>,
     /// One looks at a time; what is in force since the last look.
     looking: tokio::sync::Mutex<Known>,
     /// What goes by the documents, once it is there.
@@ -74,7 +91,7 @@ impl Follower {
     /// Of a coordinator that has read the documents just now.
     pub fn new(coordinator: Arc<Coordinator>) -> Arc<Follower> {
         let (asked, looking) = (Mutex::new(Instant::now()), Default::default());
-        Arc::new(Follower { coordinator, asked, looking, hangs: OnceLock::new() })
+        Arc::new(Follower { coordinator, asked, heard: Mutex::default(), looking, hangs: OnceLock::new() })
     }
 
     /// From now on these are told of newer documents.
@@ -86,7 +103,34 @@ impl Follower {
     }
 
     fn is_fresh(&self) -> bool {
-        self.asked.lock().elapsed() < STALE_MAX
+        let is_behind = self.heard.lock().1.is_some_and(|since| since.elapsed() >= BEHIND_MAX);
+        self.asked.lock().elapsed() < STALE_MAX && !is_behind
+    }
+
+    /// Whether this is news.
+    fn hear_of(&self, version: i64) -> bool {
+        let known = self.known();
+        let (newest, since) = &mut *self.heard.lock();
+        if version > known && *newest < version {
+            *newest = version;
+            since.get_or_insert_with(Instant::now);
+            return true;
+        }
+        false
+    }
+
+    /// The version of the newest document that is known here.
+    fn known(&self) -> i64 {
+        self.coordinator.documents_version()
+    }
+
+    /// Documents were read, and put in force.
+    fn caught_up(&self) {
+        let known = self.known();
+        let (newest, since) = &mut *self.heard.lock();
+        if known >= *newest {
+            *since = None;
+        }
     }
 
     async fn look(&self) -> bool {
@@ -97,6 +141,7 @@ impl Follower {
                 if changed {
                     self.put_in_force(&mut known);
                 }
+                self.caught_up();
                 *self.asked.lock() = asked;
                 changed
             }

@@ -218,6 +218,7 @@ async fn keep_in_line(
                 if has_nothing || report.leaving && !reply.leaving {
                     leave.done.send_replace(true);
                 }
+                app.standing.hear_of(reply.documents);
                 // Orders that are old may not be the leader's any more.
                 if sent.elapsed() < lease {
                     let orders = reporter.take_in(reply, generation);

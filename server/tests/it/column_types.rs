@@ -232,6 +232,60 @@ fn no_later_type_of_a_column_shows_what_a_policy_hides() {
     }
 }
 
+/// One event with a fraction makes the column one of doubles, where large numbers that are close to each other are the same.
+#[test]
+fn no_fraction_shows_what_a_policy_of_longs_hides() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let discovered = json!({"useSchemaDiscovery": true});
+    let event = |value: Value, label: &str| json!({"tid": value, "label": label});
+    const OWN: i64 = 1_700_000_000_000_000_001;
+    let longs =
+        [event(json!(OWN), "ok first"), event(json!(OWN + 1), "no, the next"), event(json!(OWN + 51), "no, near")];
+    append(&server, "snow", &discovered, 1, &longs);
+    role(&server, "snow", &json!("TRUE"));
+    put(&server, "/users/ann", &json!({"password": "password of ann", "roles": ["snow"]}));
+    let equals = json!({"type": "equals", "column": "tid", "matchValueType": "LONG", "matchValue": OWN});
+    let not = |filter: Value| json!({"type": "not", "field": filter});
+    let range = |lower: i64, upper: i64| json!({"type": "range", "column": "tid", "matchValueType": "LONG", "lower": lower, "upper": upper});
+    let other = |value: Value| json!({"type": "selector", "dimension": "tid", "value": value});
+    let conditions = [
+        json!(format!("tid = {OWN}")),
+        json!(format!("tid IN ({OWN}, 5)")),
+        json!(format!("tid BETWEEN {OWN} AND {OWN}")),
+        json!(format!("tid <> {} AND tid < {}", OWN + 1, OWN + 2)),
+        json!(format!("(tid <> {OWN}) IS NOT TRUE")),
+        json!(format!("tid + 0 = {OWN}")),
+        equals.clone(),
+        json!({"type": "inType", "column": "tid", "matchValueType": "LONG", "values": [OWN, 7]}),
+        range(OWN, OWN),
+        not(range(OWN + 1, i64::MAX)),
+        json!({"type": "isfalse", "field": not(equals)}),
+        json!({"type": "bound", "dimension": "tid", "upper": OWN.to_string(), "ordering": "numeric"}),
+        json!({"type": "and", "fields": [not(other(json!((OWN + 1).to_string()))), not(other(json!((OWN + 51).to_string())))]}),
+    ];
+    let conditions = conditions.map(|condition| {
+        role(&server, "snow", &condition);
+        check(&server, "snow", &condition);
+        let kept = server.get(&format!("{SECURITY}/roles/snow")).body["document"]["policies"][0]["filter"].clone();
+        (kept, condition)
+    });
+    let mut mixed = longs.to_vec();
+    mixed
+        .iter_mut()
+        .for_each(|event| event["label"] = json!(event["label"].as_str().unwrap().replace("ok first", "ok own")));
+    mixed.push(event(json!(0.5), "ok, or no: a fraction"));
+    append(&server, "snow", &discovered, 2, &mixed);
+    for kind in ["double", "float"] {
+        let day = if kind == "double" { 3 } else { 4 };
+        append(&server, "snow", &json!({"dimensions": [{"type": kind, "name": "tid"}, "label"]}), day, &mixed);
+    }
+    for (filter, condition) in &conditions {
+        role(&server, "snow", filter);
+        check(&server, "snow", condition);
+    }
+}
+
 /// Users whose names look like numbers are not those numbers.
 #[test]
 fn who_is_named_like_a_number_sees_what_is_written_so() {
@@ -270,7 +324,8 @@ fn who_is_named_like_a_number_sees_what_is_written_so() {
         role(&server, "owned", &policy);
         for (name, expected) in [
             ("7", &["long 7", "text 7"][..]),
-            ("7.0", &["double 7.0"]),
+            // It may have been a 7 that became a double.
+            ("7.0", &[]),
             ("1.0E7", &[]),
             ("0.0", &[]),
             ("-0.0", &[]),
