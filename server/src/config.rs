@@ -446,7 +446,9 @@ fn lanes(text: &str, all: usize) -> Option<BTreeMap<String, usize>> {
         let (lane, places) = part.split_once('=')?;
         let (lane, places) = (lane.trim(), places.trim());
         let count = match places.strip_suffix('%') {
-            Some(share) => share.parse().ok().filter(|share| (1..=100).contains(share)).map(|share| all * share / 100),
+            Some(share) => {
+                share.parse().ok().filter(|share: &usize| (1..=100).contains(share)).map(|share| all * share / 100)
+            }
             None => places.parse().ok().filter(|count: &usize| *count > 0),
         };
         if lane.is_empty() || lanes.insert(lane.to_string(), count?.max(1)).is_some() {
