@@ -8,6 +8,10 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_server_uptime_seconds", "time since the process started"),
     ("henge_server_resident_bytes", "memory of the process"),
     (
+        "henge_server_connections_closed_total",
+        "connections closed at the door, by bound: all, address (half of all), or handshakes (a quarter of those of TLS)",
+    ),
+    (
         "henge_query_policy_cache_total",
         "views of published segments that restricted queries asked for, by outcome: hit (kept), or miss (worked out)",
     ),

@@ -34,7 +34,7 @@ use crate::config::{Config, Split};
 use crate::doors::Doors;
 use crate::http::{App, router};
 use crate::lead::{self, Front};
-use crate::parts::{Ground, Parts, prepare};
+use crate::parts::{Ground, Parts, Shared, prepare};
 use crate::roles::cluster::LocalCluster;
 use crate::roles::follow::Standing;
 use crate::roles::ledger::LocalLedger;
@@ -146,8 +146,16 @@ impl Node {
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
         let (stopping, front) = (opened.stopping.clone(), opened.front.clone());
         let process = rand::random();
-        let ground =
-            Ground { config: config.clone(), address: address.clone(), started, deep, audit, process, stopping };
+        let ground = Ground {
+            config: config.clone(),
+            address: address.clone(),
+            started,
+            deep,
+            audit,
+            shared: Shared::new(&config),
+            process,
+            stopping,
+        };
 
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
@@ -232,8 +240,16 @@ impl Node {
                 .await
                 .context("opening the journal of the audit log")?;
         let process = rand::random();
-        let ground =
-            Ground { config: config.clone(), address: address.clone(), started, deep, audit, process, stopping };
+        let ground = Ground {
+            config: config.clone(),
+            address: address.clone(),
+            started,
+            deep,
+            audit,
+            shared: Shared::new(&config),
+            process,
+            stopping,
+        };
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
             let (ground, node, front) = (ground.clone(), opened.node.clone(), opened.front.clone());
