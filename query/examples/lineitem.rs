@@ -75,6 +75,7 @@ fn run(query: &Arc<Query>, segments: &[Arc<Segment>], pool: &Pool) -> usize {
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes: 4 << 30,
+        memory: Default::default(),
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
         default_context: Default::default(),

@@ -231,7 +231,7 @@ impl Authorizer {
             return Err(Error::Denied(format!("you may not read lookup [{lookup}], or there is none")));
         }
         if lists {
-            terms.lists = Some(format!("{} {who:?}", rules.version()));
+            terms.lists = Some(format!("{} {who:?}", rules.stamp()));
         }
         Ok(terms)
     }

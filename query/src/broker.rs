@@ -314,6 +314,14 @@ impl Broker {
                 "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"
             )));
         }
+        // Places that everybody needs: whoever has most of them leaves the last to others.
+        let all = self.settings.queries_max;
+        let own = running.queries.values().filter(|query| query.who.name == who.name).count();
+        if own >= all - all / 4 && !self.authorizer().current().is_open() {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries of yours: [{own}] of [{all}] places are taken by you; end some, or try again later"
+            )));
+        }
         if let Some((lane, most)) = budget.lane().and_then(|lane| Some((lane, *self.settings.lanes.get(lane)?))) {
             let in_lane = running.queries.values().filter(|query| query.budget.lane() == Some(lane));
             let others: HashSet<usize> =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value as Json};
 use tokio::sync::Notify;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub timeout_max: Duration,
     /// Of groups, rows waiting to be sent and sorted, for one query.
     pub memory_bytes: u64,
+    /// Of all queries together.
+    pub memory: Arc<Memory>,
     /// Rows of the answer of an inner query.
     pub subquery_rows_max: u64,
     /// Of what is kept of which rows of published segments restricted callers see; 0 keeps nothing.
@@ -42,10 +45,9 @@ pub struct Budget {
     started: Instant,
     timeout: Duration,
     memory_limit: u64,
-    memory_used: AtomicU64,
+    held: Held,
     scan_limit: u64,
-    /// Bytes of columns read, by all parts of one request.
-    scanned: Arc<AtomicU64>,
+    request: Arc<Request>,
     cancelled: AtomicBool,
     /// Cancelled because the asker may no longer see what it was let in for.
     revoked: AtomicBool,
@@ -64,6 +66,30 @@ pub struct Budget {
     uncovered_max: usize,
 }
 
+/// What the parts of one request have in common.
+#[derive(Debug, Default)]
+struct Request {
+    /// Bytes of columns read.
+    scanned: AtomicU64,
+    /// Of the memory of all queries.
+    held: AtomicU64,
+}
+
+/// The setting that [`Memory`] is made of; refusals name it.
+pub const MEMORY_SETTING: &str = "query.memory_total_bytes";
+
+/// Memory that all queries of a process may hold together. The default is without a bound.
+#[derive(Debug)]
+pub struct Memory {
+    limit: u64,
+    used: AtomicU64,
+    /// Queries take it in pieces of this size, so that threads seldom meet here.
+    piece: u64,
+}
+
+/// The largest piece.
+const PIECE_MAX: u64 = 256 << 10;
+
 /// The lane of queries that can wait, as Druid's strategy `hilo` names it.
 pub const LANE_LOW: &str = "low";
 
@@ -78,6 +104,131 @@ pub enum Partial {
 
 /// Intervals named in a response context if the query does not say: the header is limited to 7 KiB.
 const UNCOVERED_MAX: usize = 64;
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::new(u64::MAX)
+    }
+}
+
+impl Memory {
+    pub fn new(limit: u64) -> Memory {
+        Memory { limit, used: AtomicU64::new(0), piece: (limit / 1024).clamp(1, PIECE_MAX) }
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// What queries hold of it now, in whole pieces.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.limit < u64::MAX
+    }
+
+    /// What one request may hold.
+    fn share(&self) -> u64 {
+        self.limit / 4 * 3
+    }
+
+    fn pieces(&self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.piece).saturating_mul(self.piece)
+    }
+
+    /// Takes all of it or nothing.
+    fn take(&self, bytes: u64, request: &Request) -> Result<()> {
+        if !add_within(&request.held, bytes, self.share()) {
+            return Err(Error::ResourceLimit(format!(
+                "the query needs more than [{}] bytes of memory, three quarters of what all queries may hold together \
+                 (setting {MEMORY_SETTING}); narrow its interval, filter or dimensions",
+                self.share()
+            )));
+        }
+        if !add_within(&self.used, bytes, self.limit) {
+            request.held.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::ResourceLimit(format!(
+                "the queries at work need more than the [{}] bytes of memory that they may hold together (setting \
+                 {MEMORY_SETTING}); try again later, or narrow the query's interval, filter or dimensions",
+                self.limit
+            )));
+        }
+        Ok(())
+    }
+
+    fn give(&self, bytes: u64, request: &Request) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        request.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Adds unless the sum is above the limit.
+fn add_within(sum: &AtomicU64, more: u64, limit: u64) -> bool {
+    let within = |sum: u64| sum.checked_add(more).filter(|sum| *sum <= limit);
+    sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+}
+
+/// What a part of a request uses, and what it has taken of the memory of all queries for that: at least as much, unless
+/// it was refused, which ends the query.
+#[derive(Debug)]
+struct Held {
+    used: AtomicU64,
+    taken: AtomicU64,
+    /// Whoever changes `taken` has this.
+    changing: Mutex<()>,
+    of: Arc<Memory>,
+    request: Arc<Request>,
+}
+
+impl Held {
+    fn new(of: &Arc<Memory>, request: &Arc<Request>) -> Held {
+        Held {
+            used: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            changing: Mutex::new(()),
+            of: of.clone(),
+            request: request.clone(),
+        }
+    }
+
+    fn cover(&self, used: u64) -> Result<()> {
+        if !self.of.is_bounded() || used <= self.taken.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _changing = self.changing.lock();
+        let lacking = used.saturating_sub(self.taken.load(Ordering::Relaxed));
+        if lacking > 0 {
+            let more = self.of.pieces(lacking);
+            self.of.take(more, &self.request)?;
+            self.taken.fetch_add(more, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Gives back what is not used; a piece or two stay while anything is.
+    fn uncover(&self, used: u64) {
+        let spare = |used: u64| match used {
+            0 => 0,
+            _ => self.of.pieces(used).saturating_add(2 * self.of.piece),
+        };
+        if self.taken.load(Ordering::Relaxed) <= spare(used) {
+            return;
+        }
+        let _changing = self.changing.lock();
+        let keep = spare(self.used.load(Ordering::Relaxed));
+        let more = self.taken.load(Ordering::Relaxed).saturating_sub(keep);
+        self.taken.fetch_sub(more, Ordering::Relaxed);
+        self.of.give(more, &self.request);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.give(self.taken.load(Ordering::Relaxed), &self.request);
+    }
+}
 
 impl Settings {
     /// A query's context, with the keys that it does not set itself. A null sets a key.
@@ -123,6 +274,7 @@ impl Budget {
             _ => uuid::Uuid::new_v4().to_string(),
         };
         let priority = context.long("priority")?.unwrap_or(0);
+        let request = Arc::default();
         let lane = match context.text("lane")? {
             None | Some("") if priority < 0 => Some(LANE_LOW),
             named => named,
@@ -133,9 +285,9 @@ impl Budget {
             started: Instant::now(),
             timeout,
             memory_limit: memory.map_or(settings.memory_bytes, |bytes| bytes.min(settings.memory_bytes)),
-            memory_used: AtomicU64::new(0),
+            held: Held::new(&settings.memory, &request),
             scan_limit: u64::MAX,
-            scanned: Arc::default(),
+            request,
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             priority,
@@ -162,8 +314,8 @@ impl Budget {
         Budget {
             query_id: self.query_id.clone(),
             lane: self.lane.clone(),
-            memory_used: AtomicU64::new(0),
-            scanned: self.scanned.clone(),
+            held: Held::new(&self.held.of, &self.request),
+            request: self.request.clone(),
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             ended: Arc::default(),
@@ -180,15 +332,16 @@ impl Budget {
         subquery_rows_max: u64,
         priority: i64,
     ) -> Budget {
+        let request = Arc::default();
         Budget {
             query_id,
             lane: None,
             started: Instant::now(),
             timeout,
             memory_limit,
-            memory_used: AtomicU64::new(0),
+            held: Held::new(&Arc::default(), &request),
             scan_limit: scan_limit.unwrap_or(u64::MAX),
-            scanned: Arc::default(),
+            request,
             cancelled: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             priority,
@@ -266,7 +419,7 @@ impl Budget {
 
     /// Bytes of columns that may still be read, if there is a bound.
     pub fn scan_left(&self) -> Option<u64> {
-        self.is_scan_bounded().then(|| self.scan_limit.saturating_sub(self.scanned.load(Ordering::Relaxed)))
+        self.is_scan_bounded().then(|| self.scan_limit.saturating_sub(self.request.scanned.load(Ordering::Relaxed)))
     }
 
     /// Lets the query hold no more memory than this, if it might.
@@ -279,6 +432,12 @@ impl Budget {
         self.memory_limit = bytes;
     }
 
+    /// Takes what it holds of the memory of all queries.
+    pub fn within(mut self, memory: &Arc<Memory>) -> Budget {
+        self.held = Held::new(memory, &self.request);
+        self
+    }
+
     /// Lets the parts of the request together read no more bytes of columns than this.
     pub fn bound_scan(&mut self, bytes: u64) {
         self.scan_limit = self.scan_limit.min(bytes);
@@ -288,19 +447,20 @@ impl Budget {
         self.scan_limit < u64::MAX
     }
 
-    /// Makes it the budget of another part of the same request.
+    /// Makes it the budget of another part of the same request, before it is used.
     pub fn join(&mut self, request: &Budget) {
-        self.scanned = request.scanned.clone();
+        self.request = request.request.clone();
+        self.held = Held::new(&self.held.of, &self.request);
     }
 
     /// A mark that the parts of a request, and nothing else, have in common while one of them is there.
     pub fn request(&self) -> usize {
-        Arc::as_ptr(&self.scanned) as usize
+        Arc::as_ptr(&self.request) as usize
     }
 
     /// Counts bytes of columns that are about to be read.
     pub fn scan(&self, bytes: u64) -> Result<()> {
-        if self.scanned.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.scan_limit {
+        if self.request.scanned.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.scan_limit {
             return Err(Error::ResourceLimit(format!(
                 "the query reads more than the [{}] bytes of columns that your roles allow for one; narrow its interval, \
                  or name fewer columns",
@@ -312,7 +472,7 @@ impl Budget {
 
     /// Bytes of columns that were counted, by all parts of the request.
     pub fn scanned(&self) -> u64 {
-        self.scanned.load(Ordering::Relaxed)
+        self.request.scanned.load(Ordering::Relaxed)
     }
 
     /// Cancels it because the asker may no longer see what it was let in for.
@@ -343,26 +503,27 @@ impl Budget {
         ))
     }
 
-    /// Counts memory that the query is about to use.
+    /// Counts memory that the query is about to use, also what is refused, which is to be given back all the same.
     pub fn take(&self, bytes: usize) -> Result<()> {
-        let used = self.memory_used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let used = self.held.used.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if used > self.memory_limit {
             return Err(Error::ResourceLimit(format!(
                 "the query needs more than its [{}] bytes of memory; narrow its interval, filter or dimensions",
                 self.memory_limit
             )));
         }
-        Ok(())
+        self.held.cover(used)
     }
 
     /// Gives back what was taken.
     pub fn give(&self, bytes: usize) {
-        let before = self.memory_used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        let before = self.held.used.fetch_sub(bytes as u64, Ordering::Relaxed);
         debug_assert!(before >= bytes as u64, "more memory given back than taken");
+        self.held.uncover(before.saturating_sub(bytes as u64));
     }
 
     pub fn memory_used(&self) -> u64 {
-        self.memory_used.load(Ordering::Relaxed)
+        self.held.used.load(Ordering::Relaxed)
     }
 
     pub fn memory_limit(&self) -> u64 {
@@ -422,6 +583,7 @@ mod tests {
             timeout_default: Duration::from_secs(300),
             timeout_max: Duration::from_secs(600),
             memory_bytes: 1000,
+            memory: Arc::default(),
             subquery_rows_max: 100,
             policy_cache_bytes: 0,
             default_context: Arc::default(),
@@ -473,6 +635,51 @@ mod tests {
         drop(some);
         assert_eq!(b.memory_used(), 0);
         assert!(Taken::new(&b, 100).is_ok());
+    }
+
+    #[test]
+    fn all_queries_together_hold_no_more_than_there_is_for_them() {
+        const MIB: usize = 1 << 20;
+        let settings = Settings { memory_bytes: 1 << 40, memory: Arc::new(Memory::new(8 << 20)), ..settings() };
+        let budget = || Arc::new(Budget::from_context(&Map::new(), &settings).unwrap());
+        let refused = |taken: Result<Taken>| match taken {
+            Err(Error::ResourceLimit(text)) => assert!(text.contains(MEMORY_SETTING), "{text}"),
+            other => panic!("{other:?}"),
+        };
+        let (first, second) = (budget(), budget());
+        // Three quarters are the most for one, whatever parts it has.
+        refused(Taken::new(&first, 7 * MIB));
+        let part = Arc::new(first.again());
+        let (own, of_part) = (Taken::new(&first, 4 * MIB).unwrap(), Taken::new(&part, 2 * MIB).unwrap());
+        refused(Taken::new(&part, MIB));
+        refused(of_part.more(MIB));
+        // The others have what is left, and what was refused took nothing of it.
+        let other = Taken::new(&second, 2 * MIB).unwrap();
+        refused(Taken::new(&second, MIB));
+        drop(own);
+        assert!(Taken::new(&second, 3 * MIB).is_ok());
+        let mut joined = Budget::from_context(&Map::new(), &settings).unwrap();
+        joined.join(&second);
+        refused(Taken::new(&Arc::new(joined), 5 * MIB));
+        drop((of_part, other));
+        assert_eq!((first.memory_used(), settings.memory.used()), (0, 0));
+        // What is not given back goes with its query.
+        second.take(MIB).unwrap();
+        assert!(settings.memory.used() >= MIB as u64);
+        drop(second);
+        assert_eq!(settings.memory.used(), 0);
+    }
+
+    #[test]
+    fn a_part_of_another_nodes_query_takes_of_the_memory_of_all() {
+        let memory = Arc::new(Memory::new(4000));
+        let second = Duration::from_secs(1);
+        let part = Budget::of_part("q".into(), second, 1 << 30, None, 1, 0).within(&memory);
+        assert!(part.take(2000).is_ok());
+        assert!((2000..2100).contains(&memory.used()), "{}", memory.used());
+        assert!(matches!(part.take(1500), Err(Error::ResourceLimit(_))));
+        drop(part);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

@@ -90,14 +90,15 @@ impl LocalNode {
 impl DataNode for LocalNode {
     async fn run(&self, ask: &NodeAsk) -> Result<NodeAnswer> {
         let memory = ask.memory_bytes.min(self.broker.settings().memory_bytes);
-        let budget = Arc::new(Budget::of_part(
+        let budget = Budget::of_part(
             ask.query_id.clone(),
             ask.remaining.min(self.broker.settings().timeout_max),
             memory,
             ask.scan_bytes,
             ask.subquery_rows_max,
             ask.priority,
-        ));
+        );
+        let budget = Arc::new(budget.within(&self.broker.settings().memory));
         let work = self.admit(ask, &budget)?;
         let sight = match &work {
             Admitted::Query(leaf, _) => leaf.sight().clone(),

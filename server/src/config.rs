@@ -14,6 +14,7 @@ use segment::storage::settings::DeepStorageSettings;
 
 mod cluster;
 mod keys;
+mod machine;
 
 pub use cluster::{ClusterSettings, Split};
 pub use keys::{KEYS, Key};
@@ -30,6 +31,10 @@ pub struct Config {
     pub cors_origins: Vec<HeaderValue>,
     pub requests_per_second: u64,
     pub body_idle: Duration,
+    /// Of the bodies of all requests at once.
+    pub bodies_max_bytes: u64,
+    pub header_max: Duration,
+    pub connections_max: usize,
     pub log_level: String,
     pub log_json: bool,
     pub auth: AuthSettings,
@@ -37,6 +42,7 @@ pub struct Config {
     pub query_concurrent_max: usize,
     pub query_lanes: BTreeMap<String, usize>,
     pub query_memory_max_bytes: usize,
+    pub query_memory_total_bytes: u64,
     pub query_policy_cache_bytes: u64,
     pub query_timeout_ms: u64,
     pub query_timeout_max_ms: u64,
@@ -78,6 +84,12 @@ pub struct AuthSettings {
 
 /// What has to be said for a port that is open to everybody.
 const ANYWHERE: &str = "yes, anyone who can reach this port may do everything";
+
+/// For all queries, where the system does not say how much memory there is.
+const MEMORY_UNTOLD: u64 = 4 << 30;
+
+/// With less for all queries none could do anything.
+const MEMORY_TOTAL_MIN: u64 = 1 << 20;
 
 #[derive(Debug, Clone)]
 pub struct JdbcLimits {
@@ -356,6 +368,9 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         session_max_ms: number("auth.session_max_ms", 1, 1 << 40)? as i64,
         oidc,
     };
+    let query_body_max_bytes = number("query.body_max_bytes", 1 << 10, 1 << 32)? as usize;
+    let ingest_body_max_bytes = number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize;
+    let largest_body = query_body_max_bytes.max(ingest_body_max_bytes) as u64;
     Ok(Config {
         file: None,
         data_dir,
@@ -364,6 +379,9 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         tls,
         cors_origins,
         body_idle: Duration::from_millis(number("http.body_idle_ms", 1, 1 << 40)?),
+        bodies_max_bytes: number("http.bodies_max_bytes", 1 << 10, 1 << 50)?.max(largest_body),
+        header_max: Duration::from_millis(number("http.header_ms", 1, 1 << 40)?),
+        connections_max: number("http.connections_max", 2, 10_000_000)? as usize,
         requests_per_second: number("http.requests_per_second", 0, 1 << 32)?,
         log_level: text("log.level"),
         log_json,
@@ -372,11 +390,18 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         query_lanes: lanes,
         query_concurrent_max: number("query.concurrent_max", 1, 100_000)? as usize,
         query_memory_max_bytes: number("query.memory_max_bytes", 1 << 20, 1 << 40)? as usize,
+        query_memory_total_bytes: match number("query.memory_total_bytes", 0, 1 << 50)? {
+            0 => machine::memory_bytes().map_or(MEMORY_UNTOLD, |bytes| bytes / 2),
+            bytes if bytes < MEMORY_TOTAL_MIN => {
+                return Err(bad("query.memory_total_bytes", &format!("must be 0 or {MEMORY_TOTAL_MIN} at least")));
+            }
+            bytes => bytes,
+        },
         query_policy_cache_bytes: number("query.policy_cache_bytes", 0, 1 << 40)?,
         query_timeout_ms: number("query.timeout_ms", 1, 1 << 40)?,
         query_timeout_max_ms,
         query_default_context: default_context,
-        query_body_max_bytes: number("query.body_max_bytes", 1 << 10, 1 << 32)? as usize,
+        query_body_max_bytes,
         jdbc: JdbcLimits {
             connections_max: number("sql.jdbc_connections_max", 1, 100_000)? as usize,
             statements_max: number("sql.jdbc_statements_max", 1, 10_000)? as usize,
@@ -406,7 +431,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
             },
         },
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
-        ingest_body_max_bytes: number("ingest.body_max_bytes", 1 << 10, 1 << 34)? as usize,
+        ingest_body_max_bytes,
         http_sources,
         cluster,
         deep_storage,
@@ -548,6 +573,19 @@ mod tests {
             let error = lanes(text).expect_err(text).to_string();
             assert!(error.contains("query.lanes") && error.contains("reports=4"), "{error}");
         }
+    }
+
+    #[test]
+    fn bounds_of_the_process_fit_together() {
+        let config = load(&[], &[]).expect("defaults");
+        assert!(config.bodies_max_bytes == 1 << 30 && config.ingest_body_max_bytes == 64 << 20);
+        let small =
+            [("http.bodies_max_bytes", "2048"), ("query.body_max_bytes", "4096"), ("ingest.body_max_bytes", "3000")];
+        assert_eq!(load(&[], &small).expect("valid").bodies_max_bytes, 4096);
+        assert!(config.query_memory_total_bytes >= MEMORY_TOTAL_MIN);
+        let total = |bytes| load(&[], &[("query.memory_total_bytes", bytes)]).map(|c| c.query_memory_total_bytes);
+        assert_eq!(total("2000000").expect("valid"), 2_000_000);
+        assert!(total("1000").expect_err("too little").to_string().contains("query.memory_total_bytes"));
     }
 
     #[test]

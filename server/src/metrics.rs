@@ -8,6 +8,10 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_server_uptime_seconds", "time since the process started"),
     ("henge_server_resident_bytes", "memory of the process"),
     (
+        "henge_server_connections_closed_total",
+        "connections closed at the door, by bound: all, address (half of all), or handshakes (a quarter of those of TLS)",
+    ),
+    (
         "henge_query_policy_cache_total",
         "views of published segments that restricted queries asked for, by outcome: hit (kept), or miss (worked out)",
     ),
@@ -21,7 +25,7 @@ pub const SERIES: &[(&str, &str)] = &[
     ("henge_segment_quarantined_total", "local copies found broken and set aside"),
     (
         "henge_server_audit_events_total",
-        "events of the audit log, by outcome: recorded, passed over (strangers), or lost",
+        "events of the audit log, by outcome: recorded, passed over (of strangers, and what was not answered), or lost",
     ),
     ("henge_server_audit_journal_bytes", "events of the audit log that are not published yet"),
     ("henge_server_audit_copied_total", "events of the audit log copied to Kafka, by outcome: sent, or passed over"),

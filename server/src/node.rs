@@ -34,7 +34,7 @@ use crate::config::{Config, Split};
 use crate::doors::Doors;
 use crate::http::{App, router};
 use crate::lead::{self, Front};
-use crate::parts::{Ground, Parts, prepare};
+use crate::parts::{Ground, Parts, Shared, prepare};
 use crate::roles::cluster::LocalCluster;
 use crate::roles::follow::Standing;
 use crate::roles::ledger::LocalLedger;
@@ -152,9 +152,17 @@ impl Node {
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
         let (stopping, leaving, front) = (opened.stopping.clone(), opened.leaving.clone(), opened.front.clone());
         let process = rand::random();
-        let (config_of, address_of) = (config.clone(), address.clone());
-        let ground =
-            Ground { config: config_of, address: address_of, started, deep, audit, process, stopping, leaving };
+        let ground = Ground {
+            config: config.clone(),
+            address: address.clone(),
+            started,
+            deep,
+            audit,
+            shared: Shared::new(&config),
+            process,
+            stopping,
+            leaving,
+        };
 
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
@@ -243,9 +251,17 @@ impl Node {
                 .await
                 .context("opening the journal of the audit log")?;
         let process = rand::random();
-        let (config_of, address_of) = (config.clone(), address.clone());
-        let ground =
-            Ground { config: config_of, address: address_of, started, deep, audit, process, stopping, leaving };
+        let ground = Ground {
+            config: config.clone(),
+            address: address.clone(),
+            started,
+            deep,
+            audit,
+            shared: Shared::new(&config),
+            process,
+            stopping,
+            leaving,
+        };
         let (resign, resigning) = oneshot::channel();
         let leading = split.has(Role::Coordinator).then(|| {
             // It stops leading first.

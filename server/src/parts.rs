@@ -10,6 +10,7 @@ use anyhow::Context;
 use coordinator::Coordinator;
 use ingest::fail::FailPoints;
 use ingest::{Ledger, Ports, Worker};
+use query::budget::Memory;
 use query::{Authorizer, Broker};
 use query_sql::Sql;
 use query_sql::cluster::Cluster;
@@ -24,6 +25,7 @@ use crate::auth::Identity;
 use crate::config::Config;
 use crate::http::App;
 use crate::http::avatica::{self, Connections};
+use crate::http::bodies::Bodies;
 use crate::http::guard;
 use crate::http::manage::lookups;
 use crate::http::statements::{self, Statements};
@@ -59,11 +61,28 @@ pub struct Ground {
     pub started: Instant,
     pub deep: DeepStorage,
     pub audit: Arc<Audit>,
+    pub shared: Shared,
     /// By which others tell this process from one that had the node's name before.
     pub process: u64,
     pub stopping: watch::Receiver<bool>,
     /// Changes before `stopping` does, while requests are taken yet.
     pub leaving: watch::Receiver<bool>,
+}
+
+/// What all that a process does takes from.
+#[derive(Clone)]
+pub struct Shared {
+    memory: Arc<Memory>,
+    bodies: Arc<Bodies>,
+}
+
+impl Shared {
+    pub fn new(config: &Config) -> Shared {
+        Shared {
+            memory: Arc::new(Memory::new(config.query_memory_total_bytes)),
+            bodies: Bodies::new(config.bodies_max_bytes),
+        }
+    }
 }
 
 /// What of a node differs by what it does.
@@ -99,6 +118,7 @@ impl Ground {
             timeout_default: Duration::from_millis(config.query_timeout_ms),
             timeout_max: Duration::from_millis(config.query_timeout_max_ms),
             memory_bytes: config.query_memory_max_bytes as u64,
+            memory: self.shared.memory.clone(),
             subquery_rows_max: SUBQUERY_ROWS_MAX,
             policy_cache_bytes: config.query_policy_cache_bytes,
             default_context: Arc::new(config.query_default_context.clone()),
@@ -162,6 +182,7 @@ impl Ground {
         tokio::spawn(avatica::expire(Arc::downgrade(&jdbc), look));
         let objects = self.deep.objects(statements::FOLDER);
         let app = Arc::new(App {
+            bodies: self.shared.bodies.clone(),
             rates: guard::Rates::new(config.requests_per_second),
             address: self.address.clone(),
             inventory: parts.inventory,

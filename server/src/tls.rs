@@ -1,13 +1,15 @@
-//! TLS at the door: certificates that are read again when their files change, and a listener that shakes hands.
+//! TLS at the door: certificates that are read again when their files change, and handshakes.
 //!
 //! 1. [`Certificates`] reads the files and makes the configuration of the next handshake; a look each second sees when a
 //!    file has changed. What is connected stays connected; files that cannot be used change nothing but the log.
-//! 2. [`TlsListener`] shakes hands beside accepting, so that a client that is slow at it delays nobody: so many at once,
-//!    each within a time.
+//! 2. [`Handshakes`] are made beside accepting, so that a client that is slow at it delays nobody: so many at once, so many
+//!    of one address, each within a time.
 //!
 //! TLS 1.3, and 1.2 with its forward-secret ciphers; nothing older is spoken. HTTP/2 and HTTP/1.1 are offered by ALPN.
 
-use std::net::SocketAddr;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -19,10 +21,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::doors::{closed, party};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,8 +37,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Handshakes at once; past it connections wait in the system's queue.
 const HANDSHAKES_MAX: usize = 256;
 
-/// Rest after the system refuses a connection (too many files, say).
-const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+/// Of these, those of one address.
+const HANDSHAKES_OF_ONE_MAX: usize = HANDSHAKES_MAX / 4;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -154,60 +158,75 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// Gives out connections whose handshake is done.
-pub struct TlsListener {
-    tcp: TcpListener,
+/// Handshakes that are being made.
+pub struct Handshakes {
     certificates: Arc<Certificates>,
-    handshakes: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
+    room: Arc<Semaphore>,
+    by_address: Mutex<HashMap<IpAddr, VecDeque<Arc<Notify>>>>,
 }
 
-impl TlsListener {
-    pub fn new(tcp: TcpListener, certificates: Arc<Certificates>) -> TlsListener {
-        TlsListener { tcp, certificates, handshakes: JoinSet::new() }
+/// Room for one handshake.
+pub struct Room(#[allow(dead_code)] OwnedSemaphorePermit);
+
+/// A handshake among those of its address.
+struct Shaking<'a> {
+    handshakes: &'a Handshakes,
+    party: IpAddr,
+    /// Told when it has to make room for a newer one.
+    over: Arc<Notify>,
+}
+
+impl Handshakes {
+    pub fn new(certificates: Arc<Certificates>) -> Arc<Handshakes> {
+        let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        Arc::new(Handshakes { certificates, room, by_address: Mutex::default() })
     }
 
-    fn shake_hands(&mut self, stream: TcpStream, from: SocketAddr) {
-        let acceptor = self.certificates.acceptor();
-        self.handshakes.spawn(async move {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-            match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => return Some((stream, from)),
+    /// Waits until there is room for one more.
+    pub async fn room(&self) -> Room {
+        Room(self.room.clone().acquire_owned().await.expect("it is never closed"))
+    }
+
+    /// The connection once its handshake is done; `None` if it fails, takes too long, or makes room for a newer one.
+    pub async fn shake(&self, stream: TcpStream, from: SocketAddr, _room: Room) -> Option<TlsStream<TcpStream>> {
+        let shaking = self.begin(from.ip());
+        let shaken = tokio::time::timeout(HANDSHAKE_MAX, self.certificates.acceptor().accept(stream));
+        tokio::select! {
+            biased;
+            shaken = shaken => match shaken {
+                Ok(Ok(stream)) => return Some(stream),
                 Ok(Err(error)) => tracing::debug!(%from, %error, "a handshake failed"),
                 Err(_) => tracing::debug!(%from, "a handshake took too long"),
-            }
-            None
-        });
+            },
+            () = shaking.over.notified() => closed("handshakes"),
+        }
+        None
+    }
+
+    /// Puts a handshake among those of its address. Of too many, the oldest is over: who means it is done sooner than others
+    /// can begin as many.
+    fn begin(&self, address: IpAddr) -> Shaking<'_> {
+        let (party, over) = (party(address), Arc::new(Notify::new()));
+        let mut by_address = self.by_address.lock();
+        let own = by_address.entry(party).or_default();
+        if own.len() >= HANDSHAKES_OF_ONE_MAX
+            && let Some(oldest) = own.pop_front()
+        {
+            oldest.notify_one();
+        }
+        own.push_back(over.clone());
+        Shaking { handshakes: self, party, over }
     }
 }
 
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    // Dropped between two awaits it loses nothing: handshakes go on by themselves.
-    async fn accept(&mut self) -> (TlsStream<TcpStream>, SocketAddr) {
-        loop {
-            let room = self.handshakes.len() < HANDSHAKES_MAX;
-            tokio::select! {
-                Some(done) = self.handshakes.join_next() => {
-                    if let Ok(Some(connected)) = done {
-                        return connected;
-                    }
-                }
-                accepted = self.tcp.accept(), if room => match accepted {
-                    Ok((stream, from)) => self.shake_hands(stream, from),
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection cannot be accepted");
-                        tokio::time::sleep(ACCEPT_RETRY).await;
-                    }
-                },
+impl Drop for Shaking<'_> {
+    fn drop(&mut self) {
+        let mut by_address = self.handshakes.by_address.lock();
+        if let Entry::Occupied(mut own) = by_address.entry(self.party) {
+            own.get_mut().retain(|other| !Arc::ptr_eq(other, &self.over));
+            if own.get().is_empty() {
+                own.remove();
             }
         }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.tcp.local_addr()
     }
 }

@@ -1,8 +1,8 @@
 //! Which node runs a task that none runs.
 //!
 //! - Supervised tasks go first, then those of the datasource that has the fewest, then the oldest, as far as there is room:
-//!   on a node, and on all together. A quarter of it is kept for supervised tasks: whoever may post tasks of one datasource
-//!   cannot keep the streams of others waiting.
+//!   on a node, and on all together. A quarter of it is kept for supervised tasks, and a quarter of the rest from each
+//!   datasource's posted ones: whoever may post tasks of one datasource cannot keep others waiting.
 //! - A task goes to the node where it ran last, if that takes it: what it kept on disk is there. Else to the one with the
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
@@ -80,6 +80,10 @@ pub(crate) fn plan(
         let id = &task.record.id;
         let is_own = is_system(&task.record.datasource);
         if !is_own && (running >= tasks_max || is_posted && posted.values().sum::<usize>() >= posted_max) {
+            continue;
+        }
+        let of_datasource = posted.get(task.record.datasource.as_str()).copied().unwrap_or(0);
+        if is_posted && of_datasource >= posted_max - posted_max / 4 {
             continue;
         }
         let load = |node: &str| loads.get(node).copied().unwrap_or(0);

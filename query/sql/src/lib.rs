@@ -27,6 +27,7 @@ pub mod ipc;
 mod leaves;
 mod looked;
 mod lower;
+mod memory;
 mod parse;
 mod place;
 mod plan;
@@ -471,7 +472,8 @@ impl Sql {
 
     fn plan_key(&self, statement: &Statement, who: &Principal) -> String {
         // Plans hold what the caller's rules say of lookups and names, so they are kept for that caller under those rules.
-        let rules = self.broker.authorizer().current().version();
+        let rules = self.broker.authorizer().current();
+        let rules = rules.stamp();
         format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation())
     }
 

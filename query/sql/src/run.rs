@@ -13,7 +13,6 @@ use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -34,6 +33,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::leaves::{Leaf, Node, leaf_of};
+use crate::memory::{StatementMemory, exhausted};
 use crate::planner::Planner;
 use crate::remainder;
 use crate::semi::Semi;
@@ -208,7 +208,7 @@ impl Run {
                 .await
                 .map_err(failed)?;
         let runtime = RuntimeEnv {
-            memory_pool: Arc::new(GreedyMemoryPool::new(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))),
+            memory_pool: Arc::new(StatementMemory::new(&self.request, self.memory_bytes)),
             ..planner.state.runtime_env().as_ref().clone()
         };
         let context = TaskContext::new(
@@ -372,10 +372,7 @@ pub fn failed(error: DataFusionError) -> Error {
             Ok(error) => *error,
             Err(inner) => Error::Bug(inner.to_string()),
         },
-        DataFusionError::ResourcesExhausted(text) => Error::Busy(format!(
-            "the statement needs more memory than its budget: {}; narrow its interval, filter or keys",
-            text.lines().next().unwrap_or_default()
-        )),
+        DataFusionError::ResourcesExhausted(text) => exhausted(text.lines().next().unwrap_or_default()),
         DataFusionError::Execution(text) => Error::Invalid(text),
         DataFusionError::ArrowError(error, _) => Error::Invalid(error.to_string()),
         DataFusionError::Context(_, inner) => failed(*inner),

@@ -167,6 +167,7 @@ impl Broker {
         let id = uuid::Uuid::new_v4().to_string();
         let memory = self.settings().memory_bytes;
         let budget = Budget::of_part(id, within, memory, None, self.settings().subquery_rows_max, 0);
+        let budget = budget.within(&self.settings().memory);
         let sight = self.authorizer().sight_for_rules(datasource, who, restriction)?;
         Ok(self.request(who, &Arc::new(sight), &Arc::new(budget)))
     }

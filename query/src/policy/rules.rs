@@ -30,6 +30,7 @@ const INCLUDES_DEPTH_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Rules {
     version: u64,
+    stamp: String,
     roles: BTreeMap<String, Compiled>,
     tables: BTreeMap<String, (bool, Vec<Regex>)>,
     everyone: BTreeSet<String>,
@@ -86,8 +87,11 @@ impl Rules {
             marked.insert(name.clone(), (table.require_policy, public.collect::<Result<_>>()?));
         }
         let secret_digest = digest(&secret);
+        let said = serde_json::to_string(&(&roles, &tables, &everyone));
+        let stamp = digest(&said.map_err(|error| Error::Bug(error.to_string()))?);
         Ok(Rules {
             version,
+            stamp,
             roles: compiled,
             tables: marked,
             everyone,
@@ -102,6 +106,7 @@ impl Rules {
         let everyone = BTreeSet::from([ADMIN.to_string()]);
         Rules {
             version: 0,
+            stamp: String::new(),
             roles: BTreeMap::new(),
             tables: BTreeMap::new(),
             everyone,
@@ -115,6 +120,7 @@ impl Rules {
     pub fn without_any(&self) -> Rules {
         Rules {
             version: self.version,
+            stamp: "none".to_string(),
             roles: BTreeMap::new(),
             tables: BTreeMap::new(),
             everyone: BTreeSet::new(),
@@ -124,9 +130,19 @@ impl Rules {
         }
     }
 
-    /// Grows with every change.
+    /// Of the newest document that there is: grows with every change but deletions.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether everyone may do everything, so that nobody is told from others.
+    pub fn is_open(&self) -> bool {
+        self.everyone.contains(ADMIN)
+    }
+
+    /// The same of rules that say the same, whoever goes by them and whenever.
+    pub fn stamp(&self) -> &str {
+        &self.stamp
     }
 
     /// All roles that a principal has, included ones too. Names of roles that are not there stand for nothing.

@@ -28,6 +28,7 @@ pub fn settings() -> Settings {
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(600),
         memory_bytes: 1 << 30,
+        memory: Default::default(),
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
         default_context: Default::default(),
@@ -628,6 +629,79 @@ fn answers_are_told_apart_by_segment() {
     let mut other = series;
     other["dataSource"] = inline;
     assert!(matches!(told(&other), Err(Error::Unsupported(_))));
+}
+
+/// Rules of a role that sees all of `wiki`, and of one that sees the pages of Ada.
+fn two_roles() -> Arc<query::Authorizer> {
+    let read = json!([{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}]);
+    let policy = json!([{"name": "own", "datasource": "wiki",
+        "filter": {"type": "equals", "column": "page", "matchValueType": "STRING", "matchValue": "Ada"}}]);
+    let roles = [("all", json!({"permissions": read})), ("some", json!({"permissions": read, "policies": policy}))];
+    let roles = roles.map(|(name, role)| (name.to_string(), serde_json::from_value(role).expect("a role")));
+    let rules = Rules::new(1, roles.into(), BTreeMap::new(), BTreeSet::new(), String::new()).expect("rules");
+    query::Authorizer::new(rules)
+}
+
+fn with_role(name: &str, role: &str) -> Principal {
+    let mut who = Principal::new(name);
+    who.roles.insert(role.to_string());
+    who
+}
+
+#[test]
+fn nobody_keeps_all_places_of_queries() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let broker = Broker::new(inventory(), Settings { queries_max: 8, ..settings() }, two_roles());
+    let start = |who: &Principal| {
+        let json = query("scan", json!({"batchSize": 1}));
+        let budget = Budget::from_context(&serde_json::Map::new(), broker.settings()).expect("a budget");
+        runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), who, budget))
+    };
+    let (greedy, modest) = (with_role("greedy", "all"), with_role("modest", "all"));
+    let _held: Vec<_> = (0..6).map(|_| start(&greedy).expect("a place")).collect();
+    let refused = start(&greedy).err().expect("the others are for others").to_string();
+    assert!(refused.contains("[6] of [8] places are taken by you"), "{refused}");
+    start(&modest).expect("one of the others");
+}
+
+/// What becomes of a query when nodes are gone tells nothing of where there are rows to who sees only some of them.
+#[test]
+fn a_node_that_is_gone_is_met_wherever_one_looks() {
+    use crate::cluster::Fault;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut rng = SmallRng::seed_from_u64(1);
+    let (view, broker) = spread(&inventory(), &["wiki"], &mut rng, &settings(), &two_roles(), &BTreeMap::new());
+    let (all, some) = (with_role("a", "all"), with_role("b", "some"));
+    let days = ["2026-03-01/P1D", "2026-03-02/P1D", "2026-04-01/P1D"];
+    let ask = |who: &Principal, day: &str, kind: &str, context: Json| {
+        let extra = json!({"granularity": "all", "intervals": day, "context": context});
+        let json = query(kind, extra);
+        let context = json["context"].as_object().cloned().unwrap_or_default();
+        let budget = Budget::from_context(&context, broker.settings()).expect("a budget");
+        let answer = runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), who, budget));
+        answer.map(|answer| answer.context.uncovered.clone())
+    };
+    let whole = |day: &str| vec![Interval::parse(day).expect("an interval")];
+    for kind in ["timeseries", "scan"] {
+        for day in days {
+            assert_eq!(ask(&some, day, kind, json!({})).expect("all are there"), [], "{day}");
+        }
+        for node in view.nodes.values() {
+            *node.always.lock() = Some(Fault::Unreachable);
+        }
+        for day in days {
+            let told = ask(&some, day, kind, json!({"returnPartialResults": true})).expect("an answer that tells");
+            assert_eq!(told, whole(day), "{kind}");
+            let refused = ask(&some, day, kind, json!({"returnPartialResults": false}));
+            assert!(matches!(refused, Err(Error::Unavailable(_))), "{kind} {day}: {refused:?}");
+        }
+        // Who sees all rows may know where they are.
+        assert_eq!(ask(&all, days[2], kind, json!({"returnPartialResults": false})).expect("nobody is asked"), []);
+        assert!(ask(&all, days[0], kind, json!({"returnPartialResults": false})).is_err());
+        for node in view.nodes.values() {
+            *node.always.lock() = None;
+        }
+    }
 }
 
 /// A role for all datasources is not one for what the store keeps of itself.

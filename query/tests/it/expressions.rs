@@ -67,6 +67,7 @@ fn ask(segment: &Arc<Segment>, expression: &str, filter: &Json, memory_bytes: u6
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes,
+        memory: Default::default(),
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
         default_context: Default::default(),

@@ -232,6 +232,7 @@ fn budget() -> Arc<Budget> {
         timeout_default: std::time::Duration::from_secs(60),
         timeout_max: std::time::Duration::from_secs(60),
         memory_bytes: 1 << 30,
+        memory: Default::default(),
         subquery_rows_max: 1000,
         policy_cache_bytes: 1 << 20,
         default_context: Default::default(),

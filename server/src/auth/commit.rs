@@ -210,6 +210,7 @@ mod tests {
                 timeout_default: Duration::from_secs(1),
                 timeout_max: Duration::from_secs(1),
                 memory_bytes: 1 << 20,
+                memory: Default::default(),
                 subquery_rows_max: 1,
                 policy_cache_bytes: 0,
                 default_context: Arc::default(),

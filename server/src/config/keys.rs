@@ -38,6 +38,21 @@ pub const KEYS: &[Key] = &[
     ),
     key("http.body_idle_ms", "60000", "rest between two pieces of a request's body after which it is refused"),
     key(
+        "http.bodies_max_bytes",
+        "1073741824",
+        "memory for the bodies of all requests at once, a quarter of it for those of whom it is not known yet who asks; at least the largest of one; more are refused with 503",
+    ),
+    key(
+        "http.header_ms",
+        "30000",
+        "time from a request's first byte to the end of its headers, and from a connection to its first request",
+    ),
+    key(
+        "http.connections_max",
+        "10000",
+        "connections at once, half as many from one address; at most the process's open files less 256; more are closed",
+    ),
+    key(
         "roles",
         "all",
         "what this process does: all, or some of coordinator, broker, historical, ingest, separated by commas, as one of several nodes that share metadata.url and storage.deep",
@@ -128,6 +143,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("query.memory_max_bytes", "1073741824", "memory that one query may hold for groups and results"),
     key(
+        "query.memory_total_bytes",
+        "0",
+        "memory that all queries may hold together, three quarters of it one; 0 is half of the machine's or of the cgroup's",
+    ),
+    key(
         "query.policy_cache_bytes",
         "67108864",
         "memory for which rows of published segments callers with policies see; 0 keeps nothing",
@@ -152,7 +172,7 @@ pub const KEYS: &[Key] = &[
     key("sql.statement_ttl_ms", "86400000", "time that results of asynchronous statements are kept"),
     key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
-    key("ingest.body_max_bytes", "536870912", "largest body of a task or supervisor spec (inline data included)"),
+    key("ingest.body_max_bytes", "67108864", "largest body of a task or supervisor spec (inline data included)"),
     key(
         "ingest.http_hosts",
         "*",

@@ -4,6 +4,7 @@ pub mod answering;
 pub mod asking;
 pub mod auth;
 pub mod avatica;
+pub mod bodies;
 pub mod error;
 pub mod flight;
 pub mod guard;
@@ -14,13 +15,14 @@ pub mod sql;
 pub mod statements;
 pub mod status;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, any_service};
@@ -35,6 +37,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use auth::Need;
+use bodies::Bodies;
 pub use routes::{Route, routes};
 
 use crate::audit::{self, Audit};
@@ -58,6 +61,7 @@ pub struct App {
     pub inventory: Arc<Inventory>,
     pub audit: Arc<Audit>,
     pub rates: Option<Arc<guard::Rates>>,
+    pub bodies: Arc<Bodies>,
     pub broker: Arc<Broker>,
     pub sql: Arc<Sql>,
     /// That leads, or follows who does.
@@ -91,7 +95,12 @@ pub fn router(app: Arc<App>) -> Router {
     let gated = |routes: Vec<Route>| {
         routes.into_iter().fold(Router::new(), |router, route| {
             let gate = middleware::from_fn_with_state((app.clone(), route.need), auth::gate);
-            let handler = route.handler.layer(gate);
+            let count = middleware::from_fn_with_state((app.bodies.clone(), route.need), bodies::count);
+            let handler = match route.need {
+                Need::Open => bodies::limited_to_strangers(route.handler),
+                _ => route.handler,
+            };
+            let handler = handler.layer(count).layer(gate);
             // Clients of Druid write many paths with a slash at the end.
             router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler)
         })
@@ -106,7 +115,8 @@ pub fn router(app: Arc<App>) -> Router {
     let of_nodes = limited(gated(rpc::routes()), ("of nodes", rpc::MESSAGE_BYTES_MAX));
     let signed_in = middleware::from_fn_with_state((app.clone(), Need::SignedIn), auth::gate);
     let flight_gate = middleware::from_fn_with_state((app.clone(), flight::NEED), auth::gate);
-    let flight = any_service(flight::service(app.clone())).layer(flight_gate);
+    let flight_count = middleware::from_fn_with_state((app.bodies.clone(), flight::NEED), bodies::count);
+    let flight = any_service(flight::service(app.clone())).layer(flight_count).layer(flight_gate);
     let flight = match app.takes_queries {
         true => flight,
         false => flight.layer(middleware::from_fn_with_state(app.clone(), refuse_until_ready)),
@@ -132,20 +142,10 @@ pub fn router(app: Arc<App>) -> Router {
     }
 }
 
-/// Refuses bodies that are longer than a setting says. What takes bodies off says so in plain text, which no client reads.
+/// Refuses bodies that are longer than a setting says.
 fn limited(router: Router<Arc<App>>, (setting, most): (&'static str, usize)) -> Router<Arc<App>> {
-    let told = move |response: Response| async move {
-        let content = response.headers().get(header::CONTENT_TYPE);
-        let is_plain = content.is_some_and(|content| content.as_bytes().starts_with(b"text/plain"));
-        if response.status() != StatusCode::PAYLOAD_TOO_LARGE || !is_plain {
-            return response;
-        }
-        let message = format!("the body is longer than {most} bytes; send less, or raise the setting {setting}");
-        let (parts, _) = response.into_parts();
-        let mut told = refusal(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
-        *told.extensions_mut() = parts.extensions;
-        told
-    };
+    let why = format!("the body is longer than {most} bytes; send less, or raise the setting {setting}");
+    let told = move |response: Response| ready(bodies::told_too_long(response, &why));
     router.layer(DefaultBodyLimit::max(most)).layer(middleware::map_response(told))
 }
 

@@ -15,6 +15,7 @@ mod default_context;
 mod documents;
 mod failover;
 mod flight;
+mod floods;
 mod handover;
 mod http_input;
 mod jdbc;

@@ -208,6 +208,21 @@ fn old_versions_strangers_and_the_slow_are_refused() {
     assert!(connect(&client(&[&other], &[], None), secure.port).is_err());
 }
 
+/// More of them than there may be handshakes at once.
+#[test]
+fn the_silent_of_one_address_delay_nobody() {
+    let ours = authority("ours");
+    let secure = start(&ours, &[]);
+    let config = client(&[&ours], &["http/1.1"], None);
+    let _silent: Vec<_> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", secure.port)).unwrap()).collect();
+    let start = Instant::now();
+    for _ in 0..10 {
+        let mut connection = connect(&config, secure.port).unwrap();
+        assert!(ask(&mut connection, &statement()).unwrap().0.starts_with("http/1.1 200"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
 #[test]
 fn with_an_authority_clients_must_show_a_certificate_of_it() {
     let (ours, other) = (authority("ours"), authority("other"));

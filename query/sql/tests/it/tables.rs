@@ -59,6 +59,7 @@ pub fn broker_of(inventory: Arc<Inventory>) -> Arc<Broker> {
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes: 64 << 20,
+        memory: Default::default(),
         subquery_rows_max: 100_000,
         policy_cache_bytes: 1 << 20,
         default_context: Default::default(),

@@ -100,8 +100,14 @@ impl Connections {
                 }
             });
         }
-        if open.len() >= self.limits.connections_max {
-            let most = self.limits.connections_max;
+        let most = self.limits.connections_max;
+        let own = open.values().filter(|connection| connection.owner == owner).count();
+        if own >= most - most / 4 {
+            return Err(Refused::new(format!(
+                "Too many connections of yours: {own} of {most} (setting sql.jdbc_connections_max); close one"
+            )));
+        }
+        if open.len() >= most {
             return Err(Refused::new(format!(
                 "Too many connections: {most} are open (setting sql.jdbc_connections_max); close one"
             )));

@@ -73,7 +73,7 @@ async fn serve(
         Ok(asker) => asker,
         Err(refused) => {
             // Nobody got to the door, where requests are counted.
-            let counted = app.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&address.to_string()));
+            let counted = app.rates.as_ref().map_or(Ok(()), |rates| rates.admit_from(address));
             return counted.map_or_else(|limited| *limited, |()| refused.into_response());
         }
     };

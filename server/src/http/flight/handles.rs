@@ -52,6 +52,12 @@ impl Handles {
         let bytes = self.sweep(&mut held);
         let handle = Handle { owner: owner.to_string(), asked, used: Instant::now() };
         let most = self.limits.statements_max;
+        let own = held.values().filter(|handle| handle.owner == owner).count();
+        if own >= most - most / 4 {
+            return Err(Status::resource_exhausted(format!(
+                "too many prepared statements of yours: {own} of {most} (setting sql.flight_statements_max); close one"
+            )));
+        }
         if held.len() >= most {
             return Err(Status::resource_exhausted(format!(
                 "too many prepared statements: {most} are open (setting sql.flight_statements_max); close one"
