@@ -11,6 +11,8 @@
 //! 3. What the disk refuses stays queued and is written again, from the last synced length on; meanwhile the journal says
 //!    that it fails, and when the queue is full it takes no more.
 //! 4. [`Journal::forget_before`] deletes files once all their lines are published.
+//! 5. Of the queue and of the files a quarter is kept for lines of [`Room::Kept`]: what is ordinary does not keep out what
+//!    matters most. A line that was taken has its place on the disk.
 //!
 //! A line that a crash cut off was never there, and is cut off at the next start.
 
@@ -44,12 +46,31 @@ const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 pub struct JournalLimits {
-    /// A file that has grown past this is followed by another.
+    /// A file that has grown past this is followed by another; no more than this is written at once, but for a longer line.
     pub file_bytes: u64,
-    /// All files together; past it the journal takes no more.
+    /// All files together, with the lines that are not yet written; past it the journal takes no more.
     pub bytes_max: u64,
     /// Lines not yet written.
     pub queue_bytes_max: usize,
+}
+
+/// How much of the journal a line may be the last of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Three quarters.
+    Ordinary,
+    /// All of it.
+    Kept,
+}
+
+impl Room {
+    /// What of a bound is open to such lines.
+    pub fn of(self, bound: u64) -> u64 {
+        match self {
+            Room::Ordinary => bound - bound / 4,
+            Room::Kept => bound,
+        }
+    }
 }
 
 /// Why a line was not taken.
@@ -57,6 +78,8 @@ pub struct JournalLimits {
 pub enum Refused {
     #[error("the queue of the journal is full")]
     Full,
+    #[error("the journal holds {held} bytes that are not published, and may hold {most}")]
+    Unpublished { held: u64, most: u64 },
     #[error("the journal cannot be written: {0}")]
     Failing(String),
     #[error("the journal is closed")]
@@ -91,7 +114,13 @@ struct State {
     stop: bool,
     /// In order; the last is appended to.
     files: VecDeque<Part>,
+    /// Of all files.
+    bytes: u64,
+    /// Bytes that the writer has taken over and that are not synced.
+    in_hand: usize,
     failure: Option<String>,
+    /// There was no room for the last ordinary line.
+    full: Option<Refused>,
 }
 
 /// A file and the lines of it that are synced.
@@ -119,8 +148,16 @@ impl State {
         self.files.back().map_or(0, |part| part.end)
     }
 
-    fn bytes(&self) -> u64 {
-        self.files.iter().map(|part| part.bytes).sum()
+    /// Whether there is room for one more line of `bytes`.
+    fn admit(&self, bytes: usize, limits: &JournalLimits, room: Room) -> Result<(), Refused> {
+        if (self.queue.len() + bytes) as u64 > room.of(limits.queue_bytes_max as u64) {
+            return Err(Refused::Full);
+        }
+        let held = self.bytes + (self.in_hand + self.queue.len()) as u64;
+        match held + bytes as u64 > room.of(limits.bytes_max) {
+            true => Err(Refused::Unpublished { held, most: room.of(limits.bytes_max) }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -136,7 +173,9 @@ impl Journal {
             files.push_back(create(folder, first)?);
         }
         let next = files.back().map_or(0, |part| part.end);
-        let state = State { queue: Vec::new(), next, urgent: false, stop: false, files, failure: None };
+        let bytes = files.iter().map(|part| part.bytes).sum();
+        let (queue, in_hand) = Default::default();
+        let state = State { queue, next, urgent: false, stop: false, files, bytes, in_hand, failure: None, full: None };
         let (tell, progress) = watch::channel(Progress { synced: next, ..Progress::default() });
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
@@ -162,15 +201,15 @@ impl Journal {
         PartitionKey::new(self.name.clone(), 0)
     }
 
-    /// Takes a line (without its end) that is on disk soon.
+    /// Takes an ordinary line (without its end) that is on disk soon.
     pub fn append(&self, line: &[u8]) -> Result<(), Refused> {
-        self.queue(line, false).map(drop)
+        self.queue(line, Room::Ordinary, false).map(drop)
     }
 
     /// Takes a line and returns once it is on disk. Fails at once while the disk refuses; then the line may still be
     /// written later.
-    pub async fn append_synced(&self, line: &[u8]) -> Result<(), Refused> {
-        let number = self.queue(line, true)?;
+    pub async fn append_synced(&self, line: &[u8], room: Room) -> Result<(), Refused> {
+        let number = self.queue(line, room, true)?;
         let mut progress = self.progress.clone();
         let settled = progress
             .wait_for(|progress| progress.synced > number || progress.failure.is_some() || progress.closed)
@@ -184,7 +223,7 @@ impl Journal {
         }
     }
 
-    fn queue(&self, line: &[u8], urgent: bool) -> Result<i64, Refused> {
+    fn queue(&self, line: &[u8], room: Room, urgent: bool) -> Result<i64, Refused> {
         debug_assert!(!line.contains(&b'\n'), "a line of the journal holds no line feed");
         let (shared, mut state) = (&self.shared, self.shared.state.lock());
         if state.stop {
@@ -193,9 +232,11 @@ impl Journal {
         if urgent && let Some(reason) = &state.failure {
             return Err(Refused::Failing(reason.clone()));
         }
-        if state.queue.len() + line.len() > shared.limits.queue_bytes_max {
-            return Err(Refused::Full);
+        let admitted = state.admit(line.len() + 1, &shared.limits, room);
+        if room == Room::Ordinary {
+            state.full = admitted.clone().err();
         }
+        admitted?;
         let number = state.next;
         let was_idle = state.queue.is_empty();
         state.queue.extend_from_slice(line);
@@ -211,9 +252,10 @@ impl Journal {
         Ok(number)
     }
 
-    /// Why the disk refuses, while it does.
-    pub fn failure(&self) -> Option<String> {
-        self.shared.state.lock().failure.clone()
+    /// Why lines are refused, while the disk refuses them or there is no room for ordinary ones.
+    pub fn failure(&self) -> Option<Refused> {
+        let state = self.shared.state.lock();
+        state.failure.clone().map(Refused::Failing).or_else(|| state.full.clone())
     }
 
     /// The lines that are there: the first, and the one after the last.
@@ -223,7 +265,7 @@ impl Journal {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.shared.state.lock().bytes()
+        self.shared.state.lock().bytes
     }
 
     /// Deletes the files whose lines all come before `line`. The last file stays.
@@ -240,8 +282,13 @@ impl Journal {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io(path.display().to_string(), error));
                 }
-                _ => self.shared.state.lock().files.pop_front(),
-            };
+                _ => {
+                    let mut state = self.shared.state.lock();
+                    let gone = state.files.pop_front().map_or(0, |part| part.bytes);
+                    state.bytes = state.bytes.saturating_sub(gone);
+                    state.full = None;
+                }
+            }
         }
     }
 
@@ -347,35 +394,46 @@ impl Writer {
 
     /// Takes over what is queued, waiting for it and for what comes with it. `false` when nothing more is to come.
     fn gather(&mut self) -> bool {
-        let mut state = self.shared.state.lock();
+        let shared = self.shared.clone();
+        let most = usize::try_from(shared.limits.file_bytes).unwrap_or(usize::MAX);
+        let mut state = shared.state.lock();
         if self.group.is_empty() {
             while state.queue.is_empty() && !state.stop {
-                self.shared.queued.wait(&mut state);
+                shared.queued.wait(&mut state);
             }
             let until = Instant::now() + GROUP;
-            while !state.urgent && !state.stop && !self.shared.queued.wait_until(&mut state, until).timed_out() {}
+            while !state.urgent
+                && !state.stop
+                && state.queue.len() < most
+                && !shared.queued.wait_until(&mut state, until).timed_out()
+            {}
         }
         // A group that the disk refused is not added to: the queue has a bound, and the group is part of it.
         if self.group.is_empty() {
-            std::mem::swap(&mut self.group, &mut state.queue);
-            self.upto = state.next;
-            state.urgent = false;
+            self.take_over(&mut state, most);
         }
         !self.group.is_empty()
     }
 
+    /// Makes a group of what is queued, of `most` bytes if one line is not more: files that are too long would keep
+    /// published lines for long.
+    fn take_over(&mut self, state: &mut State, most: usize) {
+        if state.queue.len() <= most {
+            std::mem::swap(&mut self.group, &mut state.queue);
+            self.upto = state.next;
+            state.urgent = false;
+        } else {
+            let end = memchr::memrchr(b'\n', &state.queue[..most]).or_else(|| memchr::memchr(b'\n', &state.queue));
+            self.group.extend(state.queue.drain(..end.map_or(state.queue.len(), |end| end + 1)));
+            self.upto += memchr::memchr_iter(b'\n', &self.group).count() as i64;
+        }
+        state.in_hand = self.group.len();
+    }
+
     /// Writes the group behind what is synced, and syncs it.
     fn put_down(&mut self) -> Result<()> {
-        let (mut part, bytes) = {
-            let state = self.shared.state.lock();
-            (state.files.back().cloned(), state.bytes())
-        };
-        let limits = self.shared.limits;
-        if bytes + self.group.len() as u64 > limits.bytes_max {
-            let reason = format!("it holds {bytes} bytes that are not published, and may hold {}", limits.bytes_max);
-            return Err(Error::Failed(reason));
-        }
-        if part.as_ref().is_none_or(|part| part.bytes >= limits.file_bytes) {
+        let mut part = self.shared.state.lock().files.back().cloned();
+        if part.as_ref().is_none_or(|part| part.bytes >= self.shared.limits.file_bytes) {
             let made = create(&self.shared.folder, part.map_or(0, |part| part.end))?;
             self.shared.state.lock().files.push_back(made.clone());
             (self.file, part) = (None, Some(made));
@@ -401,6 +459,9 @@ impl Writer {
                     part.bytes += self.group.len() as u64;
                     part.end = self.upto;
                 }
+                state.bytes += self.group.len() as u64;
+                state.in_hand = 0;
+                state.full.take_if(|refused| *refused == Refused::Full);
                 self.group.clear();
                 self.group.shrink_to(GROUP_BYTES_KEPT);
             }
@@ -459,7 +520,7 @@ impl JournalSource {
             ranges: [(key, self.journal.range())].into(),
             answered_once: true,
             answers: true,
-            problem: self.journal.failure().map(|reason| format!("the journal cannot be written: {reason}")),
+            problem: self.journal.failure().map(|refused| refused.to_string()),
             drained: Default::default(),
         }
     }
@@ -545,7 +606,7 @@ mod tests {
     fn append(journal: &Journal, numbers: std::ops::Range<i64>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for number in numbers {
-            runtime.block_on(journal.append_synced(&line(number))).unwrap();
+            runtime.block_on(journal.append_synced(&line(number), Room::Ordinary)).unwrap();
         }
     }
 
@@ -612,35 +673,86 @@ mod tests {
         assert_eq!(journal.range(), Range { low: 30, high: 30 });
     }
 
-    #[test]
-    fn a_full_journal_refuses_and_recovers() {
-        let folder = tempfile::tempdir().unwrap();
-        let limits = JournalLimits { bytes_max: 400, queue_bytes_max: 200, ..LIMITS };
-        let journal = Arc::new(Journal::open("j", folder.path(), 0, limits).unwrap());
-        append(&journal, 0..30);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut taken = 30;
-        // Past the bound, what is waited for is refused; the rest waits in the queue until that is full too.
-        while runtime.block_on(journal.append_synced(&line(taken))).is_ok() {
-            taken += 1;
+    fn wait_until_written(journal: &Journal, taken: i64) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while journal.range().high < taken {
+            assert!(Instant::now() < end, "the queue is not written: {:?}", journal.failure());
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(journal.failure().is_some_and(|reason| reason.contains("400")), "{:?}", journal.failure());
-        taken += 1;
+    }
+
+    /// Takes lines for as long as there is room; the number of the first that was refused, and why.
+    fn fill(journal: &Journal, mut number: i64, room: Room) -> (i64, Refused) {
+        loop {
+            match journal.queue(&line(number), room, false) {
+                Ok(_) => number += 1,
+                Err(refused) => return (number, refused),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_ordinary_leaves_a_quarter_and_a_full_journal_recovers() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = JournalLimits { bytes_max: 4000, ..LIMITS };
+        let journal = Arc::new(Journal::open("j", folder.path(), 0, limits).unwrap());
+        let (ordinary, refused) = fill(&journal, 0, Room::Ordinary);
+        let Refused::Unpublished { held, most: 3000 } = refused.clone() else { panic!("{refused:?}") };
+        assert!((2900..=3000).contains(&held), "{held}");
+        wait_until_written(&journal, ordinary);
+        assert_eq!(journal.failure(), Some(refused));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut taken = ordinary;
         let refused = loop {
-            match journal.append(&line(taken)) {
+            match runtime.block_on(journal.append_synced(&line(taken), Room::Kept)) {
                 Ok(()) => taken += 1,
                 Err(refused) => break refused,
             }
         };
-        assert_eq!(refused, Refused::Full);
-        journal.forget_before(20).unwrap();
-        let end = Instant::now() + Duration::from_secs(20);
-        while journal.range().high < taken {
-            assert!(Instant::now() < end, "the queue is not written: {:?}", journal.failure());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        assert!(matches!(refused, Refused::Unpublished { most: 4000, .. }), "{refused:?}");
+        assert!(journal.bytes() > 3900 && taken > ordinary + 40, "{} bytes, {taken}", journal.bytes());
+
+        // Of what is published little stays, however fast it had come: files are small.
+        journal.forget_before(taken).unwrap();
+        assert!(journal.bytes() < 200, "{}", journal.bytes());
+        assert_eq!(journal.failure(), None);
+        let (again, _) = fill(&journal, taken, Room::Ordinary);
+        assert!(again > taken + 150, "{taken} to {again}");
+        wait_until_written(&journal, again);
         let low = journal.range().low;
-        assert_eq!(read(&journal, low), (low..taken).collect::<Vec<_>>());
+        assert_eq!(read(&journal, low), (low..again).collect::<Vec<_>>());
+        drop(journal);
+        let journal = Arc::new(Journal::open("j", folder.path(), 0, limits).unwrap());
+        assert!(matches!(journal.append(&[b'x'; 200]), Err(Refused::Unpublished { .. })));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_while_the_disk_refuses_and_a_quarter_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = JournalLimits { queue_bytes_max: 2000, ..LIMITS };
+        let journal = Arc::new(Journal::open("j", folder.path(), 0, limits).unwrap());
+        append(&journal, 0..9);
+        // A file is full by now, and there is nowhere to make the next one.
+        let aside = folder.path().with_extension("aside");
+        fs::rename(folder.path(), &aside).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut taken = 9;
+        let refused = loop {
+            taken += 1;
+            if let Err(refused) = runtime.block_on(journal.append_synced(&line(taken - 1), Room::Kept)) {
+                break refused;
+            }
+        };
+        assert!(matches!(refused, Refused::Failing(_)), "{refused:?}");
+        assert!(matches!(journal.failure(), Some(Refused::Failing(_))), "{:?}", journal.failure());
+        let (ordinary, refused) = fill(&journal, taken, Room::Ordinary);
+        assert_eq!(refused, Refused::Full);
+        let (taken, refused) = fill(&journal, ordinary, Room::Kept);
+        assert_eq!(refused, Refused::Full);
+        assert!(ordinary > 9 + 80 && taken > ordinary + 25, "{ordinary}, {taken}");
+        fs::rename(&aside, folder.path()).unwrap();
+        wait_until_written(&journal, taken);
+        assert_eq!(read(&journal, 0), (0..taken).collect::<Vec<_>>());
         assert_eq!(journal.failure(), None);
     }
 }

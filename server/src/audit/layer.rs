@@ -17,11 +17,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{BoxStream, StreamExt};
+use ingest::source::journal::Room;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Audit;
-use super::event::{Event, STATEMENT_BYTES_MAX, cut, cut_at};
+use super::event::{Event, cut, cut_names, cut_statement};
 use crate::auth::ANONYMOUS;
 use crate::http::guard::Limited;
 use crate::node::now;
@@ -48,9 +49,32 @@ impl Details {
     pub fn query(&mut self, query_type: &str, query_id: &str, statement: &str) {
         self.query_type = Some(query_type.to_string());
         self.query_id = Some(cut(query_id));
-        self.statement = Some(cut_at(statement, STATEMENT_BYTES_MAX));
+        self.statement = Some(cut_statement(statement));
+    }
+
+    /// Results that were made earlier are read: those of the statement of this id.
+    pub fn results(&mut self, query_id: &str) {
+        self.query_type = Some(RESULTS.to_string());
+        self.query_id = Some(cut(query_id));
+    }
+
+    /// What a query reads, or its results were made of.
+    pub fn reads<'a>(&mut self, datasources: impl ExactSizeIterator<Item = &'a str>) {
+        self.datasources = cut_names(datasources);
+    }
+
+    /// Who is known to ask; `None` is a stranger. Where nobody signs in, everybody has the name of nobody.
+    fn sender(&self) -> Option<String> {
+        let user = self.user.as_ref()?;
+        Some(match (user.as_str(), self.address) {
+            (ANONYMOUS, Some(address)) => format!("{ANONYMOUS} {address}"),
+            _ => user.clone(),
+        })
     }
 }
+
+/// What stands for the type of a query where results of one are read.
+const RESULTS: &str = "results";
 
 tokio::task_local! {
     /// Of the request that is handled here.
@@ -242,14 +266,18 @@ fn object(kind: &str, path: &str) -> Option<String> {
 impl Audit {
     /// A change of who may do what is on disk before it is made: to be asked once it is known who asks, before the
     /// request is handled. `Err` is the answer to a request that must not be.
-    pub async fn announce(&self, request: &Parts) -> Result<(), Box<Response>> {
+    ///
+    /// `may_govern` says whether who asks may change anybody's rights: what is kept of the journal is kept for them. Others,
+    /// who change what is their own, cannot fill it.
+    pub async fn announce(&self, request: &Parts, may_govern: bool) -> Result<(), Box<Response>> {
         let asked = Asked::of(request);
         if !self.settings.enabled || asked.is_look() || !ANNOUNCED.contains(&asked.kind) {
             return Ok(());
         }
         let mut event = asked.event("begun");
         note(|details| event.tell(details));
-        self.record_synced(&event).await.map_err(|reason| {
+        let room = if may_govern { Room::Kept } else { Room::Ordinary };
+        self.record_synced(&event, room).await.map_err(|reason| {
             let message = format!("the change was not made, for it cannot be recorded: {reason}");
             Box::new((StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"error": message}))).into_response())
         })
@@ -264,11 +292,12 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts);
     let details: Arc<Mutex<Details>> = Arc::default();
-    let mut unanswered = Unanswered(Some((audit, asked, details.clone())));
+    let mut hung_up = HungUp(Some((audit, asked, details.clone())));
     let response = DETAILS.scope(details, next.run(Request::from_parts(parts, body))).await;
-    let Some((audit, asked, details)) = unanswered.0.take() else { return response };
+    let Some((audit, asked, details)) = hung_up.0.take() else { return response };
     let status = response.status();
-    let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || call_denied(&response);
+    let unauthenticated = status == StatusCode::UNAUTHORIZED || call_code(&response) == Some(UNAUTHENTICATED);
+    let denied = unauthenticated || status == StatusCode::FORBIDDEN || call_code(&response) == Some(PERMISSION_DENIED);
     let matters = match () {
         () if response.extensions().get::<Limited>().is_some() => false,
         () => denied || matters(&audit, &asked, &details.lock()),
@@ -288,8 +317,13 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     } else if denied && !matches!(event.kind, "query" | "signin") {
         event.kind = "denied";
     }
-    let measured = |body| Measured { body, bytes: 0, ended: false, pending: Some((audit, asked, details, event)) };
-    response.map(|body| Body::new(measured(body)))
+    let bound = match () {
+        () if outcome == "ok" => Bound::None,
+        () if unauthenticated => Bound::OfStrangers,
+        () => Bound::OfSender,
+    };
+    let pending = Some((audit, asked, details, event, bound));
+    response.map(|body| Body::new(Measured { body, bytes: 0, ended: false, pending }))
 }
 
 /// Whether a request is recorded that was not denied.
@@ -301,9 +335,9 @@ fn matters(audit: &Audit, asked: &Asked, details: &Details) -> bool {
 }
 
 /// A request that has no answer yet. If its sender goes away now, what it asked for may be done all the same.
-struct Unanswered(Option<(Arc<Audit>, Asked, Arc<Mutex<Details>>)>);
+struct HungUp(Option<(Arc<Audit>, Asked, Arc<Mutex<Details>>)>);
 
-impl Drop for Unanswered {
+impl Drop for HungUp {
     fn drop(&mut self) {
         let Some((audit, asked, details)) = self.0.take() else { return };
         let details = details.lock();
@@ -313,11 +347,8 @@ impl Drop for Unanswered {
         let mut event = asked.event("cancelled");
         event.tell(&details);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
-        match details.user {
-            // Whoever does not say who they are can do this as fast as the wire is.
-            None => audit.record_stranger(&event),
-            Some(_) => audit.record(&event),
-        }
+        // This can be done as fast as the wire is.
+        audit.record_unanswered(&event, details.sender().as_deref());
     }
 }
 
@@ -336,12 +367,21 @@ fn call_failed(response: &Response) -> bool {
     call_code(response).is_some_and(|code| code != b"0")
 }
 
-/// PERMISSION_DENIED, UNAUTHENTICATED.
-fn call_denied(response: &Response) -> bool {
-    call_code(response).is_some_and(|code| code == b"7" || code == b"16")
+/// Codes of gRPC.
+const PERMISSION_DENIED: &[u8] = b"7";
+const UNAUTHENTICATED: &[u8] = b"16";
+
+/// How many such events are recorded.
+enum Bound {
+    /// All: the request was answered.
+    None,
+    /// So many a second of its sender.
+    OfSender,
+    /// So many a second of all whose credentials say nothing of them.
+    OfStrangers,
 }
 
-type Pending = (Arc<Audit>, Asked, Arc<Mutex<Details>>, Event);
+type Pending = (Arc<Audit>, Asked, Arc<Mutex<Details>>, Event, Bound);
 
 /// A body on its way out. Its end, or its drop before, is the end of the request.
 struct Measured {
@@ -363,7 +403,7 @@ impl HttpBody for Measured {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Poll::Ready(Some(Err(_))) => {
-                if let Some((.., event)) = &mut self.pending {
+                if let Some((.., event, _)) = &mut self.pending {
                     event.outcome = "failed";
                 }
                 self.ended = true;
@@ -385,7 +425,7 @@ impl HttpBody for Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        let Some((audit, asked, details, mut event)) = self.pending.take() else { return };
+        let Some((audit, asked, details, mut event, bound)) = self.pending.take() else { return };
         // Who sends a body whose end is known does not ask for it.
         if !self.ended && !self.body.is_end_stream() && event.outcome == "ok" {
             event.outcome = "cancelled";
@@ -396,11 +436,10 @@ impl Drop for Measured {
         event.rows = details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed));
         event.bytes = Some(self.bytes);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
-        // Whom the door turned away before anything was known of it but that.
-        match event.status {
-            Some(401) if !asked.signed => audit.record_stranger(&event),
-            Some(429) if details.user.is_none() => audit.record_stranger(&event),
-            _ => audit.record(&event),
+        match bound {
+            Bound::None => audit.record(&event),
+            Bound::OfSender => audit.record_unanswered(&event, details.sender().as_deref()),
+            Bound::OfStrangers => audit.record_unanswered(&event, None),
         }
     }
 }

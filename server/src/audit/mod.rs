@@ -3,7 +3,8 @@
 //! 1. A layer around all requests (`layer.rs`) makes an event of each that matters, when the last byte of its answer is
 //!    sent; handlers add what only they know ([`note`]).
 //! 2. The event becomes a line of a journal in the data folder. A change of users, roles or policies waits until the line
-//!    that announces it is on disk, and is refused if it cannot be written. Everything else never waits.
+//!    that announces it is on disk, and is refused if it cannot be written. Everything else never waits. A quarter of the
+//!    journal is kept for such changes by administrators, so that nobody fills it with what is ordinary.
 //! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
 //!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
 //!    In a cluster of roles each node has a journal, a supervisor and a task of its own (`nodes.rs`).
@@ -13,15 +14,17 @@ mod event;
 mod layer;
 mod nodes;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use coordinator::{Coordinator, SupervisorSpec};
 use ingest::PartitionKey;
-use ingest::source::journal::{Journal, JournalLimits, Refused};
+use ingest::source::journal::{Journal, JournalLimits, Refused, Room};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::node::now;
 
@@ -38,8 +41,9 @@ pub const DATASOURCE: &str = "sys.audit";
 /// What the journal calls itself in folders, and in positions where it is the only one.
 const JOURNAL: &str = "audit";
 
-/// Files of the journal: small enough that few published lines are kept.
+/// Files of the journal: small enough that few published lines are kept. A small journal has at least so many.
 const FILE_BYTES: u64 = 16 << 20;
+const FILES: u64 = 16;
 
 /// Lines that are not on disk yet: two seconds of 7,000 queries of 500 bytes.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -47,12 +51,19 @@ const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Memory of the rows that are not yet published.
 const BYTES_IN_MEMORY: u64 = 32 << 20;
 
-/// Events a second of requests that anybody can send as fast as the wire is: without credentials, or past a limit. So many
-/// show what is going on; more would only fill the disk, and whose log is full may change nothing any more.
+/// Events a second of requests that were not answered and whose senders are not known: anybody can send them as fast as the
+/// wire is. So many show what is going on; more would only fill the disk.
 const STRANGERS_MAX: u64 = 50;
 
-/// How often published lines are looked for.
+/// As many of each who is known.
+const KNOWN_MAX: u64 = 100;
+
+/// Those who are known and told apart within a second.
+const KNOWN_APART_MAX: usize = 10_000;
+
+/// How often published lines are looked for, and how often while the journal fills.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+const HOUSEKEEPING_IN_HASTE: Duration = Duration::from_secs(1);
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -75,24 +86,38 @@ pub struct Audit {
     journal: Arc<Journal>,
     copy: Option<Copy>,
     node: String,
-    /// Events that were not taken since the last that was.
-    refused: AtomicU64,
-    strangers: Strangers,
+    /// Events that were not taken, since the log told of them.
+    lost: AtomicU64,
+    unanswered: Unanswered,
 }
 
-/// How many events of strangers this second has seen.
+/// What this second has seen of events that are not all recorded.
 #[derive(Default)]
-struct Strangers(Mutex<(i64, u64)>);
+struct Unanswered(Mutex<Second>);
 
-impl Strangers {
-    /// Whether one more is recorded.
-    fn admit(&self, now: i64) -> bool {
-        let (second, seen) = &mut *self.0.lock();
-        if *second != now / 1000 {
-            (*second, *seen) = (now / 1000, 0);
+#[derive(Default)]
+struct Second {
+    number: i64,
+    strangers: u64,
+    known: HashMap<String, u64>,
+}
+
+impl Unanswered {
+    /// Whether one more of a sender is recorded; `None` is a stranger.
+    fn admit(&self, sender: Option<&str>, now: i64) -> bool {
+        let second = &mut *self.0.lock();
+        if second.number != now / 1000 {
+            *second = Second { number: now / 1000, ..Second::default() };
         }
+        let (seen, most) = match sender {
+            None => (&mut second.strangers, STRANGERS_MAX),
+            Some(sender) if second.known.contains_key(sender) || second.known.len() < KNOWN_APART_MAX => {
+                (second.known.entry(sender.to_string()).or_default(), KNOWN_MAX)
+            }
+            Some(_) => return false,
+        };
         *seen += 1;
-        *seen <= STRANGERS_MAX
+        *seen <= most
     }
 }
 
@@ -136,14 +161,14 @@ impl Audit {
         published: i64,
     ) -> anyhow::Result<Arc<Audit>> {
         let limits = JournalLimits {
-            file_bytes: FILE_BYTES,
+            file_bytes: FILE_BYTES.min(settings.journal_bytes_max / FILES),
             bytes_max: settings.journal_bytes_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
         };
         let journal = Arc::new(Journal::open(own, &folder.join(JOURNAL), published, limits)?);
         let copy = settings.copy.as_ref().map(|copy| Copy::start(copy, journal.clone(), folder)).transpose()?;
-        let (refused, strangers) = Default::default();
-        Ok(Arc::new(Audit { settings, journal, copy, node, refused, strangers }))
+        let (lost, unanswered) = Default::default();
+        Ok(Arc::new(Audit { settings, journal, copy, node, lost, unanswered }))
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -156,17 +181,18 @@ impl Audit {
         self.count(event, taken);
     }
 
-    /// Takes an event of a stranger, of whom there may be too many.
-    fn record_stranger(&self, event: &Event) {
-        match self.strangers.admit(event.time) {
+    /// Takes an event of a request that was not answered, of which its sender may make too many. `None` is a stranger.
+    fn record_unanswered(&self, event: &Event, sender: Option<&str>) {
+        // Not by the times of the events: requests that end late would begin a second anew.
+        match self.unanswered.admit(sender, now()) {
             true => self.record(event),
             false => metrics::counter!("henge_server_audit_events_total", "outcome" => "passed over").increment(1),
         }
     }
 
     /// Takes an event and returns once it is on disk.
-    pub async fn record_synced(&self, event: &Event) -> Result<(), Refused> {
-        let taken = self.journal.append_synced(&event.line(&self.node)).await;
+    pub async fn record_synced(&self, event: &Event, room: Room) -> Result<(), Refused> {
+        let taken = self.journal.append_synced(&event.line(&self.node), room).await;
         self.count(event, taken.clone());
         taken
     }
@@ -174,18 +200,25 @@ impl Audit {
     fn count(&self, event: &Event, taken: Result<(), Refused>) {
         let outcome = if taken.is_ok() { "recorded" } else { "lost" };
         metrics::counter!("henge_server_audit_events_total", "outcome" => outcome).increment(1);
-        match taken {
-            Err(reason) => {
-                if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::error!(kind = event.kind, %reason, "an event of the audit log is lost");
-                }
-            }
-            Ok(()) if self.refused.load(Ordering::Relaxed) > 0 => {
-                let lost = self.refused.swap(0, Ordering::Relaxed);
-                tracing::error!(lost, "the audit log takes events again; these were lost");
-            }
-            Ok(()) => {}
+        if let Err(reason) = taken
+            && self.lost.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::error!(kind = event.kind, %reason, "an event of the audit log is lost");
         }
+    }
+
+    /// Has the log say how many events were lost since the last time: where there is room for some and not for others, a
+    /// line for each would fill the log.
+    fn tell_lost(&self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 1 {
+            tracing::error!(lost, "events of the audit log are lost, with the first of them");
+        }
+    }
+
+    /// Whether so much waits that published lines have to go soon.
+    fn is_filling(&self) -> bool {
+        self.journal.bytes() > self.settings.journal_bytes_max / 4
     }
 
     /// Writes what is queued; later events are lost.
@@ -204,11 +237,23 @@ impl Audit {
 
 /// Deletes published lines of the journal, and takes rows out of use that are too old, for as long as the node runs.
 pub async fn keep_house(audit: Weak<Audit>, coordinator: Arc<Coordinator>) {
-    loop {
-        tokio::time::sleep(HOUSEKEEPING).await;
-        let Some(audit) = audit.upgrade() else { return };
+    while let Some(audit) = rest(&audit, HOUSEKEEPING).await {
         if let Err(error) = audit.tidy(&coordinator).await {
             tracing::warn!(%error, "the audit log is not tidied");
+        }
+    }
+}
+
+/// Returns when it is time to look for published lines: after `rest`, or soon while the journal fills. `None` when nobody
+/// has the log any more.
+async fn rest(audit: &Weak<Audit>, rest: Duration) -> Option<Arc<Audit>> {
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(HOUSEKEEPING_IN_HASTE).await;
+        let audit = audit.upgrade()?;
+        if began.elapsed() >= rest || audit.is_filling() {
+            audit.tell_lost();
+            return Some(audit);
         }
     }
 }
@@ -245,6 +290,12 @@ impl Settings {
     }
 }
 
+/// Rows that are published as soon as there are so many: the longest lines that there may be take all the room of ordinary
+/// ones by then, and the longest of queries, which are half as long, half of it.
+fn rows_max(settings: &Settings) -> u64 {
+    (Room::Ordinary.of(settings.journal_bytes_max) / event::LINE_BYTES_MAX).max(1)
+}
+
 /// What the journal of a node calls itself. Names of topics hold no colon, and those of nodes no @.
 fn journal_of(node: &str) -> String {
     format!("{JOURNAL}-{}", node.replace(':', "@"))
@@ -270,7 +321,7 @@ fn supervisor(settings: &Settings, id: &str, journal: &str) -> SupervisorSpec {
                 "useEarliestOffset": true,
                 "taskDuration": format!("PT{}.{:03}S", settings.publish.as_secs(), settings.publish.subsec_millis()),
             },
-            "tuningConfig": {"maxBytesInMemory": BYTES_IN_MEMORY},
+            "tuningConfig": {"maxBytesInMemory": BYTES_IN_MEMORY, "maxTotalRows": rows_max(settings)},
         },
     });
     SupervisorSpec {
@@ -290,10 +341,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_counted_by_the_second() {
-        let strangers = Strangers::default();
-        let admitted = |now| (0..STRANGERS_MAX * 3).filter(|_| strangers.admit(now)).count() as u64;
-        assert_eq!([admitted(5_000), admitted(5_999), admitted(6_000)], [STRANGERS_MAX, 0, STRANGERS_MAX]);
+    fn what_is_not_answered_is_counted_by_the_second_and_the_sender() {
+        let unanswered = Unanswered::default();
+        let admitted = |sender, now| (0..500).filter(|_| unanswered.admit(sender, now)).count() as u64;
+        for now in [5_000, 6_000] {
+            assert_eq!([admitted(None, now), admitted(None, now + 999)], [STRANGERS_MAX, 0]);
+            assert_eq!([admitted(Some("ann"), now), admitted(Some("ann"), now + 999)], [KNOWN_MAX, 0]);
+            assert_eq!(admitted(Some("bob"), now), KNOWN_MAX);
+        }
+        let names = (0..KNOWN_APART_MAX * 2).map(|n| n.to_string());
+        assert_eq!(names.filter(|name| unanswered.admit(Some(name), 7_000)).count(), KNOWN_APART_MAX);
+        assert_eq!(admitted(None, 7_000), STRANGERS_MAX);
     }
 
     #[test]
@@ -310,5 +368,8 @@ mod tests {
             .expect("a spec");
         assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));
         assert!(spec.ignored.is_empty(), "{:?}", spec.ignored);
+        assert_eq!(spec.tuning.max_total_rows, 1);
+        let settings = Settings { journal_bytes_max: 1 << 30, ..settings };
+        assert_eq!(rows_max(&settings), (768 << 20) / (32 << 10));
     }
 }

@@ -12,7 +12,7 @@ use coordinator::{Coordinator, home_of, of_node};
 use ingest::Ledger;
 use tokio::time::Instant;
 
-use super::{Audit, DATASOURCE, HOUSEKEEPING, Settings, journal_of, supervisor};
+use super::{Audit, DATASOURCE, HOUSEKEEPING, Settings, journal_of, rest, supervisor};
 use crate::node::now;
 
 /// How often whoever leads looks for nodes that have no supervisor.
@@ -70,9 +70,7 @@ async fn keep(
 
 /// Deletes published lines of a node's journal, for as long as it runs.
 pub async fn keep_house_of_node(audit: Weak<Audit>, supervisor: String, ledger: Arc<dyn Ledger>) {
-    loop {
-        tokio::time::sleep(PUBLISHED_LOOK).await;
-        let Some(audit) = audit.upgrade() else { return };
+    while let Some(audit) = rest(&audit, PUBLISHED_LOOK).await {
         let tidied = async {
             let committed = ledger.positions(&supervisor).await?;
             match committed.0.get(&audit.journal.partition()) {

@@ -123,7 +123,7 @@ pub struct Identity {
     throttle: Throttle,
     /// Users as last read, by name, with the version of their document.
     accounts: Mutex<HashMap<String, (i64, Arc<Account>)>>,
-    verified: Mutex<HashMap<[u8; 32], Verified>>,
+    remembered: Remembered,
     verifying: Vec<tokio::sync::Mutex<()>>,
     /// Of this process: what is remembered of passwords is worth nothing outside.
     key: ring::hmac::Key,
@@ -168,10 +168,38 @@ impl Changes {
     }
 }
 
+/// Names and passwords that were right, for as long as they are used.
+#[derive(Default)]
+struct Remembered(Mutex<HashMap<[u8; 32], Verified>>);
+
 struct Verified {
     user: String,
     password_version: i64,
     until: Instant,
+}
+
+impl Remembered {
+    fn remember(&self, proof: [u8; 32], user: &str, password_version: i64, now: Instant, time: Duration) {
+        let mut all = self.0.lock();
+        if all.len() >= VERIFIED_MAX {
+            all.retain(|_, of| of.until > now);
+        }
+        if all.len() < VERIFIED_MAX {
+            all.insert(proof, Verified { user: user.to_string(), password_version, until: now + time });
+        }
+    }
+
+    /// The user and the version of the password, if it was right or used not long ago. This is a use.
+    fn find(&self, proof: &[u8; 32], now: Instant, time: Duration) -> Option<(String, i64)> {
+        let mut all = self.0.lock();
+        let of = all.get_mut(proof).filter(|of| of.until > now)?;
+        of.until = now + time;
+        Some((of.user.clone(), of.password_version))
+    }
+
+    fn forget(&self, proof: &[u8; 32]) {
+        self.0.lock().remove(proof);
+    }
 }
 
 impl Identity {
@@ -194,7 +222,7 @@ impl Identity {
             sql,
             passwords: Passwords::new(),
             accounts: Mutex::default(),
-            verified: Mutex::default(),
+            remembered: Remembered::default(),
             verifying: (0..STRIPES).map(|_| tokio::sync::Mutex::new(())).collect(),
             key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &random::<32>()),
             sessions_used: Mutex::default(),
@@ -323,7 +351,8 @@ impl Identity {
         if self.still(&caller, now()) { Ok(caller) } else { Err(Refused::Wrong) }
     }
 
-    /// Whom they stand for, and the version of the password.
+    /// Whom they stand for, and the version of the password. What is remembered goes before the throttle: who guesses at a
+    /// name does not throw out who is in by it.
     async fn checked(&self, name: &str, password: &str, address: IpAddr) -> Result<(Arc<Principal>, i64), Refused> {
         let proof = self.proof(name, password);
         if let Some(known) = self.remembered(&proof) {
@@ -345,28 +374,19 @@ impl Identity {
             return Err(Refused::Wrong);
         };
         self.throttle.forgive(name, address);
-        let mut verified = self.verified.lock();
-        let now = Instant::now();
-        if verified.len() >= VERIFIED_MAX {
-            verified.retain(|_, of| of.until > now);
-        }
-        if verified.len() < VERIFIED_MAX {
-            let until = now + self.settings.remember;
-            verified.insert(proof, Verified { user: name.to_string(), password_version: document.version, until });
-        }
+        self.remembered.remember(proof, name, document.version, Instant::now(), self.settings.remember);
         Ok((account.principal.clone(), document.version))
     }
 
     /// The principal of credentials that were right a moment ago, if the user and the password are still the same, and the
     /// version of the password.
     fn remembered(&self, proof: &[u8; 32]) -> Option<(Arc<Principal>, i64)> {
-        let (user, version) = {
-            let verified = self.verified.lock();
-            let of = verified.get(proof).filter(|of| of.until > Instant::now())?;
-            (of.user.clone(), of.password_version)
-        };
-        let principal = (self.password_version(&user) == version).then(|| self.principal(&user)).flatten()?;
-        Some((principal, version))
+        let (user, version) = self.remembered.find(proof, Instant::now(), self.settings.remember)?;
+        let principal = (self.password_version(&user) == version).then(|| self.principal(&user)).flatten();
+        if principal.is_none() {
+            self.remembered.forget(proof);
+        }
+        Some((principal?, version))
     }
 
     fn proof(&self, name: &str, password: &str) -> [u8; 32] {
@@ -529,6 +549,31 @@ mod tests {
         assert_eq!(of(&["henge_session=x; henge_session=y"]), None);
         assert_eq!(of(&["henge_session=x", "henge_session=x"]), None);
         assert_eq!(of(&["xhenge_session=x"]), None);
+    }
+
+    #[test]
+    fn a_password_is_remembered_for_as_long_as_it_is_used() {
+        let (remembered, time) = (Remembered::default(), Duration::from_secs(60));
+        let (ann, bob) = ([1; 32], [2; 32]);
+        let mut now = Instant::now();
+        remembered.remember(ann, "ann", 7, now, time);
+        remembered.remember(bob, "bob", 8, now, time);
+        for _ in 0..10 {
+            now += Duration::from_secs(59);
+            assert_eq!(remembered.find(&ann, now, time), Some(("ann".to_string(), 7)));
+        }
+        assert_eq!(remembered.find(&bob, now, time), None);
+        remembered.forget(&ann);
+        assert_eq!(remembered.find(&ann, now, time), None);
+        remembered.remember(ann, "ann", 7, now, time);
+        assert_eq!(remembered.find(&ann, now + time, time), None);
+        // Those who are not there any more make room, and no others.
+        for n in 0..VERIFIED_MAX * 2 {
+            let mut proof = [3; 32];
+            proof[..8].copy_from_slice(&n.to_be_bytes());
+            remembered.remember(proof, "eve", 1, now + time, time);
+        }
+        assert_eq!(remembered.0.lock().len(), VERIFIED_MAX);
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub fn key(account: &str) -> String {
 }
 
 /// A network of IPv6 is one sender: it has more addresses than can be remembered.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

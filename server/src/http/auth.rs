@@ -85,7 +85,7 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
     if need == Need::Node {
         return match app.secret() {
             Some(secret) if secret.is_of(&parts.headers) => next.run(Request::from_parts(parts, body)).await,
-            _ => for_nodes(address),
+            _ => counted(&app, address, for_nodes(address)),
         };
     }
     if let Some(of) = PassedOn::of(&parts.headers, app.secret()) {
@@ -100,7 +100,12 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
     let idle_max = (!flight::is_call(parts.uri.path())).then_some(app.config.body_idle);
     let (asking, body) = Asking::watch(body, idle_max);
     if need == Need::Open {
-        return next.run(Request::from_parts(parts, body)).await;
+        let response = next.run(Request::from_parts(parts, body)).await;
+        // Who signs in says who they are to the handler.
+        return match response.status() {
+            StatusCode::UNAUTHORIZED => counted(&app, address, response),
+            _ => response,
+        };
     }
     // Its changes are from before anything is looked at, so that none falls between.
     let door = Door { asking, changes: app.identity.changes(), parts: parts.clone(), need, app: app.clone() };
@@ -131,7 +136,7 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         Err(refused) => {
             // Who sent it is not known; who it said it was from is.
             audit::note(|details| details.object = claimed(&parts.headers));
-            return answer(&parts, refused);
+            return counted(&app, address, answer(&parts, refused));
         }
     };
     let handler = move |caller: Caller, author: Option<Author>| {
@@ -178,9 +183,11 @@ impl Door {
         }
         app.note(caller);
         if let Some(rates) = &app.rates {
-            let anonymous = caller.how == How::Anonymous;
-            let who = if anonymous { caller.address.to_string() } else { caller.principal.name.clone() };
-            if let Err(refused) = rates.admit(&who) {
+            let admitted = match caller.how {
+                How::Anonymous => rates.admit_from(caller.address),
+                _ => rates.admit(&caller.principal.name),
+            };
+            if let Err(refused) = admitted {
                 return *refused;
             }
         }
@@ -188,7 +195,8 @@ impl Door {
             Some(right) if app.has(caller, &right) => right,
             _ => return denied(caller),
         };
-        if let Err(refused) = app.audit.announce(&self.parts).await {
+        let may_govern = app.may(caller, Kind::Security, "SECURITY", Action::Write);
+        if let Err(refused) = app.audit.announce(&self.parts, may_govern).await {
             return *refused;
         }
         let author = author(caller, self.need);
@@ -303,6 +311,13 @@ fn for_nodes(address: IpAddr) -> Response {
     tracing::info!(%address, "a request for nodes of the cluster is refused");
     let message = "this is for nodes of the cluster, which know its secret";
     (StatusCode::UNAUTHORIZED, Json(json!({"error": message, "errorMessage": message}))).into_response()
+}
+
+/// The answer to who is not known, or that they send too much: whoever has no name is one by the address. Others who send
+/// from there, and are known, do not count for it.
+fn counted(app: &App, address: IpAddr, refusal: Response) -> Response {
+    let admitted = app.rates.as_ref().map_or(Ok(()), |rates| rates.admit_from(address));
+    admitted.map_or_else(|limited| *limited, |()| refusal)
 }
 
 /// As Druid answers who may not.

@@ -1,6 +1,7 @@
 //! What every answer says to browsers, and how many requests one caller may send.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::auth::throttle::network;
 
 /// On every answer: no guessing of types, no frames, no address of ours to others.
 const HEADERS: [(HeaderName, &str); 3] = [
@@ -81,6 +84,11 @@ impl Rates {
         let rate = per_second as f64;
         (per_second > 0)
             .then(|| Arc::new(Rates { per_second: rate, burst: rate.max(1.0) * BURST, callers: Mutex::default() }))
+    }
+
+    /// As [`Rates::admit`], of whoever has no name: those who send from there are one.
+    pub fn admit_from(&self, address: IpAddr) -> Result<(), Box<Response>> {
+        self.admit(&network(address).to_string())
     }
 
     /// Lets a request of a caller in, or says what to answer.

@@ -100,7 +100,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
         let union = app.broker.parse_union(&json, who)?;
         audit::note(|details| {
             details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
-            details.datasources = union.tables().into_iter().map(str::to_string).collect();
+            details.reads(union.tables().into_iter());
         });
         let mut answer = app.broker.answer_union(union, who, budget).await?;
         answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
@@ -116,7 +116,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
     asked.kind = query.type_name();
     audit::note(|details| {
         details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
-        details.datasources = query.scope().source.tables().into_iter().map(str::to_string).collect();
+        details.reads(query.scope().source.tables().into_iter());
     });
     if by_segment {
         let (body, response_context) = app.broker.answer_by_segment(&query, &caller.principal, budget, format).await?;

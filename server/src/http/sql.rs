@@ -91,7 +91,7 @@ pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql
         }
     });
     let mut answer = app.sql.run(statement, who).await?;
-    audit::note(|details| details.datasources.clone_from(&answer.datasources));
+    audit::note(|details| details.reads(answer.datasources.iter().map(String::as_str)));
     answer.batches = audit::counted(answer.batches, |batch| batch.num_rows());
     Ok(answer)
 }

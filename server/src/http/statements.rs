@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::manage::Parameters;
 use super::sql::{Request, error_body};
+use crate::audit;
 use crate::auth::Caller;
 use crate::node::now;
 use crate::rpc::statements::{Cancel, Runner, Siblings};
@@ -38,6 +39,9 @@ pub const FOLDER: &str = ".statements";
 
 /// Statements that run at once; others wait accepted.
 const RUNNING_MAX: usize = 8;
+
+/// Those of one owner among them: others need not wait until they end.
+const RUNNING_OWN_MAX: usize = 6;
 
 /// Statements that may wait or run.
 const ACCEPTED_MAX: usize = 1000;
@@ -55,6 +59,8 @@ pub struct Statements {
     /// Those that wait or run in this process, by their places.
     running: Mutex<HashMap<String, Record>>,
     permits: Semaphore,
+    /// By owner.
+    own_permits: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// The others that may run what this process does not; `None` where there are none.
     siblings: Option<Siblings>,
     time_to_live_ms: i64,
@@ -124,9 +130,16 @@ impl Statements {
             siblings,
             running: Mutex::default(),
             permits: Semaphore::new(RUNNING_MAX),
+            own_permits: Mutex::default(),
             time_to_live_ms: i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX),
             bytes_max,
         }
+    }
+
+    fn own_permits(&self, owner: &str) -> Arc<Semaphore> {
+        let mut permits = self.own_permits.lock();
+        permits.retain(|name, of| name == owner || of.available_permits() < RUNNING_OWN_MAX);
+        permits.entry(owner.to_string()).or_insert_with(|| Arc::new(Semaphore::new(RUNNING_OWN_MAX))).clone()
     }
 
     async fn write(&self, record: &Record) -> segment::Result<()> {
@@ -355,7 +368,7 @@ pub async fn post(
     let statement =
         Statement { text: request.text.clone(), parameters: request.parameters.clone(), context, now: now() };
     let who = &caller.principal;
-    crate::audit::note(|details| details.query("sql", &id, &statement.text));
+    audit::note(|details| details.query("sql", &id, &statement.text));
     let outline = match app.sql.outline(&statement, who).await {
         Ok(outline) if outline.explain => {
             return super::sql::query(State(app.clone()), Extension(caller), headers, body).await;
@@ -398,8 +411,10 @@ pub async fn post(
             drop(running);
             return invalid(&app, format!("sqlQueryId [{id}] is taken by a statement of yours; give another or none"));
         }
-        if running.len() >= ACCEPTED_MAX {
-            let message = format!("{ACCEPTED_MAX} statements wait or run already; try again later");
+        let own = running.values().filter(|of| of.owner == record.owner).count();
+        if running.len() >= ACCEPTED_MAX || own >= ACCEPTED_MAX - ACCEPTED_MAX / 4 {
+            let all = running.len();
+            let message = format!("{all} statements wait or run already, {own} of them are yours; try again later");
             let failure = failure(Category::CapacityExceeded, "general", message);
             return super::error::failed_query(&failure, &app.address);
         }
@@ -434,6 +449,8 @@ async fn accept(
 async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
     let statements = &app.statements;
+    let own = statements.own_permits(&caller.principal.name);
+    let Ok(own_permit) = own.acquire().await else { return };
     let Ok(permit) = statements.permits.acquire().await else { return };
     let cancelled = statements.is_cancelled(&place);
     statements.change(&place, |record| record.progress = Progress::Running);
@@ -452,7 +469,7 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String,
         }
     };
     // What is left is to tell of it.
-    drop(permit);
+    drop((permit, own_permit));
     let Some(mut record) = statements.running.lock().get(&place).cloned() else { return };
     record.ended = Some(now());
     match outcome {
@@ -593,6 +610,16 @@ fn described(record: &Record, detail: bool) -> Value {
     json
 }
 
+/// Has it on record that results of a statement are asked for, and whose it is if it is somebody else's.
+fn note_reading(caller: &Caller, record: &Record) {
+    let datasources: Vec<&str> = record.terms.iter().flat_map(Terms::tables).collect();
+    audit::note(|details| {
+        details.results(&record.id);
+        details.reads(datasources.into_iter());
+        details.object = Some(record.owner.clone()).filter(|owner| *owner != caller.principal.name);
+    });
+}
+
 pub async fn status(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -600,10 +627,16 @@ pub async fn status(
     uri: Uri,
 ) -> Response {
     match find(&app, &caller, &id).await {
-        Ok(Some(record)) => match check_sees(&app, &caller, &record) {
-            Ok(()) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
-            Err(error) => refused(&app, &error),
-        },
+        Ok(Some(record)) => {
+            // It shows the first rows. Who waits for the end of a statement asks for its status many times.
+            if record.owner != caller.principal.name && record.progress == Progress::Success {
+                note_reading(&caller, &record);
+            }
+            match check_sees(&app, &caller, &record) {
+                Ok(()) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
+                Err(error) => refused(&app, &error),
+            }
+        }
         Ok(None) => unknown(&app, &id),
         Err(error) => broken(&error),
     }
@@ -648,7 +681,9 @@ pub async fn results(
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
     };
+    note_reading(&caller, &record);
     if let Err(error) = check_sees(&app, &caller, &record) {
+        audit::note(|details| details.error = Some(format!("{:?}", error.kind())));
         return refused(&app, &error);
     }
     match record.progress {
@@ -714,17 +749,20 @@ async fn kept(
     let columns = columns.map(|(name, native_type, sql_type)| SqlColumn { name, native_type, sql_type }).collect();
     let zone = Zone::parse(&record.zone).map_err(|error| query_sql::Error::Bug(error.to_string()))?;
     let (app, place) = (app.clone(), record.place());
-    let bytes = futures::stream::iter(pages).then(move |page| {
+    let rows: Vec<u64> = record.pages.iter().map(|(rows, _)| *rows).collect();
+    let read = futures::stream::iter(pages).then(move |page| {
         let (app, name) = (app.clone(), format!("{place}/page-{page}"));
+        let rows = rows.get(page).map_or(0, |rows| *rows as usize);
         async move {
             match app.statements.objects.get(&name).await {
-                Ok(Some(bytes)) => Ok(bytes.to_vec()),
+                Ok(Some(bytes)) => Ok((bytes.to_vec(), rows)),
                 Ok(None) => Err(query_sql::Error::Invalid("the results are too old and were removed".into())),
                 Err(error) => Err(query_sql::Error::Bug(error.to_string())),
             }
         }
     });
-    let mut bytes = bytes.boxed();
+    let counted = audit::counted(read.boxed(), |(_, rows)| *rows);
+    let mut bytes = counted.map(|page| page.map(|(bytes, _)| bytes)).boxed();
     let first = bytes.next().await.unwrap_or_else(|| Err(query_sql::Error::Bug("a result has no pages".into())))?;
     let answer = SqlAnswer::of_pages(columns, first, bytes, zone, record.stringify_arrays)?;
     super::native::stream(answer.body(format).map(|chunk| chunk.map(Bytes::from)).boxed()).await

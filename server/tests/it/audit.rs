@@ -232,40 +232,154 @@ fn every_event_counts_once_through_kills() {
     println!("audit: {kills} kills, {asked} queries, each once");
 }
 
+/// A journal that is small enough to be filled.
+const SMALL: (&str, &str) = ("audit.journal_max_bytes", "1048576");
+
+fn counted(server: &Server, outcome: &str) -> bool {
+    let counter = format!(r#"henge_server_audit_events_total{{outcome="{outcome}"}}"#);
+    server.get("/metrics").body.as_str().unwrap().contains(&counter)
+}
+
+/// Ordinary events leave room for changes; where there is none for them either, nothing is changed, until there is.
 #[test]
 fn a_change_of_security_that_cannot_be_recorded_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), &[("audit.journal_max_bytes", "1048576")]);
+    let server = Server::start_with(dir.path(), &[SMALL]);
     let roles = "/henge/v1/security/roles";
-    let mut made = 0;
-    let mut change = || {
-        made += 1;
-        (made, server.send("PUT", &format!("{roles}/role-{made}"), &[], Some(&json!({}))))
-    };
-    assert_eq!(change().1.status, 200);
+    let change = |name: &str| server.send("PUT", &format!("{roles}/{name}"), &[], Some(&json!({})));
+    assert_eq!(change("first").status, 200);
     let begun = events(&server, "kind = 'role' AND outcome = 'begun'", 1);
-    assert_eq!((&begun[0]["object"], &begun[0]["user"]), (&json!("role-1"), &json!("anonymous")));
+    assert_eq!((&begun[0]["object"], &begun[0]["user"]), (&json!("first"), &json!("anonymous")));
     assert_eq!(events(&server, "kind = 'role' AND outcome = 'ok'", 1)[0]["status"], 200);
-    let long = format!("SELECT '{}'", "x".repeat(15 << 10));
+
+    // Nothing can be published.
+    let (deep, aside) = (dir.path().join("data/deep-storage"), dir.path().join("aside"));
+    if deep.exists() {
+        std::fs::rename(&deep, &aside).unwrap();
+    }
+    std::fs::write(&deep, "").unwrap();
+    let long = format!("SELECT '{}'", "x".repeat(7 << 10));
     let end = Instant::now() + Duration::from_secs(60);
-    let (number, refused) = loop {
-        let (number, reply) = change();
-        if reply.status == 503 {
-            break (number, reply);
-        }
+    while !counted(&server, "lost") {
         server.sql(&long);
         assert!(Instant::now() < end, "the journal is never full");
-    };
-    assert!(refused.body["error"].as_str().unwrap().contains("cannot be recorded"), "{}", refused.body);
-    assert_eq!(server.get(&format!("{roles}/role-{number}")).status, 404);
-    assert_eq!(server.get(&format!("{roles}/role-1")).status, 200);
-    // Queries are answered none the less, and the loss is counted.
-    server.sql("SELECT 1");
-    while !server.get("/metrics").body.as_str().unwrap().contains(r#"henge_server_audit_events_total{outcome="lost"}"#)
-    {
-        server.sql(&long);
-        assert!(Instant::now() < end, "nothing is lost");
     }
+    // There is no room for queries any more, which are answered none the less, and room for changes.
+    server.sql(&long);
+    assert_eq!(change("second").status, 200);
+    // What is refused after it was announced takes room too.
+    let too_long = "x".repeat(1900);
+    while change(&too_long).status != 503 {
+        assert!(Instant::now() < end, "the rest of the journal is never full");
+    }
+    let (number, refused) = (0..)
+        .map(|number| (number, change(&format!("later-{number}"))))
+        .find(|(_, reply)| reply.status != 200)
+        .unwrap();
+    assert_eq!(refused.status, 503);
+    assert!(refused.body["error"].as_str().unwrap().contains("cannot be recorded"), "{}", refused.body);
+    assert_eq!(server.get(&format!("{roles}/later-{number}")).status, 404);
+    assert_eq!(server.get(&format!("{roles}/second")).status, 200);
+    server.sql("SELECT 1");
+
+    std::fs::remove_file(&deep).unwrap();
+    if aside.exists() {
+        std::fs::rename(&aside, &deep).unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(120);
+    while change("third").status != 200 {
+        assert!(Instant::now() < end, "what is published makes no room:\n{}", server.log_end());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let noted = |name: &str| events(&server, &format!("kind = 'role' AND outcome = 'begun' AND object = '{name}'"), 1);
+    assert_eq!((noted("second").len(), noted("third").len() >= 1), (1, true));
+}
+
+/// Time is not all that has events published.
+#[test]
+fn a_log_that_fills_is_published_before_it_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[SMALL]);
+    let held = || -> u64 {
+        let files = std::fs::read_dir(dir.path().join("data/audit")).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |of| of.len())).sum()
+    };
+    let long = format!("SELECT '{}'", "x".repeat(7 << 10));
+    // Each time a third of what the journal holds, twice as much in all.
+    let (times, queries) = (6, 45);
+    for time in 0..times {
+        for query in 0..queries {
+            let context = json!({"sqlQueryId": format!("q{time}-{query}")});
+            server.post_ok("/druid/v2/sql", &json!({"query": long, "context": context}));
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        while held() > 400_000 {
+            assert!(Instant::now() < end, "{} bytes wait to be published:\n{}", held(), server.log_end());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let all = events(&server, "query_id LIKE 'q%'", times * queries);
+    assert_eq!(all.len(), times * queries);
+    assert!(!counted(&server, "lost"));
+}
+
+/// A log that some fill would be one in which nobody can be stopped.
+#[test]
+fn whoever_floods_the_log_can_be_locked_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = "the first password";
+    let settings = [("auth.required", "true"), ("auth.first_password", password), SMALL];
+    let server = Server::start_with(dir.path(), &settings);
+    let basic = |name: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let (admin, eve) = (basic("admin", password), basic("eve", "a long password"));
+    let admin = [("Authorization", admin.as_str())];
+    let user = |document: Value| server.send("PUT", "/henge/v1/security/users/eve", &admin, Some(&document)).status;
+    assert_eq!(user(json!({"password": "a long password"})), 200);
+    let flood = |authorization: &str, expected: u16| {
+        let failing = json!({"query": format!("SELEC '{}'", "x".repeat(17_000))});
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let headers = [("Authorization", authorization)];
+                        let reply = server.send("POST", "/druid/v2/sql", &headers, Some(&failing));
+                        assert_eq!(reply.status, expected, "{}", reply.body);
+                    }
+                });
+            }
+        });
+    };
+    let recorded = |filter: &str, least| events_as(&server, &admin, filter, least);
+    // By a stranger, with credentials that are none; and by a user, with what is refused.
+    flood("Bearer henge_nobody_guessed", 401);
+    let strangers = recorded("status = 401", 1).len();
+    assert!(strangers < 800, "{strangers}");
+    flood(&eve, 400);
+    let failed = recorded("kind = 'query' AND \"user\" = 'eve'", 1);
+    assert!(failed.len() < 800, "{}", failed.len());
+    let statement = failed[0]["statement"].as_str().unwrap();
+    assert!(statement.len() <= 8 << 10 && statement.ends_with("… (17,008 bytes)"), "{} bytes", statement.len());
+    assert_eq!(user(json!({"disabled": true})), 200);
+    assert_eq!(server.send("GET", "/henge/v1/security/whoami", &[("Authorization", &eve)], None).status, 401);
+}
+
+#[test]
+fn a_query_is_on_record_however_long_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let ask = |id: &str, source: Value| {
+        let query = json!({"queryType": "timeseries", "dataSource": source, "granularity": "all",
+            "intervals": ["2000/2100"], "context": {"queryId": id}});
+        server.post_ok("/druid/v2", &query);
+        let seen = events(&server, &format!("query_id = '{id}'"), 1);
+        assert_eq!(seen.len(), 1);
+        seen[0]["datasources"].to_string()
+    };
+    let name = ask("long", json!("n".repeat(9_000_000)));
+    assert!(name.contains("nn… (9,000,000 bytes)") && name.len() < 3_000, "{} bytes", name.len());
+    let names: Vec<String> = (0..200_000).map(|n| format!("d{n}")).collect();
+    let names = ask("many", json!({"type": "union", "dataSources": names}));
+    assert!(names.contains("d98") && names.contains("… (200,000 names)") && names.len() < 3_000, "{names}");
 }
 
 #[test]
@@ -335,9 +449,13 @@ fn sign_ins_and_denials_say_who_it_was() {
     for _ in 0..300 {
         send("GET", "/status/properties", &[], Value::Null);
     }
+    // Nor are they known by what they send, if it is none of anybody's.
+    for _ in 0..300 {
+        send("GET", "/status/properties", &[("Authorization", "Bearer henge_nobody_guessed")], Value::Null);
+    }
     std::thread::sleep(Duration::from_millis(500));
-    let kept = seen("kind = 'denied'", 3).len();
-    assert!(kept < 303, "{kept}");
+    let (kept, signed) = (seen("kind = 'denied'", 3).len(), seen("kind = 'signin'", 3).len());
+    assert!(kept < 303 && signed < 303, "{kept}, {signed}");
     let all = json!(seen("TRUE", 10)).to_string();
     assert!(!all.contains(wrong) && !all.contains(password) && !all.contains("their own password"));
 }
@@ -392,6 +510,51 @@ fn an_asynchronous_statement_is_followed_to_its_end() {
     let both = events(&server, "query_id = 'later'", 2);
     let ended = both.iter().find(|event| event["path"] == "/druid/v2/sql/statements/later").expect("its end");
     assert_eq!((&ended["rows"], &ended["outcome"], &ended["user"]), (&json!(3), &json!("ok"), &json!("anonymous")));
+}
+
+/// Results are rows as those of any query are, whoever reads them and whenever.
+#[test]
+fn who_reads_the_results_of_a_statement_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = "the first password";
+    let server = Server::start_with(dir.path(), &[("auth.required", "true"), ("auth.first_password", password)]);
+    let basic = |name: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let (admin, bob) = (basic("admin", password), basic("bob", "a long password"));
+    let (admin, bob) = ([("Authorization", admin.as_str())], [("Authorization", bob.as_str())]);
+    let user = json!({"password": "a long password"});
+    assert_eq!(server.send("PUT", "/henge/v1/security/users/bob", &admin, Some(&user)).status, 200);
+    let statement = json!({"query": "SELECT * FROM (VALUES (1), (2), (3))",
+        "context": {"executionMode": "ASYNC", "sqlQueryId": "kept", "rowsPerPage": 2}});
+    let statements = "/druid/v2/sql/statements";
+    assert_eq!(server.send("POST", statements, &bob, Some(&statement)).status, 200);
+    let end = Instant::now() + Duration::from_secs(20);
+    while server.send("GET", &format!("{statements}/kept"), &bob, None).body["state"] != "SUCCESS" {
+        assert!(Instant::now() < end, "the statement does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let read = |headers: &[(&str, &str)], path: &str| {
+        let reply = server.send("GET", &format!("{statements}/kept{path}"), headers, None);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        // So that their times say which was first.
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    read(&bob, "/results");
+    read(&admin, "/results?page=1");
+    read(&admin, "");
+    let seen = events_as(&server, &admin, "query_type = 'results'", 3);
+    let told = |event: &Value| {
+        json!([event["kind"], event["query_id"], event["path"], event["user"], event["object"], event["rows"]])
+    };
+    let (path, results) = (format!("{statements}/kept"), format!("{statements}/kept/results"));
+    assert_eq!(
+        seen.iter().map(told).collect::<Vec<_>>(),
+        [
+            json!(["query", "kept", results, "bob", null, 3]),
+            json!(["query", "kept", results, "admin", "bob", 1]),
+            json!(["query", "kept", path, "admin", "bob", null]),
+        ]
+    );
+    assert!(seen[0]["bytes"].as_i64().unwrap() > 10, "{}", seen[0]);
 }
 
 /// Every message of a topic's one partition: key and payload.

@@ -88,3 +88,49 @@ fn a_connection_without_headers_is_bounded_as_any_request() {
     most(json!({"request": "databaseProperties", "connectionId": "c"}), 200);
     most(json!({"request": "databaseProperties", "connectionId": "unknown"}), 401);
 }
+
+/// What was right and is used goes on, whatever others say under the same name, for longer than it is remembered unused.
+#[test]
+fn who_is_in_by_a_password_stays_in_while_others_guess_at_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [REQUIRED, &[("auth.failures_max", "3"), ("auth.remember_ms", "4000")]].concat();
+    let server = Server::start_with(dir.path(), &settings);
+    user(&server, "bob", json!({"password": "bob's own"}));
+    let bob = basic("bob", "bob's own");
+    assert_eq!(whoami(&server, &bob).status, 200);
+    let began = Instant::now();
+    for guess in 0.. {
+        let guessed = whoami(&server, &basic("bob", &format!("guess {guess}"))).status;
+        assert!([401, 429].contains(&guessed) && (guess < 3 || guessed == 429), "guess {guess}: {guessed}");
+        assert_eq!(whoami(&server, &bob).status, 200, "after {:?}", began.elapsed());
+        if began.elapsed() > Duration::from_secs(6) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Another password ends it at once.
+    user(&server, "bob", json!({"password": "another one"}));
+    assert_ne!(whoami(&server, &bob).status, 200);
+}
+
+/// Who does not say who they are, or says what is not so, is a caller too: the address. Who is known is none of it.
+#[test]
+fn requests_that_identify_nobody_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [REQUIRED, &[("http.requests_per_second", "10")]].concat();
+    let server = Server::start_with(dir.path(), &settings);
+    user(&server, "ann", json!({"password": "ann's own"}));
+    let ann = basic("ann", "ann's own");
+    assert_eq!(whoami(&server, &ann).status, 200);
+    let path = format!("{SECURITY}/whoami");
+    let most = |what: &str, send: &dyn Fn() -> u16| {
+        let statuses: Vec<u16> = (0..300).map(|_| send()).collect();
+        assert!(statuses.iter().filter(|status| **status == 429).count() > 100, "{what}: {statuses:?}");
+        assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{what}: {statuses:?}");
+        assert_eq!(whoami(&server, &ann).status, 200, "who is known, after {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    most("nothing", &|| server.send("GET", &path, &[], None).status);
+    most("a token", &|| whoami(&server, "Bearer henge_nobody_guessed").status);
+    most("a scheme that is none", &|| whoami(&server, "Nonsense x").status);
+}
