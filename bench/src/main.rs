@@ -7,15 +7,23 @@
 //! - `start`: from process start to healthy and to the first answer.
 //! - `sql-native`: SQL beside the native query that it is planned as.
 //! - `policy-cost`: a row policy beside the same condition written by hand.
+//! - `scatter`: queries of a broker before two historicals beside those of one process.
+//! - `planning`: a broker's view of a million segments, and plans by it.
 //! - `load`: a batch task of a local file, for the comparison with peers.
 
 mod generate;
 mod ingest_rate;
+mod planning;
 mod policy_cost;
+mod scatter;
 mod service;
 mod sql_native;
 
 use clap::{Parser, Subcommand};
+
+/// As the server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Henge's measurements")]
@@ -72,6 +80,37 @@ enum Command {
         #[arg(long, default_value_t = 15)]
         rounds: usize,
     },
+    /// The queries of the Star Schema Benchmark on two historicals and a broker, beside one process.
+    Scatter {
+        #[arg(long, default_value = "target/release/henge")]
+        server: std::path::PathBuf,
+        /// A PostgreSQL server in which a database can be made; PostgreSQL's `psql` makes it.
+        #[arg(long)]
+        postgres: String,
+        /// Rows of `lineorder_flat`, as Parquet.
+        #[arg(long)]
+        file: std::path::PathBuf,
+        /// Of the segments.
+        #[arg(long, default_value = "MONTH")]
+        granularity: String,
+        /// Threads that compute, of each historical; 0 is as many as the machine has cores. The two share the cores that the one process has.
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+    },
+    /// Memory of a broker's view, and planning by it.
+    Planning {
+        #[arg(long, default_value_t = 1_000_000)]
+        segments: usize,
+        #[arg(long, default_value_t = 1_000)]
+        datasources: usize,
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+        /// Only writes the view there, as a leader sends it.
+        #[arg(long)]
+        image: Option<std::path::PathBuf>,
+    },
     /// Loads `lineitem`, `lineorder_flat` (Parquet) or `wiki` (JSON lines) through a batch task.
     Load {
         #[arg(long, default_value = "http://127.0.0.1:8888")]
@@ -91,6 +130,16 @@ fn main() -> anyhow::Result<()> {
         Command::Start { server, data_dir, datasource } => service::start(&server, &data_dir, datasource.as_deref()),
         Command::SqlNative { url, rounds } => sql_native::run(&url, rounds),
         Command::PolicyCost { url, rounds } => policy_cost::run(&url, rounds),
-        Command::Load { url, table, file } => service::load(&url, &table, &file),
+        Command::Scatter { server, postgres, file, granularity, threads, rounds } => scatter::run(&scatter::Options {
+            binary: &server,
+            postgres: &postgres,
+            file: &file,
+            granularity: &granularity,
+            threads,
+            rounds,
+        }),
+        Command::Planning { segments, datasources, image: Some(to), .. } => planning::write(segments, datasources, &to),
+        Command::Planning { segments, datasources, rounds, .. } => planning::run(segments, datasources, rounds),
+        Command::Load { url, table, file } => service::load(&url, &table, &file, "ALL"),
     }
 }

@@ -14,18 +14,26 @@ use serde_json::{Value, json};
 use crate::generate;
 
 /// A server in a child process, killed when dropped.
-struct Server {
+pub struct Server {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Server {
-    fn start(binary: &Path, data_dir: &Path) -> anyhow::Result<(Server, Duration)> {
+    /// Starts and waits until it is healthy; how long that took. `settings` are names and values.
+    pub fn start(binary: &Path, data_dir: &Path, settings: &[(String, String)]) -> anyhow::Result<(Server, Duration)> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let started = Instant::now();
-        let child = Command::new(binary)
+        // What steers other things is no setting of the server.
+        let other = std::env::vars().filter(|(name, _)| name.starts_with("HENGE_"));
+        let mut command = Command::new(binary);
+        other.for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        let child = command
             .args(["server", "--port", &port.to_string(), "--set", "log.level=warn", "--data-dir"])
             .arg(data_dir)
+            .args(settings.iter().flat_map(|(name, value)| ["--set".to_string(), format!("{name}={value}")]))
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
@@ -38,7 +46,7 @@ impl Server {
     }
 
     /// CPU seconds of the process so far.
-    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
@@ -94,7 +102,7 @@ pub fn kafka(bootstrap: &str, binary: &Path, events: usize) -> anyhow::Result<()
     producer.flush(Duration::from_secs(120))?;
 
     let dir = tempfile::tempdir()?;
-    let (server, _) = Server::start(binary, dir.path())?;
+    let (server, _) = Server::start(binary, dir.path(), &[])?;
     let cpu = server.cpu_seconds()?;
     let started = Instant::now();
     let spec = json!({"type": "kafka", "spec": {"dataSchema": generate::data_schema("bench"),
@@ -137,7 +145,7 @@ pub fn http(url: &str, datasource: &str) -> anyhow::Result<()> {
 pub fn start(binary: &Path, data_dir: &Path, datasource: Option<&str>) -> anyhow::Result<()> {
     for _ in 0..3 {
         let started = Instant::now();
-        let (server, healthy) = Server::start(binary, data_dir)?;
+        let (server, healthy) = Server::start(binary, data_dir, &[])?;
         print!("healthy after {} ms", healthy.as_millis());
         if let Some(datasource) = datasource {
             let rows = post(
@@ -152,7 +160,8 @@ pub fn start(binary: &Path, data_dir: &Path, datasource: Option<&str>) -> anyhow
     Ok(())
 }
 
-pub fn load(url: &str, table: &str, file: &Path) -> anyhow::Result<()> {
+/// Loads a table, in segments of a granularity if that is one of SSB.
+pub fn load(url: &str, table: &str, file: &Path, granularity: &str) -> anyhow::Result<()> {
     let file = std::path::absolute(file)?;
     let long = |name: &str| json!({"type": "long", "name": name});
     let double = |name: &str| json!({"type": "double", "name": name});
@@ -182,7 +191,7 @@ pub fn load(url: &str, table: &str, file: &Path) -> anyhow::Result<()> {
                     "c_mktsegment", "s_name", "s_address", "s_city", "s_nation", "s_region", "s_phone", "p_name", "p_mfgr",
                     "p_category", "p_brand", "p_color", "p_type", long("p_size"), "p_container",
                 ]},
-                "granularitySpec": {"segmentGranularity": "ALL", "queryGranularity": "NONE", "rollup": false},
+                "granularitySpec": {"segmentGranularity": granularity, "queryGranularity": "NONE", "rollup": false},
             }),
             json!({"type": "parquet"}),
         ),

@@ -384,12 +384,17 @@ pub(crate) fn submit<T: Send + 'static>(
 ) -> Receive<T> {
     let (send, receive) = oneshot::channel();
     pool.spawn(budget.priority(), move || {
-        let result = catch_unwind(AssertUnwindSafe(work));
-        let result = result.unwrap_or_else(|_| Err(Error::Bug("the query failed; the server's log says where".into())));
+        let result = at_once(work);
         // Whoever asked may be gone.
         let _ = send.send(result);
     });
     receive
+}
+
+/// The same on this thread, which has other things to do: for what takes no longer than another thread takes to begin.
+pub(crate) fn at_once<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|_| Err(Error::Bug("the query failed; the server's log says where".into())))
 }
 
 /// The result, or the end of the query's time; a thread still at work sees it at its next block.

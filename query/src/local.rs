@@ -158,8 +158,26 @@ enum Work {
     Done(bool),
 }
 
+/// Bytes of an answer that leaves in one piece, if there are no more: each piece has threads change at both ends.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Opens the segments, and makes the first frames.
-fn begin(broker: &Broker, ask: &NodeAsk, work: Admitted, budget: &Arc<Budget>) -> Result<(Work, Vec<Bytes>)> {
+fn begin(broker: &Broker, ask: &NodeAsk, work: Admitted, budget: &Arc<Budget>) -> Result<(Option<Work>, Vec<Bytes>)> {
+    let (work, mut frames) = begun(broker, ask, work, budget)?;
+    let mut work = Some(work);
+    while let Some(next) = work.take_if(|work| !matches!(work, Work::Rows { .. })) {
+        if frames.iter().map(Bytes::len).sum::<usize>() > PIECE_BYTES {
+            work = Some(next);
+            break;
+        }
+        let more;
+        (work, more) = next.next_frames()?;
+        frames.extend(more);
+    }
+    Ok((work, frames))
+}
+
+fn begun(broker: &Broker, ask: &NodeAsk, work: Admitted, budget: &Arc<Budget>) -> Result<(Work, Vec<Bytes>)> {
     let ids: Vec<SegmentId> = ask.segments.iter().map(|asked| asked.id.clone()).collect();
     let (generation, served) = broker.inventory().open(&ids);
     let mut opening = Opening::default();
@@ -333,29 +351,22 @@ fn rows_frame(
     Ok(frame::write(Kind::Rows, &table::write(&table, &said)?))
 }
 
+/// The next frames, with what is still to be sent after them.
+type Step = Receive<(Option<Work>, Vec<Bytes>)>;
+
 /// The frames of an answer; one step is made ahead.
-fn answer(first: Receive<(Work, Vec<Bytes>)>, broker: Arc<Broker>, budget: Arc<Budget>, place: Place) -> NodeAnswer {
-    enum Next {
-        First(Receive<(Work, Vec<Bytes>)>),
-        Later(Receive<(Option<Work>, Vec<Bytes>)>),
-        End,
-    }
+fn answer(first: Step, broker: Arc<Broker>, budget: Arc<Budget>, place: Place) -> NodeAnswer {
     struct State {
-        next: Next,
+        next: Option<Step>,
         broker: Arc<Broker>,
         budget: Arc<Budget>,
         _place: Place,
     }
     let failed = |error: &Error| frame::write(Kind::Closing, &Closing::failed(error).to_bytes());
     let (remaining, late) = (budget.remaining(), failed(&budget.timed_out()));
-    let state = State { next: Next::First(first), broker, budget, _place: place };
+    let state = State { next: Some(first), broker, budget, _place: place };
     let frames = stream::unfold(state, move |mut state| async move {
-        let step = match std::mem::replace(&mut state.next, Next::End) {
-            Next::First(receive) => wait(receive, &state.budget).await.map(|(work, frames)| (Some(work), frames)),
-            Next::Later(receive) => wait(receive, &state.budget).await,
-            Next::End => return None,
-        };
-        match step {
+        match wait(state.next.take()?, &state.budget).await {
             Ok((work, frames)) => {
                 if let Some(work) = work {
                     let budget = state.budget.clone();
@@ -363,7 +374,7 @@ fn answer(first: Receive<(Work, Vec<Bytes>)>, broker: Arc<Broker>, budget: Arc<B
                         budget.check()?;
                         work.next_frames()
                     });
-                    state.next = Next::Later(later);
+                    state.next = Some(later);
                 }
                 Some((Ok(joined(frames)), state))
             }

@@ -17,7 +17,16 @@ pub mod table;
 /// Raised with every change of what stands here: brokers and nodes of different versions do not understand each other.
 pub const VERSION: u64 = 1;
 
+use serde::Deserialize;
+
 use crate::error::Error;
+
+/// What messages of all versions have.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    version: u64,
+}
 
 /// Refuses a message of another version.
 fn check_version(version: u64, who: &str) -> Result<(), Error> {

@@ -328,7 +328,8 @@ impl Node {
             let Some(leaving) = leaving.filter(|_| !within.is_zero()) else { return };
             let begun = Instant::now();
             match tokio::time::timeout(within, leaving.hand_over()).await {
-                Ok(()) => tracing::info!(ms = begun.elapsed().as_millis() as u64, "handed over"),
+                Ok(true) => tracing::info!(ms = begun.elapsed().as_millis() as u64, "handed over"),
+                Ok(false) => tracing::warn!("nobody takes what this node has; others read it again"),
                 Err(_) => tracing::warn!(?within, "not all was handed over in time; others read it again"),
             }
         }
@@ -368,10 +369,11 @@ impl Node {
     async fn leave(&mut self) {
         let Some(split) = self.config.cluster.split.clone() else { return };
         let begun = Instant::now();
+        // Who waits for news of the one that leads is answered at once.
+        self.leave.send_replace(true);
         if self.leading.is_some() {
             self.front.step_down(DRAIN).await;
         }
-        self.leave.send_replace(true);
         self.resign().await;
         if split.has(Role::Broker) || split.has(Role::Historical) {
             tokio::time::sleep(split.drain.saturating_sub(begun.elapsed())).await;

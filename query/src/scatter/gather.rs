@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::run::{AtWork, Attempt, Patience, Run};
 use super::{Lot, Request, Wanted, asking, is_of_node, unreachable};
-use crate::broker::{submit, wait};
+use crate::broker::{at_once, submit, wait};
 use crate::budget::Taken;
 use crate::cluster::{NodeAsk, What};
 use crate::engine::group;
@@ -30,6 +30,9 @@ use crate::wire::frame::{Frames, Kind, broken};
 use crate::wire::groups::{self, Merger};
 use crate::wire::table;
 use segment::block::{Block, Value};
+
+/// Bytes of answers that are taken in, and made rows of, within the time that another thread would take to begin.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// How often all may begin anew because nodes call values differently.
 const RESTARTS_MAX: usize = 4;
@@ -57,6 +60,8 @@ struct Gathered {
     sink: Sink,
     openings: Vec<Opening>,
     uncovered: Vec<Interval>,
+    /// Bytes of all answers.
+    bytes: usize,
 }
 
 impl Request {
@@ -81,8 +86,9 @@ impl Request {
         };
         refuse_gaps(&gathered.uncovered, &self.budget)?;
         let (query, budget) = (query.clone(), self.budget.clone());
-        let receive = submit(&self.node.pool, &self.budget, move || {
-            let Gathered { sink, openings, uncovered } = gathered;
+        let is_small = gathered.bytes <= SMALL_BYTES;
+        let finished = move || {
+            let Gathered { sink, openings, uncovered, .. } = gathered;
             let spans: Vec<(i64, i64)> = openings.iter().flat_map(|opening| opening.spans.iter().copied()).collect();
             let buckets = match &*query {
                 Query::TopN(q) => group::buckets_of(q, &spans),
@@ -105,8 +111,8 @@ impl Request {
             };
             let context = ResponseContext { uncovered, ..ResponseContext::default() };
             Ok(Outcome { context, touched, buckets, rows })
-        });
-        wait(receive, &self.budget).await
+        };
+        self.worked(is_small, finished).await
     }
 
     /// The columns of some segments of a table, and which of them are realtime.
@@ -146,7 +152,7 @@ impl Request {
         };
         let mut run = Run::new(wanted()?);
         let mut taken_in: Vec<(Opening, Vec<Vec<ValueType>>)> = Vec::new();
-        let mut sink = self.sink(query)?;
+        let (mut sink, mut bytes) = (self.sink(query)?, 0);
         let (mut patience, mut restarts, mut last) = (Patience::new(), 0, None);
         loop {
             let pending = std::mem::take(&mut run.pending);
@@ -171,7 +177,7 @@ impl Request {
                     }
                     let uncovered = self.uncovered(scope, &run.wanted, &taken_in, gaps)?;
                     let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();
-                    return Ok(Gathered { sink, openings, uncovered });
+                    return Ok(Gathered { sink, openings, uncovered, bytes });
                 };
                 let fresh = self.shown(&wanted, run.wanted.number, run.stuck(), patient).await?;
                 if !run.renew(fresh) {
@@ -228,13 +234,15 @@ impl Request {
                     self.budget.scan(opening.scanned)?;
                 }
                 let types = joined(&opening.types, &asked);
+                let size: usize = frames.iter().map(|(_, content)| content.len()).sum();
+                bytes += size;
                 let held = (sink, frames, self.budget.clone());
-                let receive = submit(&self.node.pool, &self.budget, move || {
+                let taken = move || {
                     let (mut sink, frames, budget) = held;
                     take_in(&mut sink, &frames, matched, &budget)?;
                     Ok(sink)
-                });
-                sink = wait(receive, &self.budget).await?;
+                };
+                sink = self.worked(size <= SMALL_BYTES, taken).await?;
                 taken_in.push((opening, types));
             }
             // What a value is called may hang on the types that other nodes have.
@@ -256,7 +264,19 @@ impl Request {
         }
         let uncovered = self.uncovered(scope, &run.wanted, &taken_in, Vec::new())?;
         let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();
-        Ok(Gathered { sink, openings, uncovered })
+        Ok(Gathered { sink, openings, uncovered, bytes })
+    }
+
+    /// Does work on a thread that computes, or here if it is little.
+    async fn worked<T: Send + 'static>(
+        &self,
+        is_small: bool,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match is_small {
+            true => at_once(work),
+            false => wait(submit(&self.node.pool, &self.budget, work), &self.budget).await,
+        }
     }
 
     fn uncovered(

@@ -3,10 +3,9 @@
 use segment::schema::ValueType;
 use segment::{Interval, SegmentId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::frame::broken;
-use super::{VERSION, check_version};
+use super::{VERSION, Versioned, check_version};
 use crate::engine::inspect::{Analysed, Analysis};
 use crate::error::{Error, Result};
 
@@ -65,9 +64,9 @@ impl Opening {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Opening> {
-        let json: Json = serde_json::from_slice(bytes).map_err(broken)?;
-        check_version(json["version"].as_u64().unwrap_or(0), "a data node")?;
-        serde_json::from_value(json).map_err(broken)
+        let said: Versioned = serde_json::from_slice(bytes).map_err(broken)?;
+        check_version(said.version, "a data node")?;
+        serde_json::from_slice(bytes).map_err(broken)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{VERSION, check_version};
+use super::{VERSION, Versioned, check_version};
 use crate::admission::Principal;
 use crate::cluster::{Asked, Asking, NodeAsk, What};
 use crate::error::{Error, Result};
@@ -89,9 +89,9 @@ impl NodeAsk {
         if xxh3_64(json) != u64::from_le_bytes(*sum) {
             return Err(wrong(&"its checksum is another"));
         }
-        let json: Json = serde_json::from_slice(json).map_err(|error| wrong(&error))?;
-        check_version(json["version"].as_u64().unwrap_or(0), "the broker")?;
-        let message: Message = serde_json::from_value(json).map_err(|error| wrong(&error))?;
+        let said: Versioned = serde_json::from_slice(json).map_err(|error| wrong(&error))?;
+        check_version(said.version, "the broker")?;
+        let message: Message = serde_json::from_slice(json).map_err(|error| wrong(&error))?;
         let what = match message.query {
             None => What::Columns,
             Some(query) => What::Query(Box::new(Asking {

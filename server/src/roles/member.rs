@@ -72,22 +72,23 @@ pub struct Working {
 #[derive(Clone)]
 pub struct Leaving {
     begin: watch::Sender<bool>,
-    done: watch::Receiver<bool>,
+    done: watch::Receiver<Option<bool>>,
 }
 
 impl Leaving {
-    /// Returns when the leader has heard that nothing is left to hand over, which may be never.
-    pub async fn hand_over(mut self) {
+    /// Returns when the leader has heard that nothing is left to hand over, or, with `false`, when nobody takes it: none leads
+    /// that has heard of this node within its lease, or one of a version that knows of no hand-over. That may be never.
+    pub async fn hand_over(mut self) -> bool {
         self.begin.send_replace(true);
         // A node whose loop has ended has nothing.
-        let _ = self.done.wait_for(|done| *done).await;
+        self.done.wait_for(Option::is_some).await.is_ok_and(|done| *done == Some(true))
     }
 }
 
 /// The other end of it.
 struct ToLeave {
     begun: watch::Receiver<bool>,
-    done: watch::Sender<bool>,
+    done: watch::Sender<Option<bool>>,
 }
 
 /// Puts a node to work. Returns once it can answer that it is not ready yet.
@@ -164,7 +165,7 @@ pub async fn start(
     };
     let reporter = Reporter::new(member, inventory, worker, historical);
     let follows = split.has(Role::Broker).then_some(view);
-    let ((begin, begun), (done, is_done)) = (watch::channel(false), watch::channel(false));
+    let ((begin, begun), (done, is_done)) = (watch::channel(false), watch::channel(None));
     // Rows that are not published yet are answered for to the end.
     let until = if split.has(Role::Ingest) { &ground.stopping } else { &ground.leaving };
     let (leave, stopping) = (ToLeave { begun, done }, until.clone());
@@ -216,7 +217,7 @@ async fn keep_in_line(
                 lease = Duration::from_millis(reply.lease_ms.max(1));
                 tenure.renew(sent, lease);
                 if has_nothing || report.leaving && !reply.leaving {
-                    leave.done.send_replace(true);
+                    leave.done.send_replace(Some(has_nothing));
                 }
                 app.standing.hear_of(reply.documents);
                 // Orders that are old may not be the leader's any more.
@@ -237,6 +238,9 @@ async fn keep_in_line(
             }
             Err(error) => {
                 reporter.lost();
+                if report.leaving && !tenure.holds() {
+                    leave.done.send_replace(Some(false));
+                }
                 let is_taken = matches!(error, PeerError::Refused { status: StatusCode::CONFLICT, .. });
                 match is_taken {
                     true => tracing::error!(%error, "another process has this node's name; end one of them"),

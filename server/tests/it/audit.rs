@@ -12,8 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, amount};
-use crate::roles::{node, shared};
+use crate::harness::{Server, amount, node, shared};
 
 /// The rows that a filter leaves of `sys.audit`, once there are as many as are waited for.
 fn events(server: &Server, filter: &str, least: usize) -> Vec<Value> {
@@ -646,7 +645,7 @@ fn nodes_of_roles_tell_of_what_came_to_each() {
     let Some(mut settings) = shared("audited") else { return };
     settings.push(("audit.publish_ms".into(), "3000".into()));
     let dir = tempfile::tempdir().unwrap();
-    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
     let (coordinator, historical) = (start("c1", "coordinator"), start("h1", "historical"));
     let (mut first, second) = (start("b1", "broker"), start("b2", "broker"));
     for server in [&historical, &first, &second] {

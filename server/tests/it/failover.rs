@@ -1,7 +1,6 @@
 //! Two nodes on one PostgreSQL and one S3 bucket: one leads, the other takes its place when it dies, stands still or is
 //! stopped. No answer of either that is given without error is wrong, whatever happens to the other.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,43 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, supervisor};
-
-const LEASE_MS: &str = "2000";
-
-/// What nodes of one cluster are told, or `None` after saying that the test does not run.
-fn shared(test: &str) -> Option<Vec<(String, String)>> {
-    let (Ok(postgres), Ok(s3)) = (std::env::var("HENGE_TEST_POSTGRES"), std::env::var("HENGE_TEST_S3")) else {
-        eprintln!("{test}: NOT RUN, HENGE_TEST_POSTGRES or HENGE_TEST_S3 names no server (use `make test`)");
-        return None;
-    };
-    let name = format!("{test}_{}", std::process::id());
-    let create = Command::new("psql").args([&postgres, "-qc", &format!("CREATE DATABASE {name}")]).status().unwrap();
-    assert!(create.success(), "no database could be created");
-    let (server, options) = postgres.split_once('?').unwrap_or((&postgres, ""));
-    let database = format!("{}/{name}?{options}", server.rsplit_once('/').unwrap().0);
-    let bucket = name.replace('_', "-");
-    ureq::put(format!("{s3}/{bucket}")).send_empty().unwrap();
-    let settings = [
-        ("metadata.url", database.as_str()),
-        ("cluster.lease_ms", LEASE_MS),
-        ("storage.deep", &format!("s3://{bucket}/henge")),
-        ("storage.s3_endpoint", &s3),
-        ("storage.s3_access_key", "test"),
-        ("storage.s3_secret_key", "test"),
-        ("storage.s3_allow_http", "true"),
-    ];
-    Some(settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
-}
-
-/// A node of the cluster, in a folder of its own, which keeps its name.
-fn node(dir: &Path, name: &str, settings: &[(String, String)]) -> Server {
-    let own = dir.join(name);
-    std::fs::create_dir_all(&own).unwrap();
-    let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    all.push(("cluster.node", name));
-    Server::launch(&own, "server", &all, &[])
-}
+use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, node, shared, supervisor};
 
 fn signal(server: &Server, signal: &str) {
     assert!(Command::new("kill").args([signal, &server.pid().to_string()]).status().unwrap().success());
@@ -110,7 +73,7 @@ fn another_node_takes_the_place_of_the_one_that_leads() {
     let topic = format!("failover-{}", std::process::id());
     create_topic(&bootstrap, &topic, 2);
     let mut names = ["one", "two"];
-    let mut leader = node(dir.path(), names[0], &settings);
+    let mut leader = node(dir.path(), names[0], &[], &settings);
     leader.wait_healthy(Duration::from_secs(60));
     let io = json!({"taskCount": 1, "taskDuration": "PT2S"});
     let tuning = json!({"maxRowsInMemory": 2_000, "intermediatePersistPeriod": "PT1S"});
@@ -127,7 +90,7 @@ fn another_node_takes_the_place_of_the_one_that_leads() {
     let mut took = Vec::new();
     for round in 0..rounds {
         takes_over(&leader, Duration::from_secs(60));
-        let follower = node(dir.path(), names[1], &settings);
+        let follower = node(dir.path(), names[1], &[], &settings);
         let stands_by = Instant::now() + Duration::from_secs(30);
         // Its log is of all its lives, each at another port.
         let told = format!("standing by at {}", follower.base.trim_start_matches("http://"));

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, supervisor};
-use crate::roles::{node, shared};
+use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, node, shared, supervisor};
 
 const RATE: u64 = 1_000;
 
@@ -95,8 +94,8 @@ fn ingest_nodes_stop_and_start_and_nobody_notices() {
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("handover-{}", std::process::id());
     create_topic(&bootstrap, &topic, 4);
-    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
-    let (_leader, broker) = (start("c1", "coordinator"), start("b1", "broker"));
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
+    let (mut leader, broker) = (start("c1", "coordinator"), start("b1", "broker"));
     let historicals = [start("h1", "historical"), start("h2", "historical")];
     let mut ingests = [Some(start("i1", "ingest")), Some(start("i2", "ingest"))];
     for node in historicals.iter().chain(ingests.iter().flatten()).chain([&broker]) {
@@ -162,6 +161,12 @@ fn ingest_nodes_stop_and_start_and_nobody_notices() {
         let log = std::fs::read_to_string(dir.path().join(name).join("server.log")).unwrap();
         assert_eq!(log.matches("handed over ms=").count(), 3, "{name} did not hand over:\n{}", logs());
     }
+    // Where nobody leads it is not waited for as long as for a hand-over.
+    let last = start("i1", "ingest");
+    last.wait_healthy(Duration::from_secs(60));
+    leader.kill();
+    assert!(last.stop(), "it does not end in good order\n{}", logs());
+    assert!(std::fs::read_to_string(dir.path().join("i1").join("server.log")).unwrap().contains("nobody takes what"));
     println!("handover: {}; {} answers whole and right, {events} events exact", told.join("; "), seen.answers);
 }
 
@@ -175,7 +180,7 @@ fn hand_overs_that_are_cut_short_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("cut-short-{}", std::process::id());
     create_topic(&bootstrap, &topic, 4);
-    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
     let mut leaders = [start("c1", "coordinator"), start("c2", "coordinator")];
     let broker = start("b1", "broker");
     let historicals = [start("h1", "historical"), start("h2", "historical")];

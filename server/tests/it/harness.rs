@@ -126,6 +126,14 @@ impl Server {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
+    pub fn wait_for_log(&self, text: &str, within: Duration) {
+        let end = Instant::now() + within;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < end, "'{text}' is not in its log, which ends:\n{}", self.log_end());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -455,4 +463,57 @@ impl Server {
         let reply = self.try_post("/druid/v2/sql", &json!({"query": text, "resultFormat": "array"}).to_string())?;
         reply.body[0][0].as_u64().ok_or_else(|| format!("{}: {}", reply.status, reply.body))
     }
+}
+
+/// What nodes of one cluster are told, or `None` after saying that the test does not run.
+pub fn shared(test: &str) -> Option<Vec<(String, String)>> {
+    let (Ok(postgres), Ok(s3)) = (std::env::var("HENGE_TEST_POSTGRES"), std::env::var("HENGE_TEST_S3")) else {
+        eprintln!("{test}: NOT RUN, HENGE_TEST_POSTGRES or HENGE_TEST_S3 names no server (use `make test`)");
+        return None;
+    };
+    let name = format!("{test}_{}", std::process::id());
+    let create = Command::new("psql").args([&postgres, "-qc", &format!("CREATE DATABASE {name}")]).status().unwrap();
+    assert!(create.success(), "no database could be created");
+    let (server, options) = postgres.split_once('?').unwrap_or((&postgres, ""));
+    let database = format!("{}/{name}?{options}", server.rsplit_once('/').unwrap().0);
+    let bucket = name.replace('_', "-");
+    ureq::put(format!("{s3}/{bucket}")).send_empty().unwrap();
+    let settings = [
+        ("metadata.url", database.as_str()),
+        ("cluster.lease_ms", "2000"),
+        ("cluster.node_lease_ms", "4000"),
+        ("cluster.secret", SECRET),
+        ("storage.deep", &format!("s3://{bucket}/henge")),
+        ("storage.s3_endpoint", &s3),
+        ("storage.s3_access_key", "test"),
+        ("storage.s3_secret_key", "test"),
+        ("storage.s3_allow_http", "true"),
+        ("query.timeout_ms", "20000"),
+    ];
+    Some(settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
+}
+
+/// By which nodes of a test know each other.
+const SECRET: &str = "the-word-that-only-nodes-know";
+
+/// A node of a cluster, in a folder of its own, which keeps its name.
+pub fn node(dir: &Path, name: &str, own: &[(&str, &str)], settings: &[(String, String)]) -> Server {
+    node_at(dir, name, own, settings, free_port(), &[])
+}
+
+/// As [`node`], on a port and through a command that runs others.
+pub fn node_at(
+    dir: &Path,
+    name: &str,
+    own: &[(&str, &str)],
+    settings: &[(String, String)],
+    port: u16,
+    enter: &[String],
+) -> Server {
+    let folder = dir.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.push(("cluster.node", name));
+    all.extend(own);
+    Server::launch_at(&folder, "server", &all, &[], port, enter)
 }

@@ -2,8 +2,6 @@
 //! through a broker. One after another is killed; whatever is answered without error is right, and in the end everything
 //! is there once.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,47 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, supervisor};
+use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, node, shared, supervisor};
 
 const TABLE: &str = "roles";
-const SECRET: &str = "the word that only nodes know";
-
-/// What nodes of one cluster are told, or `None` after saying that the test does not run.
-pub fn shared(test: &str) -> Option<Vec<(String, String)>> {
-    let (Ok(postgres), Ok(s3)) = (std::env::var("HENGE_TEST_POSTGRES"), std::env::var("HENGE_TEST_S3")) else {
-        eprintln!("{test}: NOT RUN, HENGE_TEST_POSTGRES or HENGE_TEST_S3 names no server (use `make test`)");
-        return None;
-    };
-    let name = format!("{test}_{}", std::process::id());
-    let create = Command::new("psql").args([&postgres, "-qc", &format!("CREATE DATABASE {name}")]).status().unwrap();
-    assert!(create.success(), "no database could be created");
-    let (server, options) = postgres.split_once('?').unwrap_or((&postgres, ""));
-    let database = format!("{}/{name}?{options}", server.rsplit_once('/').unwrap().0);
-    let bucket = name.replace('_', "-");
-    ureq::put(format!("{s3}/{bucket}")).send_empty().unwrap();
-    let settings = [
-        ("metadata.url", database.as_str()),
-        ("cluster.lease_ms", "2000"),
-        ("cluster.node_lease_ms", "4000"),
-        ("cluster.secret", &SECRET.replace(' ', "-")),
-        ("storage.deep", &format!("s3://{bucket}/henge")),
-        ("storage.s3_endpoint", &s3),
-        ("storage.s3_access_key", "test"),
-        ("storage.s3_secret_key", "test"),
-        ("storage.s3_allow_http", "true"),
-        ("query.timeout_ms", "20000"),
-    ];
-    Some(settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
-}
-
-/// A node of some roles, in a folder of its own, which keeps its name.
-pub fn node(dir: &Path, name: &str, roles: &str, settings: &[(String, String)]) -> Server {
-    let own = dir.join(name);
-    std::fs::create_dir_all(&own).unwrap();
-    let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    all.extend([("cluster.node", name), ("roles", roles)]);
-    Server::launch(&own, "server", &all, &[])
-}
 
 /// What all answers are held to.
 #[derive(Default)]
@@ -137,7 +97,7 @@ fn nodes_of_all_roles_die_and_every_event_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("roles-{}", std::process::id());
     create_topic(&bootstrap, &topic, 2);
-    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
     let mut leader = start("c1", "coordinator");
     let leads = Instant::now() + Duration::from_secs(60);
     while !leader.log().contains("leading at") {

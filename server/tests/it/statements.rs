@@ -8,9 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{Server, node, shared};
 use crate::jdbc::numbered;
-use crate::roles::{node, shared};
 
 const PATH: &str = "/druid/v2/sql/statements";
 
@@ -316,7 +315,7 @@ fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
 fn every_broker_tells_of_statements_and_ends_them() {
     let Some(settings) = shared("statements") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let start = |name: &str, roles: &str| node(dir.path(), name, roles, &settings);
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
     let _coordinator = start("c1", "coordinator");
     let (mut first, second) = (start("b1", "broker"), start("b2", "broker"));
     first.wait_healthy(Duration::from_secs(60));
