@@ -177,6 +177,8 @@ pub fn run(segments: usize, datasources: usize, rounds: usize) -> anyhow::Result
     let settings = query::Settings {
         threads: 2,
         queries_max: 10,
+        lanes: Default::default(),
+        memory: Default::default(),
         timeout_default: Duration::from_secs(60),
         timeout_max: Duration::from_secs(60),
         memory_bytes: 1 << 30,
