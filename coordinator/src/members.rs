@@ -264,7 +264,7 @@ impl Coordinator {
             let (state, error) = match task.stop {
                 _ if task.published && is_batch => (TaskState::Success, None),
                 // Another reads on.
-                _ if picture.is_followed(&task.record.id) => (TaskState::Success, None),
+                _ if !is_batch && picture.is_followed(&task.record.id) => (TaskState::Success, None),
                 Some(StopReason::Cancel) => (TaskState::Failed, Some("cancelled".to_string())),
                 Some(StopReason::Reset) => (TaskState::Success, None),
                 Some(_) if task.state == TaskState::Pending => (TaskState::Success, None),

@@ -253,6 +253,11 @@ impl Worker {
         self.tasks.lock().values().map(Running::report).collect()
     }
 
+    /// Whether a task here reads what the store keeps of itself.
+    pub fn is_own(&self, task: &str) -> bool {
+        self.tasks.lock().get(task).is_some_and(|running| segment::is_system(&running.order.datasource))
+    }
+
     pub fn report(&self, task: &str) -> Option<TaskReport> {
         self.tasks.lock().get(task).map(Running::report)
     }

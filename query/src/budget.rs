@@ -194,7 +194,7 @@ impl Held {
     }
 
     fn cover(&self, used: u64) -> Result<()> {
-        if !self.of.is_bounded() || used <= self.taken.load(Ordering::Relaxed) {
+        if !self.of.is_bounded() || used <= self.taken.load(Ordering::SeqCst) {
             return Ok(());
         }
         let _changing = self.changing.lock();
@@ -219,8 +219,12 @@ impl Held {
         let _changing = self.changing.lock();
         let keep = spare(self.used.load(Ordering::Relaxed));
         let more = self.taken.load(Ordering::Relaxed).saturating_sub(keep);
-        self.taken.fetch_sub(more, Ordering::Relaxed);
-        self.of.give(more, &self.request);
+        self.taken.fetch_sub(more, Ordering::SeqCst);
+        // Who took meanwhile may have gone by what was there before.
+        let lacking = self.used.load(Ordering::SeqCst).saturating_sub(self.taken.load(Ordering::SeqCst));
+        let back = lacking.min(more);
+        self.taken.fetch_add(back, Ordering::SeqCst);
+        self.of.give(more - back, &self.request);
     }
 }
 

@@ -203,7 +203,7 @@ impl Door {
             .keep_alive_timeout(PING)
             .max_concurrent_streams(STREAMS_MAX)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(4 * WINDOW_BYTES)
             .enable_connect_protocol();
         let heard = TokioIo::new(Heard { stream, pulse: pulse.clone() });
         let mut connection = pin!(builder.serve_connection_with_upgrades(heard, service));

@@ -121,6 +121,7 @@ fn steps() -> Vec<Step> {
         step!("cycle_now", |c, now| c.cycle(now)),
         step!("change", |c, now| c.terminate("s", now)),
         step!("keep_supervisor", |c, now| c.put_system_supervisor(system("__henge_journal"), now)),
+        step!("end_system_supervisor", |c, now| c.end_system_supervisor("__henge_journal", now)),
         step!("change_documents_now", |c, now| c.change_documents(vec![document("a", Some(json!(1)))], "ann", now)),
         step!("change_documents_now", |c, now| c.change_documents(vec![document("a", None)], "ann", now)),
     ]

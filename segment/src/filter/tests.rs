@@ -154,13 +154,16 @@ fn strict_tests_of_texts_take_numbers_as_they_are_written() {
     }
     let equals = |text: &str| json!({"type": "selector", "dimension": "c", "value": text});
     for (text, value, expected) in [
-        ("8", Value::Long(8), true),
-        ("7.0", Value::Double(7.0), true),
-        ("7", Value::Double(7.0), false),
-        ("0.0", Value::Double(-0.0), false),
-        ("9007199254740993", Value::Double(9_007_199_254_740_992.0), false),
+        ("8", Value::Long(8), Some(true)),
+        ("7.5", Value::Double(7.5), Some(true)),
+        // A 7 or a 7.0 may have become it.
+        ("7.0", Value::Double(7.0), None),
+        ("7", Value::Double(7.0), None),
+        ("8", Value::Double(7.0), Some(false)),
+        ("0.0", Value::Double(-0.0), Some(false)),
+        ("9007199254740993", Value::Double(9_007_199_254_740_992.0), None),
     ] {
-        assert_eq!(strictly(&equals(text), &value), Some(expected), "{text} of {value:?}");
+        assert_eq!(strictly(&equals(text), &value), expected, "{text} of {value:?}");
     }
     let bound = json!({"type": "bound", "dimension": "c", "ordering": "numeric", "upper": "3"});
     assert_eq!(strictly(&bound, &Value::Null), Some(true), "as Druid has it");
@@ -250,7 +253,8 @@ fn strict_tests_of_arrays_go_by_what_each_value_is() {
     let cases = [
         (holds("STRING", json!("007")), long(7), Some(false)),
         (holds("STRING", json!("7")), long(7), Some(true)),
-        (holds("STRING", json!("7")), Value::Double(7.0), Some(false)),
+        (holds("STRING", json!("7")), Value::Double(7.0), None),
+        (holds("STRING", json!("7")), Value::Double(7.5), Some(false)),
         (holds("STRING", json!("x")), text("x"), Some(true)),
         (holds("LONG", json!(7)), text("7"), Some(true)),
         (holds("LONG", json!(7)), text("x"), None),
@@ -330,11 +334,11 @@ fn what_a_double_was_rounded_from_is_unknown() {
 
 #[test]
 fn a_selector_of_null_is_false_of_documents() {
-    let null = json!({"type": "selector", "dimension": "a", "value": null});
+    let is_null = json!({"type": "selector", "dimension": "a", "value": null});
     for json in [
-        null.clone(),
-        json!({"type": "not", "field": {"type": "isfalse", "field": null}}),
-        json!({"type": "istrue", "field": null}),
+        is_null.clone(),
+        json!({"type": "not", "field": {"type": "isfalse", "field": is_null}}),
+        json!({"type": "istrue", "field": is_null}),
     ] {
         let strict = Filter::from_json(&json, "filter").unwrap().strict();
         for value in [json!({"u": "bob"}), json!([[1]])] {

@@ -24,6 +24,7 @@ use serde_json::json;
 use super::Audit;
 use super::event::{Event, cut, cut_names, cut_statement};
 use crate::auth::ANONYMOUS;
+use crate::auth::throttle::network;
 use crate::http::guard::Limited;
 use crate::node::now;
 
@@ -67,7 +68,7 @@ impl Details {
     fn sender(&self) -> Option<String> {
         let user = self.user.as_ref()?;
         Some(match (user.as_str(), self.address) {
-            (ANONYMOUS, Some(address)) => format!("{ANONYMOUS} {address}"),
+            (ANONYMOUS, Some(address)) => format!("{ANONYMOUS} {}", network(address)),
             _ => user.clone(),
         })
     }

@@ -53,8 +53,10 @@ async fn keep(
         coordinator.system_supervisors().into_iter().map(|known| (known.spec.id.clone(), known.spec)).collect();
     for node in view.nodes.keys() {
         let spec = supervisor(settings, &of_node(DATASOURCE, node), &journal_of(node));
-        if known.get(&spec.id) != Some(&spec) {
-            coordinator.put_system_supervisor(spec, now()).await?;
+        if known.get(&spec.id) != Some(&spec)
+            && let Err(error) = coordinator.put_system_supervisor(spec, now()).await
+        {
+            tracing::warn!(%error, node, "the audit log of a node is not read");
         }
     }
     let gone = |id: &&String| home_of(id).is_some_and(|node| !view.nodes.contains_key(node));

@@ -25,8 +25,7 @@ use crate::auth::commit::Author;
 use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
 use crate::lead;
 use crate::node::now;
-use crate::rpc::forward::PassedOn;
-use crate::rpc::forward::not_led;
+use crate::rpc::forward::{PassedOn, not_led};
 
 /// What a route needs before its handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -138,7 +138,7 @@ impl Statements {
 
     fn own_permits(&self, owner: &str) -> Arc<Semaphore> {
         let mut permits = self.own_permits.lock();
-        permits.retain(|name, of| name == owner || of.available_permits() < RUNNING_OWN_MAX);
+        permits.retain(|name, of| name == owner || Arc::strong_count(of) > 1);
         permits.entry(owner.to_string()).or_insert_with(|| Arc::new(Semaphore::new(RUNNING_OWN_MAX))).clone()
     }
 
@@ -454,6 +454,13 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String,
     let Ok(permit) = statements.permits.acquire().await else { return };
     let cancelled = statements.is_cancelled(&place);
     statements.change(&place, |record| record.progress = Progress::Running);
+    let begun = statements.running.lock().get(&place).cloned();
+    // Others find it where it is kept. That it waits still is no harm if it cannot be.
+    if let (Some(record), Some(_), false) = (begun, &statements.siblings, cancelled)
+        && let Err(error) = statements.write(&record).await
+    {
+        tracing::warn!(%error, %id, "that a statement runs cannot be written");
+    }
     let outcome = match cancelled {
         true => Err(query_sql::Error::Cancelled),
         false => {

@@ -1,12 +1,13 @@
 //! What a node does that works for the one that leads: as a broker, as a historical, as one that takes events in, in any
-//! mix. One that is none of these has its part of the audit log to tell of. It follows the documents of the catalog, tells the leader how it stands, and does what it is told.
+//! mix. One that is none of these has its part of the audit log to tell of. It follows the documents of the catalog, tells
+//! the leader how it stands, and does what it is told.
 //!
 //! 1. The documents are read; nobody is let in before.
 //! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
 //!    beside them.
 //! 3. A broker follows the view, and is ready once it has one; a historical once it has loaded what the leader has it load;
 //!    others once the leader has heard of them.
-//! 4. A node that is told to stop and has no tasks leaves first, so that brokers know before it answers no more.
+//! 4. A historical that is told to stop leaves first, so that brokers know before it answers no more.
 //! 5. Rows that grow are answered for only within the lease of what the leader heard last.
 //! 6. Before an ingest node ends it hands over ([`Leaving`]): its tasks publish what they read and others read on, while it
 //!    answers for its rows until they are served elsewhere.
@@ -57,6 +58,9 @@ const RETRY_TAKEN: Duration = Duration::from_secs(2);
 
 /// A historical that was given nothing to load for so long has what it is to have.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// After so long it is taken to be: where much is published there is always something to load.
+const SETTLED_MAX: Duration = Duration::from_secs(60);
 
 /// Rest between two looks for the documents at the start.
 const LOOK: Duration = Duration::from_millis(200);
@@ -167,7 +171,9 @@ pub async fn start(
     let follows = split.has(Role::Broker).then_some(view);
     let ((begin, begun), (done, is_done)) = (watch::channel(false), watch::channel(None));
     // Rows that are not published yet are answered for to the end.
-    let until = if split.has(Role::Ingest) { &ground.stopping } else { &ground.leaving };
+    // Brokers that end are asked about what they still run.
+    let leaves = split.has(Role::Historical) && !split.has(Role::Ingest);
+    let until = if leaves { &ground.leaving } else { &ground.stopping };
     let (leave, stopping) = (ToLeave { begun, done }, until.clone());
     let keeping = tokio::spawn(keep_in_line(app.clone(), reporter, leader, follows, tenure, (leave, stopping)));
     Ok(Working { app, keeping, leaving: Leaving { begin, done: is_done } })
@@ -200,6 +206,7 @@ async fn keep_in_line(
 ) {
     let carried_out = Arc::new(Notify::new());
     let (mut is_settled, mut idle_since) = (!reporter.is_historical(), None::<Instant>);
+    let begun = Instant::now();
     // Before the leader tells, what it is asked to wait for at most.
     let mut lease = Duration::from_millis(app.config.cluster.node_lease_ms.unsigned_abs());
     while !*stopping.borrow() {
@@ -228,6 +235,7 @@ async fn keep_in_line(
                     } else if idle_since.get_or_insert(sent).elapsed() >= SETTLED {
                         is_settled = true;
                     }
+                    is_settled |= begun.elapsed() >= SETTLED_MAX;
                     let done = carried_out.clone();
                     reporter.carry_out_beside(orders, move || done.notify_one());
                 }

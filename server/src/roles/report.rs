@@ -69,7 +69,10 @@ impl Reporter {
 
     /// Whether what is told says that nothing is left to hand over: no task, and no rows that are not published elsewhere.
     pub fn has_nothing(&self, report: &Report) -> bool {
-        report.tasks.is_empty() && self.inventory.realtime().is_empty()
+        // What is this node's own stays on its disk, and is told of again when it is back.
+        let is_others = |id: &SegmentId| !segment::is_system(&id.datasource);
+        let runs = |task: &TaskProgress| !self.worker.is_own(&task.id);
+        !report.tasks.iter().any(runs) && !self.inventory.realtime().iter().any(|(id, _)| is_others(id))
     }
 
     /// The next report, and the generation of the inventory that it tells of.

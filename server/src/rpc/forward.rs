@@ -96,9 +96,11 @@ impl Forward {
             return refused("too many requests are being passed on to the coordinator; try again");
         };
         let until = Instant::now() + LEADER_WITHIN;
-        let (mut kept, mut next) = match Kept::of(outward(request)).await {
-            Ok(halves) => halves,
-            Err(why) => return refused(&why),
+        let kept = tokio::time::timeout_at(until, Kept::of(outward(request))).await;
+        let (mut kept, mut next) = match kept {
+            Ok(Ok(halves)) => halves,
+            Ok(Err(why)) => return refused(&why),
+            Err(_) => return refused("the request's body comes too slowly"),
         };
         loop {
             let turn = self.try_once(&mut kept, next.take()).await;

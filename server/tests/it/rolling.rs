@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ const CLIENTS: usize = 4;
 const LOOK: Duration = Duration::from_millis(100);
 
 const DRAIN_MS: &str = "1000";
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Hands clients out to brokers that say that they are healthy, in turn.
 #[derive(Default)]
@@ -156,6 +158,8 @@ fn settled(cluster: &Cluster, watched: &Watched, within: Duration) {
 /// Puts ten processes under load, has `work` done to them, and holds every answer before, meanwhile and after.
 fn under_load(name: &str, work: impl FnOnce(&Cluster, &Watched)) {
     let (Some(bootstrap), Some(mut settings)) = (kafka(name), shared(name)) else { return };
+    // One after another: twenty processes at once would be slow for reasons of their own.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     settings.push(("cluster.drain_ms".into(), DRAIN_MS.into()));
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("{name}-{}", std::process::id());

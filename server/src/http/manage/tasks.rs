@@ -339,7 +339,9 @@ async fn complete(State(app): State<Arc<App>>, Extension(caller): Extension<Call
 
 /// The gauges of `/metrics` that tell of tasks.
 pub fn measure(app: &App) {
-    let reports = app.worker.reports();
+    // The store's own tell nobody whether streams have their tasks.
+    let mut reports = app.worker.reports();
+    reports.retain(|report| !app.worker.is_own(&report.id));
     metrics::gauge!("henge_ingest_tasks_count").set(reports.iter().filter(|r| !r.is_ended()).count() as f64);
     let mut lags = std::collections::BTreeMap::<String, i64>::new();
     for report in &reports {
