@@ -33,29 +33,27 @@ pub(super) fn check_filter(filter: &Json, path: &str) -> Result<()> {
         who.attributes.insert(name.to_string(), vec!["value".to_string()]);
     });
     let one = identified(filter, &who).map_err(|what| Error::Invalid(format!("{path}: {what}")))?;
-    match unsteady(&Filter::from_json(&one, path)?, true) {
+    match unsteady(&Filter::from_json(&one, path)?) {
         Some(what) => Err(Error::Invalid(format!("{path}: {what}"))),
         None => Ok(()),
     }
 }
 
-/// Why a filter would come to mean something else should a column come to have another type, if it would. `shown` tells
-/// whether its truth lets rows through, and nothing else of it does.
-fn unsteady(filter: &Filter, shown: bool) -> Option<&'static str> {
+/// Why a filter would come to mean something else should a column come to have another type, if it would.
+fn unsteady(filter: &Filter) -> Option<&'static str> {
     match filter {
-        Filter::And(fields) | Filter::Or(fields) => fields.iter().find_map(|field| unsteady(field, shown)),
-        Filter::Not(field) => unsteady(field, !shown),
-        Filter::IsTrue(field) | Filter::IsFalse(field) => unsteady(field, false),
-        Filter::Equal { .. } if !shown => Some(
-            "columnComparison compares as texts, and numbers that differ as texts may be the same; under not, isfalse or \
-             istrue use an expression filter that casts both columns",
+        Filter::And(fields) | Filter::Or(fields) => fields.iter().find_map(unsteady),
+        Filter::Not(field) | Filter::IsTrue(field) | Filter::IsFalse(field) => unsteady(field),
+        Filter::Equal { .. } => Some(
+            "columnComparison compares as texts, in which 7 and 7.0 differ, and large numbers are the same once a fraction has made \
+             their columns doubles; write a = b in SQL, or an expression filter that casts both columns with single beside it",
         ),
         Filter::Column { test: Test::Range { value_type, .. } | Test::In { value_type, .. }, .. }
             if matches!(value_type, ValueType::Array(_)) =>
         {
             Some("range and inType compare no arrays; use equals or arrayContainsElement")
         }
-        Filter::True | Filter::False | Filter::Equal { .. } | Filter::Column { .. } | Filter::Expression(_) => None,
+        Filter::True | Filter::False | Filter::Column { .. } | Filter::Expression(_) => None,
     }
 }
 

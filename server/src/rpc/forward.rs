@@ -10,6 +10,7 @@
 //!
 //! Longer bodies flow through in both directions as fast as their readers take them.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::control::Leader;
 use super::peers::{PeerError, SECRET, Secret, Unsent, read};
+use crate::auth::throttle::network;
 use crate::http::guard::Encrypted;
 
 /// From where a request came that was passed on.
@@ -36,6 +38,9 @@ const ENCRYPTED: HeaderName = HeaderName::from_static("x-henge-forwarded-encrypt
 
 /// Requests on their way at once.
 const AT_ONCE_MAX: usize = 512;
+
+/// Of these, those that came from one network.
+const OF_NETWORK_MAX: usize = AT_ONCE_MAX / 4;
 
 /// Says that nothing was done of a request.
 const NOT_LED: HeaderName = HeaderName::from_static("x-henge-not-led");
@@ -61,7 +66,43 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
 
 pub struct Forward {
     leader: Arc<Leader>,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// Requests on their way, by the networks that they came from: before the leader has them nobody knows whose they are, and one
+/// network cannot have all places.
+#[derive(Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+/// A request's place.
+struct Place {
+    places: Arc<Places>,
+    network: IpAddr,
+}
+
+impl Places {
+    fn take(self: &Arc<Self>, network: IpAddr) -> Option<Place> {
+        let mut taken = self.0.lock();
+        let all: usize = taken.values().sum();
+        let own = taken.get(&network).copied().unwrap_or(0);
+        if all >= AT_ONCE_MAX || own >= OF_NETWORK_MAX {
+            return None;
+        }
+        *taken.entry(network).or_default() += 1;
+        Some(Place { places: self.clone(), network })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock();
+        if let Some(own) = taken.get_mut(&self.network) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// What the node that passed a request on tells of it.
@@ -82,7 +123,7 @@ impl PassedOn {
 
 impl Forward {
     pub fn new(leader: Arc<Leader>) -> Forward {
-        Forward { leader, room: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+        Forward { leader, places: Arc::default() }
     }
 
     pub async fn pass_on(&self, request: Request) -> Response {
@@ -92,7 +133,8 @@ impl Forward {
                 "no coordinator leads now, or this node is taken for the one that does; try again",
             ));
         }
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
+        let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let Some(place) = self.places.take(network(from.unwrap_or(IpAddr::from([0, 0, 0, 0])))) else {
             return refused("too many requests are being passed on to the coordinator; try again");
         };
         let until = Instant::now() + LEADER_WITHIN;
@@ -105,7 +147,7 @@ impl Forward {
         loop {
             let turn = self.try_once(&mut kept, next.take()).await;
             let (why, unsent) = match turn {
-                Ok(response) => return inward(response, room),
+                Ok(response) => return inward(response, place),
                 Err(again) => again,
             };
             next = unsent;
@@ -207,16 +249,16 @@ fn outward(request: Request) -> Request {
 }
 
 /// The answer as the caller gets it. It takes its place among those at once until it has been read.
-fn inward(response: Response, room: OwnedSemaphorePermit) -> Response {
+fn inward(response: Response, place: Place) -> Response {
     let (mut parts, body) = response.into_parts();
     OF_CONNECTIONS.iter().chain([&NOT_LED]).for_each(|name| drop(parts.headers.remove(name)));
     parts.version = axum::http::Version::HTTP_11;
-    Response::from_parts(parts, Body::new(Held { body, _room: room }))
+    Response::from_parts(parts, Body::new(Held { body, _place: place }))
 }
 
 struct Held {
     body: Body,
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl HttpBody for Held {

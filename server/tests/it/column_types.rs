@@ -402,6 +402,22 @@ fn no_later_type_of_what_arrays_hold_shows_what_a_policy_hides() {
         assert!(seen.iter().any(|label| label == "ok first"), "{condition}: {seen:?}");
     }
     for refused in [
+        "NOT ARRAY_CONTAINS(list, 4)",
+        "ARRAY_CONTAINS(list, 4)",
+        "NOT ARRAY_OVERLAP(list, ARRAY[4, 5])",
+        "list = ARRAY[4]",
+        "list <> ARRAY[4]",
+        "ARRAY_OFFSET(list, 0) = 4",
+        "ARRAY_TO_STRING(list, ',') <> '4'",
+        "NOT MV_CONTAINS(list, '4')",
+        "label = 'x' OR ARRAY_LENGTH(list) > 1",
+    ] {
+        let policy = json!([{"name": "p", "datasource": "lists", "sql": refused}]);
+        let reply = server.send("PUT", &format!("{SECURITY}/roles/lists"), &[], Some(&json!({"policies": policy})));
+        assert_eq!(reply.status, 400, "{refused}: {}", reply.body);
+    }
+    for refused in [
+        json!({"type": "columnComparison", "dimensions": ["list", "label"]}),
         json!({"type": "not", "field": {"type": "columnComparison", "dimensions": ["list", "label"]}}),
         json!({"type": "range", "column": "list", "matchValueType": "ARRAY<LONG>", "lower": [4]}),
     ] {

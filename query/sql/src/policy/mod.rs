@@ -150,7 +150,8 @@ impl Sql {
 fn beyond() -> Error {
     Error::invalid(
         "the condition is more than a filter of the engine can say; compare columns with constants and identities by =, \
-         <>, IN, LIKE, IS NULL, <, >, BETWEEN, AND, OR and NOT, or give a native filter",
+         <>, IN, LIKE, IS NULL, <, >, BETWEEN, AND, OR and NOT, or give a native filter (of arrays arrayContainsElement, or \
+         equals with an array)",
     )
 }
 

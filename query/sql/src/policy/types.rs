@@ -194,14 +194,15 @@ fn told(expr: &Expr) -> String {
 pub struct Types<'a>(pub &'a [(String, ValueType, bool)]);
 
 impl Types<'_> {
-    /// Filters that together are the filter, in which expressions go by the types; `None` where one is about a column of
-    /// several values, of which it says this or that.
+    /// Filters that together are the filter, in which expressions go by the types; `None` where one computes with a column of
+    /// several values, of which it says this or that, or with arrays or documents.
     pub fn hold(&self, filter: Json) -> Result<Option<Vec<Json>>> {
         let mut read = BTreeSet::new();
         let mut filters = vec![self.held(filter, &mut read)?];
         for column in read {
             let Some((_, value_type, several)) = self.0.iter().find(|(name, ..)| *name == column) else { continue };
-            if *several {
+            // What functions make of an array that became one of other values, or a document, is no answer about it.
+            if *several || matches!(value_type, ValueType::Array(_) | ValueType::Complex(_)) {
                 return Ok(None);
             }
             if let Some((_, of)) = native(&column, value_type) {

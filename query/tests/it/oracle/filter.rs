@@ -237,17 +237,6 @@ impl Test {
         }
     }
 
-    /// Whether columns are compared where its falsehood, or its certainty, shows events: no policy may do that.
-    pub(super) fn compares_columns(&self, shown: bool) -> bool {
-        match self {
-            Test::And(tests) | Test::Or(tests) => tests.iter().any(|test| test.compares_columns(shown)),
-            Test::Not(test) => test.compares_columns(!shown),
-            Test::IsTrue(test) | Test::IsFalse(test) => test.compares_columns(false),
-            Test::Same(..) => !shown,
-            _ => false,
-        }
-    }
-
     /// As policies mean it: of text that says no number nothing is known by tests of numbers, and nothing is shown for that.
     pub(super) fn held_to_numbers(self, shown: bool) -> Test {
         let many = |tests: Vec<Test>| tests.into_iter().map(|test| test.held_to_numbers(shown)).collect();

@@ -82,6 +82,8 @@ fn at(array: &Value, place: &Value, first: i64) -> Value {
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Null, _) | (_, Value::Null) => a.is_null() && b.is_null(),
+        // As doubles, large ones that differ are the same.
+        (Value::Long(a), Value::Long(b)) => a == b,
         (Value::Long(_) | Value::Double(_), Value::Long(_) | Value::Double(_)) => {
             convert::to_double(a) == convert::to_double(b)
         }
@@ -230,5 +232,19 @@ fn harmonize(args: &[Value]) -> Value {
         Value::Null => Value::List(vec![Value::Null]),
         Value::List(values) if values.is_empty() => Value::List(vec![Value::Null]),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_longs_are_the_same_only_as_themselves() {
+        let (one, next) = (Value::Long(1_700_000_000_000_000_001), Value::Long(1_700_000_000_000_000_002));
+        assert!(same(&one, &one) && !same(&one, &next));
+        assert_eq!(contains(&[Value::List(vec![next.clone()]), one.clone()]), flag(false));
+        assert_eq!(contains(&[Value::List(vec![next, one.clone()]), one]), flag(true));
+        assert!(same(&Value::Long(7), &Value::Double(7.0)));
     }
 }
