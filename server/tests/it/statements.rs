@@ -343,8 +343,8 @@ fn every_broker_tells_of_statements_and_ends_them() {
     for broker in [&second, &first] {
         let ended = wait(broker, "long");
         assert_eq!(
-            (&ended["state"], &ended["errorDetails"]["errorCode"]),
-            (&json!("FAILED"), &json!("canceled")),
+            (&ended["state"], &ended["errorDetails"]["error"]),
+            (&json!("FAILED"), &json!("Query cancelled")),
             "{ended}"
         );
     }
