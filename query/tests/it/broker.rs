@@ -453,7 +453,7 @@ fn lanes_keep_places_for_what_is_in_none() {
         runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &Principal::new("test"), budget))
     };
     let low = start(json!({"priority": -1})).expect("the first");
-    let refused = start(json!({"priority": -5})).err().expect("the lane is full").to_string();
+    let refused = start(json!({"priority": -5})).expect_err("the lane is full").to_string();
     assert!(refused.contains("for lane 'low', query capacity of 1 exceeded"), "{refused}");
     assert!(start(json!({"lane": "low"})).is_err());
     // A name goes before a priority, and a lane that nobody has set bounds nothing.
@@ -659,7 +659,7 @@ fn nobody_keeps_all_places_of_queries() {
     };
     let (greedy, modest) = (with_role("greedy", "all"), with_role("modest", "all"));
     let _held: Vec<_> = (0..6).map(|_| start(&greedy).expect("a place")).collect();
-    let refused = start(&greedy).err().expect("the others are for others").to_string();
+    let refused = start(&greedy).expect_err("the others are for others").to_string();
     assert!(refused.contains("[6] of [8] places are taken by you"), "{refused}");
     start(&modest).expect("one of the others");
 }
