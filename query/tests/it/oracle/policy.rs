@@ -68,7 +68,7 @@ impl Condition {
                 let test = Test::random(rng, 2);
                 let test = test.held_to_numbers(true);
                 let json = test.json();
-                if json.to_string().contains("columnComparison") {
+                if json.to_string().contains("columnComparison") || compares_doubles_as_texts(&json) {
                     continue;
                 }
                 // A policy has no virtual columns, which some filters become.
@@ -88,6 +88,21 @@ impl Condition {
             Condition::User(column, name) => any(column, &|text| text == name),
             Condition::Groups(column, groups) => any(column, &|text| groups.contains(text)),
         }
+    }
+}
+
+/// Whether a test of texts is about doubles: of these a policy does not know how they were written, and events do.
+fn compares_doubles_as_texts(json: &Json) -> bool {
+    match json {
+        Json::Object(fields) => {
+            let is = |name: &str, wanted: &str| fields.get(name).and_then(Json::as_str) == Some(wanted);
+            let of_numbers =
+                ["LONG", "DOUBLE", "FLOAT"].iter().any(|of| is("matchValueType", of)) || is("ordering", "numeric");
+            let about_doubles = is("dimension", "d") || is("column", "d");
+            (about_doubles && !of_numbers && !is("type", "null")) || fields.values().any(compares_doubles_as_texts)
+        }
+        Json::Array(items) => items.iter().any(compares_doubles_as_texts),
+        _ => false,
     }
 }
 
