@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::auth::throttle::network;
 use crate::config::Config;
 use crate::http::guard::Encrypted;
 use crate::tls::{self, Certificates, Handshakes};
@@ -267,7 +268,7 @@ impl Places {
 
     /// A place for a connection, or the bound that it is beyond.
     pub fn take(places: &Arc<Places>, address: IpAddr) -> Result<Place, &'static str> {
-        let address = party(address);
+        let address = network(address);
         let mut taken = places.taken.lock();
         if taken.all >= places.most {
             return Err("all");
@@ -292,17 +293,6 @@ impl Drop for Place {
                 of_one.remove();
             }
         }
-    }
-}
-
-/// Whom an address stands for: of IPv6 one has 2⁶⁴.
-pub fn party(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
 
@@ -487,8 +477,6 @@ mod tests {
         drop(first);
         assert_eq!(take(b).err(), Some("address"));
         assert!(take(c).is_ok() && take(a).is_ok());
-        let [near, far] = ["2001:db8::1:0:0:1", "2001:db8:0:1::1"].map(|address| address.parse::<IpAddr>().unwrap());
-        assert!(party(near) == party("2001:db8::2".parse().unwrap()) && party(near) != party(far));
     }
 
     #[test]

@@ -26,7 +26,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::doors::{closed, party};
+use crate::auth::throttle::network;
+use crate::doors::closed;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -171,7 +172,7 @@ pub struct Room(#[allow(dead_code)] OwnedSemaphorePermit);
 /// A handshake among those of its address.
 struct Shaking<'a> {
     handshakes: &'a Handshakes,
-    party: IpAddr,
+    network: IpAddr,
     /// Told when it has to make room for a newer one.
     over: Arc<Notify>,
 }
@@ -206,23 +207,23 @@ impl Handshakes {
     /// Puts a handshake among those of its address. Of too many, the oldest is over: who means it is done sooner than others
     /// can begin as many.
     fn begin(&self, address: IpAddr) -> Shaking<'_> {
-        let (party, over) = (party(address), Arc::new(Notify::new()));
+        let (network, over) = (network(address), Arc::new(Notify::new()));
         let mut by_address = self.by_address.lock();
-        let own = by_address.entry(party).or_default();
+        let own = by_address.entry(network).or_default();
         if own.len() >= HANDSHAKES_OF_ONE_MAX
             && let Some(oldest) = own.pop_front()
         {
             oldest.notify_one();
         }
         own.push_back(over.clone());
-        Shaking { handshakes: self, party, over }
+        Shaking { handshakes: self, network, over }
     }
 }
 
 impl Drop for Shaking<'_> {
     fn drop(&mut self) {
         let mut by_address = self.handshakes.by_address.lock();
-        if let Entry::Occupied(mut own) = by_address.entry(self.party) {
+        if let Entry::Occupied(mut own) = by_address.entry(self.network) {
             own.get_mut().retain(|other| !Arc::ptr_eq(other, &self.over));
             if own.get().is_empty() {
                 own.remove();

@@ -81,7 +81,8 @@ pub fn key(account: &str) -> String {
     account.chars().take(128).collect()
 }
 
-/// A network of IPv6 is one sender: it has more addresses than can be remembered.
+/// Whom an address stands for wherever senders are told apart: of IPv6 its /64, which is one sender and has more addresses
+/// than can be remembered.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -137,6 +138,15 @@ mod tests {
             assert_eq!(throttle.begin("ann", here, now), Ok(()));
         }
         assert_eq!(throttle.begin("ann", here, now), Err(WAIT));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_sender() {
+        let [near, same, far] =
+            ["2001:db8::1:0:0:1", "2001:db8::2", "2001:db8:0:1::1"].map(|address| network(address.parse().unwrap()));
+        assert!(near == same && near != far);
+        let [plain, mapped] = ["192.0.2.1", "::ffff:192.0.2.1"].map(|address| network(address.parse().unwrap()));
+        assert_eq!(plain, mapped);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub const KEYS: &[Key] = &[
     key(
         "http.bodies_max_bytes",
         "1073741824",
-        "memory for the bodies of all requests at once, a quarter of it for those of whom it is not known yet who asks; at least the largest of one; more are refused with 503",
+        "memory for the bodies of all requests at once, a quarter of it for those of whom it is not known yet who asks, and a quarter of that for those of one address (of IPv6: of one /64); at least the largest of one; more are refused with 503",
     ),
     key(
         "http.header_ms",

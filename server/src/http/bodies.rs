@@ -1,10 +1,12 @@
 //! Bodies of requests on their way in: how much of them the process holds at once, and how much for those of whom it does not
-//! know yet who asks.
+//! know yet who asks, and of these for those of one network, so that nobody keeps all others from signing in.
 //!
 //! What a body brings is counted as it comes ([`count`]), and given back when its request has been answered. What finds no room
 //! is refused, and with it the request.
 
+use std::collections::HashMap;
 use std::future::ready;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,10 +18,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use parking_lot::Mutex;
 
-use super::auth::Need;
+use super::auth::{Address, Need};
 use super::{App, refusal};
 use crate::auth::Caller;
+use crate::auth::throttle::network;
 
 /// The largest body where nothing is needed to be let in. It holds a name and a password.
 const STRANGER_BODY_MAX: usize = 64 << 10;
@@ -27,33 +31,71 @@ const STRANGER_BODY_MAX: usize = 64 << 10;
 /// Of all memory for bodies, the part for those of whom it is not known yet who asks.
 const STRANGERS_SHARE: u64 = 4;
 
+/// Of the strangers' part, the part for those of one network.
+const NETWORKS_SHARE: u64 = 4;
+
 /// What the process holds of bodies.
 pub struct Bodies {
     most: u64,
     held: AtomicU64,
-    of_strangers: AtomicU64,
+    strangers: Mutex<Strangers>,
+}
+
+/// What is held for those of whom it is not known yet who asks.
+#[derive(Debug, Default, PartialEq)]
+struct Strangers {
+    held: u64,
+    /// Without those that hold nothing.
+    by_network: HashMap<IpAddr, u64>,
+}
+
+/// For whom a body is held.
+#[derive(Debug, Clone, Copy)]
+enum Sender {
+    Known,
+    /// Somebody of this network.
+    Stranger(IpAddr),
 }
 
 impl Bodies {
     pub fn new(most: u64) -> Arc<Bodies> {
-        Arc::new(Bodies { most, held: AtomicU64::new(0), of_strangers: AtomicU64::new(0) })
+        Arc::new(Bodies { most, held: AtomicU64::new(0), strangers: Mutex::default() })
     }
 
-    fn take(&self, bytes: u64, known: bool) -> bool {
-        if !known && !add_within(&self.of_strangers, bytes, self.most / STRANGERS_SHARE) {
+    /// What strangers have together, and those of one network.
+    fn of_strangers(&self) -> (u64, u64) {
+        let all = self.most / STRANGERS_SHARE;
+        // Whoever signs in sends no more than this: however little there is, it is for one such at least.
+        let of_one = (all / NETWORKS_SHARE).max(STRANGER_BODY_MAX as u64);
+        (all, of_one.min(all))
+    }
+
+    fn take(&self, bytes: u64, sender: Sender) -> bool {
+        let Sender::Stranger(network) = sender else { return add_within(&self.held, bytes, self.most) };
+        let (all, of_one) = self.of_strangers();
+        let strangers = &mut *self.strangers.lock();
+        let own = strangers.by_network.get(&network).copied().unwrap_or(0);
+        let fits = |held: u64, most: u64| held.checked_add(bytes).is_some_and(|sum| sum <= most);
+        if !fits(strangers.held, all) || !fits(own, of_one) || !add_within(&self.held, bytes, self.most) {
             return false;
         }
-        let taken = add_within(&self.held, bytes, self.most);
-        if !known && !taken {
-            self.of_strangers.fetch_sub(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            strangers.held += bytes;
+            strangers.by_network.insert(network, own + bytes);
         }
-        taken
+        true
     }
 
-    fn give(&self, bytes: u64, known: bool) {
+    fn give(&self, bytes: u64, sender: Sender) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-        if !known {
-            self.of_strangers.fetch_sub(bytes, Ordering::Relaxed);
+        let Sender::Stranger(network) = sender else { return };
+        let strangers = &mut *self.strangers.lock();
+        strangers.held -= bytes;
+        if let Some(own) = strangers.by_network.get_mut(&network) {
+            *own -= bytes;
+            if *own == 0 {
+                strangers.by_network.remove(&network);
+            }
         }
     }
 }
@@ -67,14 +109,14 @@ fn add_within(sum: &AtomicU64, more: u64, limit: u64) -> bool {
 /// What one request holds.
 struct Held {
     bodies: Arc<Bodies>,
-    known: bool,
+    sender: Sender,
     bytes: AtomicU64,
     refused: AtomicBool,
 }
 
 impl Held {
     fn take(&self, bytes: usize) -> bool {
-        let taken = self.bodies.take(bytes as u64, self.known);
+        let taken = self.bodies.take(bytes as u64, self.sender);
         if taken {
             self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         } else {
@@ -86,7 +128,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.bodies.give(self.bytes.load(Ordering::Relaxed), self.known);
+        self.bodies.give(self.bytes.load(Ordering::Relaxed), self.sender);
     }
 }
 
@@ -95,8 +137,12 @@ pub async fn count(State((bodies, need)): State<(Arc<Bodies>, Need)>, request: R
     if need == Need::Node {
         return next.run(request).await;
     }
-    let known = request.extensions().get::<Caller>().is_some();
-    let held = Arc::new(Held { bodies, known, bytes: AtomicU64::new(0), refused: AtomicBool::new(false) });
+    let sender = match (request.extensions().get::<Caller>(), request.extensions().get::<Address>()) {
+        (Some(_), _) => Sender::Known,
+        (None, Some(Address(address))) => Sender::Stranger(network(*address)),
+        (None, None) => Sender::Stranger(IpAddr::from([0, 0, 0, 0])),
+    };
+    let held = Arc::new(Held { bodies, sender, bytes: AtomicU64::new(0), refused: AtomicBool::new(false) });
     let own = held.clone();
     let response = next.run(request.map(|body| Body::new(Counted { body, held: own }))).await;
     match held.refused.load(Ordering::Relaxed) {
@@ -106,8 +152,8 @@ pub async fn count(State((bodies, need)): State<(Arc<Bodies>, Need)>, request: R
 }
 
 fn no_room() -> Response {
-    let message =
-        "too many bodies of requests are on their way in (setting http.bodies_max_bytes); try again in a second";
+    let message = "too many bodies of requests are on their way in, of all or of those from where this one comes (setting \
+                   http.bodies_max_bytes); try again in a second";
     let mut refused = refusal(StatusCode::SERVICE_UNAVAILABLE, message.into()).into_response();
     refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     refused
@@ -171,28 +217,50 @@ impl HttpBody for Counted {
 mod tests {
     use super::*;
 
-    fn held(bodies: &Arc<Bodies>, known: bool) -> Held {
-        Held { bodies: bodies.clone(), known, bytes: AtomicU64::new(0), refused: AtomicBool::new(false) }
+    const HERE: Sender = Sender::Stranger(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    fn held(bodies: &Arc<Bodies>, sender: Sender) -> Held {
+        Held { bodies: bodies.clone(), sender, bytes: AtomicU64::new(0), refused: AtomicBool::new(false) }
     }
 
     #[test]
     fn strangers_have_a_quarter_of_the_room_and_it_comes_back() {
         let bodies = Bodies::new(1000);
-        let (stranger, other, known) = (held(&bodies, false), held(&bodies, false), held(&bodies, true));
+        let (stranger, other, known) = (held(&bodies, HERE), held(&bodies, HERE), held(&bodies, Sender::Known));
         assert!(stranger.take(200) && !other.take(51) && other.take(50));
         assert!(other.refused.load(Ordering::Relaxed) && !stranger.refused.load(Ordering::Relaxed));
         assert!(known.take(750) && !known.take(1));
         drop(other);
         assert!(known.take(50) && !stranger.take(1));
         drop((stranger, known));
-        assert_eq!((bodies.held.load(Ordering::Relaxed), bodies.of_strangers.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!((bodies.held.load(Ordering::Relaxed), &*bodies.strangers.lock()), (0, &Strangers::default()));
+    }
+
+    #[test]
+    fn a_network_has_a_quarter_of_what_strangers_have() {
+        const MIB: usize = 1 << 20;
+        let bodies = Bodies::new(16 << 20);
+        let from = |address: &str| held(&bodies, Sender::Stranger(network(address.parse().unwrap())));
+        let (one, again) = (from("2001:db8::1"), from("2001:db8::2"));
+        assert!(one.take(MIB) && !again.take(1), "a network of IPv6 is one");
+        let others = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1"].map(from);
+        assert!(others.iter().all(|other| other.take(MIB) && !other.take(1)));
+        assert!(!from("192.0.2.3").take(1), "four have all that strangers have");
+        assert!(held(&bodies, Sender::Known).take(12 * MIB));
+        drop(one);
+        assert!(from("192.0.2.3").take(MIB) && again.take(1));
+        drop((again, others));
+        assert_eq!((bodies.held.load(Ordering::Relaxed), &*bodies.strangers.lock()), (0, &Strangers::default()));
+        // However little there is, one can sign in.
+        let bodies = Bodies::new(4 * STRANGER_BODY_MAX as u64);
+        assert!(held(&bodies, HERE).take(STRANGER_BODY_MAX));
     }
 
     #[tokio::test]
     async fn a_body_that_finds_no_room_fails() {
         let bodies = Bodies::new(1000);
         let read = async |length: usize| {
-            let body = Counted { body: Body::from(vec![0; length]), held: Arc::new(held(&bodies, false)) };
+            let body = Counted { body: Body::from(vec![0; length]), held: Arc::new(held(&bodies, HERE)) };
             axum::body::to_bytes(Body::new(body), usize::MAX).await.map(|bytes| bytes.len())
         };
         assert_eq!(read(250).await.unwrap(), 250);
