@@ -15,6 +15,7 @@ mod pipeline;
 pub mod positions;
 pub mod report;
 pub mod restore;
+pub mod sample;
 mod sequence;
 pub mod source;
 pub mod spec;

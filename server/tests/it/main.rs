@@ -27,6 +27,7 @@ mod oidc;
 mod quickstart;
 mod roles;
 mod rolling;
+mod sampler;
 mod statements;
 mod tenants;
 mod tidy;

@@ -5,6 +5,7 @@ pub mod datasources;
 pub mod explain;
 pub mod lookups;
 pub mod rules;
+pub mod sampler;
 pub mod secrets;
 pub mod security;
 pub mod segments;
@@ -22,6 +23,7 @@ pub fn routes() -> Vec<Route> {
     [
         supervisors::routes(),
         tasks::routes(),
+        sampler::routes(),
         datasources::routes(),
         segments::routes(),
         servers::routes(),

@@ -56,13 +56,7 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
     let spec = SupervisorSpec::unresolved(&document)?;
     crate::audit::note(|details| details.object = Some(spec.id.clone()));
     app.require(&caller, Kind::Datasource, &spec.data_schema.datasource, Action::Write)?;
-    // Whoever names a stream reads it.
-    let (stream, topic) = ("kafka", format!("kafka:{}", source(&spec)));
-    if !app.may(&caller, Kind::External, stream, Action::Read) {
-        // A pattern may match topics that there are not yet: it needs the right to all.
-        let needed = if is_pattern(&spec) { stream } else { &topic };
-        app.require(&caller, Kind::External, needed, Action::Read)?;
-    }
+    require_stream(&app, &caller, &spec)?;
     let existing = app.coordinator.supervisor(&spec.id).ok();
     if let Some(existing) = &existing {
         app.require(&caller, Kind::Supervisor, &existing.spec.datasource, Action::Write)?;
@@ -88,6 +82,17 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         answer.insert("ignored".into(), json!(spec.ignored));
     }
     Ok(Json(Value::Object(answer)).into_response())
+}
+
+/// Whoever names a stream reads it.
+pub fn require_stream(app: &App, caller: &Caller, spec: &SupervisorSpec) -> Answered<()> {
+    let (stream, topic) = ("kafka", format!("kafka:{}", source(spec)));
+    if app.may(caller, Kind::External, stream, Action::Read) {
+        return Ok(());
+    }
+    // A pattern may match topics that there are not yet: it needs the right to all.
+    let needed = if is_pattern(spec) { stream } else { &topic };
+    app.require(caller, Kind::External, needed, Action::Read)
 }
 
 /// The auto scaler in the coordinator's words.

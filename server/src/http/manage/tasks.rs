@@ -74,6 +74,14 @@ fn input_sources<'a>(of: &'a Value, within: bool, found: &mut BTreeSet<&'a str>)
     }
 }
 
+/// What is in the spec itself its sender knows; the rest, files of this machine among them, is read on its behalf.
+pub fn require_sources(app: &App, caller: &Caller, document: &Value) -> Answered<()> {
+    let mut sources = BTreeSet::new();
+    input_sources(document, false, &mut sources);
+    let mut read = sources.into_iter().filter(|source| *source != "inline");
+    read.try_for_each(|source| app.require(caller, Kind::External, source, Action::Read))
+}
+
 async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     let kind = document["type"].as_str().unwrap_or_default().to_string();
@@ -96,12 +104,7 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         }
     };
     app.require(&caller, Kind::Datasource, &datasource, Action::Write)?;
-    // What is in the spec itself its sender knows; the rest, files of this machine among them, is read on its behalf.
-    let mut sources = BTreeSet::new();
-    input_sources(&document, false, &mut sources);
-    for source in sources.into_iter().filter(|source| *source != "inline") {
-        app.require(&caller, Kind::External, source, Action::Read)?;
-    }
+    require_sources(&app, &caller, &document)?;
     let now = now();
     let id = match &document["id"] {
         // Of every kind: ids become names of folders and parts of paths.

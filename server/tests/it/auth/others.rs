@@ -69,12 +69,19 @@ fn what_others_have_is_neither_listed_nor_told_of() {
     let inline = json!({"type": "inline", "data": "{\"t\":0,\"k\":\"x\"}"});
     let local = json!({"type": "local", "baseDir": dir.path(), "filter": "*"});
     let post = |who: &str, spec: &Value| ask(&server, who, "POST", "/druid/indexer/v1/task", Some(spec)).status;
+    // Nor is anything looked at that could not be ingested.
+    let look = |who: &str, spec: &Value| ask(&server, who, "POST", "/druid/indexer/v1/sampler", Some(spec)).status;
+    let sampled =
+        [(&ann, "numbers", &inline), (&bob, "numbers", &inline), (&bob, "other", &local), (&bob, "other", &inline)];
+    let statuses = sampled.map(|(who, datasource, source)| look(who, &spec(datasource, source.clone())));
+    assert_eq!(statuses, [403, 403, 403, 200]);
     assert_eq!(post(&bob, &spec("numbers", inline.clone())), 403);
     assert_eq!(post(&ann, &spec("numbers", inline.clone())), 403);
     assert_eq!(post(&bob, &spec("other", inline)), 200);
     assert_eq!(post(&bob, &spec("other", local)), 403);
     let supervisor = crate::harness::supervisor("other", "t", "127.0.0.1:1", json!({}), json!({"type": "kafka"}));
     assert_eq!(ask(&server, &bob, "POST", "/druid/indexer/v1/supervisor", Some(&supervisor)).status, 403);
+    assert_eq!(look(&bob, &supervisor), 403);
     role(&server, "elsewhere", &[("DATASOURCE", "other.*", "WRITE"), ("EXTERNAL", "kafka:t", "READ")]);
     assert_eq!(ask(&server, &bob, "POST", "/druid/indexer/v1/supervisor", Some(&supervisor)).status, 200);
     assert_eq!(ask(&server, &ann, "GET", "/druid/indexer/v1/supervisor/other", None).status, 403);
