@@ -1,12 +1,15 @@
 //! The memory that DataFusion takes for a statement: within the statement's own budget, and of that of all queries.
+//!
+//! DataFusion tells of both in an error that has nothing but a text, and that operators wrap in others. Which of the two it was
+//! is kept here, and put in its place when the error has come out of the plan ([`StatementMemory::told`]).
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use datafusion::common::Result as DfResult;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryLimit, MemoryPool, MemoryReservation};
 use query::Budget;
-use query::budget::MEMORY_SETTING;
 
 use crate::error::Error;
 
@@ -14,6 +17,8 @@ use crate::error::Error;
 pub struct StatementMemory {
     own: GreedyMemoryPool,
     budget: Budget,
+    /// What the memory of all queries said, if the last refusal was its.
+    refused: Mutex<Option<query::Error>>,
 }
 
 impl StatementMemory {
@@ -22,7 +27,20 @@ impl StatementMemory {
         let mut budget = request.again();
         // What `own` lets through counts, also what operators take without asking.
         budget.leave_memory(u64::MAX);
-        StatementMemory { own: GreedyMemoryPool::new(usize::try_from(bytes).unwrap_or(usize::MAX)), budget }
+        let own = GreedyMemoryPool::new(usize::try_from(bytes).unwrap_or(usize::MAX));
+        StatementMemory { own, budget, refused: Mutex::default() }
+    }
+
+    /// An error of a plan that takes its memory here, with ours in its place if it ended for want of memory.
+    pub fn told(&self, error: DataFusionError) -> DataFusionError {
+        let DataFusionError::ResourcesExhausted(text) = error.find_root() else { return error };
+        let told = self.put_refusal(None).map_or_else(|| exhausted(text), Error::Query);
+        DataFusionError::External(Box::new(told))
+    }
+
+    /// Keeps another refusal; the one before.
+    fn put_refusal(&self, refusal: Option<query::Error>) -> Option<query::Error> {
+        std::mem::replace(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner), refusal)
     }
 }
 
@@ -49,11 +67,13 @@ impl MemoryPool for StatementMemory {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
-        self.own.try_grow(reservation, additional)?;
+        self.own.try_grow(reservation, additional).inspect_err(|_| drop(self.put_refusal(None)))?;
         self.budget.take(additional).map_err(|error| {
             self.shrink(reservation, additional);
+            let text = error.to_string();
+            self.put_refusal(Some(error));
             // As such, so that operators that can do with less try to.
-            DataFusionError::ResourcesExhausted(error.to_string())
+            DataFusionError::ResourcesExhausted(text)
         })
     }
 
@@ -66,14 +86,10 @@ impl MemoryPool for StatementMemory {
     }
 }
 
-/// What is told of memory that a statement was refused.
+/// What is told of a statement that has no more of its own memory.
 pub fn exhausted(why: &str) -> Error {
-    match why.contains(MEMORY_SETTING) {
-        true => Error::Query(query::Error::ResourceLimit(why.to_string())),
-        false => Error::Busy(format!(
-            "the statement needs more memory than its budget: {why}; narrow its interval, filter or keys"
-        )),
-    }
+    let why = why.lines().next().unwrap_or_default();
+    Error::Busy(format!("the statement needs more memory than its budget: {why}; narrow its interval, filter or keys"))
 }
 
 #[cfg(test)]
@@ -81,6 +97,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use arrow::error::ArrowError;
     use datafusion::execution::memory_pool::MemoryConsumer;
     use query::budget::Memory;
 
@@ -93,25 +110,46 @@ mod tests {
         let second = Duration::from_secs(1);
         let request = || Budget::of_part("q".into(), second, 1, None, 1, 0).within(&all);
         let (one, other) = (request(), request());
-        let pool = |request: &Budget, bytes| -> Arc<dyn MemoryPool> { Arc::new(StatementMemory::new(request, bytes)) };
-        let (first, second) = (pool(&one, 5 << 20), pool(&other, 7 << 20));
-        let first = MemoryConsumer::new("first").register(&first);
+        let pool = |request: &Budget, bytes| Arc::new(StatementMemory::new(request, bytes));
+        let (mine, others) = (pool(&one, 5 << 20), pool(&other, 7 << 20));
+        let consumer = |name: &str, pool: &Arc<StatementMemory>| {
+            let pool: Arc<dyn MemoryPool> = pool.clone();
+            MemoryConsumer::new(name).register(&pool)
+        };
+        // What callers may choose decides nothing.
+        let first = consumer(query::budget::MEMORY_SETTING, &mine);
         first.try_grow(5 * MIB).unwrap();
         // More than its own, and more than all have.
-        let told = |refused: DfResult<()>| match refused.unwrap_err() {
-            DataFusionError::ResourcesExhausted(text) => exhausted(&text),
-            other => panic!("{other}"),
-        };
-        assert!(matches!(told(first.try_grow(MIB)), Error::Busy(_)));
-        let second = MemoryConsumer::new("second").register(&second);
+        let told = |pool: &StatementMemory, refused: DfResult<()>| crate::run::failed(pool.told(refused.unwrap_err()));
+        assert!(matches!(told(&mine, first.try_grow(MIB)), Error::Busy(_)));
+        let second = consumer("second", &others);
         second.try_grow(3 * MIB).unwrap();
-        assert!(matches!(told(second.try_grow(MIB)), Error::Query(query::Error::ResourceLimit(_))));
+        assert!(matches!(told(&others, second.try_grow(MIB)), Error::Query(query::Error::ResourceLimit(_))));
         assert_eq!((second.size(), all.used()), (3 * MIB, 8 << 20));
         drop(first);
         assert_eq!(all.used(), 3 << 20);
         // Three quarters of all are the most for one.
-        assert!(matches!(told(second.try_grow(4 * MIB)), Error::Query(query::Error::ResourceLimit(_))));
+        assert!(matches!(told(&others, second.try_grow(4 * MIB)), Error::Query(query::Error::ResourceLimit(_))));
         drop(second);
         assert_eq!(all.used(), 0);
+    }
+
+    #[test]
+    fn want_of_memory_is_found_within_other_errors() {
+        let all = Arc::new(Memory::new(1 << 20));
+        let budget = Budget::of_part("q".into(), Duration::from_secs(1), 1, None, 1, 0).within(&all);
+        let memory = Arc::new(StatementMemory::new(&budget, 2 << 20));
+        let pool: Arc<dyn MemoryPool> = memory.clone();
+        let consumer = MemoryConsumer::new("sort").register(&pool);
+        let wrapped = |bytes: usize| {
+            let inner = consumer.try_grow(bytes).unwrap_err().context("while sorting");
+            let shared = DataFusionError::Shared(Arc::new(inner));
+            let arrow = ArrowError::ExternalError(Box::new(shared));
+            crate::run::failed(memory.told(DataFusionError::ArrowError(Box::new(arrow), None)))
+        };
+        assert!(matches!(wrapped(1 << 20), Error::Query(query::Error::ResourceLimit(_))));
+        assert!(matches!(wrapped(3 << 20), Error::Busy(_)));
+        let other = memory.told(DataFusionError::Execution("division by zero".into()));
+        assert!(matches!(crate::run::failed(other), Error::Invalid(text) if text == "division by zero"));
     }
 }

@@ -23,7 +23,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::future::{BoxFuture, FutureExt, ready, try_join_all};
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use query::{Answer, Batch, Broker, Budget, Principal};
 use segment::Interval;
 use segment::block::Block;
@@ -207,10 +207,8 @@ impl Run {
                 .create_physical_plan(plan, &planner.state)
                 .await
                 .map_err(failed)?;
-        let runtime = RuntimeEnv {
-            memory_pool: Arc::new(StatementMemory::new(&self.request, self.memory_bytes)),
-            ..planner.state.runtime_env().as_ref().clone()
-        };
+        let memory = Arc::new(StatementMemory::new(&self.request, self.memory_bytes));
+        let runtime = RuntimeEnv { memory_pool: memory.clone(), ..planner.state.runtime_env().as_ref().clone() };
         let context = TaskContext::new(
             None,
             String::new(),
@@ -221,7 +219,11 @@ impl Run {
             Default::default(),
             Arc::new(runtime),
         );
-        execute_stream(remainder::watched(physical, self)?, Arc::new(context)).map_err(failed)
+        let rows = execute_stream(remainder::watched(physical, self)?, Arc::new(context))
+            .map_err(|error| failed(memory.told(error)))?;
+        let schema = rows.schema();
+        let told = rows.map_err(move |error| memory.told(error));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, told)))
     }
 
     /// Asks all leaves. One that streams works only when it is read, so none waits for another's threads.
@@ -372,7 +374,7 @@ pub fn failed(error: DataFusionError) -> Error {
             Ok(error) => *error,
             Err(inner) => Error::Bug(inner.to_string()),
         },
-        DataFusionError::ResourcesExhausted(text) => exhausted(text.lines().next().unwrap_or_default()),
+        DataFusionError::ResourcesExhausted(text) => exhausted(&text),
         DataFusionError::Execution(text) => Error::Invalid(text),
         DataFusionError::ArrowError(error, _) => Error::Invalid(error.to_string()),
         DataFusionError::Context(_, inner) => failed(*inner),
