@@ -22,7 +22,7 @@ use query::policy::{Action, Kind};
 use super::roles::{ROLE, TABLE, rules};
 use super::sessions::SESSION;
 use super::users::{Error, Result, USER};
-use super::{Caller, Identity};
+use super::{Caller, Identity, Still};
 use crate::http::error::Refusal;
 use crate::node::now;
 
@@ -146,8 +146,10 @@ impl Identity {
     }
 
     fn admit(&self, author: &Author) -> Result<()> {
-        if !self.still(&author.caller, now()) {
-            return Err(Error::Stranger);
+        match self.still(&author.caller, now()) {
+            Still::Same => {}
+            Still::Changed => return Err(Error::Changed),
+            Still::Nobody => return Err(Error::Stranger),
         }
         match author.right {
             Some((kind, name, action))
@@ -416,9 +418,14 @@ mod tests {
         let other = Caller { principal: Arc::new(query::Principal::new("else")), ..jwt };
         assert_eq!(house.identity.runs_out(&other), Some(7));
         for (caller, end) in [(by_token, expires), (by_session, idle), (other, 7)] {
-            assert!(house.identity.still(&caller, end - 1), "{caller:?}");
-            assert!(!house.identity.still(&caller, end), "{caller:?}");
+            assert_eq!(house.identity.still(&caller, end - 1), Still::Same, "{caller:?}");
+            assert_eq!(house.identity.still(&caller, end), Still::Nobody, "{caller:?}");
         }
-        assert!(house.identity.still(&ann, i64::MAX));
+        assert_eq!(house.identity.still(&ann, i64::MAX), Still::Same);
+        let other = User { roles: BTreeSet::from([ADMIN.to_string()]), ..User::default() };
+        house.identity.put_user("ann", other, None, None, &house.admin().await).await.unwrap();
+        assert_eq!(house.identity.still(&ann, now()), Still::Changed);
+        let begun = house.identity.begin_session(&own, None).await;
+        assert!(matches!(begun, Err(Error::Changed)), "{begun:?}");
     }
 }

@@ -86,6 +86,16 @@ pub enum How {
     Process,
 }
 
+/// What has become of somebody who was identified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Still {
+    Same,
+    /// The same user with the same credentials, of other roles, groups or attributes.
+    Changed,
+    /// The credentials are worth nothing any more.
+    Nobody,
+}
+
 /// Why a request is not let in. What it says is the same whatever was wrong with the credentials.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refused {
@@ -307,17 +317,24 @@ impl Identity {
 
     /// Whether who was identified would be again at a moment, as the same: a request takes time, above all if its sender
     /// takes it.
-    pub fn still(&self, caller: &Caller, at: i64) -> bool {
+    pub fn still(&self, caller: &Caller, at: i64) -> Still {
         let name = &caller.principal.name;
         let now = match &caller.how {
-            How::Anonymous | How::Process => return true,
-            How::Jwt { expires } => return at < *expires && self.coordinator.document(users::USER, name).is_none(),
+            How::Anonymous | How::Process => return Still::Same,
+            How::Jwt { expires } if at < *expires && self.coordinator.document(users::USER, name).is_none() => {
+                return Still::Same;
+            }
+            How::Jwt { .. } => None,
             How::Password(version) if self.password_version(name) != *version => None,
             How::Password(_) => self.principal(name),
             How::Token(id) => self.of_token(id, at),
             How::Session(id) => self.of_session(id, at),
         };
-        now.is_some_and(|now| now == caller.principal)
+        match now {
+            Some(now) if now == caller.principal => Still::Same,
+            Some(_) => Still::Changed,
+            None => Still::Nobody,
+        }
     }
 
     /// When the credentials of a caller are worth nothing any more, unless they are used meanwhile; `None` if time alone
@@ -348,7 +365,7 @@ impl Identity {
         let (principal, version) = self.checked(name, password, address).await?;
         let caller = Caller { principal, address, how: How::Password(version) };
         // It took a while.
-        if self.still(&caller, now()) { Ok(caller) } else { Err(Refused::Wrong) }
+        if self.still(&caller, now()) == Still::Same { Ok(caller) } else { Err(Refused::Wrong) }
     }
 
     /// Whom they stand for, and the version of the password. What is remembered goes before the throttle: who guesses at a

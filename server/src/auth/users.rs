@@ -88,12 +88,18 @@ pub enum Error {
     /// Whoever asks is not, when it would be made, who they were when they asked.
     #[error("the credentials are not valid any more; sign in again")]
     Stranger,
+    /// They have other roles, groups or attributes.
+    #[error("{CHANGED}")]
+    Changed,
     /// As the gate says it to who may not.
     #[error("Unauthorized")]
     Denied,
     #[error(transparent)]
     Catalog(#[from] coordinator::Error),
 }
+
+/// What is told of a request whose sender has other rights than when it began, whatever these are.
+pub const CHANGED: &str = "what you may see and do has changed while this was at work; ask again";
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

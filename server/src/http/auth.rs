@@ -22,7 +22,8 @@ use super::guard::Encrypted;
 use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
-use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, claimed};
+use crate::auth::users::CHANGED;
+use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, Still, claimed};
 use crate::lead;
 use crate::node::now;
 use crate::rpc::forward::{PassedOn, not_led};
@@ -219,9 +220,10 @@ impl Door {
             // What made the answer may have let nothing else be seen meanwhile.
             if response.is_none() || self.changes.have_come() {
                 match app.identity.still(caller, self.asking.asked().unwrap_or_else(now)) {
-                    true if app.has(caller, &right) => {}
-                    true => break denied(caller),
-                    false => break answer(&self.parts, Refused::Wrong),
+                    Still::Same if app.has(caller, &right) => {}
+                    Still::Same => break denied(caller),
+                    Still::Changed => break changed(&self.parts, caller),
+                    Still::Nobody => break answer(&self.parts, Refused::Wrong),
                 }
             }
             if let Some(response) = response {
@@ -238,7 +240,7 @@ impl Door {
         }
         let (caller, at) = (caller.clone(), self.asking.asked().unwrap_or_else(now));
         let standing = app.standing.clone();
-        let still = move || app.identity.still(&caller, at) && app.has(&caller, &right);
+        let still = move || app.identity.still(&caller, at) == Still::Same && app.has(&caller, &right);
         answering::watch(response, self.changes, still, move || standing.holds())
     }
 
@@ -323,6 +325,16 @@ fn counted(app: &App, address: IpAddr, refusal: Response) -> Response {
 fn denied(caller: &Caller) -> Response {
     tracing::info!(user = caller.principal.name, address = %caller.address, "request denied");
     (StatusCode::FORBIDDEN, Json(json!({"Access-Check-Result": "Unauthorized"}))).into_response()
+}
+
+/// To who is known still, and has other rights now: the answer may be of what they may not see any more, and asked again they
+/// get that of today.
+fn changed(parts: &request::Parts, caller: &Caller) -> Response {
+    tracing::info!(user = caller.principal.name, address = %caller.address, "a request is ended by a change of rights");
+    match is_grpc(parts) {
+        true => tonic::Status::permission_denied(CHANGED).into_http::<axum::body::Body>(),
+        false => (StatusCode::FORBIDDEN, Json(json!({"Access-Check-Result": CHANGED}))).into_response(),
+    }
 }
 
 fn is_grpc(parts: &request::Parts) -> bool {

@@ -84,7 +84,7 @@ impl From<users::Error> for Refusal {
             users::Error::Conflict(_) => StatusCode::CONFLICT,
             users::Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             users::Error::Stranger => StatusCode::UNAUTHORIZED,
-            users::Error::Denied => StatusCode::FORBIDDEN,
+            users::Error::Denied | users::Error::Changed => StatusCode::FORBIDDEN,
             users::Error::Catalog(error) => return error.into(),
         };
         Refusal::new(status, error.to_string())

@@ -42,6 +42,15 @@ impl Held {
         String::from_utf8_lossy(&answer[..read]).split(' ').nth(1).map(|status| status.parse().unwrap())
     }
 
+    /// The whole of an answer that comes before the rest does.
+    fn told(mut self) -> String {
+        self.stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = Vec::new();
+        // Of what is not read the connection may be broken off.
+        let _ = self.stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
     /// The status of the answer once all is said.
     fn end(mut self) -> u16 {
         // What is refused already is not read to its end.
@@ -87,15 +96,15 @@ fn a_request_that_takes_long_does_not_outlive_the_rights_that_it_began_with() {
         put("ann", json!({"password": "a long password", "roles": ["reader"]}));
         let unmoved = held(&server, &of("ann"), "POST", path, body, || put("bob", json!({"roles": []})));
         assert!(matches!(unmoved, 200 | 202), "{unmoved}: {path}");
-        let changes: [(&str, &dyn Fn()); 4] = [
-            ("an attribute", &|| put("ann", json!({"roles": ["reader"], "attributes": {"tenant": ["b"]}}))),
-            ("a password", &|| put("ann", json!({"password": "another password", "roles": ["reader"]}))),
-            ("disabled", &|| put("ann", json!({"roles": ["reader"], "disabled": true}))),
-            ("deleted", &|| gone("ann")),
+        let changes: [(&str, &dyn Fn(), u16); 4] = [
+            ("an attribute", &|| put("ann", json!({"roles": ["reader"], "attributes": {"tenant": ["b"]}})), 403),
+            ("a password", &|| put("ann", json!({"password": "another password", "roles": ["reader"]})), 401),
+            ("disabled", &|| put("ann", json!({"roles": ["reader"], "disabled": true})), 401),
+            ("deleted", &|| gone("ann"), 401),
         ];
-        for (what, change) in changes {
+        for (what, change, status) in changes {
             put("ann", json!({"password": "a long password", "roles": ["reader"]}));
-            assert_eq!(held(&server, &of("ann"), "POST", path, body, change), 401, "{what}: {path}");
+            assert_eq!(held(&server, &of("ann"), "POST", path, body, change), status, "{what}: {path}");
         }
         put("ann", json!({"password": "a long password", "roles": ["reader"]}));
         let made = ok(&server, &of("ann"), "POST", &format!("{SECURITY}/tokens"), json!({"label": "t"}));
@@ -111,7 +120,7 @@ fn a_request_that_takes_long_does_not_outlive_the_rights_that_it_began_with() {
     let path = format!("{SECURITY}/users/mal2");
     put("mal", json!({"password": "a long password", "roles": ["admin"]}));
     let stripped = || put("mal", json!({"roles": []}));
-    assert_eq!(held(&server, &of("mal"), "PUT", &path, &more, stripped), 401);
+    assert_eq!(held(&server, &of("mal"), "PUT", &path, &more, stripped), 403);
     put("kim", json!({"password": "a long password", "roles": ["keeper"]}));
     let taken = || role(&server, "keeper", &[("SECURITY", "SECURITY", "READ")]);
     assert_eq!(held(&server, &of("kim"), "PUT", &path, &json!({"roles": []}), taken), 403);
@@ -122,6 +131,38 @@ fn a_request_that_takes_long_does_not_outlive_the_rights_that_it_began_with() {
     for _ in 0..5 {
         put("ann", json!({"password": "a long password", "roles": ["reader"]}));
         assert_eq!(ask(&server, &of("ann"), "PUT", &format!("{SECURITY}/password"), Some(&own)).status, 200);
+    }
+}
+
+/// Who is still known, and sees something else now, has not said anything wrong: asking again is all that it takes.
+#[test]
+fn who_has_other_rights_than_when_a_query_began_is_told_to_ask_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Server::start_with(dir.path(), &[("auth.first_password", ADMIN)]);
+    numbered(&open, 10);
+    assert!(open.stop());
+    let server = Server::start_with(dir.path(), REQUIRED);
+    role(&server, "reader", &[("DATASOURCE", "numbers", "READ")]);
+    role(&server, "other", &[]);
+    let ann = basic("ann", "a long password");
+    let native = json!({"queryType": "timeseries", "dataSource": "numbers", "intervals": ["0000/3000"],
+        "granularity": "all", "aggregations": [{"type": "count", "name": "n"}]});
+    let sql = json!({"query": "SELECT COUNT(*) FROM numbers"});
+    let changes =
+        [json!({"attributes": {"tenant": ["b"]}}), json!({"groups": ["g"]}), json!({"roles": ["reader", "other"]})];
+    for (path, body) in [("/druid/v2", &native), ("/druid/v2/sql", &sql)] {
+        for change in &changes {
+            user(&server, "ann", json!({"password": "a long password", "roles": ["reader"]}));
+            let request = Held::begin(&server, &[&bears(&ann)], "POST", path, body);
+            let mut document = json!({"roles": ["reader"]});
+            document.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            user(&server, "ann", document);
+            let told = request.told();
+            assert!(told.starts_with("HTTP/1.1 403"), "{path}: {change}: {told}");
+            assert!(told.contains("Access-Check-Result") && told.contains("has changed while"), "{change}: {told}");
+            let again = ask(&server, &ann, "POST", path, Some(body));
+            assert_eq!(again.status, 200, "{path}: {change}: {}", again.body);
+        }
     }
 }
 
@@ -143,7 +184,7 @@ fn nothing_is_changed_by_a_right_that_was_gone_before_all_was_said() {
         put("mal", &["admin"]);
         let request = Held::begin(&server, &[&of("mal")], method, path, body);
         user(&server, "mal", json!({"roles": []}));
-        assert_eq!(request.end(), 401, "{path}");
+        assert_eq!(request.end(), 403, "{path}");
 
         role(&server, "keeper", &[("SECURITY", "SECURITY", "WRITE")]);
         put("kim", &["keeper"]);
@@ -157,14 +198,14 @@ fn nothing_is_changed_by_a_right_that_was_gone_before_all_was_said() {
     put("mal", &["admin"]);
     let request = Held::begin(&server, &[&of("mal")], "POST", grant, &body);
     user(&server, "mal", json!({"roles": []}));
-    assert_eq!(request.end(), 401);
+    assert_eq!(request.end(), 403);
     let kept = ok(&server, &admin(), "GET", grant, Value::Null);
     assert!(!kept.to_string().contains("WRITE"), "{kept}");
     // Nor by a profile, which brings no role back.
     put("mal", &["admin"]);
     let request = Held::begin(&server, &[&of("mal")], "PUT", &format!("{SECURITY}/profile"), &json!({"email": "m@l"}));
     user(&server, "mal", json!({"roles": []}));
-    assert_eq!(request.end(), 401);
+    assert_eq!(request.end(), 403);
     let kept = ok(&server, &admin(), "GET", &format!("{SECURITY}/users/mal"), Value::Null);
     assert_eq!((&kept["roles"], &kept["email"]), (&json!([]), &Value::Null), "{kept}");
 }
@@ -288,13 +329,13 @@ fn a_statement_at_work_for_a_connection_ends_with_the_rights_of_who_opened_it() 
         let put = |document: Value| user(&server, "ann", document);
         let allowed = || put(json!({"password": "a long password", "roles": ["reader"]}));
         let gone = || drop(ok(&server, &admin(), "DELETE", &format!("{SECURITY}/users/ann"), Value::Null));
-        let changes: [(&str, &dyn Fn()); 4] = [
-            ("a password", &|| put(json!({"password": "another password", "roles": ["reader"]}))),
-            ("disabled", &|| put(json!({"roles": ["reader"], "disabled": true}))),
-            ("no roles", &|| put(json!({"roles": []}))),
-            ("deleted", &gone),
+        let changes: [(&str, &dyn Fn(), u16); 4] = [
+            ("a password", &|| put(json!({"password": "another password", "roles": ["reader"]})), 401),
+            ("disabled", &|| put(json!({"roles": ["reader"], "disabled": true})), 401),
+            ("no roles", &|| put(json!({"roles": []})), 403),
+            ("deleted", &gone, 401),
         ];
-        for (what, change) in changes {
+        for (what, change, status) in changes {
             allowed();
             let jdbc = |body: Value| server.post("/druid/v2/sql/avatica/", &body);
             let info = json!({"user": "ann", "password": "a long password"});
@@ -314,7 +355,7 @@ fn a_statement_at_work_for_a_connection_ends_with_the_rights_of_who_opened_it() 
                 change();
                 running.join().unwrap()
             });
-            assert_eq!(answered.status, 401, "{what}: {}", answered.body);
+            assert_eq!(answered.status, status, "{what}: {}", answered.body);
             assert!(matches!(run("SELECT COUNT(*) FROM numbers").status, 401 | 500), "{what}");
         }
         assert!(server.stop());
