@@ -2,7 +2,7 @@
 # Installs what a Debian machine lacks (as root), or says what to install.
 #   dev/need.sh build     to build: a C compiler, make, Rust
 #   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients,
-#                         PostgreSQL (no server is started by it)
+#                         PostgreSQL (no server is started by it), libfaketime for clocks that are off
 set -euo pipefail
 missing=()
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -16,6 +16,7 @@ if [ "${1:-build}" = test ]; then
   has javac || wanted+=(default-jdk-headless)
   python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
   has mvn || wanted+=(maven)
+  ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || wanted+=(libfaketime)
   has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 fi
 install() {

@@ -3,7 +3,8 @@
 # one cannot be had, says loudly which suite did not run.
 #   dev/test.sh         bounded lengths, for every change
 #   dev/test.sh soak    the acceptance lengths
-# Further arguments go to `cargo test`.
+# Further arguments go to `cargo test`. HENGE_TEST_PREVIOUS names a binary of the version before, if there is one: then nodes of
+# both versions are at work together in `chaos`, and `rolling` upgrades every node under load.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=bounded

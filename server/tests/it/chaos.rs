@@ -3,7 +3,9 @@
 //!
 //! The schedule goes by `HENGE_SEED` alone, in three lanes that do not share what they break: coordinators and ingest nodes,
 //! brokers and historicals, wires. `HENGE_TEST_CHAOS_SECONDS` is for how long, `HENGE_TEST_CHAOS_SEEDS` for how many seeds.
+//! With a binary of the version before in `HENGE_TEST_PREVIOUS`, nodes of either version are at work together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{BROKERS, Cluster, NODES, PARTITIONS, Sent, Watched, feed, settle};
 use crate::harness::{StopOnDrop, amount, create_topic, free_port, kafka, shared};
-use crate::wires::{self, Wires};
+use crate::machine::Machines;
+use crate::wires::{self, Refusal, Wires};
 
 /// What the first two lanes break.
 const LANES: [&[usize]; 2] = [&[0, 1, 7, 8, 9], &[2, 3, 4, 5, 6]];
@@ -30,30 +33,78 @@ impl Dice {
     fn within(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
     }
+
+    /// Seconds that a clock is off, before or behind; one in four is right.
+    fn minutes(&mut self) -> i64 {
+        let (off, way) = (60 + self.below(241) as i64, self.below(4));
+        [0, off, -off, off][way as usize]
+    }
 }
 
+/// A kind of fault, and what it was.
+type Fault = (&'static str, String);
+
 impl Cluster {
-    /// One fault of a lane of nodes, from its beginning to its end.
-    fn break_node(&self, at: usize, dice: &mut Dice) -> String {
+    /// One fault of a lane of nodes, from its beginning to its end; of clocks and versions, until it is another's turn.
+    fn break_node(&self, at: usize, machines: &Machines, dice: &mut Dice) -> Fault {
         let name = NODES[at].0;
-        match dice.below(4) {
+        match dice.below(8) {
             0 => {
                 self.kill(at);
                 std::thread::sleep(dice.within(100, 5_000));
                 self.start(at);
-                format!("{name} killed")
+                ("kill", format!("{name} killed"))
             }
             1 => {
                 // For less or more than its lease.
                 self.signal(at, "-STOP");
                 std::thread::sleep(dice.within(500, 9_000));
                 self.signal(at, "-CONT");
-                format!("{name} stood still")
+                ("stand still", format!("{name} stood still"))
             }
             2 => {
                 let left = self.stop(at);
                 self.start(at);
-                format!("{name} stopped and started{}", if left { "" } else { ", not in time" })
+                ("stop", format!("{name} stopped and started{}", if left { "" } else { ", not in time" }))
+            }
+            3 => {
+                let off = dice.minutes();
+                self.stop(at);
+                let environment = machines.set_clock(name, off);
+                self.disguise(at, |guise| guise.environment = environment.unwrap_or_default());
+                self.start(at);
+                ("clock off", format!("{name} started with its clock {off} s off"))
+            }
+            4 => {
+                // Of a process that was started with a clock of its own.
+                let off = dice.minutes();
+                machines.set_clock(name, off);
+                std::thread::sleep(dice.within(500, 5_000));
+                ("clock jumps", format!("{name}: its clock, if it has one, jumped to {off} s off"))
+            }
+            5 => {
+                let (is_new, length) = (dice.below(2) == 1, dice.within(1_000, 9_000));
+                if is_new {
+                    self.kill(at);
+                }
+                let full = machines.fill(name);
+                if is_new || full.is_none() {
+                    self.start(at);
+                }
+                std::thread::sleep(length);
+                (
+                    "disk full",
+                    format!("{name}: its disk was full{}", if is_new { ", and it was started on it" } else { "" }),
+                )
+            }
+            6 => {
+                self.stop(at);
+                let is_previous = self.disguise(at, |guise| {
+                    guise.binary = machines.previous.clone().filter(|_| guise.binary.is_none());
+                    guise.binary.is_some()
+                });
+                self.start(at);
+                ("version", format!("{name} started as {} version", if is_previous { "the previous" } else { "this" }))
             }
             _ => {
                 // Twice at once: what it had begun to take up is lost too.
@@ -62,15 +113,15 @@ impl Cluster {
                 std::thread::sleep(dice.within(50, 1_500));
                 self.kill(at);
                 self.start(at);
-                format!("{name} killed twice")
+                ("kill twice", format!("{name} killed twice"))
             }
         }
     }
 
     /// One fault of the lane of wires.
-    fn break_wires(&self, wires: &Wires, dice: &mut Dice) -> String {
+    fn break_wires(&self, wires: &Wires, dice: &mut Dice) -> Fault {
         let all = |cut: &dyn Fn(&str)| NODES.iter().for_each(|(name, _)| cut(name));
-        match dice.below(8) {
+        match dice.below(13) {
             0..4 => {
                 let one = dice.below(NODES.len() as u64) as usize;
                 let other = (one + 1 + dice.below(NODES.len() as u64 - 1) as usize) % NODES.len();
@@ -78,7 +129,7 @@ impl Cluster {
                 wires.cut(one, other);
                 std::thread::sleep(dice.within(500, 9_000));
                 wires.mend(one, other);
-                format!("{one} and {other} apart")
+                ("nodes apart", format!("{one} and {other} apart"))
             }
             4 => {
                 let one = NODES[dice.below(NODES.len() as u64) as usize].0;
@@ -86,26 +137,46 @@ impl Cluster {
                 wires.cut(one, what);
                 std::thread::sleep(dice.within(500, 9_000));
                 wires.mend(one, what);
-                format!("{one} without {what}")
+                ("one without a store", format!("{one} without {what}"))
             }
             5 => {
                 all(&|name| wires.cut(name, "metadata"));
                 std::thread::sleep(dice.within(500, 5_000));
                 all(&|name| wires.mend(name, "metadata"));
-                "metadata gone".into()
+                ("metadata gone", "metadata gone".into())
             }
             6 => {
                 let what = ["metadata", "deep"][dice.below(2) as usize];
                 wires.slow(what, 20 + dice.below(200));
                 std::thread::sleep(dice.within(1_000, 6_000));
                 wires.slow(what, 0);
-                format!("{what} slow")
+                ("store slow", format!("{what} slow"))
+            }
+            7..10 => {
+                wires.echo(true);
+                std::thread::sleep(dice.within(2_000, 9_000));
+                wires.echo(false);
+                ("requests again", "requests between nodes came twice and out of turn".into())
+            }
+            10 => {
+                let how = [Refusal::Closed, Refusal::Busy][dice.below(2) as usize];
+                wires.refuse("deep", Some(how));
+                std::thread::sleep(dice.within(1_000, 8_000));
+                wires.refuse("deep", None);
+                ("deep storage refuses", format!("deep storage refuses ({how:?})"))
+            }
+            11 => {
+                // It takes connections and says nothing.
+                all(&|name| wires.cut(name, "deep"));
+                std::thread::sleep(dice.within(1_000, 8_000));
+                all(&|name| wires.mend(name, "deep"));
+                ("deep storage silent", "deep storage does not answer".into())
             }
             _ => {
                 wires.tear("deep", true);
                 std::thread::sleep(dice.within(1_000, 6_000));
                 wires.tear("deep", false);
-                "deep storage tears answers".into()
+                ("deep storage torn", "deep storage tears answers".into())
             }
         }
     }
@@ -139,8 +210,9 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
         ("kafka", port_of(bootstrap)),
     ];
     let named: Vec<(&str, u16)> = NODES.iter().zip(&ports).map(|((name, _), port)| (*name, *port)).collect();
-    let wires = wires::can_be_had("chaos").then(|| Wires::new(dir, &named, &servers));
-    let cluster = Cluster::begin(dir, settings, ports, wires, (bootstrap, &topic));
+    let wires = wires::can_be_had("chaos").then(|| Wires::new(dir, &named, &servers, seed));
+    let machines = Machines::new("chaos", dir, &NODES.map(|(name, _)| name));
+    let cluster = Cluster::begin(dir, settings, ports, wires, Some(machines), None, (bootstrap, &topic));
 
     let (sent, watched) = (Sent::default(), Watched::default());
     let (fed, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -162,6 +234,11 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
 
         let begun = Instant::now();
         let (cluster, faults) = (&cluster, &faults);
+        let note = |from: Duration, (kind, what): Fault| {
+            let (from, to) = (from.as_secs_f64(), begun.elapsed().as_secs_f64());
+            faults.lock().unwrap().push((kind, format!("{from:.1}–{to:.1} s {what}")));
+        };
+        let machines = cluster.machines.as_ref().expect("they are had above");
         std::thread::scope(|scope| {
             let lane = |number: u64| Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number + 1) << 32);
             for (number, nodes) in LANES.into_iter().enumerate() {
@@ -171,12 +248,7 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
                         std::thread::sleep(dice.within(500, 6_000));
                         let at = nodes[dice.below(nodes.len() as u64) as usize];
                         let from = begun.elapsed();
-                        let what = cluster.break_node(at, &mut dice);
-                        faults.lock().unwrap().push(format!(
-                            "{:.1}–{:.1} s {what}",
-                            from.as_secs_f64(),
-                            begun.elapsed().as_secs_f64()
-                        ));
+                        note(from, cluster.break_node(at, machines, &mut dice));
                     }
                 });
             }
@@ -186,12 +258,7 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
                     while begun.elapsed() < length {
                         std::thread::sleep(dice.within(500, 5_000));
                         let from = begun.elapsed();
-                        let what = cluster.break_wires(wires, &mut dice);
-                        faults.lock().unwrap().push(format!(
-                            "{:.1}–{:.1} s {what}",
-                            from.as_secs_f64(),
-                            begun.elapsed().as_secs_f64()
-                        ));
+                        note(from, cluster.break_wires(wires, &mut dice));
                     }
                 });
             }
@@ -204,9 +271,15 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
         });
         fed.store(true, Ordering::SeqCst);
         feeding.join().unwrap();
+        // Should it not come to an end.
+        eprintln!("chaos: seed {seed}: {:#?}", faults.lock().unwrap());
         settle(cluster, &sent, Duration::from_secs(180));
     });
     let faults = faults.into_inner().unwrap();
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    faults.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
+    let faults: Vec<&String> = faults.iter().map(|(_, what)| what).collect();
+    let echoed = cluster.wires.as_ref().map(Wires::echoed).unwrap_or_default();
     let wrong = watched.wrong.into_inner().unwrap();
     let errors = watched.errors.into_inner().unwrap();
     assert!(
@@ -223,7 +296,7 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
     let all = (whole + flagged + refused).max(1) as f64;
     println!(
         "chaos: seed {seed}, {} s, {} faults; {} events exact; {whole} whole answers, {flagged} that said they lack rows, \
-         {refused} refused: {:.1} % answered, {:.1} % whole; {:.1} s at most between whole answers\n{faults:#?}\n{errors:#?}",
+         {refused} refused: {:.1} % answered, {:.1} % whole; {:.1} s at most between whole answers\nfaults by kind: {kinds:?}; {echoed}\n{errors:#?}",
         length.as_secs(),
         faults.len(),
         sent.0.iter().map(|sent| sent.load(Ordering::SeqCst)).sum::<u64>(),

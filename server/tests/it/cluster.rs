@@ -16,7 +16,8 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, node_at, supervisor};
+use crate::harness::{Guise, Server, node_at, supervisor};
+use crate::machine::Machines;
 use crate::wires::Wires;
 
 pub const TABLE: &str = "numbered";
@@ -48,19 +49,30 @@ pub struct Cluster {
     pub ports: Vec<u16>,
     pub nodes: Vec<Mutex<Option<Server>>>,
     pub wires: Option<Wires>,
+    pub machines: Option<Machines>,
+    /// What each node is started as.
+    guises: Vec<Mutex<Guise>>,
 }
 
 impl Cluster {
-    /// Starts all nodes, and a supervisor that reads the topic of [`feed`].
+    /// Starts all nodes, as this build or another binary, and a supervisor that reads the topic of [`feed`].
     pub fn begin(
         dir: &Path,
         settings: Vec<(String, String)>,
         ports: Vec<u16>,
         wires: Option<Wires>,
+        machines: Option<Machines>,
+        binary: Option<&Path>,
         from: (&str, &str),
     ) -> Cluster {
         let nodes = NODES.iter().map(|_| Mutex::new(None)).collect();
-        let cluster = Cluster { dir: dir.to_path_buf(), settings, ports, nodes, wires };
+        let enter = |name: &str| wires.as_ref().map(|wires| wires.enter(name)).unwrap_or_default();
+        let binary = binary.map(Path::to_path_buf);
+        let guise = |(name, _): &(&str, &str)| {
+            Mutex::new(Guise { enter: enter(name), binary: binary.clone(), ..Guise::default() })
+        };
+        let guises = NODES.iter().map(guise).collect();
+        let cluster = Cluster { dir: dir.to_path_buf(), settings, ports, nodes, wires, machines, guises };
         (0..NODES.len()).for_each(|at| cluster.start(at));
         let (bootstrap, topic) = from;
         let io = json!({"taskCount": 2, "taskDuration": "PT5S"});
@@ -134,8 +146,13 @@ impl Cluster {
 
     fn launch(&self, at: usize) -> Server {
         let (name, roles) = NODES[at];
-        let enter = self.wires.as_ref().map(|wires| wires.enter(name)).unwrap_or_default();
-        node_at(&self.dir, name, &[("roles", roles)], &self.settings, self.ports[at], &enter)
+        let guise = self.guises[at].lock().unwrap().clone();
+        node_at(&self.dir, name, &[("roles", roles)], &self.settings, self.ports[at], &guise)
+    }
+
+    /// Changes what a node is the next time it is started.
+    pub fn disguise<T>(&self, at: usize, change: impl FnOnce(&mut Guise) -> T) -> T {
+        change(&mut self.guises[at].lock().unwrap())
     }
 
     pub fn signal(&self, at: usize, signal: &str) {

@@ -1,7 +1,8 @@
 //! A server in a child process, a Kafka topic with a producer-side ledger, and a poller that watches answers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -35,6 +36,15 @@ pub fn kafka(test: &str) -> Option<String> {
     address
 }
 
+/// What a server runs as, where that is not this build's binary as it is.
+#[derive(Default, Clone)]
+pub struct Guise {
+    /// A command that runs others.
+    pub enter: Vec<String>,
+    pub binary: Option<PathBuf>,
+    pub environment: Vec<(String, String)>,
+}
+
 pub struct Server {
     child: Child,
     pub base: String,
@@ -64,22 +74,22 @@ impl Server {
 
     /// Starts and does not wait.
     pub fn launch(dir: &Path, command: &str, settings: &[(&str, &str)], arguments: &[&str]) -> Server {
-        Server::launch_at(dir, command, settings, arguments, free_port(), &[])
+        Server::launch_at(dir, command, settings, arguments, free_port(), &Guise::default())
     }
 
-    /// As [`Server::launch`], on a port and through a command that runs others (`enter`).
+    /// As [`Server::launch`], on a port and in a guise.
     pub fn launch_at(
         dir: &Path,
         command: &str,
         settings: &[(&str, &str)],
         arguments: &[&str],
         port: u16,
-        enter: &[String],
+        guise: &Guise,
     ) -> Server {
         let path = dir.join("server.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let binary = env!("CARGO_BIN_EXE_henge").to_string();
-        let mut words = enter.iter().chain([&binary]);
+        let binary = guise.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_henge").into());
+        let mut words = guise.enter.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let mut run = Command::new(words.next().expect("the binary, if nothing is before it"));
         run.args(words);
         run.arg(command).arg("--data-dir").arg(dir.join("data")).args(["--port", &port.to_string()]).args(arguments);
@@ -87,6 +97,7 @@ impl Server {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HENGE_")) {
             run.env_remove(name);
         }
+        run.envs(guise.environment.iter().cloned());
         for (name, value) in settings {
             run.arg("--set").arg(format!("{name}={value}"));
         }
@@ -498,22 +509,22 @@ const SECRET: &str = "the-word-that-only-nodes-know";
 
 /// A node of a cluster, in a folder of its own, which keeps its name.
 pub fn node(dir: &Path, name: &str, own: &[(&str, &str)], settings: &[(String, String)]) -> Server {
-    node_at(dir, name, own, settings, free_port(), &[])
+    node_at(dir, name, own, settings, free_port(), &Guise::default())
 }
 
-/// As [`node`], on a port and through a command that runs others.
+/// As [`node`], on a port and in a guise.
 pub fn node_at(
     dir: &Path,
     name: &str,
     own: &[(&str, &str)],
     settings: &[(String, String)],
     port: u16,
-    enter: &[String],
+    guise: &Guise,
 ) -> Server {
     let folder = dir.join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     all.push(("cluster.node", name));
     all.extend(own);
-    Server::launch_at(&folder, "server", &all, &[], port, enter)
+    Server::launch_at(&folder, "server", &all, &[], port, guise)
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Answer, BROKERS, Cluster, NODES, PARTITIONS, Sent, Watched, agent, ask, feed, settle};
 use crate::harness::{Server, StopOnDrop, create_topic, free_port, kafka, node, shared};
+use crate::machine;
 
 /// Places of historicals in [`NODES`].
 const HISTORICALS: [usize; 3] = [4, 5, 6];
@@ -151,8 +152,13 @@ fn settled(cluster: &Cluster, watched: &Watched, within: Duration) {
     }
 }
 
-/// Puts ten processes under load, has `work` done to them, and holds every answer before, meanwhile and after.
 fn under_load(name: &str, work: impl FnOnce(&Cluster, &Watched)) {
+    under_load_of(None, name, work);
+}
+
+/// Puts ten processes of a binary (or of this build) under load, has `work` done to them, and holds every answer before,
+/// meanwhile and after.
+fn under_load_of(binary: Option<&Path>, name: &str, work: impl FnOnce(&Cluster, &Watched)) {
     let (Some(bootstrap), Some(mut settings)) = (kafka(name), shared(name)) else { return };
     // One after another: twenty processes at once would be slow for reasons of their own.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +167,7 @@ fn under_load(name: &str, work: impl FnOnce(&Cluster, &Watched)) {
     let topic = format!("{name}-{}", std::process::id());
     create_topic(&bootstrap, &topic, PARTITIONS as i32);
     let ports = NODES.iter().map(|_| free_port()).collect();
-    let cluster = Cluster::begin(dir.path(), settings, ports, None, (&bootstrap, &topic));
+    let cluster = Cluster::begin(dir.path(), settings, ports, None, None, binary, (&bootstrap, &topic));
     let (sent, watched, proxy, managed) = (Sent::default(), Watched::default(), Proxy::default(), Managed::default());
     let (fed, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     std::thread::scope(|scope| {
@@ -312,6 +318,29 @@ fn no_query_fails_when_every_node_is_started_again() {
             let what = format!("{name} stopped within {stopped:.1} s, ready after {back:.1} s");
             let counts = tell(&what, cluster, watched, before);
             assert_eq!(counts.flagged, 0, "{name}: answers said they lack rows\n{}", cluster.logs());
+        }
+    });
+}
+
+#[test]
+fn no_query_fails_when_every_node_is_upgraded() {
+    let Some(previous) = machine::previous("upgraded") else { return };
+    under_load_of(Some(&previous), "upgraded", |cluster, watched| {
+        let of = |role: &str| (0..NODES.len()).filter(|at| NODES[*at].1 == role).collect::<Vec<_>>();
+        let order = ["historical", "ingest", "broker", "coordinator"].map(of).concat();
+        for at in order {
+            let (name, role) = NODES[at];
+            let before = Counts::of(watched);
+            assert!(cluster.stop(at), "{name} did not stop in order\n{}", cluster.logs());
+            cluster.disguise(at, |guise| guise.binary = None);
+            cluster.start(at);
+            if role == "coordinator" {
+                cluster.wait_for_role(at, Duration::from_secs(30));
+            } else {
+                cluster.wait_healthy(at, Duration::from_secs(60));
+            }
+            settled(cluster, watched, Duration::from_secs(60));
+            tell(&format!("{name} upgraded"), cluster, watched, before);
         }
     });
 }

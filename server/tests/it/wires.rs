@@ -5,7 +5,7 @@
 //! its node knows the others by, and passes what comes through a Unix socket, which no namespace confines, to the hub in the
 //! test's process. The hub looks whether that wire is whole, and passes it on: to a server of the test's own namespace, or
 //! through the relay of the other node. A cut wire takes new connections and says nothing, as a lost network does, and old
-//! ones break off.
+//! ones break off. A server may also refuse: it closes connections, or answers each that it is too busy.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
@@ -16,6 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crate::echo::{Echo, Echoing};
 
 /// What the relay is told by; a run of the tests without it has none.
 const RELAY: &str = "HENGE_TEST_RELAY";
@@ -40,9 +42,25 @@ struct Hub {
     slow: Mutex<BTreeMap<String, u64>>,
     /// Of every ten chunks from this end one is the last of its connection.
     torn: Mutex<HashSet<String>>,
+    /// What ends refuse with.
+    refusing: Mutex<BTreeMap<String, Refusal>>,
     chunks: AtomicU64,
+    /// Of wires between nodes.
+    echo: Arc<Echo>,
+    /// Grows when connections between nodes are to be made anew.
+    life: AtomicU64,
     over: AtomicBool,
 }
+
+/// How a server refuses.
+#[derive(Debug, Clone, Copy)]
+pub enum Refusal {
+    Closed,
+    Busy,
+}
+
+const BUSY: &str = "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: 56\r\nConnection: close\r\n\r\n\
+                    <Error><Code>SlowDown</Code><Message>_</Message></Error>";
 
 /// Whether namespaces can be had here; who may not have them is told so.
 pub fn can_be_had(test: &str) -> bool {
@@ -63,7 +81,7 @@ pub fn can_be_had(test: &str) -> bool {
 
 impl Wires {
     /// `nodes` are names and ports, `servers` those of what is outside.
-    pub fn new(dir: &Path, nodes: &[(&str, u16)], servers: &[(&str, u16)]) -> Wires {
+    pub fn new(dir: &Path, nodes: &[(&str, u16)], servers: &[(&str, u16)], seed: u64) -> Wires {
         let ends = nodes.iter().chain(servers).map(|(name, port)| (*port, name.to_string())).collect();
         let hub = Arc::new(Hub {
             dir: dir.to_path_buf(),
@@ -71,7 +89,10 @@ impl Wires {
             cut: Mutex::default(),
             slow: Mutex::default(),
             torn: Mutex::default(),
+            refusing: Mutex::default(),
             chunks: AtomicU64::default(),
+            echo: Arc::new(Echo::new(seed)),
+            life: AtomicU64::default(),
             over: AtomicBool::default(),
         });
         let mut wires = Wires { hub: hub.clone(), relays: Vec::new(), names: BTreeMap::new() };
@@ -148,6 +169,33 @@ impl Wires {
             of.remove(end)
         };
     }
+
+    /// Whether an end refuses whatever is asked of it, and how.
+    pub fn refuse(&self, end: &str, refusal: Option<Refusal>) {
+        let mut refusing = self.hub.refusing.lock().unwrap();
+        match refusal {
+            Some(refusal) => drop(refusing.insert(end.to_string(), refusal)),
+            None => drop(refusing.remove(end)),
+        }
+    }
+
+    /// Whether requests between nodes come again, and out of their turn. It begins with new connections.
+    pub fn echo(&self, on: bool) {
+        self.hub.echo.turn(on);
+        self.hub.life.fetch_add(u64::from(on), Ordering::SeqCst);
+    }
+
+    /// What became of requests that came again.
+    pub fn echoed(&self) -> String {
+        let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let echo = &self.hub.echo;
+        format!(
+            "{} requests came again, {} of them answered; {} were overtaken",
+            of(&echo.again),
+            of(&echo.answered),
+            of(&echo.late)
+        )
+    }
 }
 
 fn both(one: &str, other: &str) -> [(String, String); 2] {
@@ -168,7 +216,7 @@ impl Drop for Wires {
 }
 
 /// Either kind of connection.
-trait Wire: Read + Write + Send {
+pub trait Wire: Read + Write + Send {
     fn twin(&self) -> std::io::Result<Box<dyn Wire>>;
     fn shut(&self, how: Shutdown);
     fn patient(&self, within: Option<Duration>);
@@ -219,6 +267,16 @@ impl Hub {
                 while hub.is_cut(&node, &end) && !hub.over.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
+                let refusal = hub.refusing.lock().unwrap().get(&end).copied();
+                if let Some(refusal) = refusal {
+                    if matches!(refusal, Refusal::Busy) {
+                        stream.patient(Some(Duration::from_secs(2)));
+                        let _ = stream.read(&mut vec![0; CHUNK]);
+                        let _ = stream.write_all(BUSY.as_bytes());
+                    }
+                    stream.shut(Shutdown::Both);
+                    return;
+                }
                 let other = if is_node {
                     hub.connect_in(&end)
                 } else {
@@ -242,12 +300,36 @@ impl Hub {
     /// Passes bytes both ways until either end is done, or the wire is cut.
     fn join(self: Arc<Hub>, one: Box<dyn Wire>, other: Box<dyn Wire>, asks: &str, end: &str) {
         let (Ok(back_from), Ok(back_to)) = (other.twin(), one.twin()) else { return };
+        let is_between = asks != "test" && self.socket(end, "in").exists();
+        let life = is_between.then(|| self.life.load(Ordering::SeqCst));
+        let other = match life.filter(|_| self.echo.is_on()) {
+            Some(_) => match self.connect_in(end).and_then(|again| Echoing::new(self.echo.clone(), other, again)) {
+                Ok(echoing) => Box::new(echoing),
+                Err(_) => return,
+            },
+            None => other,
+        };
         let (hub, from, to) = (self.clone(), asks.to_string(), end.to_string());
-        std::thread::spawn(move || hub.pump(back_from, back_to, &from, &to, true));
-        self.pump(one, other, asks, end, false);
+        std::thread::spawn(move || hub.pump(back_from, back_to, &from, &to, life, true));
+        self.pump(one, other, asks, end, life, false);
     }
 
-    fn pump(&self, mut from: Box<dyn Wire>, mut to: Box<dyn Wire>, asks: &str, end: &str, back: bool) {
+    /// Whether a connection that is there is to break off.
+    fn breaks(&self, asks: &str, end: &str, life: Option<u64>) -> bool {
+        self.is_cut(asks, end)
+            || life.is_some_and(|life| life != self.life.load(Ordering::SeqCst))
+            || self.refusing.lock().unwrap().contains_key(end)
+    }
+
+    fn pump(
+        &self,
+        mut from: Box<dyn Wire>,
+        mut to: Box<dyn Wire>,
+        asks: &str,
+        end: &str,
+        life: Option<u64>,
+        back: bool,
+    ) {
         from.patient(Some(Duration::from_millis(100)));
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -255,14 +337,14 @@ impl Hub {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                    if self.is_cut(asks, end) || self.over.load(Ordering::SeqCst) {
+                    if self.breaks(asks, end, life) || self.over.load(Ordering::SeqCst) {
                         break;
                     }
                     continue;
                 }
                 Err(_) => break,
             };
-            if self.is_cut(asks, end) {
+            if self.breaks(asks, end, life) {
                 break;
             }
             let slow = self.slow.lock().unwrap().get(end).copied().unwrap_or(0);
@@ -278,7 +360,7 @@ impl Hub {
             }
         }
         // Of a stream that ends as it should the other way goes on.
-        if self.is_cut(asks, end) || back {
+        if self.breaks(asks, end, life) || back {
             from.shut(Shutdown::Both);
             to.shut(Shutdown::Both);
         } else {
