@@ -28,6 +28,8 @@ const LEASE_CONNECT_MAX: Duration = Duration::from_secs(3);
 /// A connection given back answers within this, or is closed.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(3);
 
+/// Tables only gain what who does not know of it can do without: processes of the version before go on, and are started again,
+/// when another has brought the tables up to date. One for which that is not so has a name that begins with [`BREAKING`].
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "catalog", include_str!("../../migrations/0001_catalog.sql")),
     (2, "documents", include_str!("../../migrations/0002_documents.sql")),
@@ -36,6 +38,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "scaling", include_str!("../../migrations/0005_scaling.sql")),
     (6, "renames", include_str!("../../migrations/0006_renames.sql")),
 ];
+
+/// How a change of the tables is marked that earlier versions must not work on.
+const BREAKING: &str = "breaking";
 
 pub(crate) struct Database {
     pub(super) dialect: Dialect,
@@ -97,6 +102,7 @@ impl Database {
             None => migrator.run(&mut connection).await,
         };
         migrated.map_err(|source| Error::Store { what: "bring the tables up to date", source: Box::new(source) })?;
+        check_later(&mut connection).await?;
         in_time(connection.close()).await.map_err(failed("close"))
     }
 
@@ -167,9 +173,30 @@ fn pool(dialect: Dialect, options: &AnyConnectOptions, connections: u32, connect
         .connect_lazy_with(options.clone())
 }
 
+/// Whether tables that a later version has changed can be worked on.
+async fn check_later(connection: &mut sqlx::AnyConnection) -> Result<()> {
+    let known = MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or(0);
+    let question =
+        sqlx::query("SELECT description FROM _sqlx_migrations WHERE version > $1 ORDER BY version").bind(known);
+    let later = in_time(question.fetch_all(connection)).await.map_err(failed("look at the tables"))?;
+    for row in later {
+        let name: String = row.try_get("description").map_err(failed("look at the tables"))?;
+        if name.starts_with(BREAKING) {
+            return Err(Error::Invalid(format!(
+                "a later version has changed the tables of the metadata store so that this one cannot work on them \
+                 ({name}); start that version"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn migrator(dialect: Dialect) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(version, name, text)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, dialect.tables(text), false)
     });
-    Migrator::with_migrations(migrations.collect())
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // Those of later versions, see `check_later`.
+    migrator.set_ignore_missing(true);
+    migrator
 }

@@ -1,6 +1,6 @@
 //! Names, positions, versions: what must hold of the catalog on any database.
 
-use henge_coordinator::{Allocation, Command, Error, PublishMode, Published, Selection};
+use henge_coordinator::{Allocation, Command, Coordinator, Error, PublishMode, Published, Selection};
 use segment::SegmentId;
 
 use crate::fresh::Fresh;
@@ -28,6 +28,7 @@ on_each_database!(
     a_load_that_fails_is_ordered_again_after_a_while,
     segments_are_marked_and_come_back,
     a_replace_is_newer_by_the_order_of_bytes,
+    what_a_later_version_added_is_passed_over_and_what_it_broke_is_refused,
 );
 
 async fn a_wish_asked_twice_gets_the_same_name(store: Fresh) {
@@ -427,4 +428,25 @@ async fn a_replace_is_newer_by_the_order_of_bytes(store: Fresh) {
     let fresh = Allocation { fresh_version: true, ..wish("replace", 0, 24, 0) };
     // In a dictionary, B comes after a.
     assert_eq!(coordinator.allocate(fresh, 20).await.unwrap().version, "a.1");
+}
+
+/// Nodes of two versions work on one store while a cluster is upgraded, and those of the earlier one are started again meanwhile.
+async fn what_a_later_version_added_is_passed_over_and_what_it_broke_is_refused(store: Fresh) {
+    open(&store).await.close().await;
+    let changed = |version: u32, name: &str| {
+        format!(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             SELECT {version}, '{name}', success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1"
+        )
+    };
+    store.execute("ALTER TABLE supervisors ADD COLUMN later TEXT").await;
+    store.execute(&changed(1000, "more of supervisors")).await;
+    let coordinator = open(&store).await;
+    coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
+    coordinator.close().await;
+
+    store.execute(&changed(1001, "breaking names")).await;
+    let refused = Coordinator::open_store(&store.address().parse().unwrap(), SETTINGS).await.map(|_| ());
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("(breaking names); start that version"), "{why}");
 }
