@@ -518,6 +518,12 @@ impl Picture {
     /// Loses members that were not heard of for the time of the lease, and those that an earlier leader knew and that do not
     /// come. A new leader waits as long.
     pub fn lose_silent(&mut self, now: i64, lease_ms: i64, except: &str) {
+        if now.saturating_add(lease_ms) <= self.now {
+            // The clock was set back. Who was heard of by what it told before would not be missed until it tells that again.
+            self.members.values_mut().for_each(|member| member.heard_at = member.heard_at.min(now));
+            self.expected_until = None;
+            self.now = now;
+        }
         self.now = self.now.max(now);
         if !self.expected.is_empty() {
             let until = *self.expected_until.get_or_insert(now.saturating_add(lease_ms));

@@ -16,6 +16,7 @@ on_each_database!(
     a_lost_nodes_tasks_go_elsewhere_and_what_it_had_counts_no_more,
     a_deposed_attempt_writes_nothing,
     a_restarted_node_gets_its_tasks_again,
+    a_clock_that_is_set_back_keeps_nobody_from_being_missed,
     reports_that_come_twice_or_late_change_nothing,
     a_new_leader_waits_for_the_nodes_that_there_were,
     who_stands_by_follows_documents_and_takes_the_lead,
@@ -253,6 +254,21 @@ async fn a_restarted_node_gets_its_tasks_again(store: Fresh) {
     assert!(matches!(coordinator.heartbeat(late, 4).await, Err(Error::Conflict(_))));
     assert_eq!(coordinator.view().nodes["b"].process, 7);
     assert!(again.beat(&coordinator, 5).await.commands.is_empty());
+}
+
+async fn a_clock_that_is_set_back_keeps_nobody_from_being_missed(store: Fresh) {
+    let coordinator = open_leased(&store).await;
+    let (mut a, mut b) = (Node::new("a", 1), Node::new("b", 2));
+    let before = 100 * LEASE;
+    a.beat(&coordinator, before).await;
+    b.beat(&coordinator, before).await;
+    let set_back = before - 50 * LEASE;
+    a.beat(&coordinator, set_back).await;
+    assert_eq!(coordinator.view().nodes.len(), 2, "both were heard of just now");
+    a.beat(&coordinator, set_back + LEASE - 1).await;
+    assert_eq!(coordinator.view().nodes.len(), 2);
+    a.beat(&coordinator, set_back + LEASE).await;
+    assert_eq!(coordinator.view().nodes.keys().collect::<Vec<_>>(), ["a"]);
 }
 
 async fn reports_that_come_twice_or_late_change_nothing(store: Fresh) {
