@@ -11,6 +11,7 @@ run: build
 
 build:
 	dev/need.sh build
+	dev/console.sh || [ $$? = 3 ]
 	$(CARGO) build --release -p henge-server
 
 ## All tests, against a real Kafka where it can be had

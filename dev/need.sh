@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a Debian machine lacks (as root), or says what to install.
-#   dev/need.sh build     to build: a C compiler, make, Rust
+#   dev/need.sh build     to build: a C compiler, make, Rust; npm for the web console
 #   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients,
-#                         PostgreSQL (no server is started by it), libfaketime for clocks that are off
+#                         PostgreSQL (no server is started by it), Chromium for the console, libfaketime for clocks that are off
 set -euo pipefail
 missing=()
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -10,12 +10,15 @@ has cc || missing+=(gcc)
 has make || missing+=(make)
 has g++ || missing+=(g++)
 has python3 || missing+=(python3)
-# Without these the suites that need a real Kafka, a real PostgreSQL or real clients do not run, and dev/test.sh says so.
 wanted=()
+# Without it the server is built without the console, and says so.
+has npm || wanted+=(npm)
+# Without these the suites that need a real Kafka, a real PostgreSQL, real clients or a browser do not run, and dev/test.sh says so.
 if [ "${1:-build}" = test ]; then
   has javac || wanted+=(default-jdk-headless)
   python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
   has mvn || wanted+=(maven)
+  has chromium || wanted+=(chromium)
   ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || wanted+=(libfaketime)
   has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 fi

@@ -10,6 +10,17 @@ cd "$(dirname "$0")/.."
 mode=bounded
 if [ "${1:-}" = soak ]; then mode=soak; shift; fi
 dev/need.sh test
+console=0
+dev/console.sh test || console=$?
+case $console in
+0) ;;
+3)
+  echo "=====================================================================" >&2
+  echo "NO NODE.JS: the server is built without the console, whose tests DID NOT RUN" >&2
+  echo "=====================================================================" >&2
+  ;;
+*) exit "$console" ;;
+esac
 
 if [ "$mode" = soak ]; then
   export HENGE_TEST_LEDGER_EVENTS=${HENGE_TEST_LEDGER_EVENTS:-2000000}

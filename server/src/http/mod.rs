@@ -5,6 +5,7 @@ pub mod asking;
 pub mod auth;
 pub mod avatica;
 pub mod bodies;
+pub mod console;
 pub mod error;
 pub mod flight;
 pub mod guard;
@@ -102,7 +103,11 @@ pub fn router(app: Arc<App>) -> Router {
             };
             let handler = handler.layer(count).layer(gate);
             // Clients of Druid write many paths with a slash at the end.
-            router.route(&format!("{}/", route.path), handler.clone()).route(&route.path, handler)
+            let router = match route.path.ends_with('/') || route.path.contains("{*") {
+                true => router,
+                false => router.route(&format!("{}/", route.path), handler.clone()),
+            };
+            router.route(&route.path, handler)
         })
     };
     let of_query = ("query.body_max_bytes", app.config.query_body_max_bytes);
@@ -124,6 +129,7 @@ pub fn router(app: Arc<App>) -> Router {
     let router = Router::new()
         .merge(queries)
         .merge(gated(routes::status()))
+        .merge(gated(console::routes()))
         .merge(management)
         .merge(of_nodes)
         // What there is not is told to nobody either.

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use query::policy::{Action, Kind};
 
 use super::auth::{CONFIG, Need, Of, STATE};
-use super::{App, avatica, flight, manage, native, sql, statements, status};
+use super::{App, avatica, console, flight, manage, native, sql, statements, status};
 use crate::rpc;
 
 /// The path answers with a slash at its end too.
@@ -107,7 +107,7 @@ pub fn status() -> Vec<Route> {
 
 /// Every route, with what it needs.
 pub fn routes() -> Vec<(Method, String, Need)> {
-    let all = [queries(), jdbc(), status(), manage::routes(), rpc::routes()].into_iter().flatten();
+    let all = [queries(), jdbc(), status(), console::routes(), manage::routes(), rpc::routes()].into_iter().flatten();
     let mut routes: Vec<_> = all.map(|route| (route.method, route.path, route.need)).collect();
     routes.push((Method::POST, flight::PATH.to_string(), flight::NEED));
     routes

@@ -10,6 +10,7 @@ mod batch;
 mod chaos;
 mod cluster;
 mod column_types;
+mod console;
 mod crash;
 mod damage;
 mod default_context;
