@@ -156,13 +156,15 @@ fn under_load(name: &str, work: impl FnOnce(&Cluster, &Watched)) {
     under_load_of(None, name, work);
 }
 
-/// Puts ten processes of a binary (or of this build) under load, has `work` done to them, and holds every answer before,
-/// meanwhile and after.
+/// Puts ten processes of a binary under load, or of this build with what tests set of it; has `work` done to them, and holds
+/// every answer before, meanwhile and after.
 fn under_load_of(binary: Option<&Path>, name: &str, work: impl FnOnce(&Cluster, &Watched)) {
     let (Some(bootstrap), Some(mut settings)) = (kafka(name), shared(name)) else { return };
     // One after another: twenty processes at once would be slow for reasons of their own.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    settings.push(("cluster.drain_ms".into(), DRAIN_MS.into()));
+    if binary.is_none() {
+        settings.push(("cluster.drain_ms".into(), DRAIN_MS.into()));
+    }
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("{name}-{}", std::process::id());
     create_topic(&bootstrap, &topic, PARTITIONS as i32);
