@@ -161,11 +161,12 @@ fn pool(dialect: Dialect, options: &AnyConnectOptions, connections: u32, connect
                 Ok(())
             })
         })
-        // An answer may still be under way, or none may come any more.
+        // An answer may still be under way, or none may come any more. A transaction that could neither be committed nor rolled
+        // back, as one that a full disk ended, would be in the way of all that come after it.
         .after_release(|connection, _| {
             Box::pin(async move {
                 match timeout(GIVE_BACK_MAX, connection.ping()).await {
-                    Ok(answered) => answered.map(|()| true),
+                    Ok(answered) => answered.map(|()| !connection.is_in_transaction()),
                     Err(_) => Err(sqlx::Error::PoolTimedOut),
                 }
             })

@@ -212,3 +212,50 @@ async fn a_store_that_is_not_there_is_said_without_its_password() {
     let shown = format!("{error} {error:?}");
     assert!(shown.contains("does not exist") && !shown.contains("s3cret"), "{shown}");
 }
+
+/// What was not written for want of room keeps nothing after it from being written.
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_to_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::of(folder.path());
+    if disk.is_none() {
+        eprintln!("===== NOT RUN: a full disk (no filesystem can be mounted; root is needed)");
+        return;
+    }
+    let url = folder.path().join("catalog.db").display().to_string();
+    let coordinator = Coordinator::open_store(&url.parse().unwrap(), SETTINGS).await.unwrap();
+    coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
+    let ballast = folder.path().join("ballast");
+    for round in 0..3 {
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        for bytes in [1 << 16, 1 << 12] {
+            while std::io::Write::write_all(&mut file, &vec![0; bytes]).is_ok() {}
+        }
+        for again in 0..3 {
+            let error = coordinator.suspend("s", 10 * round + again).await.map(drop).unwrap_err();
+            assert!(error.to_string().contains("full"), "{error}");
+        }
+        drop(file);
+        std::fs::remove_file(&ballast).unwrap();
+        coordinator.suspend("s", 10 * round + 5).await.unwrap();
+        coordinator.resume("s", 10 * round + 6).await.unwrap();
+    }
+    coordinator.close().await;
+}
+
+/// A small filesystem of its own below a folder.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn of(folder: &std::path::Path) -> Option<Disk> {
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder).status();
+        mount.is_ok_and(|status| status.success()).then(|| Disk(folder.to_path_buf()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
