@@ -3,6 +3,8 @@
 #   dev/kafka.sh start [DIR]   fetches the jars once, starts a broker on a free port, prints its address
 #   dev/kafka.sh stop [DIR]    stops it (its data stay)
 #   dev/kafka.sh restart [DIR] starts it again on the same port with the same data
+# Beside the open listener there is one by TLS with SASL (PLAIN, SCRAM-SHA-256; user henge, password stream-secret): its address
+# is in DIR/secure_address, the authority to trust in DIR/ca.pem.
 # DIR holds the broker's data, log and pid (default: dev/.cache/kafka/run). Exit 3: the jars cannot be had here.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,13 +46,26 @@ start)
   mkdir -p "$dir"
   port=$(free_port)
   controller=$(free_port)
+  secure=$(free_port)
   echo "127.0.0.1:$port" >"$dir/address"
+  # A listener that asks by TLS who it is: a certificate of its own, and one user.
+  keytool -genkeypair -alias broker -keyalg EC -validity 30 -dname CN=localhost -ext "san=ip:127.0.0.1,dns:localhost" \
+    -storetype PKCS12 -storepass broker-secret -keystore "$dir/broker.p12" >"$dir/log" 2>&1
+  keytool -exportcert -rfc -alias broker -storepass broker-secret -keystore "$dir/broker.p12" >"$dir/ca.pem" 2>>"$dir/log"
+  echo "127.0.0.1:$secure" >"$dir/secure_address"
   cat >"$dir/server.properties" <<P
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secure,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$secure
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_henge="stream-secret";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location=$dir/broker.p12
+ssl.keystore.password=broker-secret
 controller.listener.names=CONTROLLER
 log.dirs=$dir/data
 offsets.topic.replication.factor=1
@@ -61,7 +76,8 @@ auto.create.topics.enable=false
 log.retention.hours=-1
 P
   java -Xmx128m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$libs/*" kafka.tools.StorageTool \
-    format --cluster-id=HengeTestClusterId0000 -c "$dir/server.properties" >"$dir/log" 2>&1 ||
+    format --cluster-id=HengeTestClusterId0000 --add-scram 'SCRAM-SHA-256=[name=henge,password=stream-secret]' \
+    -c "$dir/server.properties" >>"$dir/log" 2>&1 ||
     { cat "$dir/log" >&2; exit 1; }
   run
   ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a Debian machine lacks (as root), or says what to install.
-#   dev/need.sh build     to build: a C compiler, make, Rust; npm for the web console
+#   dev/need.sh build     to build: a C compiler, make, Perl, Rust; npm for the web console
 #   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients,
 #                         PostgreSQL (no server is started by it), Chromium for the console, libfaketime for clocks that are off
 set -euo pipefail
@@ -9,6 +9,8 @@ has() { command -v "$1" >/dev/null 2>&1; }
 has cc || missing+=(gcc)
 has make || missing+=(make)
 has g++ || missing+=(g++)
+# OpenSSL's own build asks for more of it than what every Debian has.
+perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || missing+=(perl)
 has python3 || missing+=(python3)
 wanted=()
 # Without it the server is built without the console, and says so.

@@ -57,6 +57,10 @@ start() {
 }
 
 start kafka HENGE_TEST_KAFKA "the ledger, crash, memory and failover suites against a real broker DID NOT RUN"
+if [ -f "$run/kafka/secure_address" ]; then
+  HENGE_TEST_KAFKA_SECURE=$(cat "$run/kafka/secure_address")
+  export HENGE_TEST_KAFKA_SECURE HENGE_TEST_KAFKA_CA=$run/kafka/ca.pem
+fi
 start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suites ran on SQLite alone, failover DID NOT RUN"
 start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
 

@@ -31,6 +31,7 @@ mod quickstart;
 mod roles;
 mod rolling;
 mod sampler;
+mod secure_stream;
 mod statements;
 mod tenants;
 mod tidy;
