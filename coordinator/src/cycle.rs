@@ -13,6 +13,7 @@ use segment::is_system;
 use tracing::{info, warn};
 
 use crate::Coordinator;
+use crate::catalog::tasks::Texts;
 use crate::catalog::{TaskRow, documents, rows, tasks};
 use crate::error::Result;
 use crate::metrics;
@@ -76,10 +77,12 @@ impl Coordinator {
         let mut taken: HashSet<String> = HashSet::new();
         for action in &plan.actions {
             match action {
-                Action::Create(record) if tasks::by_id(&mut store, &record.id).await?.is_some() => {
+                Action::Create(record) if tasks::exists(&mut store, &record.id).await? => {
                     taken.insert(record.id.clone());
                 }
-                Action::Create(record) => tasks::insert(&mut store, &TaskRow::new(record.clone(), now)).await?,
+                Action::Create(record) => {
+                    tasks::insert(&mut store, &TaskRow::new(record.clone(), now), Texts::of(record)).await?;
+                }
                 Action::Stop { task, reason } => tasks::set_stop(&mut store, task, *reason).await?,
             }
         }

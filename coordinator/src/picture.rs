@@ -7,7 +7,7 @@ use segment::SegmentId;
 use segment::timeline::Timeline;
 use tracing::{info, warn};
 
-use crate::catalog::{Kept, SegmentRecord, SupervisorRow, TaskRow};
+use crate::catalog::{EndedTask, Kept, SegmentRecord, SupervisorRow, TaskRow};
 use crate::command::{Condition, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::documents::Document;
 use crate::error::{Error, Result};
@@ -363,17 +363,17 @@ impl SupervisorEntry {
     }
 
     /// `ended` are its newest ended tasks, newest first.
-    fn restored(row: SupervisorRow, ended: &[TaskRow]) -> SupervisorEntry {
+    fn restored(row: SupervisorRow, ended: &[EndedTask]) -> SupervisorEntry {
         let mut entry = SupervisorEntry::new(row);
         let mut succeeded: BTreeSet<u32> = BTreeSet::new();
         for task in ended {
-            let group = task.record.group;
+            let group = task.group;
             if task.state != TaskState::Failed {
                 succeeded.insert(group);
             } else if !succeeded.contains(&group) {
                 let failures = entry.failures.entry(group).or_default();
                 failures.in_a_row += 1;
-                failures.last_at = failures.last_at.max(task.ended_at.unwrap_or(task.created_at));
+                failures.last_at = failures.last_at.max(task.at);
             }
         }
         entry

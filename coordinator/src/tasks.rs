@@ -5,6 +5,7 @@ use serde_json::Value;
 use tracing::info;
 
 use crate::Coordinator;
+use crate::catalog::tasks::Texts;
 use crate::catalog::{TaskRow, tasks};
 use crate::command::{StopReason, TaskProgress, TaskRecord, TaskState};
 use crate::error::{Error, Result};
@@ -15,7 +16,13 @@ use crate::supervisors::refuse_system;
 /// How a task stands.
 #[derive(Debug, Clone)]
 pub struct TaskStatus {
-    pub record: TaskRecord,
+    pub id: String,
+    pub group_id: String,
+    pub datasource: String,
+    pub kind: String,
+    pub supervisor: Option<String>,
+    /// Which of how many groups of partitions it reads, of a supervised one that has not ended.
+    pub share: Option<(u32, u32)>,
     pub state: TaskState,
     pub created_at: i64,
     pub started_at: Option<i64>,
@@ -53,16 +60,16 @@ impl Coordinator {
                 format!("task id [{}] begins as those of supervisors' tasks do; give another or none", record.id);
             return Err(Error::Invalid(text));
         }
-        let this = self.clone();
+        let (this, texts) = (self.clone(), Texts::of(&record));
         self.detached(async move {
             let turn = this.turn().await?;
             let mut store = turn.begin().await?;
-            if tasks::by_id(&mut store, &record.id).await?.is_some() {
+            if tasks::exists(&mut store, &record.id).await? {
                 // Whose it is, and how it stands, is not for everybody who may post tasks.
                 return Err(Error::Invalid(format!("task id [{}] is taken; give another or none", record.id)));
             }
             let row = TaskRow::new(record, now);
-            tasks::insert(&mut store, &row).await?;
+            tasks::insert(&mut store, &row, texts).await?;
             store.commit().await?;
             info!(task = row.record.id, datasource = row.record.datasource, kind = row.record.kind, "task created");
             this.inner.picture.write().tasks.insert(row.record.id.clone(), LiveTask::from(row));
@@ -76,16 +83,23 @@ impl Coordinator {
     /// Newest first.
     pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskStatus>> {
         let mut connection = self.read().await?;
-        let mut rows = tasks::find(&mut connection, &filter).await?;
+        let mut found = tasks::find(&mut connection, &filter).await?;
         let by_name = filter.system || filter.datasource.is_some();
-        rows.retain(|row| by_name || !is_system(&row.record.datasource));
-        Ok(rows.into_iter().map(|row| self.status(row)).collect())
+        found.retain(|task| by_name || !is_system(&task.datasource));
+        Ok(found.into_iter().map(|task| self.with_progress(task)).collect())
     }
 
     pub async fn task(&self, id: &str) -> Result<TaskStatus> {
         let mut connection = self.read().await?;
-        let row = tasks::by_id(&mut connection, id).await?;
-        row.map(|row| self.status(row)).ok_or_else(|| Error::NotFound(format!("there is no task {id}")))
+        let found = tasks::by_id(&mut connection, id).await?;
+        found.map(|task| self.with_progress(task)).ok_or_else(|| unknown(id))
+    }
+
+    /// The spec as it was posted, or the supervisor's. Of a large one, when its task has ended, long texts are cut, which inline
+    /// data is.
+    pub async fn task_document(&self, id: &str) -> Result<Value> {
+        let mut connection = self.read().await?;
+        tasks::document(&mut connection, id).await?.ok_or_else(|| unknown(id))
     }
 
     /// The task's own report: the newest of a running task, the last of an ended one.
@@ -100,7 +114,7 @@ impl Coordinator {
 
     /// Has a task cancelled; what it did not publish is discarded. An ended task stays as it is.
     pub async fn shutdown_task(&self, id: &str, now: i64) -> Result<()> {
-        refuse_system(&self.task(id).await?.record.datasource)?;
+        refuse_system(&self.task(id).await?.datasource)?;
         self.stop_tasks(vec![id.to_string()], StopReason::Cancel, now).await
     }
 
@@ -149,25 +163,32 @@ impl Coordinator {
         Ok(())
     }
 
-    fn status(&self, row: TaskRow) -> TaskStatus {
-        let progress = self.inner.picture.read().tasks.get(&row.record.id).and_then(|task| task.progress.clone());
-        TaskStatus {
-            record: row.record,
-            state: row.state,
-            created_at: row.created_at,
-            started_at: row.started_at,
-            ended_at: row.ended_at,
-            error: row.error,
-            stop: row.stop,
-            progress,
+    fn with_progress(&self, mut status: TaskStatus) -> TaskStatus {
+        if let Some(task) = self.inner.picture.read().tasks.get(&status.id) {
+            (status.share, status.progress) = (share(&task.record), task.progress.clone());
         }
+        status
     }
+}
+
+fn unknown(id: &str) -> Error {
+    Error::NotFound(format!("there is no task {id}"))
+}
+
+fn share(record: &TaskRecord) -> Option<(u32, u32)> {
+    record.supervisor.as_ref().map(|_| (record.group, record.groups))
 }
 
 impl From<&LiveTask> for TaskStatus {
     fn from(task: &LiveTask) -> TaskStatus {
+        let record = &task.record;
         TaskStatus {
-            record: task.record.clone(),
+            id: record.id.clone(),
+            group_id: record.group_id.clone(),
+            datasource: record.datasource.clone(),
+            kind: record.kind.clone(),
+            supervisor: record.supervisor.clone(),
+            share: share(record),
             state: task.state,
             created_at: task.created_at,
             started_at: task.started_at,

@@ -421,7 +421,7 @@ async fn incomplete_until_caught_up(coordinator: &Coordinator) -> coordinator::R
     fed.extend(active.map(|supervisor| (supervisor.spec.datasource, supervisor.spec.id)));
     let running = TaskFilter { states: vec![TaskState::Running], system: true, ..TaskFilter::default() };
     for task in coordinator.tasks(running).await? {
-        fed.extend(task.record.supervisor.map(|supervisor| (task.record.datasource, supervisor)));
+        fed.extend(task.supervisor.map(|supervisor| (task.datasource, supervisor)));
     }
     let mark = |(datasource, owner)| Change::Incomplete { datasource, owner, intervals: vec![Interval::ETERNITY] };
     Ok(fed.into_iter().map(mark).collect())

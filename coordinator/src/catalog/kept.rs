@@ -3,7 +3,7 @@
 use crate::catalog::documents::{self, SupervisorRow};
 use crate::catalog::rows::{self, SegmentRecord};
 use crate::catalog::session::Session;
-use crate::catalog::tasks::{self, TaskRow};
+use crate::catalog::tasks::{self, EndedTask, TaskRow};
 use crate::catalog::{members, named};
 use crate::documents::Document;
 use crate::error::Result;
@@ -18,7 +18,7 @@ pub(crate) struct Kept {
     /// Used segments.
     pub segments: Vec<SegmentRecord>,
     /// Those that are not terminated, each with its newest ended tasks, newest first.
-    pub supervisors: Vec<(SupervisorRow, Vec<TaskRow>)>,
+    pub supervisors: Vec<(SupervisorRow, Vec<EndedTask>)>,
     /// Those that have not ended.
     pub tasks: Vec<TaskRow>,
     /// Nodes that were not lost.
@@ -32,7 +32,7 @@ impl Kept {
     pub async fn load(connection: &mut Session) -> Result<Kept> {
         let mut supervisors = Vec::new();
         for row in documents::load_supervisors(connection).await? {
-            let ended = tasks::load_failures(connection, &row.spec.id, ENDED_TASKS_READ).await?;
+            let ended = tasks::load_ended(connection, &row.spec.id, ENDED_TASKS_READ).await?;
             supervisors.push((row, ended));
         }
         Ok(Kept {

@@ -29,7 +29,7 @@ pub(crate) use kept::Kept;
 pub(crate) use rows::SegmentRecord;
 pub(crate) use session::{Session, Writing};
 pub use store::{MetadataStore, PostgresUrl};
-pub(crate) use tasks::TaskRow;
+pub(crate) use tasks::{EndedTask, TaskRow};
 
 /// Next offset to read by partition. The coordinator compares keys and offsets and gives them no meaning; ingestion
 /// writes keys as `topic:partition`.

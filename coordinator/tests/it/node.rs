@@ -160,7 +160,7 @@ pub async fn serve(coordinator: &Coordinator, published: Vec<SegmentId>, realtim
 pub async fn running_task(coordinator: &Coordinator) -> String {
     coordinator.put_supervisor(spec(1), false, 1).await.unwrap();
     coordinator.cycle(1).await.unwrap();
-    let task = coordinator.supervisor("s").unwrap().tasks[0].record.id.clone();
+    let task = coordinator.supervisor("s").unwrap().tasks[0].id.clone();
     report(coordinator, vec![], 1).await;
     report(coordinator, vec![progress(&task, TaskState::Running)], 1).await;
     task

@@ -22,6 +22,7 @@ on_each_database!(
     what_another_node_keeps_is_left_to_it,
     a_name_that_is_taken_is_passed_over,
     nobody_keeps_all_places_of_tasks,
+    of_a_large_task_its_data_goes_when_it_has_ended,
     the_number_of_tasks_follows_the_lag,
 );
 
@@ -30,7 +31,7 @@ fn state(coordinator: &henge_coordinator::Coordinator) -> &'static str {
 }
 
 fn ids(coordinator: &henge_coordinator::Coordinator) -> Vec<String> {
-    coordinator.supervisor("s").unwrap().tasks.into_iter().map(|task| task.record.id).collect()
+    coordinator.supervisor("s").unwrap().tasks.into_iter().map(|task| task.id).collect()
 }
 
 async fn tasks_come_one_to_a_group_and_follow_the_document(store: Fresh) {
@@ -228,7 +229,7 @@ async fn batch_tasks_wait_for_room_run_and_are_remembered(store: Fresh) {
     let coordinator = open(&store).await;
     assert_eq!(coordinator.task_report("t3").await.unwrap(), Some(json!({"rows": 3})));
     let complete = TaskFilter { states: vec![TaskState::Success, TaskState::Failed], ..Default::default() };
-    let complete: Vec<_> = coordinator.tasks(complete).await.unwrap().into_iter().map(|t| t.record.id).collect();
+    let complete: Vec<_> = coordinator.tasks(complete).await.unwrap().into_iter().map(|t| t.id).collect();
     assert_eq!(complete, ["t9", "t3"]);
     let newest = TaskFilter { kind: Some("index".into()), max: Some(2), ..Default::default() };
     assert_eq!(coordinator.tasks(newest).await.unwrap().len(), 2);
@@ -290,7 +291,7 @@ async fn what_another_node_keeps_is_left_to_it(store: Fresh) {
     let tasks = async |coordinator: &Coordinator| {
         let filter = TaskFilter { system: true, ..TaskFilter::default() };
         let tasks = coordinator.tasks(filter).await.unwrap();
-        tasks.into_iter().map(|task| (task.record.id, task.state)).collect::<Vec<_>>()
+        tasks.into_iter().map(|task| (task.id, task.state)).collect::<Vec<_>>()
     };
     let id = |launch: u32| format!("index_journal_sys.journal_0_{launch}");
     let one = open(&store).await;
@@ -359,6 +360,28 @@ async fn nobody_keeps_all_places_of_tasks(store: Fresh) {
     assert_eq!(supervised.len(), 2, "{supervised:?}");
 }
 
+async fn of_a_large_task_its_data_goes_when_it_has_ended(store: Fresh) {
+    let coordinator = open(&store).await;
+    let data = "1,2,3\n".repeat(50_000);
+    let document = json!({"type": "index", "spec": {"ioConfig": {"inputSource": {"type": "inline", "data": data}}}});
+    coordinator.create_task(TaskRecord { document: document.clone(), ..batch_task("large") }, 1).await.unwrap();
+    let small = json!({"type": "index", "spec": {"data": "1,2"}});
+    coordinator.create_task(TaskRecord { document: small.clone(), ..batch_task("small") }, 2).await.unwrap();
+    let given = report(&coordinator, vec![], 3).await.commands;
+    let whole = |command: &Command| matches!(command, Command::StartTask { task, .. } if task.document == document);
+    assert!(given.len() == 2 && given.iter().any(whole));
+    assert_eq!(coordinator.task_document("large").await.unwrap(), document);
+    let ended = ["large", "small"].map(|id| progress(id, TaskState::Success));
+    report(&coordinator, ended.to_vec(), 5).await;
+    let kept = coordinator.task_document("large").await.unwrap();
+    let text = kept["spec"]["ioConfig"]["inputSource"]["data"].as_str().unwrap();
+    assert!(text.starts_with("1,2,3\n1,2,3") && text.contains("300000 bytes") && text.len() < 2_000, "{text}");
+    assert_eq!((&kept["type"], coordinator.task_document("small").await.unwrap()), (&json!("index"), small));
+    assert!(coordinator.task_document("none").await.is_err());
+    let listed = coordinator.tasks(TaskFilter::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["small", "large"]);
+}
+
 /// All tasks of the supervisor run, and each is so far behind on a partition of its own.
 async fn lagging(coordinator: &Coordinator, lag: i64, now: i64) {
     let told = |id: String| henge_coordinator::TaskProgress {
@@ -417,7 +440,7 @@ async fn the_number_of_tasks_follows_the_lag(store: Fresh) {
     assert_eq!(coordinator.cycle(312).await.unwrap().tasks_created, 2);
     report(&coordinator, vec![progress(&first, TaskState::Success)], 313).await;
     let groups: Vec<(u32, u32)> =
-        coordinator.supervisor("s").unwrap().tasks.iter().map(|task| (task.record.group, task.record.groups)).collect();
+        coordinator.supervisor("s").unwrap().tasks.iter().filter_map(|task| task.share).collect();
     assert_eq!(groups, [(0, 2), (1, 2)]);
 
     // The number outlives the leader, and what is posted again, unless that says what to start with.

@@ -302,7 +302,7 @@ async fn resource(app: &App, of: Of, parts: &mut request::Parts) -> Option<Strin
     let name = parameters.iter().find(|(name, _)| *name == parameter).map(|(_, value)| value.to_string())?;
     Some(match of {
         Of::Supervisor(_) => app.coordinator.supervisor(&name).map_or(name, |of| of.spec.datasource),
-        Of::Task(_) => app.coordinator.task(&name).await.map_or(name, |task| task.record.datasource),
+        Of::Task(_) => app.coordinator.task(&name).await.map_or(name, |task| task.datasource),
         _ => name,
     })
 }

@@ -198,7 +198,7 @@ impl Cluster for LocalCluster {
         let tasks = self.coordinator.tasks(filter).await.map_err(error)?;
         Ok(tasks
             .into_iter()
-            .filter(|task| self.authorizer.sees_work(who, Kind::Task, &task.record.datasource))
+            .filter(|task| self.authorizer.sees_work(who, Kind::Task, &task.datasource))
             .map(|task| {
                 let (status, runner_status) = match task.state {
                     TaskState::Pending => ("RUNNING", "PENDING"),
@@ -207,10 +207,10 @@ impl Cluster for LocalCluster {
                     TaskState::Failed => ("FAILED", "NONE"),
                 };
                 Task {
-                    id: task.record.id,
-                    group_id: task.record.group_id,
-                    kind: task.record.kind,
-                    datasource: task.record.datasource,
+                    id: task.id,
+                    group_id: task.group_id,
+                    kind: task.kind,
+                    datasource: task.datasource,
                     created: task.created_at,
                     status: status.to_string(),
                     runner_status: runner_status.to_string(),

@@ -169,11 +169,8 @@ async fn spec(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
 async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
     let supervisor = app.coordinator.supervisor(&id)?;
     let document = SupervisorSpec::unresolved(&supervisor.spec.document)?;
-    let reports: Vec<(&str, &Value)> = supervisor
-        .tasks
-        .iter()
-        .filter_map(|task| Some((task.record.id.as_str(), &task.progress.as_ref()?.report)))
-        .collect();
+    let reports: Vec<(&str, &Value)> =
+        supervisor.tasks.iter().filter_map(|task| Some((task.id.as_str(), &task.progress.as_ref()?.report))).collect();
     let mut active = Vec::new();
     let mut publishing = Vec::new();
     let (mut latest, mut lag, mut errors, mut updated) = (Map::new(), Map::new(), Vec::new(), Value::Null);
@@ -270,8 +267,9 @@ async fn stats(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered 
             "movingAverages": {"buildSegments": averages},
             "totals": {"buildSegments": progress.report["rowStats"]},
         });
-        let group = groups.entry(task.record.group.to_string()).or_insert_with(|| json!({}));
-        group[&task.record.id] = shown;
+        let (group, _) = task.share.unwrap_or_default();
+        let group = groups.entry(group.to_string()).or_insert_with(|| json!({}));
+        group[&task.id] = shown;
     }
     Ok(Json(Value::Object(groups)).into_response())
 }

@@ -162,9 +162,9 @@ fn shown(app: &App, task: &TaskStatus) -> Value {
         _ => (Value::Null, -1),
     };
     json!({
-        "id": task.record.id,
-        "groupId": task.record.group_id,
-        "type": task.record.kind,
+        "id": task.id,
+        "groupId": task.group_id,
+        "type": task.kind,
         "createdTime": format_timestamp(task.created_at),
         "queueInsertionTime": format_timestamp(task.created_at),
         "statusCode": code,
@@ -172,7 +172,7 @@ fn shown(app: &App, task: &TaskStatus) -> Value {
         "runnerStatusCode": runner,
         "duration": duration,
         "location": {"host": host, "port": port, "tlsPort": -1},
-        "dataSource": task.record.datasource,
+        "dataSource": task.datasource,
         "errorMsg": task.error,
     })
 }
@@ -180,7 +180,7 @@ fn shown(app: &App, task: &TaskStatus) -> Value {
 /// A task of which the caller may see events: those that could not be read, and those that its spec brings along.
 async fn with_events(app: &App, caller: &Caller, id: &str) -> Answered<TaskStatus> {
     let task = app.coordinator.task(id).await?;
-    match app.sees_events(caller, &task.record.datasource) {
+    match app.sees_events(caller, &task.datasource) {
         true => Ok(task),
         false => Err(Refusal::denied(caller)),
     }
@@ -191,8 +191,9 @@ async fn payload(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answered {
-    let task = with_events(&app, &caller, &id).await?;
-    Ok(Json(json!({"task": id, "payload": secrets::hidden(&task.record.document)})).into_response())
+    with_events(&app, &caller, &id).await?;
+    let document = app.coordinator.task_document(&id).await?;
+    Ok(Json(json!({"task": id, "payload": secrets::hidden(&document)})).into_response())
 }
 
 async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered {
@@ -208,7 +209,7 @@ async fn statuses(State(app): State<Arc<App>>, Extension(caller): Extension<Call
     let mut found = serde_json::Map::new();
     for id in ids.iter().filter_map(Value::as_str) {
         if let Ok(task) = app.coordinator.task(id).await
-            && app.sees_work(&caller, Kind::Task, &task.record.datasource)
+            && app.sees_work(&caller, Kind::Task, &task.datasource)
         {
             found.insert(id.to_string(), shown(&app, &task));
         }
@@ -227,6 +228,7 @@ async fn reports(
         Some(progress) => progress.report.clone(),
         None => app.coordinator.task_report(&id).await?.unwrap_or_else(|| json!({})),
     };
+    let document = app.coordinator.task_document(&id).await?;
     let state = match task.state {
         TaskState::Pending => "NOT_STARTED",
         TaskState::Running => "BUILD_SEGMENTS",
@@ -246,7 +248,7 @@ async fn reports(
     });
     Ok(Json(json!({
         "ingestionStatsAndErrors": {"type": "ingestionStatsAndErrors", "taskId": id, "payload": payload},
-        "taskContext": {"type": "taskContext", "taskId": id, "payload": secrets::hidden(&task.record.document)["context"]},
+        "taskContext": {"type": "taskContext", "taskId": id, "payload": secrets::hidden(&document)["context"]},
     }))
     .into_response())
 }
@@ -317,7 +319,7 @@ async fn tasks_of(
         system: false,
     };
     let mut tasks = if none { Vec::new() } else { app.coordinator.tasks(filter).await? };
-    tasks.retain(|task| app.sees_work(caller, Kind::Task, &task.record.datasource));
+    tasks.retain(|task| app.sees_work(caller, Kind::Task, &task.datasource));
     Ok(Json(tasks.iter().map(|task| shown(app, task)).collect::<Vec<_>>()).into_response())
 }
 
