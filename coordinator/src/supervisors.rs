@@ -8,6 +8,7 @@ use crate::catalog::{Positions, SupervisorRow, documents, tasks};
 use crate::command::{Condition, Phase, StopReason, TaskState};
 use crate::error::{Error, Result};
 use crate::picture::{LiveTask, Picture, SupervisorEntry};
+use crate::plan::assignment;
 use crate::scaling::Scaling;
 use crate::tasks::TaskStatus;
 use crate::{Coordinator, Settings};
@@ -42,6 +43,8 @@ pub struct Supervisor {
     pub tasks: Vec<TaskStatus>,
     /// Where the number of its tasks follows its lag.
     pub scaling: Option<Scaled>,
+    /// Why some of its tasks wait, where the bounds on all tasks keep them waiting.
+    pub waiting: Option<String>,
 }
 
 /// How it stands with a number of tasks that follows the lag.
@@ -130,6 +133,15 @@ impl Coordinator {
     pub async fn put_supervisor(&self, spec: SupervisorSpec, skip_if_unmodified: bool, now: i64) -> Result<bool> {
         refuse_system(&spec.id)?;
         refuse_system(&spec.datasource)?;
+        let places = self.inner.settings.tasks_max;
+        let most = assignment::share(places);
+        if spec.task_count as usize > most {
+            return Err(Error::Invalid(format!(
+                "taskCount is {}, and the tasks of one datasource may have {most} of the {places} places that there are for \
+                 tasks, so that others find some: ask for fewer, or raise ingest.tasks_max where the coordinator runs",
+                spec.task_count
+            )));
+        }
         self.keep_supervisor(spec, skip_if_unmodified, now).await
     }
 
@@ -454,6 +466,7 @@ fn shown(picture: &Picture, entry: &SupervisorEntry, settings: &Settings) -> Sup
             last_lag: entry.lags.last(),
             scaled_at: entry.row.scaled_at,
         }),
+        waiting: assignment::waits(picture, settings.tasks_max, &entry.row.spec.id, &entry.row.spec.datasource),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! - Supervised tasks go first, then those of the datasource that has the fewest, then the oldest, as far as there is room:
 //!   on a node, and on all together. A quarter of it is kept for supervised tasks, and a quarter of the rest from each
-//!   datasource's posted ones: whoever may post tasks of one datasource cannot keep others waiting.
+//!   datasource's posted ones: whoever may post tasks of one datasource cannot keep others waiting. Nor can whoever has
+//!   supervisors of it: the supervised tasks of a datasource have three quarters of all room ([`share`]).
 //! - A task goes to the node where it ran last, if that takes it: what it kept on disk is there. Else to the one with the
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
@@ -61,29 +62,34 @@ pub(crate) fn plan(
             *posted.entry(&task.record.datasource).or_default() += 1;
         }
     }
-    let posted_max = tasks_max - tasks_max / 4;
-    // Each goes after as many of its datasource as are at work or wait before it.
-    let mut turns = posted.clone();
-    let mut in_turn: Vec<(Option<usize>, &LiveTask)> = Vec::with_capacity(waiting.len());
-    for task in waiting {
-        let turn = task.record.supervisor.is_none().then(|| {
-            let turn = turns.entry(&task.record.datasource).or_default();
-            *turn += 1;
-            *turn
-        });
-        in_turn.push((turn, task));
+    let mut supervised: BTreeMap<&str, usize> = BTreeMap::new();
+    for task in supervised_at_work(picture).filter(|task| !ended.contains(task.record.id.as_str())) {
+        *supervised.entry(&task.record.datasource).or_default() += 1;
     }
-    in_turn.sort_by_key(|(turn, _)| *turn);
+    let posted_max = share(tasks_max);
+    // Each goes after as many of its kind and datasource as are at work or wait before it.
+    let mut turns = [supervised.clone(), posted.clone()];
+    let mut in_turn: Vec<(bool, usize, &LiveTask)> = Vec::with_capacity(waiting.len());
+    for task in waiting {
+        let is_posted = task.record.supervisor.is_none();
+        let turn = turns[usize::from(is_posted)].entry(&task.record.datasource).or_default();
+        *turn += 1;
+        in_turn.push((is_posted, *turn, task));
+    }
+    in_turn.sort_by_key(|(is_posted, turn, _)| (*is_posted, *turn));
     let mut assignments = Vec::new();
-    for (turn, task) in in_turn {
-        let is_posted = turn.is_some();
+    for (is_posted, _, task) in in_turn {
         let id = &task.record.id;
         let is_own = is_system(&task.record.datasource);
         if !is_own && (running >= tasks_max || is_posted && posted.values().sum::<usize>() >= posted_max) {
             continue;
         }
         let of_datasource = posted.get(task.record.datasource.as_str()).copied().unwrap_or(0);
-        if is_posted && of_datasource >= posted_max - posted_max / 4 {
+        if is_posted && of_datasource >= share(posted_max) {
+            continue;
+        }
+        let at_work = supervised.get(task.record.datasource.as_str()).copied().unwrap_or(0);
+        if !is_posted && !is_own && at_work >= share(tasks_max) {
             continue;
         }
         let load = |node: &str| loads.get(node).copied().unwrap_or(0);
@@ -105,13 +111,47 @@ pub(crate) fn plan(
             *loads.entry(node).or_default() += 1;
             running += 1;
         }
-        if is_posted {
-            *posted.entry(&task.record.datasource).or_default() += 1;
-        }
+        let of_its_kind = if is_posted { &mut posted } else { &mut supervised };
+        *of_its_kind.entry(&task.record.datasource).or_default() += 1;
         let (node, process) = (node.clone(), member.told.process);
         assignments.push(Assignment { task: id.clone(), node, process, attempt: task.attempt + 1 });
     }
     assignments
+}
+
+/// Three quarters of places that all need.
+pub(crate) fn share(places: usize) -> usize {
+    places - places / 4
+}
+
+/// Supervised tasks that take room.
+fn supervised_at_work(picture: &Picture) -> impl Iterator<Item = &LiveTask> {
+    let tasks = picture.tasks.values().filter(|task| task.record.supervisor.is_some() && task.node.is_some());
+    tasks.filter(|task| !is_system(&task.record.datasource) && !task.is_done())
+}
+
+/// Why tasks of a supervisor wait for room, with how many, if some do and it is the bounds on all nodes that keep them.
+pub(crate) fn waits(picture: &Picture, tasks_max: usize, supervisor: &str, datasource: &str) -> Option<String> {
+    let is_waiting =
+        |task: &&LiveTask| task.node.is_none() && !task.is_discarded() && !picture.is_followed(&task.record.id);
+    let waiting = picture.tasks_of(supervisor).filter(is_waiting).count();
+    if waiting == 0 || is_system(datasource) {
+        return None;
+    }
+    let own = supervised_at_work(picture).filter(|task| task.record.datasource == datasource).count();
+    let works = |task: &&LiveTask| task.node.is_some() && !is_system(&task.record.datasource) && !task.is_done();
+    let all = picture.tasks.values().filter(works).count();
+    let why = if own >= share(tasks_max) {
+        format!("supervised tasks of {datasource} have {own} of {tasks_max} places, and a quarter is left to others")
+    } else if all >= tasks_max {
+        format!("all {tasks_max} places are taken")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{waiting} tasks wait, and what they should read is not read: {why}; ask for fewer (taskCount), or raise \
+         ingest.tasks_max where the coordinator runs"
+    ))
 }
 
 /// How many tasks more the nodes take.

@@ -3,7 +3,7 @@
 //!
 //! - A lag counts only while every group of partitions has its task, that reads: what a task that is not there has not read,
 //!   nobody knows, and nothing is scaled while tasks are being changed.
-//! - There are never more tasks than partitions, nor more than nodes take.
+//! - There are never more tasks than partitions, nor more than nodes take, nor more than the share of a datasource.
 //! - Another number takes effect as another document does: tasks publish and end, others read on from there.
 
 use crate::command::{Condition, Phase};
@@ -28,19 +28,29 @@ pub(crate) fn plan(picture: &mut Picture, tasks_max: usize, now: i64) -> Vec<(St
     let mut room = u32::try_from(assignment::room(picture, tasks_max)).unwrap_or(u32::MAX);
     let mut scaled = Vec::new();
     for (id, told) in due {
+        let left = share_left(picture, &id, tasks_max);
         let Some(entry) = picture.supervisors.get_mut(&id) else { continue };
         let Some(scaling) = &entry.row.spec.scaling else { continue };
         let tasks = entry.row.spec.task_count;
         let (lags, partitions) = told.unzip();
         entry.lags.take_down(scaling, lags.as_deref(), now);
         let Some(partitions) = partitions.filter(|_| entry.lags.is_time(scaling, now)) else { continue };
-        let stand = Stand { tasks, partitions, room, scaled_at: entry.row.scaled_at, now };
+        let stand = Stand { tasks, partitions, room: room.min(left), scaled_at: entry.row.scaled_at, now };
         if let Some(count) = scaling.decide(&entry.lags.all(), stand) {
             room = room.saturating_sub(count.saturating_sub(tasks));
             scaled.push((id, count));
         }
     }
     scaled
+}
+
+/// How many tasks more the supervisors of its datasource may have.
+fn share_left(picture: &Picture, id: &str, tasks_max: usize) -> u32 {
+    let most = u32::try_from(assignment::share(tasks_max)).unwrap_or(u32::MAX);
+    let Some(entry) = picture.supervisors.get(id) else { return 0 };
+    let others = picture.supervisors.values().map(|other| &other.row.spec);
+    let others = others.filter(|other| other.datasource == entry.row.spec.datasource && !other.suspended);
+    others.fold(most, |left, other| left.saturating_sub(other.task_count))
 }
 
 /// The lags of its partitions, and how many there are; `None` while that is not known of all.

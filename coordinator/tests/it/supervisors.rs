@@ -22,6 +22,7 @@ on_each_database!(
     what_another_node_keeps_is_left_to_it,
     a_name_that_is_taken_is_passed_over,
     nobody_keeps_all_places_of_tasks,
+    nobodys_supervisors_keep_all_places_of_tasks,
     of_a_large_task_its_data_goes_when_it_has_ended,
     the_number_of_tasks_follows_the_lag,
 );
@@ -358,6 +359,41 @@ async fn nobody_keeps_all_places_of_tasks(store: Fresh) {
     coordinator.cycle(33).await.unwrap();
     let supervised = started(&report(&coordinator, running, 34).await.commands);
     assert_eq!(supervised.len(), 2, "{supervised:?}");
+}
+
+async fn nobodys_supervisors_keep_all_places_of_tasks(store: Fresh) {
+    let coordinator = open(&store).await;
+    let refused = coordinator.put_supervisor(spec(7), false, 1).await.unwrap_err().to_string();
+    assert!(refused.contains("taskCount is 7") && refused.contains("6 of the 8 places"), "{refused}");
+    let named = |id: &str, datasource: &str, task_count| SupervisorSpec {
+        id: id.into(),
+        datasource: datasource.into(),
+        ..spec(task_count)
+    };
+    // By several of one datasource there are no more.
+    coordinator.put_supervisor(named("one", "d", 6), false, 1).await.unwrap();
+    coordinator.put_supervisor(named("two", "d", 6), false, 1).await.unwrap();
+    coordinator.cycle(2).await.unwrap();
+    let started = |commands: &[Command]| -> Vec<String> {
+        let id = |command: &Command| match command {
+            Command::StartTask { task, .. } => Some(task.id.clone()),
+            _ => None,
+        };
+        commands.iter().filter_map(id).collect()
+    };
+    let first = started(&report(&coordinator, vec![], 3).await.commands);
+    assert_eq!(first.len(), 6, "{first:?}");
+    let running: Vec<_> = first.iter().map(|id| progress(id, TaskState::Running)).collect();
+    assert!(report(&coordinator, running.clone(), 4).await.commands.is_empty());
+    let waits = |id: &str| coordinator.supervisor(id).unwrap().waiting;
+    let told = waits("one").or(waits("two")).unwrap();
+    assert!(told.contains("6 of 8 places") && told.contains("ingest.tasks_max"), "{told}");
+    // Others find room.
+    coordinator.put_supervisor(named("other", "e", 2), false, 5).await.unwrap();
+    coordinator.cycle(6).await.unwrap();
+    let others = started(&report(&coordinator, running, 7).await.commands);
+    assert_eq!(others.len(), 2, "{others:?}");
+    assert_eq!(waits("other"), None);
 }
 
 async fn of_a_large_task_its_data_goes_when_it_has_ended(store: Fresh) {

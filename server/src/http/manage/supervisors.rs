@@ -235,6 +235,7 @@ async fn status(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answered
         "healthy": supervisor.state.is_healthy(),
         "state": supervisor.state.basic(),
         "detailedState": supervisor.state.detailed(),
+        "waiting": supervisor.waiting,
         "recentErrors": errors,
         "activeTasks": active,
         "publishingTasks": publishing,
