@@ -201,9 +201,9 @@ impl Journal {
         PartitionKey::new(self.name.clone(), 0)
     }
 
-    /// Takes an ordinary line (without its end) that is on disk soon.
-    pub fn append(&self, line: &[u8]) -> Result<(), Refused> {
-        self.queue(line, Room::Ordinary, false).map(drop)
+    /// Takes an ordinary line (without its end) that is on disk soon; its number.
+    pub fn append(&self, line: &[u8]) -> Result<i64, Refused> {
+        self.queue(line, Room::Ordinary, false)
     }
 
     /// Takes a line and returns once it is on disk. Fails at once while the disk refuses; then the line may still be

@@ -211,7 +211,7 @@ pub async fn followed<T, E>(
         };
         event.tell(&details);
         event.mind_cancellation();
-        audit.record(&event);
+        audit.record_of(&event, details.sender().as_deref());
     }
     ended
 }
@@ -374,7 +374,7 @@ const UNAUTHENTICATED: &[u8] = b"16";
 
 /// How many such events are recorded.
 enum Bound {
-    /// All: the request was answered.
+    /// All for which there is room: the request was answered.
     None,
     /// So many a second of its sender.
     OfSender,
@@ -438,7 +438,7 @@ impl Drop for Measured {
         event.bytes = Some(self.bytes);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
         match bound {
-            Bound::None => audit.record(&event),
+            Bound::None => audit.record_of(&event, details.sender().as_deref()),
             Bound::OfSender => audit.record_unanswered(&event, details.sender().as_deref()),
             Bound::OfStrangers => audit.record_unanswered(&event, None),
         }

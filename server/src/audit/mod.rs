@@ -4,7 +4,8 @@
 //!    sent; handlers add what only they know ([`note`]).
 //! 2. The event becomes a line of a journal in the data folder. A change of users, roles or policies waits until the line
 //!    that announces it is on disk, and is refused if it cannot be written. Everything else never waits. A quarter of the
-//!    journal is kept for such changes by administrators, so that nobody fills it with what is ordinary.
+//!    journal is kept for such changes by administrators, so that nobody fills it with what is ordinary; and queries, of
+//!    one sender or of all, have a share of what is ordinary (`shares.rs`).
 //! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
 //!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
 //!    In a cluster of roles each node has a journal, a supervisor and a task of its own (`nodes.rs`).
@@ -13,6 +14,7 @@ mod copy;
 mod event;
 mod layer;
 mod nodes;
+mod shares;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ use tokio::time::Instant;
 use crate::node::now;
 
 use copy::Copy;
+use shares::Shares;
 
 pub use copy::Settings as CopySettings;
 pub use event::Event;
@@ -89,6 +92,7 @@ pub struct Audit {
     /// Events that were not taken, since the log told of them.
     lost: AtomicU64,
     unanswered: Unanswered,
+    shares: Shares,
 }
 
 /// What this second has seen of events that are not all recorded.
@@ -168,7 +172,8 @@ impl Audit {
         let journal = Arc::new(Journal::open(own, &folder.join(JOURNAL), published, limits)?);
         let copy = settings.copy.as_ref().map(|copy| Copy::start(copy, journal.clone(), folder)).transpose()?;
         let (lost, unanswered) = Default::default();
-        Ok(Arc::new(Audit { settings, journal, copy, node, lost, unanswered }))
+        let shares = Shares::new(settings.journal_bytes_max, QUEUE_BYTES_MAX as u64);
+        Ok(Arc::new(Audit { settings, journal, copy, node, lost, unanswered, shares }))
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -178,14 +183,23 @@ impl Audit {
     /// Takes an event that nobody waits for. One that cannot be kept is counted and told in the log.
     pub fn record(&self, event: &Event) {
         let taken = self.journal.append(&event.line(&self.node));
-        self.count(event, taken);
+        self.count(event, taken.err());
+    }
+
+    /// As [`Audit::record`]: of queries that are let in, a sender may make as many as there is time for. `None` is a stranger.
+    fn record_of(&self, event: &Event, sender: Option<&str>) {
+        let sender = sender.filter(|_| event.kind == "query" && event.outcome != "denied");
+        match sender {
+            Some(sender) => self.count(event, self.shares.append(&self.journal, sender, &event.line(&self.node)).err()),
+            None => self.record(event),
+        }
     }
 
     /// Takes an event of a request that was not answered, of which its sender may make too many. `None` is a stranger.
     fn record_unanswered(&self, event: &Event, sender: Option<&str>) {
         // Not by the times of the events: requests that end late would begin a second anew.
         match self.unanswered.admit(sender, now()) {
-            true => self.record(event),
+            true => self.record_of(event, sender),
             false => metrics::counter!("henge_server_audit_events_total", "outcome" => "passed over").increment(1),
         }
     }
@@ -193,14 +207,14 @@ impl Audit {
     /// Takes an event and returns once it is on disk.
     pub async fn record_synced(&self, event: &Event, room: Room) -> Result<(), Refused> {
         let taken = self.journal.append_synced(&event.line(&self.node), room).await;
-        self.count(event, taken.clone());
+        self.count(event, taken.clone().err());
         taken
     }
 
-    fn count(&self, event: &Event, taken: Result<(), Refused>) {
-        let outcome = if taken.is_ok() { "recorded" } else { "lost" };
+    fn count(&self, event: &Event, lost: Option<impl std::fmt::Display>) {
+        let outcome = if lost.is_none() { "recorded" } else { "lost" };
         metrics::counter!("henge_server_audit_events_total", "outcome" => outcome).increment(1);
-        if let Err(reason) = taken
+        if let Some(reason) = lost
             && self.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
             tracing::error!(kind = event.kind, %reason, "an event of the audit log is lost");

@@ -364,6 +364,59 @@ fn whoever_floods_the_log_can_be_locked_out() {
     assert_eq!(server.send("GET", "/henge/v1/security/whoami", &[("Authorization", &eve)], None).status, 401);
 }
 
+/// Whoever asks without end loses events of their own.
+#[test]
+fn whoever_fills_the_log_with_queries_loses_none_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = "the first password";
+    let settings = [("auth.required", "true"), ("auth.first_password", password), SMALL];
+    let server = Server::start_with(dir.path(), &settings);
+    let basic = |name: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let admin = basic("admin", password);
+    let admin = [("Authorization", admin.as_str())];
+    for name in ["eve", "bob"] {
+        let path = format!("/henge/v1/security/users/{name}");
+        let made = server.send("PUT", &path, &admin, Some(&json!({"password": "a long password"})));
+        assert_eq!(made.status, 200, "{}", made.body);
+    }
+    // Nothing can be published.
+    let deep = dir.path().join("data/deep-storage");
+    if deep.exists() {
+        std::fs::rename(&deep, dir.path().join("aside")).unwrap();
+    }
+    std::fs::write(&deep, "").unwrap();
+    let ask = |name: &str, id: &str, text: &str| {
+        let body = json!({"query": text, "context": {"sqlQueryId": id}});
+        let who = basic(name, "a long password");
+        let reply = server.send("POST", "/druid/v2/sql", &[("Authorization", &who)], Some(&body));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    };
+    let lost = || {
+        let metrics = server.send("GET", "/metrics", &admin, None).body;
+        metrics.as_str().unwrap().contains(r#"henge_server_audit_events_total{outcome="lost"}"#)
+    };
+    let long = format!("SELECT '{}'", "x".repeat(7 << 10));
+    let end = Instant::now() + Duration::from_secs(60);
+    while !lost() {
+        ask("eve", "eves", &long);
+        assert!(Instant::now() < end, "nothing is lost");
+    }
+    for _ in 0..200 {
+        ask("eve", "eves", &long);
+    }
+    // What others do is there, as is what is no query.
+    for n in 0..5 {
+        ask("bob", &format!("bobs-{n}"), "SELECT 1");
+    }
+    let wrong = basic("bob", "a wrong password");
+    let denied = server.send("GET", "/druid/v2/datasources", &[("Authorization", &wrong)], None);
+    assert_eq!(denied.status, 401);
+    assert_eq!(events_as(&server, &admin, "query_id LIKE 'bobs-%'", 5).len(), 5);
+    assert_eq!(events_as(&server, &admin, "kind = 'signin' AND outcome = 'denied'", 1)[0]["object"], "bob");
+    let eves = events_as(&server, &admin, "query_id = 'eves'", 1).len();
+    assert!((20..150).contains(&eves), "{eves}");
+}
+
 #[test]
 fn a_query_is_on_record_however_long_it_is() {
     let dir = tempfile::tempdir().unwrap();
