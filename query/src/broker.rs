@@ -1,6 +1,6 @@
 //! Conductor of a request: the gate, the register of running queries, the answer as a stream.
 //!
-//! 1. Too many queries at once are refused. The query is let in by `admission`, and can be cancelled by its id from
+//! 1. Too many queries and statements at once are refused. The query is let in by `admission`, and can be cancelled by its id from
 //!    here on until its answer is read or dropped.
 //! 2. The node runs it on a thread of the pool; here its end or its deadline is waited for, whichever is first.
 //! 3. Rows of a scan are read on demand: a thread works on the next batch while the last one is sent, never further.
@@ -63,6 +63,8 @@ pub type TableColumns = Arc<Vec<(String, ValueType, bool)>>;
 struct Running {
     next: u64,
     queries: HashMap<u64, AtWork>,
+    /// Statements as wholes: the queries that they become have their requests.
+    statements: HashMap<u64, Whole>,
 }
 
 /// A query that runs, and what it was let in for.
@@ -70,6 +72,18 @@ struct AtWork {
     budget: Arc<Budget>,
     who: Principal,
     sight: Arc<Sight>,
+}
+
+/// A statement that runs, whatever it is planned as.
+struct Whole {
+    budget: Arc<Budget>,
+    who: String,
+}
+
+/// A statement's place among all that is at work, until this is dropped.
+pub struct Place {
+    running: Arc<Mutex<Running>>,
+    number: u64,
 }
 
 /// A part of another broker's query, at work here until this is dropped.
@@ -183,9 +197,21 @@ impl Broker {
         self.node.seen.misses()
     }
 
-    /// Queries at work now.
+    /// Places that are taken now.
     pub fn running(&self) -> usize {
-        self.running.lock().queries.len()
+        self.running.lock().places(None)
+    }
+
+    /// Takes a place for a whole statement, if there is one within the server's and the asker's bounds. Queries of the same
+    /// request ([`Budget::join`]) are its parts, and the first at work takes no other: so what has no query counts too.
+    pub fn begin(&self, budget: &Arc<Budget>, who: &Principal) -> Result<Place> {
+        let own_max = self.authorizer().current().quota(who).concurrent;
+        let mut running = self.running.lock();
+        self.has_place(&running, budget, who, own_max)?;
+        let number = running.next;
+        running.next += 1;
+        running.statements.insert(number, Whole { budget: budget.clone(), who: who.name.clone() });
+        Ok(Place { running: self.running.clone(), number })
     }
 
     /// Answers a query within its budget. While it runs, and while its batches are read, [`Broker::cancel`] with the
@@ -303,47 +329,54 @@ impl Broker {
         own_max: Option<u64>,
     ) -> Result<Registered> {
         let mut running = self.running.lock();
-        // The parts of one statement count as one.
-        let own = running.queries.values().filter(|query| query.who.name == who.name);
-        let others: HashSet<usize> =
-            own.map(|query| query.budget.request()).filter(|request| *request != budget.request()).collect();
-        if let Some(most) = own_max
-            && others.len() as u64 >= most
-        {
-            return Err(Error::Capacity(format!(
-                "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"
-            )));
-        }
-        // Places that everybody needs: whoever has most of them leaves the last to others.
-        let all = self.settings.queries_max;
-        let own = running.queries.values().filter(|query| query.who.name == who.name).count();
-        if own >= all - all / 4 && !self.authorizer().current().is_open() {
-            return Err(Error::Capacity(format!(
-                "Too many concurrent queries of yours: [{own}] of [{all}] places are taken by you; end some, or try again later"
-            )));
-        }
-        if let Some((lane, most)) = budget.lane().and_then(|lane| Some((lane, *self.settings.lanes.get(lane)?))) {
-            let in_lane = running.queries.values().filter(|query| query.budget.lane() == Some(lane));
-            let others: HashSet<usize> =
-                in_lane.map(|query| query.budget.request()).filter(|request| *request != budget.request()).collect();
-            if others.len() >= most {
-                return Err(Error::Capacity(format!(
-                    "Too many concurrent queries for lane '{lane}', query capacity of {most} exceeded. Please try your query \
-                     again later."
-                )));
-            }
-        }
-        if running.queries.len() >= self.settings.queries_max {
-            return Err(Error::Capacity(format!(
-                "Too many concurrent queries: the server runs [{}] at once; try again later",
-                self.settings.queries_max
-            )));
-        }
+        self.has_place(&running, budget, who, own_max)?;
         Ok(entered(
             &mut running,
             &self.running,
             AtWork { budget: budget.clone(), who: who.clone(), sight: sight.clone() },
         ))
+    }
+
+    /// Refuses a request, or another part of one, for which there is no place.
+    fn has_place(&self, running: &Running, budget: &Budget, who: &Principal, own_max: Option<u64>) -> Result<()> {
+        // The parts of one statement count as one.
+        let others = |of: &dyn Fn(&Budget, &str) -> bool| -> usize {
+            let at_work = running.at_work().filter(|(other, name)| of(other, name));
+            let requests: HashSet<usize> = at_work.map(|(other, _)| other.request()).collect();
+            requests.len() - usize::from(requests.contains(&budget.request()))
+        };
+        if let Some(most) = own_max
+            && others(&|_, name| name == who.name) as u64 >= most
+        {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries of yours: your roles allow [{most}] at once; try again later"
+            )));
+        }
+        if let Some((lane, most)) = budget.lane().and_then(|lane| Some((lane, *self.settings.lanes.get(lane)?)))
+            && others(&|other, _| other.lane() == Some(lane)) >= most
+        {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries for lane '{lane}', query capacity of {most} exceeded. Please try your query \
+                 again later."
+            )));
+        }
+        if running.has_place(budget.request()) {
+            return Ok(());
+        }
+        // Places that everybody needs: whoever has most of them leaves the last to others.
+        let all = self.settings.queries_max;
+        let own = running.places(Some(&who.name));
+        if own >= all - all / 4 && !self.authorizer().current().is_open() {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries of yours: [{own}] of [{all}] places are taken by you; end some, or try again later"
+            )));
+        }
+        if running.places(None) >= all {
+            return Err(Error::Capacity(format!(
+                "Too many concurrent queries: the server runs [{all}] at once; try again later"
+            )));
+        }
+        Ok(())
     }
 
     async fn compute<T: Send + 'static>(
@@ -353,6 +386,36 @@ impl Broker {
     ) -> Result<T> {
         let receive = submit(&self.node.pool, budget, work);
         wait(receive, budget).await
+    }
+}
+
+impl Running {
+    /// All that is at work, with whose it is.
+    fn at_work(&self) -> impl Iterator<Item = (&Budget, &str)> {
+        let queries = self.queries.values().map(|query| (&*query.budget, query.who.name.as_str()));
+        queries.chain(self.statements.values().map(|whole| (&*whole.budget, whole.who.as_str())))
+    }
+
+    /// Places that are taken, by all or under one name: one by each query, and one by a statement that has no query at work.
+    fn places(&self, of: Option<&str>) -> usize {
+        let is_meant = |name: &str| of.is_none_or(|of| of == name);
+        let queries = self.queries.values().filter(|query| is_meant(&query.who.name));
+        let begun: Vec<usize> = queries.map(|query| query.budget.request()).collect();
+        let parts: HashSet<usize> = begun.iter().copied().collect();
+        let statements = self.statements.values().filter(|whole| is_meant(&whole.who));
+        begun.len() + statements.filter(|whole| !parts.contains(&whole.budget.request())).count()
+    }
+
+    /// Whether a request has a place that none of its queries has taken over yet.
+    fn has_place(&self, request: usize) -> bool {
+        self.statements.values().any(|whole| whole.budget.request() == request)
+            && !self.queries.values().any(|query| query.budget.request() == request)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _left = self.running.lock().statements.remove(&self.number);
     }
 }
 

@@ -35,7 +35,7 @@ pub mod view;
 pub mod wire;
 
 pub use admission::{Authorizer, Principal, Terms};
-pub use broker::Broker;
+pub use broker::{Broker, Place};
 pub use budget::{Budget, Settings};
 pub use error::{Error, Result};
 pub use language::Query;

@@ -302,8 +302,6 @@ impl Sql {
         let registered = self.register(&query_id, who, &prepared)?;
         let terms = registered.work.terms.clone();
         let planner = self.plans().planners.of(&prepared.zone);
-        let run =
-            Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.work.ended.clone(), planner)?);
         let answer =
             |columns: Vec<SqlColumn>, schema: SchemaRef, context: ResponseContext, batches: Batches| SqlAnswer {
                 columns,
@@ -322,6 +320,8 @@ impl Sql {
             let batches = futures::stream::iter([Ok(row)]).boxed();
             return Ok(answer(columns, schema, ResponseContext::default(), batches));
         }
+        let run =
+            Arc::new(Run::new(self.broker.clone(), who.clone(), context, registered.work.ended.clone(), planner)?);
         let (batches, uncovered) = match &prepared.plan {
             Plan::Direct { leaf: None, schema, steps } => {
                 let row = plan::one_row(schema.clone());

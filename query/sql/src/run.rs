@@ -24,7 +24,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::future::{BoxFuture, FutureExt, ready, try_join_all};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use query::{Answer, Batch, Broker, Budget, Principal};
+use query::{Answer, Batch, Broker, Budget, Place, Principal};
 use segment::Interval;
 use segment::block::Block;
 use segment::filter::Filter;
@@ -49,7 +49,9 @@ pub struct Run {
     pub cancelled: Arc<AtomicBool>,
     pub memory_bytes: u64,
     /// What the budgets of its leaves join.
-    request: Budget,
+    request: Arc<Budget>,
+    /// Among all that is at work.
+    _place: Place,
     /// Values that rows may be chosen by.
     values_max: u64,
     planner: Arc<Planner>,
@@ -67,6 +69,7 @@ impl fmt::Debug for Run {
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 impl Run {
+    /// Refused if there is no place for another statement.
     pub fn new(
         broker: Arc<Broker>,
         who: Principal,
@@ -74,7 +77,8 @@ impl Run {
         cancelled: Arc<AtomicBool>,
         planner: Arc<Planner>,
     ) -> Result<Run> {
-        let budget = Budget::from_context(&context, broker.settings())?;
+        let budget = Arc::new(Budget::from_context(&context, broker.settings())?);
+        let place = broker.begin(&budget, &who)?;
         let quota = broker.authorizer().current().quota(&who);
         Ok(Run {
             broker,
@@ -86,6 +90,7 @@ impl Run {
             memory_bytes: budget.memory_limit().min(quota.memory_bytes.unwrap_or(u64::MAX)),
             values_max: budget.subquery_rows_max(),
             request: budget,
+            _place: place,
             planner,
             begun: Mutex::default(),
             told: Mutex::default(),

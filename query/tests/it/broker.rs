@@ -664,6 +664,48 @@ fn nobody_keeps_all_places_of_queries() {
     start(&modest).expect("one of the others");
 }
 
+/// A statement counts from its beginning on, also if no query comes of it, and once with the first of its queries.
+#[test]
+fn a_statement_has_one_place_whatever_it_becomes() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let lanes = Arc::new([("reports".to_string(), 1)].into());
+    let broker = Broker::new(inventory(), Settings { queries_max: 8, lanes, ..settings() }, two_roles());
+    let budget = |context: Json| {
+        let context = context.as_object().cloned().unwrap_or_default();
+        Arc::new(Budget::from_context(&context, broker.settings()).expect("a budget"))
+    };
+    let (greedy, modest) = (with_role("greedy", "all"), with_role("modest", "all"));
+    let begin = |who: &Principal| {
+        let budget = budget(json!({}));
+        broker.begin(&budget, who).map(|place| (place, budget))
+    };
+    let held: Vec<_> = (0..6).map(|_| begin(&greedy).expect("a place")).collect();
+    let refused = begin(&greedy).err().expect("the others are for others").to_string();
+    assert!(refused.contains("[6] of [8] places are taken by you"), "{refused}");
+    let part = |of: &Arc<Budget>| {
+        let mut own = Budget::from_context(&serde_json::Map::new(), broker.settings()).expect("a budget");
+        own.join(of);
+        let json = query("scan", json!({"batchSize": 1}));
+        runtime.block_on(broker.answer(Query::from_json(&json).expect("a query"), &greedy, own))
+    };
+    let first = part(&held[0].1).expect("it has the place of its statement");
+    assert_eq!(broker.running(), 6);
+    assert!(matches!(part(&held[0].1), Err(Error::Capacity(_))), "another is one more");
+    drop(first);
+    assert_eq!(broker.running(), 6);
+    let others = [begin(&modest), begin(&modest)].map(|other| other.expect("a place"));
+    let refused = begin(&with_role("late", "all")).err().expect("all are taken").to_string();
+    assert!(refused.contains("the server runs [8] at once"), "{refused}");
+    drop((held, others));
+    assert_eq!(broker.running(), 0);
+
+    let report = budget(json!({"lane": "reports"}));
+    let place = broker.begin(&report, &modest).expect("the place of the lane");
+    assert!(broker.begin(&budget(json!({"lane": "reports"})), &greedy).is_err());
+    drop(place);
+    assert!(broker.begin(&budget(json!({"lane": "reports"})), &greedy).is_ok());
+}
+
 /// What becomes of a query when nodes are gone tells nothing of where there are rows to who sees only some of them.
 #[test]
 fn a_node_that_is_gone_is_met_wherever_one_looks() {

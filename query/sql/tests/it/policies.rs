@@ -426,6 +426,11 @@ fn a_quota_bounds_what_a_statement_holds_and_how_many_run() {
     assert!(error.contains("memory"), "{error}");
     let error = ask(json!({"concurrent": 0}), none.clone(), wide).unwrap_err();
     assert!(error.contains("at once"), "{error}");
+    // Of what reads no table too.
+    let values = "SELECT a, COUNT(*) FROM (VALUES (1), (2)) AS t (a) GROUP BY a";
+    let error = ask(json!({"concurrent": 0}), none.clone(), values).unwrap_err();
+    assert!(error.contains("at once"), "{error}");
+    ask(json!({"concurrent": 1}), none.clone(), values).unwrap();
     // A statement of several parts is one.
     ask(json!({"concurrent": 1}), none.clone(), wide).unwrap();
     let mut scanned =
