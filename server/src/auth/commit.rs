@@ -9,7 +9,7 @@
 //!
 //! The step is a task of its own: whoever asked for it may go away, and it is made whole all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -109,9 +109,10 @@ impl Identity {
             self.authorizer.replace(rules(&self.coordinator, &[], version)?);
             self.sql.policies_changed();
         }
-        // Queries that somebody began as whom they are no more come to an end.
+        // Queries that somebody began as whom they are no more come to an end; so do those of one of the provider, whose name
+        // is a user's of here now.
         for (name, before) in before {
-            if before.is_some() && before != self.principal(&name) {
+            if before != self.principal(&name) {
                 self.sql.end_queries_of(&name);
             }
         }
@@ -138,9 +139,10 @@ impl Identity {
             self.authorizer.replace(read);
             self.sql.policies_changed();
         }
-        let others = before.principals.into_iter().filter(|(_, before)| before.is_some());
-        let others = others.filter(|(name, before)| known.principals.get(name) != Some(before));
-        let ended: Vec<String> = others.map(|(name, _)| name).collect();
+        // Also who was one of the provider until now.
+        let names: BTreeSet<&String> = before.principals.keys().chain(known.principals.keys()).collect();
+        let others = names.into_iter().filter(|name| before.principals.get(*name) != known.principals.get(*name));
+        let ended: Vec<String> = others.cloned().collect();
         ended.iter().for_each(|name| self.sql.end_queries_of(name));
         ended
     }
@@ -164,7 +166,6 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 

@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Longer ones are not tokens.
 const BYTES_MAX: usize = 16 << 10;
 
+/// A token that is to hold for longer is no token but a mistake: ten years.
+const LIFETIME_SECONDS_MAX: f64 = 10.0 * 366.0 * 86400.0;
+
 /// Clocks differ by so much.
 const LEEWAY_SECONDS: i64 = 30;
 
@@ -109,10 +112,11 @@ fn check(claims: &Value, expected: &Expected<'_>, now_ms: i64) -> Result<(), Err
     if !meant {
         return Err(Error::Claim("aud"));
     }
-    if expires(claims)? <= now_ms {
+    let now = now_ms as f64 / 1000.0;
+    let holds_long = claims["exp"].as_f64().is_none_or(|end| end > now + LIFETIME_SECONDS_MAX);
+    if holds_long || expires(claims)? <= now_ms {
         return Err(Error::Claim("exp"));
     }
-    let now = now_ms as f64 / 1000.0;
     match &claims["nbf"] {
         Value::Null => Ok(()),
         from if from.as_f64().is_some_and(|from| from - LEEWAY_SECONDS as f64 <= now) => Ok(()),
@@ -210,6 +214,10 @@ mod tests {
         assert_eq!(with("aud", json!({"henge": 1})), Err(Error::Claim("aud")));
         assert_eq!(with("exp", json!(NOW / 1000 - LEEWAY_SECONDS)), Err(Error::Claim("exp")));
         assert_eq!(with("exp", Value::Null), Err(Error::Claim("exp")));
+        assert_eq!(with("exp", json!(NOW / 1000 + 9 * 365 * 86400)).as_deref(), Ok("ann"));
+        for absurd in [json!(NOW / 1000 + 11 * 366 * 86400), json!(NOW), json!(1e18), json!(1e308), json!(-1e308)] {
+            assert_eq!(with("exp", absurd.clone()), Err(Error::Claim("exp")), "{absurd}");
+        }
         assert_eq!(with("nbf", json!(NOW / 1000 + LEEWAY_SECONDS + 1)), Err(Error::Claim("nbf")));
         assert_eq!(with("nbf", json!("soon")), Err(Error::Claim("nbf")));
 

@@ -11,6 +11,7 @@
 pub mod commit;
 pub mod jwt;
 pub mod oidc;
+pub mod owner;
 pub mod password;
 pub mod roles;
 pub mod sessions;
@@ -108,8 +109,10 @@ pub enum Refused {
     Throttled(Duration),
     /// Too many passwords are being checked.
     Busy,
-    /// It comes by a cookie, or without credentials, from a page of somebody else.
+    /// It comes from a page of somebody else, by nothing but what a browser adds by itself.
     Forged,
+    /// The provider's word is good, and the name that it gives cannot be a user's here.
+    Unnamable,
 }
 
 /// What is looked at of a request.
@@ -273,6 +276,10 @@ impl Identity {
                             false => Ok(caller(self.anonymous.clone(), How::Anonymous)),
                         };
                     }
+                    // Browsers remember them, and send them along from whatever page.
+                    if is_sent_by_another_page(asked) {
+                        return Err(Refused::Forged);
+                    }
                     self.by_password(&name, &password, asked.address).await
                 }
                 scheme if scheme.eq_ignore_ascii_case("bearer") => {
@@ -291,12 +298,12 @@ impl Identity {
         }
         if let Some(id) = cookie(asked.headers) {
             let (principal, name) = self.by_session(id).ok_or(Refused::WrongCookie)?;
-            if changes(asked.method)
-                && !asked
-                    .headers
-                    .get(CSRF_HEADER)
-                    .is_some_and(|sent| same(sent.as_bytes(), sessions::csrf_token(id).as_bytes()))
-            {
+            let token = asked.headers.get(CSRF_HEADER);
+            let is_ours = match changes(asked.method) {
+                true => token.is_some_and(|sent| same(sent.as_bytes(), sessions::csrf_token(id).as_bytes())),
+                false => !is_sent_by_another_page(asked),
+            };
+            if !is_ours {
                 return Err(Refused::Forged);
             }
             return Ok(caller(principal, How::Session(name)));
@@ -434,6 +441,10 @@ impl Identity {
             tracing::info!(%error, "a JWT is refused");
             Refused::Wrong
         })?;
+        if let Err(error) = users::check_name("user", &principal.name) {
+            tracing::info!(%error, "a JWT is refused: its name");
+            return Err(Refused::Unnamable);
+        }
         // A name is one person: who is a user here is asked for a password of here.
         if self.coordinator.document(users::USER, &principal.name).is_some() || is_reserved(&principal.name) {
             tracing::info!(user = principal.name, "a JWT is refused: its name is that of a local user");
@@ -445,20 +456,59 @@ impl Identity {
     /// Where everybody may do everything, a page from elsewhere must not do it in the name of who looks at it: a browser
     /// says where a page is from, and a name that was made to point here is not ours.
     fn is_of_another_page(&self, asked: &Asked<'_>) -> bool {
-        let text = |name: header::HeaderName| asked.headers.get(name).and_then(|value| value.to_str().ok());
-        let host = asked.host.or_else(|| text(header::HOST));
-        if !self.settings.anywhere && host.is_some_and(|host| !is_local_name(host, &self.settings.hosts)) {
-            return true;
-        }
-        let Some(origin) = asked.headers.get(header::ORIGIN) else {
-            return asked.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-        };
-        if asked.origins.iter().any(|welcome| welcome == origin || welcome == "*") {
-            return false;
-        }
-        let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-        from.is_none() || from != host
+        let bent = |host: &str| !is_local_name(host, &self.settings.hosts);
+        let from = asked.headers.get(header::ORIGIN);
+        let all_are_welcome = from.is_some() && asked.origins.iter().any(|welcome| welcome == "*");
+        !self.settings.anywhere && asked.named_host().is_some_and(bent)
+            || !all_are_welcome && is_sent_by_another_page(asked)
     }
+}
+
+impl Asked<'_> {
+    fn text(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn named_host(&self) -> Option<&str> {
+        self.host.or_else(|| self.text(header::HOST))
+    }
+}
+
+/// Whether a browser says that a request is of a page from elsewhere, which is not welcome. What is no browser says nothing
+/// of the kind.
+fn is_sent_by_another_page(asked: &Asked<'_>) -> bool {
+    let origin = asked.headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| asked.origins.contains(origin)) {
+        return false;
+    }
+    // Whoever is welcome by no name of their own has to have asked: what a browser sends along without that is not meant.
+    if origin.is_some() && asked.origins.iter().any(|welcome| welcome == "*") && has_asked_before(asked) {
+        return false;
+    }
+    match (asked.text("sec-fetch-site"), origin) {
+        // It knows better than what a proxy in between made of the host.
+        (Some("same-origin" | "none"), _) => false,
+        (Some(_), _) => true,
+        (None, None) => false,
+        (None, Some(origin)) => {
+            let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+            from.is_none() || from != asked.named_host()
+        }
+    }
+}
+
+/// Whether a browser sends a request of a page from elsewhere only after it asked whether it may (CORS). That asks without
+/// credentials of the browser's own, and so does what follows.
+fn has_asked_before(asked: &Asked<'_>) -> bool {
+    if matches!(*asked.method, Method::GET | Method::HEAD) {
+        return true;
+    }
+    let content = asked.text(header::CONTENT_TYPE).map(|content| content.split(';').next().unwrap_or_default().trim());
+    let is_simple = |content: &str| {
+        let simple = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+        simple.iter().any(|of| content.eq_ignore_ascii_case(of))
+    };
+    *asked.method != Method::POST || content.is_some_and(|content| !is_simple(content))
 }
 
 /// Whether a name and port can only be meant for an address, or this machine, and not be bent to it by the name's owner.

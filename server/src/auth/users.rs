@@ -107,15 +107,29 @@ pub(super) fn invalid<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Invalid(message.into()))
 }
 
-/// Names stand in headers, paths and logs.
+/// What a name is made of, as whoever gives one is told.
+pub const NAME_RULE: &str = "1 to 128 characters, none of them invisible, a control character or one of : / \\ \" ' % ? #, and no space at its \
+                             ends";
+
+/// Names stand in headers, paths and logs, and are read there: no two look alike because of what nobody sees.
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
-    let odd = |ch: char| ch.is_control() || ":/\\\"'%?#".contains(ch);
+    let odd = |ch: char| {
+        let is_blank = ch.is_whitespace() && ch != ' ';
+        ch.is_control() || is_blank || is_invisible(ch) || ":/\\\"'%?#".contains(ch)
+    };
     if name.is_empty() || name.chars().count() > 128 || name.trim() != name || name.chars().any(odd) {
-        return invalid(format!(
-            "the name of a {what} must have 1 to 128 characters, none of them a control character or one of : / \\ \" ' % ? #, and no space at its ends"
-        ));
+        return invalid(format!("the name of a {what} must have {NAME_RULE}"));
     }
     Ok(())
+}
+
+/// Unicode's `Default_Ignorable_Code_Point`: joiners, marks of direction, fillers, selectors, tags.
+fn is_invisible(ch: char) -> bool {
+    matches!(ch,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 pub fn check_password(password: &str) -> Result<()> {
@@ -305,15 +319,6 @@ impl Identity {
     /// How many users of a name there were before the one that there is, or may be.
     pub fn users_before(&self, name: &str) -> i64 {
         self.coordinator.document(GONE, name).and_then(|document| document.value["users"].as_i64()).unwrap_or(0)
-    }
-
-    /// What is kept in memory for a user is kept under this: the next user of the name has another.
-    pub fn owner(&self, name: &str) -> String {
-        match self.users_before(name) {
-            0 => name.to_string(),
-            // No name has a slash in it.
-            before => format!("{name}/{before}"),
-        }
     }
 
     /// Deletions of a user's documents of a kind.

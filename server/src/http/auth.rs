@@ -22,7 +22,7 @@ use super::guard::Encrypted;
 use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
-use crate::auth::users::CHANGED;
+use crate::auth::users::{CHANGED, NAME_RULE};
 use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, Still, claimed};
 use crate::lead;
 use crate::node::now;
@@ -348,7 +348,9 @@ fn answer(parts: &request::Parts, refused: Refused) -> Response {
         return refused.into_response();
     }
     let status = match &refused {
-        Refused::Missing | Refused::Wrong | Refused::WrongCookie => tonic::Status::unauthenticated(refused.message()),
+        Refused::Missing | Refused::Wrong | Refused::WrongCookie | Refused::Unnamable => {
+            tonic::Status::unauthenticated(refused.message())
+        }
         Refused::Throttled(_) | Refused::Busy => tonic::Status::resource_exhausted(refused.message()),
         Refused::Forged => tonic::Status::permission_denied(refused.message()),
     };
@@ -370,9 +372,12 @@ impl Refused {
             }
             Refused::Busy => "too many passwords are being checked; try again".into(),
             Refused::Forged => {
-                "the request comes from another page: send the header X-CSRF-Token of the sign-in, or no cookie and no \
-                 Origin of another host"
+                "the request comes from another page: send a token (Bearer), or with a cookie the header X-CSRF-Token of the \
+                 sign-in, or have the page's origin among http.cors_origins"
                     .into()
+            }
+            Refused::Unnamable => {
+                format!("the name in the token cannot be a user's here (setting auth.oidc_name_claim): it must have {NAME_RULE}")
             }
         }
     }
@@ -381,7 +386,7 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self {
-            Refused::Missing | Refused::Wrong | Refused::WrongCookie => StatusCode::UNAUTHORIZED,
+            Refused::Missing | Refused::Wrong | Refused::WrongCookie | Refused::Unnamable => StatusCode::UNAUTHORIZED,
             Refused::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Forged => StatusCode::FORBIDDEN,

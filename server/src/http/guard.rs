@@ -88,7 +88,8 @@ impl Rates {
 
     /// As [`Rates::admit`], of whoever has no name: those who send from there are one.
     pub fn admit_from(&self, address: IpAddr) -> Result<(), Box<Response>> {
-        self.admit(&network(address).to_string())
+        // No user's name has a colon in it.
+        self.admit(&format!(":{}", network(address)))
     }
 
     /// Lets a request of a caller in, or says what to answer.

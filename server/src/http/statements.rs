@@ -30,7 +30,8 @@ use super::App;
 use super::manage::Parameters;
 use super::sql::{Request, error_body};
 use crate::audit;
-use crate::auth::Caller;
+use crate::auth::owner::Owner;
+use crate::auth::{Caller, digest};
 use crate::node::now;
 use crate::rpc::statements::{Cancel, Runner, Siblings};
 
@@ -81,11 +82,8 @@ enum Progress {
 struct Record {
     id: String,
     /// Who posted it; of one that was kept before there were users, nobody.
-    #[serde(default)]
-    owner: String,
-    /// How many there were of that name before: who has it next is somebody else.
-    #[serde(default)]
-    owners_before: i64,
+    #[serde(flatten)]
+    owner: Owner,
     /// The process that runs it, where there are several.
     #[serde(default)]
     runner: Option<Runner>,
@@ -110,17 +108,17 @@ struct Record {
 
 impl Record {
     fn place(&self) -> String {
-        place(&self.owner, self.owners_before, &self.id)
+        place(&self.owner, &self.id)
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.progress, Progress::Success | Progress::Failed)
     }
 }
 
 /// Where a statement is kept. The name of a user may be long, and hold what names of objects may not.
-fn place(owner: &str, before: i64, id: &str) -> String {
-    let owner = match before {
-        0 => crate::auth::digest(owner),
-        before => crate::auth::digest(&format!("{owner}/{before}")),
-    };
-    format!("{}/{id}", &owner[..32])
+fn place(owner: &Owner, id: &str) -> String {
+    format!("{}/{id}", &digest(&owner.key())[..32])
 }
 
 impl Statements {
@@ -251,10 +249,14 @@ fn check_sees(app: &App, caller: &Caller, record: &Record) -> query_sql::Result<
     };
     // An administrator looks at what is somebody else's, and sees all that there is in any case.
     let is_whole = |table| !app.rules().is_restricted(who, table);
-    if record.owner != who.name && terms.tables().all(is_whole) {
+    if !is_own(app, caller, record) && terms.tables().all(is_whole) {
         return Ok(());
     }
     Ok(app.identity.authorizer().still_sees(who, terms)?)
+}
+
+fn is_own(app: &App, caller: &Caller, record: &Record) -> bool {
+    record.owner == app.identity.owner(caller)
 }
 
 /// `None` if the caller has no such statement.
@@ -263,8 +265,7 @@ async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Re
     if !is_plain(id) {
         return Ok(None);
     }
-    let name = &caller.principal.name;
-    let own = app.statements.find(&place(name, app.identity.users_before(name), id)).await?;
+    let own = app.statements.find(&place(&app.identity.owner(caller), id)).await?;
     match own {
         None if app.is_admin(caller) => app.statements.find_anywhere(id).await,
         own => Ok(own),
@@ -379,8 +380,7 @@ pub async fn post(
     let columns = outline.columns.into_iter();
     let record = Record {
         id: id.clone(),
-        owner: caller.principal.name.clone(),
-        owners_before: app.identity.users_before(&caller.principal.name),
+        owner: app.identity.owner(&caller),
         runner: app.statements.siblings.as_ref().map(|siblings| siblings.own.clone()),
         created: statement.now,
         ended: None,
@@ -449,7 +449,7 @@ async fn accept(
 async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String, rows_per_page: usize) {
     let id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default().to_string();
     let statements = &app.statements;
-    let own = statements.own_permits(&caller.principal.name);
+    let own = statements.own_permits(&app.identity.owner(&caller).key());
     let Ok(own_permit) = own.acquire().await else { return };
     let Ok(permit) = statements.permits.acquire().await else { return };
     let cancelled = statements.is_cancelled(&place);
@@ -618,12 +618,12 @@ fn described(record: &Record, detail: bool) -> Value {
 }
 
 /// Has it on record that results of a statement are asked for, and whose it is if it is somebody else's.
-fn note_reading(caller: &Caller, record: &Record) {
+fn note_reading(app: &App, caller: &Caller, record: &Record) {
     let datasources: Vec<&str> = record.terms.iter().flat_map(Terms::tables).collect();
     audit::note(|details| {
         details.results(&record.id);
         details.reads(datasources.into_iter());
-        details.object = Some(record.owner.clone()).filter(|owner| *owner != caller.principal.name);
+        details.object = Some(record.owner.name.clone()).filter(|_| !is_own(app, caller, record));
     });
 }
 
@@ -636,8 +636,8 @@ pub async fn status(
     match find(&app, &caller, &id).await {
         Ok(Some(record)) => {
             // It shows the first rows. Who waits for the end of a statement asks for its status many times.
-            if record.owner != caller.principal.name && record.progress == Progress::Success {
-                note_reading(&caller, &record);
+            if !is_own(&app, &caller, &record) && record.progress == Progress::Success {
+                note_reading(&app, &caller, &record);
             }
             match check_sees(&app, &caller, &record) {
                 Ok(()) => Json(described(&record, Parameters::of(&uri).has("detail"))).into_response(),
@@ -660,10 +660,16 @@ pub async fn cancel(
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
     };
-    if matches!(record.progress, Progress::Success | Progress::Failed) {
-        return StatusCode::OK.into_response();
+    audit::note(|details| {
+        details.object = Some(record.owner.name.clone()).filter(|_| !is_own(&app, &caller, &record));
+    });
+    if record.has_ended() {
+        return match app.statements.remove(&record.place()).await {
+            Ok(()) => StatusCode::OK.into_response(),
+            Err(error) => broken(&error),
+        };
     }
-    let what = Cancel { place: record.place(), id, owner: record.owner.clone() };
+    let what = Cancel { place: record.place(), id, owner: record.owner.name.clone() };
     if let (Some(address), Some(siblings)) = (app.statements.elsewhere(&record), &app.statements.siblings) {
         return match siblings.cancel(&address, &what).await {
             Ok(()) => StatusCode::ACCEPTED.into_response(),
@@ -688,7 +694,7 @@ pub async fn results(
         Ok(None) => return unknown(&app, &id),
         Err(error) => return broken(&error),
     };
-    note_reading(&caller, &record);
+    note_reading(&app, &caller, &record);
     if let Err(error) = check_sees(&app, &caller, &record) {
         audit::note(|details| details.error = Some(format!("{:?}", error.kind())));
         return refused(&app, &error);

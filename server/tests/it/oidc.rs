@@ -190,6 +190,96 @@ fn tokens_of_the_provider_are_taken_and_forged_ones_are_not() {
     refused(&first.sign("first", &good), "a key that the provider withdrew");
 }
 
+/// A name that the provider gives is no name of the catalog's: nothing that was made under one is found under the other.
+#[test]
+fn who_is_known_by_the_provider_is_taken_for_nobody_of_the_catalog() {
+    let provider = Provider::start();
+    let key = Key::edwards();
+    *provider.keys.lock().unwrap() = vec![key.public("key")];
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(
+        dir.path(),
+        &[
+            ("auth.required", "true"),
+            ("auth.first_password", "the first password"),
+            ("auth.oidc_issuer", &provider.issuer),
+            ("auth.oidc_audience", "henge"),
+        ],
+    );
+    let token = |name: &str, end: Value| {
+        let claims = json!({"iss": provider.issuer, "aud": "henge", "sub": name, "exp": end});
+        format!("Bearer {}", key.sign("key", &claims))
+    };
+    let soon = || json!(now() + 300);
+    let ask = |who: &str, method: &str, path: &str, body: Option<Value>| {
+        server.send(method, path, &[("Authorization", who)], body.as_ref())
+    };
+    let long = "x".repeat(9_000);
+    let names = [
+        "ann/1",
+        "a:b",
+        " ann",
+        "ann ",
+        "an\nn",
+        "an\u{200b}n",
+        "ann\u{feff}",
+        "an\u{a0}n",
+        "an\u{202e}n",
+        long.as_str(),
+    ];
+    for name in names {
+        let reply = ask(&token(name, soon()), "GET", WHOAMI, None);
+        assert_eq!(reply.status, 401, "{name:?}: {}", reply.body);
+        assert!(reply.body["error"].as_str().unwrap().contains("auth.oidc_name_claim"), "{name:?}: {}", reply.body);
+    }
+    for end in [json!(1e308), json!(1e18), json!(-1e308), json!("soon")] {
+        assert_eq!(ask(&token("kim", end.clone()), "GET", WHOAMI, None).status, 401, "{end}");
+    }
+
+    let kim = token("kim", soon());
+    let statements = "/druid/v2/sql/statements";
+    let statement =
+        |id: &str| json!({"query": "SELECT 7 AS n", "context": {"executionMode": "ASYNC", "sqlQueryId": id}});
+    let status = |who: &str, id: &str| ask(who, "GET", &format!("{statements}/{id}"), None);
+    let results = |who: &str, id: &str| ask(who, "GET", &format!("{statements}/{id}/results"), None).status;
+    let run = |who: &str, id: &str| {
+        let posted = ask(who, "POST", statements, Some(statement(id)));
+        assert_eq!(posted.status, 200, "{}", posted.body);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while status(who, id).body["state"] != "SUCCESS" {
+            assert!(std::time::Instant::now() < end, "{}", status(who, id).body);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let avatica = |who: &str, body: Value| ask(who, "POST", "/druid/v2/sql/avatica/", Some(body));
+    let sync = json!({"request": "connectionSync", "connectionId": "c", "connProps": {"connProps": "connPropsImpl"}});
+    run(&kim, "of-the-provider");
+    assert_eq!(avatica(&kim, json!({"request": "openConnection", "connectionId": "c", "info": {}})).status, 200);
+    assert_eq!(avatica(&kim, sync.clone()).status, 200);
+
+    // The name becomes that of a user of here, once and again.
+    let basic = |name: &str, password: &str| {
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+    };
+    let (admin, own) = (basic("admin", "the first password"), basic("kim", "password of kim"));
+    let path = "/henge/v1/security/users/kim";
+    for turn in ["first", "second"] {
+        assert_eq!(ask(&admin, "PUT", path, Some(json!({"password": "password of kim"}))).status, 200);
+        assert_eq!(ask(&kim, "GET", WHOAMI, None).status, 401, "the name is taken");
+        for of_others in ["of-the-provider", "first"] {
+            assert_eq!((status(&own, of_others).status, results(&own, of_others)), (404, 404), "{turn}: {of_others}");
+        }
+        assert_ne!(avatica(&own, sync.clone()).status, 200, "{turn}");
+        run(&own, turn);
+        assert_eq!(results(&own, turn), 200);
+        assert_eq!(ask(&admin, "DELETE", path, None).status, 200);
+        // Who had it before has what they had.
+        assert_eq!(results(&kim, "of-the-provider"), 200, "{turn}");
+        assert_eq!(avatica(&kim, sync.clone()).status, 200, "{turn}");
+        assert_eq!(status(&kim, turn).status, 404, "{turn}");
+    }
+}
+
 /// `HENGE_TEST_OIDC` is the issuer, `HENGE_TEST_OIDC_TOKENS` a JSON object of tokens that it signed for the user `ann` with the
 /// claim `roles` of `staff`: `good` for `henge`, and others that are good for nothing here, by what is wrong with them.
 #[test]

@@ -121,7 +121,7 @@ async fn asker(
     address: IpAddr,
     request: Option<&Request>,
 ) -> Result<Asker, auth::Refused> {
-    let by_headers = |caller: Caller| Asker { scope: Scope::Of(app.identity.owner(&caller.principal.name)), caller };
+    let by_headers = |caller: Caller| Asker { scope: Scope::Of(app.identity.owner(&caller).key()), caller };
     if let Some(caller) = caller.clone().filter(|caller| caller.how != How::Anonymous) {
         return Ok(by_headers(caller));
     }

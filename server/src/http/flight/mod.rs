@@ -136,7 +136,7 @@ fn written(schema: &SchemaRef) -> Result<prost::bytes::Bytes, Status> {
 
 impl Flight {
     fn owner(&self, caller: &Caller) -> String {
-        self.app.identity.owner(&caller.principal.name)
+        self.app.identity.owner(caller).key()
     }
 
     fn ready(&self) -> Result<(), Status> {

@@ -4,6 +4,7 @@ mod guessing;
 mod held_back;
 mod open_port;
 mod others;
+mod pages;
 mod permissions;
 mod sign_in;
 
