@@ -8,7 +8,8 @@
 //! What is posted is checked whole before it is kept, and errors name the rule, the field and the fix. `loadPartial…` rules
 //! are refused: this store loads whole segments.
 //!
-//! The store's own datasources have no rules; they are loaded as [`DEFAULT`] says and never dropped by a rule.
+//! The store's own datasources have no rules. They are loaded as [`DEFAULT`] says, and as it says while nobody sets it where
+//! no rule there loads them: no rule drops them or leaves them out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -244,10 +245,23 @@ pub(crate) enum Verdict {
     Nothing,
 }
 
+impl Verdict {
+    /// Whether there is to be any copy.
+    fn loads(&self) -> bool {
+        match self {
+            Verdict::Load(copies) => !copies.is_empty(),
+            Verdict::Broadcast => true,
+            Verdict::Drop | Verdict::Nothing => false,
+        }
+    }
+}
+
 /// All rules as they are in force, ready to be asked for every segment there is.
 #[derive(Default)]
 pub(crate) struct Book {
     default: Arc<Lines>,
+    /// The rules of [`DEFAULT`] while nobody sets any.
+    built_in: Arc<Lines>,
     own: HashMap<String, Arc<Lines>>,
     /// The version of each document of rules that was read.
     read: BTreeMap<String, i64>,
@@ -278,9 +292,11 @@ impl Book {
             }
         }
         let is_first = self.default.0.is_empty();
+        if is_first {
+            self.built_in = lines(DEFAULT, &default_rules(), &mut tier);
+        }
         if is_first || changed.iter().any(|name| name == DEFAULT) {
-            self.default =
-                self.own.get(DEFAULT).cloned().unwrap_or_else(|| lines(DEFAULT, &default_rules(), &mut tier));
+            self.default = self.own.get(DEFAULT).unwrap_or(&self.built_in).clone();
             if is_first {
                 changed.push(DEFAULT.to_string());
             }
@@ -288,16 +304,18 @@ impl Book {
         changed
     }
 
+    /// Those that are asked, in their order. Of the store's own, only what has it loaded somewhere.
     fn lines<'a>(&'a self, datasource: &str) -> impl Iterator<Item = &'a (Rule, Verdict)> {
-        let own = (!is_system(datasource)).then(|| self.own.get(datasource)).flatten();
-        own.into_iter().flat_map(|lines| &lines.0).chain(&self.default.0)
+        let is_system = is_system(datasource);
+        let own = self.own.get(datasource).filter(|_| !is_system);
+        let last = is_system.then_some(&self.built_in);
+        let lines = own.into_iter().chain([&self.default]).chain(last).flat_map(|lines| &lines.0);
+        lines.filter(move |(_, verdict)| !is_system || verdict.loads())
     }
 
     /// What the first rule says that matches.
     pub fn verdict(&self, datasource: &str, interval: Interval, now: i64) -> Verdict {
-        let is_system = is_system(datasource);
-        let of = self.lines(datasource).filter(|(rule, _)| !is_system || rule.effect != Effect::Drop);
-        let found = of.into_iter().find(|(rule, _)| rule.matches(interval, now));
+        let found = self.lines(datasource).find(|(rule, _)| rule.matches(interval, now));
         found.map_or(Verdict::Nothing, |(_, verdict)| verdict.clone())
     }
 
@@ -438,6 +456,37 @@ mod tests {
         let february = Interval { start: at("2024-02-01"), end: at("2024-03-01") };
         assert!(!rules[0].matches(february, at("2024-04-01") - 1));
         assert!(rules[0].matches(february, at("2024-04-01")));
+    }
+
+    /// The audit log stays loaded whatever is said of all datasources; others are dropped, or left out, by the same rules.
+    #[test]
+    fn no_rule_drops_or_leaves_out_what_is_the_stores_own() {
+        let day = Interval { start: 0, end: 24 * HOUR };
+        let load = |copies: Value| json!({"type": "loadForever", "tieredReplicants": copies});
+        let late =
+            json!({"type": "loadByInterval", "interval": "2024-01-01/2025-01-01", "tieredReplicants": {"hot": 3}});
+        for (rules, own, others) in [
+            (json!([{"type": "dropForever"}]), 0, Verdict::Drop),
+            (json!([late.clone()]), 0, Verdict::Nothing),
+            (json!([load(json!({}))]), 0, Verdict::Load([].into())),
+            (json!([load(json!({"hot": 0}))]), 0, Verdict::Load([].into())),
+            (json!([{"type": "dropForever"}, load(json!({"hot": 2}))]), 1, Verdict::Drop),
+            (json!([load(json!({"hot": 2}))]), 1, Verdict::Load([(1, 2)].into())),
+        ] {
+            let mut book = Book::default();
+            let document = Document {
+                kind: KIND.into(),
+                name: DEFAULT.into(),
+                value: rules.clone(),
+                version: 1,
+                changed_at: 0,
+                changed_by: String::new(),
+            };
+            let documents = BTreeMap::from([(DEFAULT.to_string(), Arc::new(document))]);
+            book.refresh(Some(&documents), |name| u16::from(name != DEFAULT_TIER));
+            assert_eq!(book.verdict("sys.audit", day, 0), Verdict::Load([(own, 2)].into()), "{rules}");
+            assert_eq!(book.verdict("events", day, 0), others, "{rules}");
+        }
     }
 
     /// The rules once more, written as the reference tells them, over whole hours.

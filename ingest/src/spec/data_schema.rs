@@ -95,7 +95,7 @@ impl DataSchema {
             )));
         }
         let datasource = f.required_text("dataSource")?;
-        check_name(&datasource, &f.path_of("dataSource"))?;
+        check_datasource(&datasource, &f.path_of("dataSource"))?;
         let timestamp = TimestampSpec::from_json(f.get("timestampSpec"), &f.path_of("timestampSpec"), ignored)?;
         let dimensions = Dimensions::from_json(f.get("dimensionsSpec"), &f.path_of("dimensionsSpec"), ignored)?;
         let mut metrics: Vec<Aggregate> = Vec::new();
@@ -489,6 +489,19 @@ impl TransformSpec {
             Some(json) => Some(Filter::from_json(json, &f.path_of("filter"))?),
         };
         Ok(TransformSpec { transforms, filter })
+    }
+}
+
+/// Retention rules of all datasources stand under this name; one that was called so could not be told from all.
+const ALL: &str = "_default";
+
+/// As [`check_name`], of what rows are written into.
+pub fn check_datasource(name: &str, path: &str) -> Result<()> {
+    match name {
+        ALL => Err(Error::invalid(format!(
+            "{path} {ALL:?} is the name under which the retention rules of all datasources stand: choose another"
+        ))),
+        _ => check_name(name, path),
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Need {
     May(Kind, Of, Action),
     /// As `May` on a datasource, of which the caller sees every row and column: sizes and counts tell of all of them.
     Whole(Of, Action),
+    /// As `Whole` to write, of the datasource whose retention rules these are. Those that hold for all datasources are part
+    /// of the cluster's configuration: they take the right to write it, and each datasource that there is, whole.
+    Retention(Of),
 }
 
 /// Which resource it is.
@@ -256,6 +259,10 @@ impl Door {
                 }
             }
             Need::Whole(of, action) => Right::Whole(resource(&self.app, of, &mut self.parts).await?, action),
+            Need::Retention(of) => match resource(&self.app, of, &mut self.parts).await? {
+                name if name == coordinator::rules::DEFAULT => Right::Cluster(self.app.datasources().await?),
+                name => Right::Whole(name, Action::Write),
+            },
         })
     }
 }
@@ -268,6 +275,8 @@ enum Right {
     /// To know how supervisors or tasks of a datasource stand.
     SeeWork(Kind, String),
     Whole(String, Action),
+    /// To configure the cluster, which has these datasources.
+    Cluster(Vec<String>),
 }
 
 /// Returns when the caller's credentials run out by themselves, unless they are used meanwhile.
@@ -288,7 +297,7 @@ fn author(caller: &Caller, need: Need) -> Option<Author> {
     match need {
         Need::SignedIn => Some(Author::new(caller.clone(), None)),
         Need::May(kind, Of::Name(name), action) => Some(Author::new(caller.clone(), Some((kind, name, action)))),
-        Need::Open | Need::Node | Need::Connection | Need::May(..) | Need::Whole(..) => None,
+        Need::Open | Need::Node | Need::Connection | Need::May(..) | Need::Whole(..) | Need::Retention(..) => None,
     }
 }
 
@@ -434,7 +443,18 @@ impl App {
             Right::Whole(name, action) => {
                 self.may(caller, Kind::Datasource, name, *action) && !self.is_restricted(caller, name)
             }
+            Right::Cluster(datasources) => {
+                let may_write = |name: &String| self.has(caller, &Right::Whole(name.clone(), Action::Write));
+                self.may(caller, Kind::Config, "CONFIG", Action::Write) && datasources.iter().all(may_write)
+            }
         }
+    }
+
+    /// All that have segments, or are fed. `None` if that cannot be found out.
+    pub async fn datasources(&self) -> Option<Vec<String>> {
+        let mut names = self.coordinator.datasources(false).await.ok()?;
+        names.extend(self.coordinator.supervisors().into_iter().map(|of| of.spec.datasource));
+        Some(names)
     }
 
     pub fn may(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> bool {

@@ -1,7 +1,7 @@
 //! Druid's paths for retention rules and for the dynamic configuration of the Coordinator.
 //!
 //! Rules are a datasource's: who may read it reads them, and who may write it and sees all of it sets them. Those of
-//! `_default` hold for all, and are those of a datasource of that name.
+//! `_default` hold for all, and are set by who may write the cluster's configuration and all datasources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::node::now;
 
 const READ: Need = Need::May(Kind::Datasource, Of::Path("name"), Action::Read);
 /// What a rule drops is dropped with the rows that the caller may not see.
-const WRITE: Need = Need::Whole(Of::Path("name"), Action::Write);
+const WRITE: Need = Need::Retention(Of::Path("name"));
 const READ_CONFIG: Need = Need::May(Kind::Config, CONFIG, Action::Read);
 const WRITE_CONFIG: Need = Need::May(Kind::Config, CONFIG, Action::Write);
 

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use coordinator::{TaskFilter, TaskRecord, TaskState, TaskStatus};
 use ingest::spec::BatchSpec;
-use ingest::spec::data_schema::check_name;
+use ingest::spec::data_schema::{check_datasource, check_name};
 use query::policy::{Action, Kind};
 use segment::Interval;
 use segment::time::format_timestamp;
@@ -92,7 +92,7 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
     let (datasource, ignored) = match kind.as_str() {
         "noop" => {
             let datasource = document["dataSource"].as_str().unwrap_or("none");
-            check_name(datasource, "dataSource")?;
+            check_datasource(datasource, "dataSource")?;
             if document["runTime"].as_u64().is_some_and(|millis| millis > NOOP_MAX_MS) {
                 return Err(Refusal::invalid(format!("runTime: must be at most {NOOP_MAX_MS} milliseconds")));
             }

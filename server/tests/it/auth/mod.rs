@@ -7,6 +7,7 @@ mod others;
 mod pages;
 mod permissions;
 mod sign_in;
+mod whole;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -46,7 +46,7 @@ fn no_route_answers_without_credentials_and_none_gives_what_was_not_permitted() 
         assert_eq!(wrong, 401, "{method} {path} with a wrong token");
         let reply = ask(&server, &nobody, method.as_str(), &place, body);
         match need {
-            Need::May(..) | Need::Whole(..) => {
+            Need::May(..) | Need::Whole(..) | Need::Retention(..) => {
                 let denied = json!({"Access-Check-Result": "Unauthorized"});
                 assert_eq!((reply.status, &reply.body), (403, &denied), "{method} {path}");
             }
