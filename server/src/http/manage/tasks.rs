@@ -82,6 +82,24 @@ pub fn require_sources(app: &App, caller: &Caller, document: &Value) -> Answered
     read.try_for_each(|source| app.require(caller, Kind::External, source, Action::Read))
 }
 
+/// What a task replaces is gone, with the rows that its sender does not see: as dropping, it takes the sight of all of them.
+/// Of a datasource that is not there yet nothing is replaced.
+async fn require_whole(app: &App, caller: &Caller, datasource: &str) -> Answered<()> {
+    if !app.is_restricted(caller, datasource) {
+        return Ok(());
+    }
+    match app.datasources().await {
+        Some(all) if !all.iter().any(|name| name == datasource) => Ok(()),
+        _ => {
+            let message = format!(
+                "the task replaces rows of [{datasource}] that you may not see; set ioConfig.appendToExisting, or have \
+                 somebody post it who may read all rows and columns of it"
+            );
+            Err(Refusal::new(StatusCode::FORBIDDEN, message))
+        }
+    }
+}
+
 async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, body: Bytes) -> Answered {
     let document = json_body(&body)?;
     let kind = document["type"].as_str().unwrap_or_default().to_string();
@@ -89,21 +107,24 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         let known = KINDS.join(", ");
         return Err(Refusal::invalid(format!("type: '{kind}' is not a task type that can be posted; one of {known}")));
     }
-    let (datasource, ignored) = match kind.as_str() {
+    let (datasource, replaces, ignored) = match kind.as_str() {
         "noop" => {
             let datasource = document["dataSource"].as_str().unwrap_or("none");
             check_datasource(datasource, "dataSource")?;
             if document["runTime"].as_u64().is_some_and(|millis| millis > NOOP_MAX_MS) {
                 return Err(Refusal::invalid(format!("runTime: must be at most {NOOP_MAX_MS} milliseconds")));
             }
-            (datasource.to_string(), Vec::new())
+            (datasource.to_string(), false, Vec::new())
         }
         _ => {
             let spec = BatchSpec::from_json(&document)?;
-            (spec.data_schema.datasource.clone(), spec.ignored)
+            (spec.data_schema.datasource.clone(), !spec.append, spec.ignored)
         }
     };
     app.require(&caller, Kind::Datasource, &datasource, Action::Write)?;
+    if replaces {
+        require_whole(&app, &caller, &datasource).await?;
+    }
     require_sources(&app, &caller, &document)?;
     let now = now();
     let id = match &document["id"] {

@@ -80,3 +80,42 @@ fn no_datasource_has_the_name_of_the_rules_of_all() {
         assert!(reply.status == 400 && told.contains("retention rules of all datasources"), "{path}: {}", reply.body);
     }
 }
+
+/// Replacing drops what was there.
+#[test]
+fn a_task_replaces_only_what_its_sender_sees_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("auth.first_password", ADMIN)]);
+    load(&server, "events");
+    let permission =
+        |name: &str, action: &str| json!({"resource": {"type": "DATASOURCE", "name": name}, "action": action});
+    let tenant = json!({
+        "permissions": [permission("events|fresh", "READ"), permission("events|fresh", "WRITE")],
+        "policies": [{"name": "own", "datasource": "events|fresh", "sql": "tenant = 'A'"}],
+    });
+    ok(&server, &admin(), "PUT", &format!("{SECURITY}/roles/tenant"), tenant);
+    role(&server, "writer", &[("DATASOURCE", "events", "WRITE")]);
+    role(&server, "owner", &[("DATASOURCE", "events", "READ"), ("DATASOURCE", "events", "WRITE")]);
+    for name in ["tenant", "writer", "owner"] {
+        user(&server, name, json!({"password": "a long password", "roles": [name]}));
+    }
+    let post = |who: &str, spec: Value| {
+        ask(&server, &basic(who, "a long password"), "POST", "/druid/indexer/v1/task", Some(&spec))
+    };
+    let mut dropping = task("events", false);
+    dropping["spec"]["ioConfig"]["dropExisting"] = true.into();
+    dropping["spec"]["dataSchema"]["granularitySpec"]["intervals"] = json!(["1960/2100"]);
+    let mut unsaid = task("events", false);
+    unsaid["spec"]["ioConfig"].as_object_mut().unwrap().remove("appendToExisting");
+    for who in ["tenant", "writer"] {
+        for spec in [task("events", false), unsaid.clone(), dropping.clone()] {
+            let reply = post(who, spec);
+            let told = reply.body["Access-Check-Result"].as_str().unwrap_or_default();
+            assert!(reply.status == 403 && told.contains("appendToExisting"), "{who}: {}", reply.body);
+        }
+        assert_eq!(post(who, task("events", true)).status, 200, "{who}");
+    }
+    // Of what is not there nothing is replaced.
+    assert_eq!(post("tenant", task("fresh", false)).status, 200);
+    assert_eq!(post("owner", task("events", false)).status, 200);
+}
