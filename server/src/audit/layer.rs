@@ -23,6 +23,7 @@ use serde_json::json;
 
 use super::Audit;
 use super::event::{Event, cut, cut_names, cut_statement};
+use super::{Audit, paths};
 use crate::auth::ANONYMOUS;
 use crate::auth::throttle::network;
 use crate::http::guard::Limited;
@@ -131,13 +132,12 @@ impl Asked {
             uri: request.uri.clone(),
             address: peer.map(|ConnectInfo(address)| address.ip()),
             signed: signed(&request.headers),
-            kind: kind(request.uri.path()),
+            kind: paths::kind(request.uri.path()),
         }
     }
 
     fn is_look(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
-            || LOOKS.iter().any(|path| self.uri.path().starts_with(path))
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) || paths::is_look(self.uri.path())
     }
 
     fn event(&self, outcome: &'static str) -> Event {
@@ -149,7 +149,7 @@ impl Asked {
             address: self.address.map(|address| address.to_string()),
             method: self.method.to_string(),
             path: cut(path),
-            object: object(self.kind, path),
+            object: paths::object(self.kind, path),
             outcome,
             ..Event::default()
         }
@@ -216,53 +216,8 @@ pub async fn followed<T, E>(
     ended
 }
 
-const QUERIES: &str = "/druid/v2";
-
-/// Where each kind's paths begin; the first that fits counts.
-const KINDS: [(&str, &str); 21] = [
-    ("/henge/v1/security/login", "signin"),
-    ("/henge/v1/security/logout", "signout"),
-    ("/henge/v1/security/users", "user"),
-    ("/henge/v1/security/tokens", "token"),
-    ("/henge/v1/security/sessions", "token"),
-    ("/henge/v1/security/roles", "role"),
-    ("/henge/v1/security/datasources", "policy"),
-    ("/henge/v1/security", "user"),
-    ("/druid-ext/basic-security/authentication", "user"),
-    ("/druid-ext/basic-security/authorization", "role"),
-    ("/druid-ext/basic-security", "user"),
-    ("/druid/indexer/v1/supervisor", "spec"),
-    ("/druid/indexer/v1/task", "spec"),
-    ("/druid/indexer/v1/sampler", "spec"),
-    ("/druid/coordinator/v1/rules", "rule"),
-    ("/druid/coordinator/v1/lookups", "lookup"),
-    ("/druid/coordinator/v1/config", "config"),
-    ("/druid/coordinator/v1/datasources", "segments"),
-    ("/druid/indexer/v1/datasources", "segments"),
-    (QUERIES, "query"),
-    ("/arrow.flight.protocol.FlightService", "query"),
-];
-
-/// Paths that only look, although they are posted to.
-const LOOKS: [&str; 3] = ["/druid/indexer/v1/taskStatus", "/druid/coordinator/v1/metadata", crate::rpc::ROOT];
-
 /// Changes that must be on record before they are made.
 const ANNOUNCED: [&str; 4] = ["user", "role", "policy", "token"];
-
-fn kind(path: &str) -> &'static str {
-    match KINDS.iter().find(|(root, _)| path.starts_with(root)) {
-        Some((_, "user")) if path.contains("/tokens") => "token",
-        Some((_, kind)) => kind,
-        None => "request",
-    }
-}
-
-/// What a path names, after the part that gives the kind.
-fn object(kind: &str, path: &str) -> Option<String> {
-    let (root, _) = KINDS.iter().find(|(root, _)| path.starts_with(root))?;
-    let rest = path[root.len()..].trim_matches('/');
-    (!rest.is_empty() && kind != "query").then(|| cut(&crate::http::manage::decode(rest)))
-}
 
 impl Audit {
     /// A change of who may do what is on disk before it is made: to be asked once it is known who asks, before the
@@ -356,7 +311,7 @@ impl Drop for HungUp {
 /// A query by its path alone, even if it could not be read. Avatica and Flight have calls that are none.
 fn is_query(asked: &Asked) -> bool {
     let path = asked.uri.path();
-    asked.method != Method::GET && path.starts_with(QUERIES) && !path.contains("/avatica")
+    asked.method != Method::GET && path.starts_with(paths::QUERIES) && !path.contains("/avatica")
 }
 
 /// The code that a gRPC call ended with before it had an answer.

@@ -14,6 +14,7 @@ mod copy;
 mod event;
 mod layer;
 mod nodes;
+mod paths;
 mod shares;
 
 use std::collections::HashMap;

@@ -4,6 +4,7 @@
 mod harness;
 
 mod audit;
+mod audited_protocols;
 mod auth;
 mod bad_input;
 mod batch;

@@ -359,7 +359,8 @@ struct NewToken {
     expires: Option<String>,
 }
 
-async fn make_token(app: &App, user: &str, body: &[u8], author: &Author) -> Answered {
+/// `of` is what stands before its id where it is revoked, for the record.
+async fn make_token(app: &App, user: &str, of: &str, body: &[u8], author: &Author) -> Answered {
     let said: NewToken = read(body)?;
     let at = |text: &String| {
         let parsed = text.parse::<jiff::Timestamp>().map(|at| at.as_millisecond());
@@ -367,6 +368,7 @@ async fn make_token(app: &App, user: &str, body: &[u8], author: &Author) -> Answ
     };
     let expires = said.expires.as_ref().map(at).transpose()?;
     let (id, secret, token) = app.identity.create_token(user, said.label, said.roles, expires, author).await?;
+    crate::audit::note(|details| details.object = Some(format!("{of}{id}")));
     let mut shown = token.shown(&id);
     shown["token"] = json!(secret);
     let mut response = Json(shown).into_response();
@@ -384,7 +386,7 @@ async fn own_tokens(State(app): State<Arc<App>>, Extension(caller): Extension<Ca
 
 async fn create_own_token(State(app): State<Arc<App>>, author: Author, body: Bytes) -> Answered {
     in_person(&author.caller)?;
-    make_token(&app, author.name(), &body, &author).await
+    make_token(&app, author.name(), "", &body, &author).await
 }
 
 async fn revoke_own_token(State(app): State<Arc<App>>, author: Author, Path(id): Path<String>) -> Answered {
@@ -402,7 +404,7 @@ async fn tokens(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer
 }
 
 async fn create_token(State(app): State<Arc<App>>, author: Author, Path(name): Path<String>, body: Bytes) -> Answered {
-    make_token(&app, &name, &body, &author).await
+    make_token(&app, &name, &format!("{name}/tokens/"), &body, &author).await
 }
 
 async fn revoke_token(
