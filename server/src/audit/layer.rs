@@ -21,7 +21,6 @@ use ingest::source::journal::Room;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::Audit;
 use super::event::{Event, cut, cut_names, cut_statement};
 use super::{Audit, paths};
 use crate::auth::ANONYMOUS;
@@ -38,6 +37,8 @@ pub struct Details {
     pub object: Option<String>,
     pub policy_version: Option<u64>,
     pub error: Option<String>,
+    /// It was let in, and not refused since: what it asks for may be done.
+    pub let_in: bool,
     /// A query was read; the rest says which.
     pub query_type: Option<String>,
     pub query_id: Option<String>,
@@ -138,6 +139,16 @@ impl Asked {
 
     fn is_look(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) || paths::is_look(self.uri.path())
+    }
+
+    /// Whether it may have changed something, whatever became of its answer.
+    fn may_have_changed(&self, details: &Details) -> bool {
+        let is_change = match self.kind {
+            // Of queries, those that end others.
+            "query" => self.method == Method::DELETE,
+            _ => !self.is_look(),
+        };
+        details.let_in && is_change
     }
 
     fn event(&self, outcome: &'static str) -> Event {
@@ -261,6 +272,7 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     if !matters {
         return response;
     }
+    let may_have_changed = asked.may_have_changed(&details.lock());
     let outcome = match () {
         () if denied => "denied",
         () if status.is_client_error() || status.is_server_error() || call_failed(&response) => "failed",
@@ -274,7 +286,7 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
         event.kind = "denied";
     }
     let bound = match () {
-        () if outcome == "ok" => Bound::None,
+        () if outcome == "ok" || may_have_changed => Bound::None,
         () if unauthenticated => Bound::OfStrangers,
         () => Bound::OfSender,
     };
@@ -303,8 +315,11 @@ impl Drop for HungUp {
         let mut event = asked.event("cancelled");
         event.tell(&details);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
-        // This can be done as fast as the wire is.
-        audit.record_unanswered(&event, details.sender().as_deref());
+        match asked.may_have_changed(&details) {
+            true => audit.record(&event),
+            // This can be done as fast as the wire is.
+            false => audit.record_unanswered(&event, details.sender().as_deref()),
+        }
     }
 }
 
@@ -329,7 +344,7 @@ const UNAUTHENTICATED: &[u8] = b"16";
 
 /// How many such events are recorded.
 enum Bound {
-    /// All for which there is room: the request was answered.
+    /// All for which there is room: the request was answered, or may have changed something.
     None,
     /// So many a second of its sender.
     OfSender,

@@ -353,6 +353,13 @@ fn supervisor(settings: &Settings, id: &str, journal: &str) -> SupervisorSpec {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{delete, post};
+    use tower::Service;
+
     use super::*;
 
     #[test]
@@ -367,6 +374,64 @@ mod tests {
         let names = (0..KNOWN_APART_MAX * 2).map(|n| n.to_string());
         assert_eq!(names.filter(|name| unanswered.admit(Some(name), 7_000)).count(), KNOWN_APART_MAX);
         assert_eq!(admitted(None, 7_000), STRANGERS_MAX);
+    }
+
+    /// Whatever else of its sender comes within the same second: what was let in may be done by now.
+    #[tokio::test]
+    async fn a_change_whose_sender_hangs_up_is_recorded_beside_any_number_of_failures() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            enabled: true,
+            queries: true,
+            publish: Duration::from_secs(1),
+            retention_days: 0,
+            journal_bytes_max: 64 << 20,
+            copy: None,
+        };
+        let audit = Audit::of(settings, dir.path(), "node".into(), JOURNAL, 0).unwrap();
+        let known = |let_in| note(|of| (of.user, of.let_in) = (Some("eve".to_string()), let_in));
+        let fails = move || async move {
+            known(false);
+            StatusCode::BAD_REQUEST
+        };
+        let hangs = move |let_in| {
+            move || async move {
+                known(let_in);
+                std::future::pending::<StatusCode>().await
+            }
+        };
+        let breaks = move || async move {
+            known(true);
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let router = axum::Router::new()
+            .route("/druid/indexer/v1/task", post(fails))
+            .route("/druid/coordinator/v1/datasources/let-in", delete(hangs(true)))
+            .route("/druid/coordinator/v1/datasources/outside", delete(hangs(false)))
+            .route("/druid/coordinator/v1/datasources/broken", delete(breaks))
+            .layer(from_fn_with_state(audit.clone(), record));
+        let send = |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            Box::pin(router.clone().call(request))
+        };
+        for _ in 0..5 * KNOWN_MAX {
+            assert_eq!(send("POST", "/druid/indexer/v1/task").await.unwrap().status(), StatusCode::BAD_REQUEST);
+        }
+        for _ in 0..5 * KNOWN_MAX {
+            for name in ["let-in", "outside"] {
+                let mut asked = send("DELETE", &format!("/druid/coordinator/v1/datasources/{name}"));
+                assert!(futures::poll!(&mut asked).is_pending());
+            }
+            let broken = send("DELETE", "/druid/coordinator/v1/datasources/broken").await.unwrap();
+            assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        audit.close().await;
+        let files = std::fs::read_dir(dir.path().join(JOURNAL)).unwrap();
+        let lines: Vec<u8> = files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        let lines = String::from_utf8_lossy(&lines);
+        let of = |name: &str| lines.matches(&format!("\"object\":\"{name}\"")).count() as u64;
+        assert_eq!((of("let-in"), of("broken")), (5 * KNOWN_MAX, 5 * KNOWN_MAX));
+        assert!(of("outside") < 5 * KNOWN_MAX, "who was not let in changed nothing, and may flood");
     }
 
     #[test]

@@ -204,6 +204,7 @@ impl Door {
         }
         let author = author(caller, self.need);
         let has_begun = || author.as_ref().is_some_and(Author::has_begun);
+        audit::note(|details| details.let_in = true);
         let mut answered = pin!(handler(caller.clone(), author.clone()));
         let response = loop {
             let response = tokio::select! {
@@ -213,6 +214,9 @@ impl Door {
                 // What was valid when the request had been asked is good for its answer.
                 () = run_out(&app, caller), if self.asking.asked().is_none() => None,
             };
+            if response.as_ref().is_some_and(|response| response.status().is_client_error()) {
+                audit::note(|details| details.let_in = false);
+            }
             // A change of its own, which it was found to have the right to, may end what it came with.
             if has_begun() {
                 break match response {

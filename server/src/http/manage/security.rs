@@ -166,7 +166,10 @@ async fn login(
         Ok(caller) => caller,
         Err(refused) => return Ok(refused.into_response()),
     };
-    crate::audit::note(|details| details.user = Some(caller.principal.name.clone()));
+    crate::audit::note(|details| {
+        details.user = Some(caller.principal.name.clone());
+        details.let_in = true;
+    });
     let author = Author::new(caller, None);
     let id = app.identity.begin_session(&author, cookie(&headers).map(digest)).await?;
     let age = app.identity.settings.session_max_ms;
