@@ -37,6 +37,8 @@ pub struct Details {
     pub object: Option<String>,
     pub policy_version: Option<u64>,
     pub error: Option<String>,
+    /// Somebody signs in by it, or tries to, whatever its path says.
+    pub signs_in: bool,
     /// It was let in, and not refused since: what it asks for may be done.
     pub let_in: bool,
     /// A query was read; the rest says which.
@@ -61,6 +63,16 @@ impl Details {
         self.query_id = Some(cut(query_id));
     }
 
+    /// A statement that was not run, nor to be: its sender may not be told what it would answer.
+    pub fn denied(&mut self, query_id: &str, statement: &str) {
+        self.query("sql", query_id, statement);
+        self.error = Some(DENIED.to_string());
+    }
+
+    fn is_denied(&self) -> bool {
+        self.error.as_deref() == Some(DENIED)
+    }
+
     /// What a query reads, or its results were made of.
     pub fn reads<'a>(&mut self, datasources: impl ExactSizeIterator<Item = &'a str>) {
         self.datasources = cut_names(datasources);
@@ -75,6 +87,9 @@ impl Details {
         })
     }
 }
+
+/// The class of an error, as events have it.
+const DENIED: &str = "Denied";
 
 /// What stands for the type of a query where results of one are read.
 const RESULTS: &str = "results";
@@ -141,11 +156,11 @@ impl Asked {
         matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) || paths::is_look(self.uri.path())
     }
 
-    /// Whether it may have changed something, whatever became of its answer.
+    /// Whether it may have changed something, or had somebody signed in, whatever became of its answer.
     fn may_have_changed(&self, details: &Details) -> bool {
         let is_change = match self.kind {
             // Of queries, those that end others.
-            "query" => self.method == Method::DELETE,
+            "query" => self.method == Method::DELETE || details.signs_in,
             _ => !self.is_look(),
         };
         details.let_in && is_change
@@ -189,10 +204,12 @@ impl Event {
 }
 
 impl Event {
-    /// A query that somebody ended has not failed.
-    fn mind_cancellation(&mut self) {
-        if self.outcome == "failed" && self.error.as_deref() == Some("Cancelled") {
-            self.outcome = "cancelled";
+    /// A query that somebody ended has not failed, and one that was denied has not either, whatever its protocol makes of it.
+    fn mind_error(&mut self) {
+        match (self.outcome, self.error.as_deref()) {
+            ("failed", Some("Cancelled")) => self.outcome = "cancelled",
+            ("failed", Some(DENIED)) => self.outcome = "denied",
+            _ => {}
         }
     }
 }
@@ -221,7 +238,7 @@ pub async fn followed<T, E>(
             ..Event::default()
         };
         event.tell(&details);
-        event.mind_cancellation();
+        event.mind_error();
         audit.record_of(&event, details.sender().as_deref());
     }
     ended
@@ -251,6 +268,21 @@ impl Audit {
     }
 }
 
+impl Audit {
+    /// Somebody came in by a name and a password, with a request that may be about anything: to be asked once it is known
+    /// who asks. What else is recorded of the request says nothing of that.
+    pub fn signed_in(&self, request: &Parts) {
+        if !self.settings.enabled {
+            return;
+        }
+        let mut event = Asked::of(request).event("ok");
+        event.kind = "signin";
+        note(|details| event.tell(details));
+        event.object = Some(event.user.clone());
+        self.record(&event);
+    }
+}
+
 /// Around everything: records a request when its answer has ended, or its sender has gone before there was one.
 pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Next) -> Response {
     if !audit.settings.enabled {
@@ -264,15 +296,16 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     let Some((audit, asked, details)) = hung_up.0.take() else { return response };
     let status = response.status();
     let unauthenticated = status == StatusCode::UNAUTHORIZED || call_code(&response) == Some(UNAUTHENTICATED);
-    let denied = unauthenticated || status == StatusCode::FORBIDDEN || call_code(&response) == Some(PERMISSION_DENIED);
-    let matters = match () {
-        () if response.extensions().get::<Limited>().is_some() => false,
-        () => denied || matters(&audit, &asked, &details.lock()),
+    let forbidden = status == StatusCode::FORBIDDEN || call_code(&response) == Some(PERMISSION_DENIED);
+    let (denied, matters, signs_in, may_have_changed) = {
+        let details = details.lock();
+        let denied = unauthenticated || forbidden || details.is_denied();
+        let matters = denied || matters(&audit, &asked, &details);
+        (denied, matters, details.signs_in, asked.may_have_changed(&details))
     };
-    if !matters {
+    if !matters || response.extensions().get::<Limited>().is_some() {
         return response;
     }
-    let may_have_changed = asked.may_have_changed(&details.lock());
     let outcome = match () {
         () if denied => "denied",
         () if status.is_client_error() || status.is_server_error() || call_failed(&response) => "failed",
@@ -280,7 +313,7 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
     };
     let mut event = asked.event(outcome);
     event.status = Some(status.as_u16());
-    if denied && status == StatusCode::UNAUTHORIZED && asked.signed {
+    if signs_in || (unauthenticated && asked.signed) {
         event.kind = "signin";
     } else if denied && !matches!(event.kind, "query" | "signin") {
         event.kind = "denied";
@@ -297,6 +330,7 @@ pub async fn record(State(audit): State<Arc<Audit>>, request: Request, next: Nex
 /// Whether a request is recorded that was not denied.
 fn matters(audit: &Audit, asked: &Asked, details: &Details) -> bool {
     match asked.kind {
+        _ if details.signs_in => true,
         "query" => audit.settings.queries && (details.query_type.is_some() || is_query(asked)),
         _ => !asked.is_look(),
     }
@@ -313,6 +347,9 @@ impl Drop for HungUp {
             return;
         }
         let mut event = asked.event("cancelled");
+        if details.signs_in {
+            event.kind = "signin";
+        }
         event.tell(&details);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);
         match asked.may_have_changed(&details) {
@@ -403,7 +440,7 @@ impl Drop for Measured {
         }
         let details = details.lock();
         event.tell(&details);
-        event.mind_cancellation();
+        event.mind_error();
         event.rows = details.rows.as_ref().map(|rows| rows.load(Ordering::Relaxed));
         event.bytes = Some(self.bytes);
         event.duration_ms = Some(asked.started.elapsed().as_millis() as u64);

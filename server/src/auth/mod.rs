@@ -68,6 +68,8 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     pub address: IpAddr,
     pub how: How,
+    /// The name and password were looked at for this request, and are not those of a moment ago.
+    pub signs_in: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +183,9 @@ impl Changes {
     }
 }
 
+/// Whom a name and a password stand for, and the version of the password.
+type Known = (Arc<Principal>, i64);
+
 /// Names and passwords that were right, for as long as they are used.
 #[derive(Default)]
 struct Remembered(Mutex<HashMap<[u8; 32], Verified>>);
@@ -258,7 +263,7 @@ impl Identity {
     }
 
     pub async fn identify(&self, asked: &Asked<'_>) -> Result<Caller, Refused> {
-        let caller = |principal, how| Caller { principal, address: asked.address, how };
+        let caller = |principal, how| Caller { principal, address: asked.address, how, signs_in: false };
         let mut sent = asked.headers.get_all(header::AUTHORIZATION).iter();
         if let Some(value) = sent.next() {
             if sent.next().is_some() {
@@ -358,7 +363,7 @@ impl Identity {
     /// In the name of this process.
     fn own_author(&self) -> Author {
         let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Author::new(Caller { principal: self.process.clone(), address, how: How::Process }, None)
+        Author::new(Caller { principal: self.process.clone(), address, how: How::Process, signs_in: false }, None)
     }
 
     /// Whether a name is as good as none: clients that must have one to send are welcome where nobody needs one.
@@ -369,23 +374,23 @@ impl Identity {
     /// Who says a name and a password, wherever they came from: known by the version of the password that was said, even
     /// if another is set at that moment. What was right a moment ago is not computed again.
     pub async fn by_password(&self, name: &str, password: &str, address: IpAddr) -> Result<Caller, Refused> {
-        let (principal, version) = self.checked(name, password, address).await?;
-        let caller = Caller { principal, address, how: How::Password(version) };
+        let ((principal, version), signs_in) = self.checked(name, password, address).await?;
+        let caller = Caller { principal, address, how: How::Password(version), signs_in };
         // It took a while.
         if self.still(&caller, now()) == Still::Same { Ok(caller) } else { Err(Refused::Wrong) }
     }
 
-    /// Whom they stand for, and the version of the password. What is remembered goes before the throttle: who guesses at a
-    /// name does not throw out who is in by it.
-    async fn checked(&self, name: &str, password: &str, address: IpAddr) -> Result<(Arc<Principal>, i64), Refused> {
+    /// Whom they stand for, the version of the password, and whether it was computed. What is remembered goes before the
+    /// throttle: who guesses at a name does not throw out who is in by it.
+    async fn checked(&self, name: &str, password: &str, address: IpAddr) -> Result<(Known, bool), Refused> {
         let proof = self.proof(name, password);
         if let Some(known) = self.remembered(&proof) {
-            return Ok(known);
+            return Ok((known, false));
         }
         // Many requests with the same right password are one attempt.
         let _one = self.verifying[usize::from(proof[0]) % STRIPES].lock().await;
         if let Some(known) = self.remembered(&proof) {
-            return Ok(known);
+            return Ok((known, false));
         }
         self.throttle.begin(name, address, Instant::now()).map_err(Refused::Throttled)?;
         let document = self.coordinator.document(users::PASSWORD, name);
@@ -399,12 +404,12 @@ impl Identity {
         };
         self.throttle.forgive(name, address);
         self.remembered.remember(proof, name, document.version, Instant::now(), self.settings.remember);
-        Ok((account.principal.clone(), document.version))
+        Ok(((account.principal.clone(), document.version), true))
     }
 
     /// The principal of credentials that were right a moment ago, if the user and the password are still the same, and the
     /// version of the password.
-    fn remembered(&self, proof: &[u8; 32]) -> Option<(Arc<Principal>, i64)> {
+    fn remembered(&self, proof: &[u8; 32]) -> Option<Known> {
         let (user, version) = self.remembered.find(proof, Instant::now(), self.settings.remember)?;
         let principal = (self.password_version(&user) == version).then(|| self.principal(&user)).flatten();
         if principal.is_none() {

@@ -138,7 +138,10 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         }
         Err(refused) => {
             // Who sent it is not known; who it said it was from is.
-            audit::note(|details| details.object = claimed(&parts.headers));
+            audit::note(|details| {
+                details.object = claimed(&parts.headers);
+                details.signs_in = details.object.is_some() && refused != Refused::Forged;
+            });
             return counted(&app, address, answer(&parts, refused));
         }
     };
@@ -185,6 +188,9 @@ impl Door {
             return not_led(lead::standby(self.parts.uri.path()));
         }
         app.note(caller);
+        if caller.signs_in {
+            app.audit.signed_in(&self.parts);
+        }
         if let Some(rates) = &app.rates {
             let admitted = match caller.how {
                 How::Anonymous => rates.admit_from(caller.address),

@@ -77,6 +77,19 @@ pub async fn begin(app: &App, caller: &Caller, request: &Request, query_id: &str
     run(app, &request.statement(query_id), &caller.principal).await
 }
 
+/// What a statement would answer, as `work` finds out. That it is denied is on record, as if it had been run.
+pub async fn described<T>(
+    statement: &Statement,
+    work: impl Future<Output = query_sql::Result<T>>,
+) -> query_sql::Result<T> {
+    let described = work.await;
+    if matches!(&described, Err(error) if error.kind() == segment::Kind::Denied) {
+        let query_id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();
+        audit::note(|details| details.denied(query_id, &statement.text));
+    }
+    described
+}
+
 /// Runs a statement, and has it on record.
 pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql::Result<SqlAnswer> {
     let query_id = statement.context.get("sqlQueryId").and_then(Value::as_str).unwrap_or_default();

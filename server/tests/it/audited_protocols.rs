@@ -1,16 +1,19 @@
-//! What the audit log says requests were about.
+//! What the audit log has of sign-ins and denials, by whatever protocol they come.
 
 use std::time::{Duration, Instant};
 
+use arrow_flight::sql::client::FlightSqlServiceClient;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tonic::transport::Endpoint;
 
 use crate::harness::{Reply, Server};
 
 const ADMIN: &str = "the first password";
 const ANN: &str = "a long password";
 const SECURITY: &str = "/henge/v1/security";
+const DENIED: &str = "SELECT * FROM sys.audit";
 
 fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
@@ -43,6 +46,80 @@ fn seen(server: &Server, columns: &str, filter: &str, least: usize) -> Value {
         assert!(Instant::now() < end, "{filter}: {rows} of {least}: {}", reply.body);
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns when all is in the log that was asked before.
+fn settle(server: &Server, mark: &str) {
+    let body = json!({"query": "SELECT 1", "context": {"sqlQueryId": mark}});
+    assert_eq!(ask(server, &basic("admin", ADMIN), "POST", "/druid/v2/sql", Some(body)).status, 200);
+    seen(server, "query_id", &format!("query_id = '{mark}'"), 1);
+}
+
+/// A password is looked at once, and then remembered: that once is a sign-in, whatever it came with.
+#[test]
+fn a_password_that_comes_with_a_look_is_a_sign_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path());
+    let whoami = format!("{SECURITY}/whoami");
+    for _ in 0..3 {
+        assert_eq!(ask(&server, &basic("ann", ANN), "GET", &whoami, None).status, 200);
+    }
+    settle(&server, "looked");
+    let columns = "\"user\", object, outcome, method, path";
+    let signins = seen(&server, columns, "kind = 'signin' AND object = 'ann'", 1);
+    assert_eq!(signins, json!([["ann", "ann", "ok", "GET", whoami]]));
+}
+
+#[test]
+fn a_jdbc_connection_is_a_sign_in_and_its_denials_are_denials() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path());
+    let send = |body: Value| server.send("POST", "/druid/v2/sql/avatica/", &[], Some(&body));
+    let open = |connection: &str, password: &str| {
+        let info = json!({"user": "ann", "password": password});
+        send(json!({"request": "openConnection", "connectionId": connection, "info": info})).status
+    };
+    assert_eq!([open("c", "a wrong password"), open("c", ANN), open("d", ANN)], [401, 200, 200]);
+    // The second had the password computed, the third remembered.
+    let signins = seen(&server, "\"user\", outcome, status", "kind = 'signin' AND object = 'ann'", 3);
+    assert_eq!(signins, json!([["anonymous", "denied", 401], ["ann", "ok", null], ["ann", "ok", 200]]));
+    let asked = "kind = 'query' AND \"user\" <> 'admin'";
+    assert_eq!(seen(&server, "path", asked, 0), json!([]), "they are no queries");
+
+    let denied = send(json!({"request": "prepare", "connectionId": "c", "sql": DENIED, "maxRowsTotal": -1}));
+    assert!(denied.status == 500 && denied.body.to_string().contains("may not"), "{}", denied.body);
+    let made = send(json!({"request": "createStatement", "connectionId": "c"}));
+    let run = json!({"request": "prepareAndExecute", "connectionId": "c", "statementId": made.body["statementId"],
+        "sql": DENIED, "maxRowsInFirstFrame": 10, "maxRowsTotal": -1});
+    assert_eq!(send(run).status, 500);
+    let columns = "kind, \"user\", statement, query_type, outcome, error";
+    let denials = seen(&server, columns, "\"user\" = 'ann' AND error = 'Denied'", 2);
+    let expected = json!(["query", "ann", DENIED, "sql", "denied", "Denied"]);
+    assert_eq!(denials, json!([expected, expected]));
+}
+
+#[test]
+fn a_handshake_of_flight_is_a_sign_in_and_its_denials_are_denials() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = Endpoint::from_shared(server.base.clone()).unwrap().connect().await.unwrap();
+        let client = || FlightSqlServiceClient::new(channel.clone());
+        assert!(client().handshake("ann", "a wrong password").await.is_err());
+        // The first has the password computed, the second remembered.
+        assert_eq!(client().handshake("ann", ANN).await.unwrap(), "ann");
+        let mut ann = client();
+        assert_eq!(ann.handshake("ann", ANN).await.unwrap(), "ann");
+        assert!(ann.execute(DENIED.to_string(), None).await.is_err());
+        assert!(ann.prepare(DENIED.to_string(), None).await.is_err());
+    });
+    let signins = seen(&server, "\"user\", outcome, path", "kind = 'signin' AND object = 'ann'", 3);
+    let path = "/arrow.flight.protocol.FlightService/Handshake";
+    assert_eq!(signins, json!([["anonymous", "denied", path], ["ann", "ok", path], ["ann", "ok", path]]));
+    let denials = seen(&server, "kind, statement, outcome, error", "\"user\" = 'ann' AND kind <> 'signin'", 2);
+    let expected = json!(["query", DENIED, "denied", "Denied"]);
+    assert_eq!(denials, json!([expected, expected]));
 }
 
 /// Two tokens are told apart, and neither is told.

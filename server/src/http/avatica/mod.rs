@@ -26,6 +26,7 @@ use message::{Fetched, Frame, Metadata, Refused, Request, Response, ResultSet, S
 
 use super::App;
 use super::auth::{Address, Asker as AskerOf, Door};
+use crate::auth::throttle::key;
 use crate::auth::{self, Caller, How};
 use crate::node::now;
 
@@ -129,7 +130,13 @@ async fn asker(
         && let Some(name) = said(info, "user").filter(|name| !name.is_empty())
         && !(caller.is_some() && app.identity.is_anybody(name))
     {
+        crate::audit::note(|details| {
+            details.object = Some(key(name));
+            details.signs_in = true;
+        });
         let caller = app.identity.by_password(name, said(info, "password").unwrap_or_default(), address).await?;
+        // Then the sign-in has an event already.
+        crate::audit::note(|details| details.signs_in = !caller.signs_in);
         let How::Password(password_version) = caller.how else { return Err(auth::Refused::Wrong) };
         return Ok(Asker { caller, scope: Scope::Opened { password_version } });
     }
@@ -138,7 +145,7 @@ async fn asker(
         let principal = app.identity.principal(&owner);
         let principal = principal.filter(|_| app.identity.password_version(&owner) == password_version);
         let principal = principal.ok_or(auth::Refused::Wrong)?;
-        let caller = Caller { principal, address, how: How::Password(password_version) };
+        let caller = Caller { principal, address, how: How::Password(password_version), signs_in: false };
         return Ok(Asker { caller, scope: Scope::Opened { password_version } });
     }
     caller.map(by_headers).ok_or(auth::Refused::Missing)
@@ -182,7 +189,7 @@ async fn answer(app: &App, asker: &Asker, request: Request) -> Result<Response, 
         Request::Prepare { connection: id, sql, rows_max } => {
             let connection = connections.get(scope, &id)?;
             let asked = ask(&connection, &sql, Vec::new());
-            let described = app.sql.describe(&asked, &caller.principal).await?;
+            let described = super::sql::described(&asked, app.sql.describe(&asked, &caller.principal)).await?;
             let (statement, made) = connections.statement(&connection)?;
             let parameters = described.parameters;
             *made.prepared.lock() = Some(Prepared { sql: sql.clone(), parameters: parameters.clone(), rows_max });

@@ -42,7 +42,7 @@ pub use handles::Handles;
 
 use super::App;
 use super::auth::Need;
-use super::sql::Request as Asked;
+use super::sql::{Request as Asked, described};
 use crate::auth::commit::Author;
 use crate::auth::{Caller, How, sessions};
 
@@ -157,7 +157,8 @@ impl Flight {
 
     async fn schema(&self, caller: &Caller, asked: &Asked) -> Result<SchemaRef, Status> {
         let started = Instant::now();
-        let schema = self.app.sql.schema(&asked.statement(&asked.query_id()), &caller.principal).await;
+        let statement = asked.statement(&asked.query_id());
+        let schema = described(&statement, self.app.sql.schema(&statement, &caller.principal)).await;
         schema.map_err(|error| {
             crate::metrics::query("sql", true, started.elapsed());
             statement::status(&self.app, &error)
@@ -214,7 +215,8 @@ impl Flight {
         headers: &MetadataMap,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let asked = Self::asked(sql, headers)?;
-        let described = self.app.sql.describe(&asked.statement(&asked.query_id()), &caller.principal).await;
+        let statement = asked.statement(&asked.query_id());
+        let described = described(&statement, self.app.sql.describe(&statement, &caller.principal)).await;
         let described = described.map_err(|error| statement::status(&self.app, &error))?;
         let parameters = parameters::schema(&described.parameters);
         Ok(ActionCreatePreparedStatementResult {
@@ -303,6 +305,11 @@ impl FlightService for Flight {
         let said = HandshakeResponse { protocol_version: 0, payload: name.clone().into() };
         let mut response = Response::new(stream::iter([Ok(said)]).boxed());
         if matches!(caller.how, How::Password(_)) {
+            // A password that was looked at just now has an event already.
+            crate::audit::note(|details| {
+                details.object = Some(name.clone());
+                details.signs_in = !caller.signs_in;
+            });
             let id = self.app.identity.begin_session(&Author::new(caller.clone(), None), None).await;
             let id = id.map_err(|error| Status::unavailable(error.to_string()))?;
             let token = format!("Bearer {}{id}", sessions::BEARER_PREFIX);
