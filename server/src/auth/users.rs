@@ -328,14 +328,18 @@ impl Identity {
         owned.map(|document| change(kind, &document.name, None, None)).collect()
     }
 
-    /// Somebody must be left who may do everything and can sign in.
+    /// Somebody must be left who may do everything and can sign in, which takes a password: whoever has one keeps it.
     fn keeps_an_admin(&self, changed: &str, to: Option<&User>) -> Result<()> {
         let rules = |user: &User| !user.disabled && user.roles.contains(ADMIN) && user.kind == UserKind::Person;
+        let rules_by_password = |name: &str| {
+            self.password_version(name) > 0 && self.account(name).is_some_and(|account| rules(&account.user))
+        };
         let users = self.users();
-        let others = users.iter().filter(|document| document.name != changed);
-        let mut others = others.filter_map(|document| self.account(&document.name));
-        let was = self.account(changed).is_some_and(|account| rules(&account.user));
-        if was && !to.is_some_and(rules) && !others.any(|account| rules(&account.user)) {
+        let mut others = users.iter().filter(|document| document.name != changed);
+        if rules_by_password(changed)
+            && !to.is_some_and(rules)
+            && !others.any(|document| rules_by_password(&document.name))
+        {
             return Err(Error::Conflict(format!(
                 "{changed} is the last user who has the role {ADMIN} and can sign in; give it to another first"
             )));

@@ -93,6 +93,32 @@ fn roles_and_users_are_checked_and_the_last_administrator_stays() {
         "(",
     );
     assert_eq!(ask(&server, &admin(), "DELETE", &format!("{SECURITY}/users/admin"), None).status, 409);
+    // Who cannot sign in is nobody to leave it to: who has no password, and who is no person.
+    assert_eq!(put("/users/eve", &[], json!({"roles": ["admin"]})).status, 200);
+    assert_eq!(put("/users/robot", &[], json!({"roles": ["admin"], "kind": "service"})).status, 200);
+    for locked_out in
+        [json!({}), json!({"roles": ["admin"], "kind": "service"}), json!({"roles": ["admin"], "disabled": true})]
+    {
+        refused("/users/admin", locked_out, 409, "last");
+    }
+    assert_eq!(ask(&server, &admin(), "DELETE", &format!("{SECURITY}/users/admin"), None).status, 409);
+    assert_eq!(put("/users/eve", &[], json!({})).status, 200, "who never could sign in is missed by nobody");
+    user(&server, "eve", json!({"roles": ["admin"], "password": "eve's own"}));
+    assert_eq!(put("/users/eve", &[], json!({"roles": ["admin"]})).status, 200);
+    assert_eq!(
+        ask(&server, &basic("eve", "eve's own"), "PUT", &format!("{SECURITY}/users/admin"), Some(&json!({}))).status,
+        200
+    );
+    let last = ask(&server, &basic("eve", "eve's own"), "DELETE", &format!("{SECURITY}/users/eve"), None);
+    assert_eq!(last.status, 409, "{}", last.body);
+    let back = ask(
+        &server,
+        &basic("eve", "eve's own"),
+        "PUT",
+        &format!("{SECURITY}/users/admin"),
+        Some(&json!({"roles": ["admin"]})),
+    );
+    assert_eq!(back.status, 200, "{}", back.body);
     // A circle is refused, and nothing of it is kept.
     assert_eq!(put("/roles/two", &[], json!({})).status, 200);
     assert_eq!(put("/roles/one", &[], json!({"includes": ["two"]})).status, 200);
