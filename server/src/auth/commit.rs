@@ -268,6 +268,23 @@ mod tests {
         json!([{"resource": {"type": "SECURITY", "name": "SECURITY"}, "action": action}])
     }
 
+    /// Whoever may do nothing but change their own profile cannot fill the catalog by it.
+    #[tokio::test]
+    async fn profiles_have_no_history() {
+        let house = House::open().await;
+        house.put("ann", &[]).await;
+        let ann = Author::new(house.signed_in("ann").await, None);
+        for n in 0..20 {
+            let profile =
+                Profile { email: None, profile: Map::from_iter([("n".into(), json!(n))]), settings: Map::new() };
+            house.identity.put_profile(profile, None, &ann).await.unwrap();
+        }
+        assert_eq!(house.identity.account("ann").unwrap().user.profile["n"], json!(19));
+        assert_eq!(house.coordinator.document_history(USER, "ann", 100).await.unwrap().len(), 1);
+        house.put("ann", &[ADMIN]).await;
+        assert_eq!(house.coordinator.document_history(USER, "ann", 100).await.unwrap().len(), 2);
+    }
+
     #[tokio::test]
     async fn a_right_that_is_gone_when_the_change_is_made_is_none() {
         let house = House::open().await;

@@ -261,7 +261,9 @@ impl Identity {
                 .map_err(|_| Error::Invalid(format!("the document of {USER} {name} is not readable")))?;
             let user = User { email: said.email, profile: said.profile, settings: said.settings, ..user };
             let value = serde_json::to_value(&user).map_err(|error| Error::Invalid(error.to_string()))?;
-            Ok(vec![change(USER, &name, Some(value), Some(expected.unwrap_or(document.version)))])
+            let expected = Some(expected.unwrap_or(document.version));
+            // What users may change as often as they like would be a history without a bound.
+            Ok(vec![Change { history: false, ..change(USER, &name, Some(value), expected) }])
         };
         let versions = self.commit(author, plan).await?;
         tracing::info!(user = author.name(), "profile changed");
