@@ -53,6 +53,7 @@ pub struct Config {
     pub flight: FlightLimits,
     pub statement_ttl: Duration,
     pub statement_bytes_max: u64,
+    pub statement_owner_bytes_max: u64,
     pub audit: crate::audit::Settings,
     pub tasks_max: usize,
     pub ingest_body_max_bytes: usize,
@@ -413,6 +414,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         },
         statement_ttl: Duration::from_millis(number("sql.statement_ttl_ms", 1, 1 << 40)?),
         statement_bytes_max: number("sql.statement_bytes_max", 1 << 20, 1 << 50)?,
+        statement_owner_bytes_max: number("sql.statement_owner_bytes_max", 1 << 20, 1 << 50)?,
         audit: crate::audit::Settings {
             enabled: flag("audit.enabled")?,
             queries: flag("audit.queries")?,

@@ -171,6 +171,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("sql.statement_ttl_ms", "86400000", "time that results of asynchronous statements are kept"),
     key("sql.statement_bytes_max", "10737418240", "largest result of an asynchronous statement"),
+    key(
+        "sql.statement_owner_bytes_max",
+        "42949672960",
+        "largest results of all asynchronous statements of one user that are kept",
+    ),
     key("ingest.tasks_max", "16", "tasks that run at once; more wait"),
     key("ingest.body_max_bytes", "67108864", "largest body of a task or supervisor spec (inline data included)"),
     key(

@@ -6,7 +6,9 @@
 //! one that says it runs and that nobody runs was cut off by a crash. Every broker of a cluster tells of every statement, and
 //! asks the process that runs it to end it.
 
-use std::collections::HashMap;
+mod kept;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use segment::time::Zone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+
+use kept::Kept;
 
 use super::App;
 use super::manage::Parameters;
@@ -66,6 +70,7 @@ pub struct Statements {
     siblings: Option<Siblings>,
     time_to_live_ms: i64,
     bytes_max: u64,
+    kept: Kept,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +127,14 @@ fn place(owner: &Owner, id: &str) -> String {
 }
 
 impl Statements {
-    pub fn new(objects: Objects, siblings: Option<Siblings>, time_to_live: Duration, bytes_max: u64) -> Statements {
+    /// Results have at most so many bytes, of one statement and of all of one owner.
+    pub fn new(
+        objects: Objects,
+        siblings: Option<Siblings>,
+        time_to_live: Duration,
+        bytes_max: u64,
+        owner_bytes_max: u64,
+    ) -> Statements {
         Statements {
             objects,
             siblings,
@@ -131,6 +143,7 @@ impl Statements {
             own_permits: Mutex::default(),
             time_to_live_ms: i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX),
             bytes_max,
+            kept: Kept::new(owner_bytes_max),
         }
     }
 
@@ -153,8 +166,7 @@ impl Statements {
         let Some(bytes) = self.objects.get(&format!("{place}/status")).await? else { return Ok(None) };
         let unreadable = |error| segment::Error::corrupt(format!("the status of statement {place}: {error}"));
         let mut record: Record = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        let has_ended = matches!(record.progress, Progress::Success | Progress::Failed);
-        if !has_ended && !self.running.lock().contains_key(place) && self.elsewhere(&record).is_none() {
+        if !record.has_ended() && !self.running.lock().contains_key(place) && self.elsewhere(&record).is_none() {
             record.progress = Progress::Failed;
             record.ended.get_or_insert(record.created);
             let message = "the server stopped while the statement ran; run it again".to_string();
@@ -201,11 +213,19 @@ impl Statements {
 
     async fn remove(&self, place: &str) -> segment::Result<()> {
         // The status goes last: until then the rest can be found by it.
+        self.remove_pages(place).await?;
+        self.objects.delete(&format!("{place}/status")).await?;
+        self.kept.remove(place);
+        Ok(())
+    }
+
+    async fn remove_pages(&self, place: &str) -> segment::Result<()> {
         let status = format!("{place}/status");
         for name in self.objects.list(place).await?.iter().filter(|name| **name != status) {
             self.objects.delete(name).await?;
         }
-        self.objects.delete(&status).await
+        self.kept.set(place, 0);
+        Ok(())
     }
 
     /// Of all statements that are kept.
@@ -214,22 +234,32 @@ impl Statements {
         Ok(names.iter().filter_map(|name| name.strip_suffix("/status")).map(str::to_string).collect())
     }
 
-    /// Removes results that are older than they may be.
-    async fn sweep(&self, now: i64) -> segment::Result<()> {
-        for place in self.places().await? {
+    /// Counts what is kept, and removes results that are older than they may be at that time, if it is told.
+    async fn sweep(&self, now: Option<i64>) -> segment::Result<()> {
+        let known = self.kept.places();
+        let places = self.places().await?;
+        for place in &places {
             // One that cannot be read keeps no other.
-            if let Err(error) = self.sweep_one(&place, now).await {
-                tracing::warn!(%error, place, "results of a statement cannot be removed");
+            if let Err(error) = self.sweep_one(place, now).await {
+                tracing::warn!(%error, place, "results of a statement cannot be looked at or removed");
             }
         }
+        // Others may have removed some.
+        let there: HashSet<String> = places.into_iter().collect();
+        let is_gone = |place: &&String| !self.running.lock().contains_key(place.as_str());
+        known.difference(&there).filter(is_gone).for_each(|place| self.kept.remove(place));
         Ok(())
     }
 
-    async fn sweep_one(&self, place: &str, now: i64) -> segment::Result<()> {
+    async fn sweep_one(&self, place: &str, now: Option<i64>) -> segment::Result<()> {
         let Some(record) = self.find(place).await? else { return Ok(()) };
-        let ended = matches!(record.progress, Progress::Success | Progress::Failed);
-        if ended && now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms {
-            self.remove(place).await?;
+        let is_old = |now: i64| now.saturating_sub(record.ended.unwrap_or(record.created)) > self.time_to_live_ms;
+        if record.has_ended() && now.is_some_and(is_old) {
+            return self.remove(place).await;
+        }
+        // What runs here counts its pages itself.
+        if !self.running.lock().contains_key(place) {
+            self.kept.set(place, record.pages.iter().map(|(_, bytes)| bytes).sum());
         }
         Ok(())
     }
@@ -274,11 +304,17 @@ async fn find(app: &App, caller: &Caller, id: &str) -> segment::Result<Option<Re
 
 /// Removes old results for as long as the node runs.
 pub async fn expire(app: std::sync::Weak<App>) {
+    // Nothing of it is removed before it can be known who runs what.
+    if let Some(app) = app.upgrade()
+        && let Err(error) = app.statements.sweep(None).await
+    {
+        tracing::warn!(%error, "results of statements cannot be counted");
+    }
     loop {
         let Some(time_to_live) = app.upgrade().map(|app| app.config.statement_ttl) else { return };
         tokio::time::sleep((time_to_live / 2).min(LOOK_MAX).max(Duration::from_millis(100))).await;
         let Some(app) = app.upgrade() else { return };
-        if let Err(error) = app.statements.sweep(now()).await {
+        if let Err(error) = app.statements.sweep(Some(now())).await {
             tracing::warn!(%error, "results of statements cannot be removed");
         }
     }
@@ -295,6 +331,11 @@ fn failure(category: Category, error_code: &'static str, message: String) -> Fai
 
 fn invalid(app: &App, message: impl Into<String>) -> Response {
     let failure = failure(Category::InvalidInput, "invalidInput", message.into());
+    super::error::failed_query(&failure, &app.address)
+}
+
+fn full(app: &App, message: String) -> Response {
+    let failure = failure(Category::CapacityExceeded, "general", message);
     super::error::failed_query(&failure, &app.address)
 }
 
@@ -414,9 +455,15 @@ pub async fn post(
         let own = running.values().filter(|of| of.owner == record.owner).count();
         if running.len() >= ACCEPTED_MAX || own >= ACCEPTED_MAX - ACCEPTED_MAX / 4 {
             let all = running.len();
-            let message = format!("{all} statements wait or run already, {own} of them are yours; try again later");
-            let failure = failure(Category::CapacityExceeded, "general", message);
-            return super::error::failed_query(&failure, &app.address);
+            drop(running);
+            return full(
+                &app,
+                format!("{all} statements wait or run already, {own} of them are yours; try again later"),
+            );
+        }
+        if let Err(why) = app.statements.kept.add(&place, 0) {
+            drop(running);
+            return full(&app, why);
         }
         running.insert(place.clone(), record.clone());
     }
@@ -439,6 +486,7 @@ async fn accept(
 ) -> segment::Result<()> {
     if let Err(error) = app.statements.write(&record).await {
         app.statements.running.lock().remove(&record.place());
+        app.statements.kept.remove(&record.place());
         return Err(error);
     }
     tokio::spawn(run(app, caller, statement, record.place(), rows_per_page));
@@ -490,6 +538,10 @@ async fn run(app: Arc<App>, caller: Caller, statement: Statement, place: String,
         Err(error) => {
             record.progress = Progress::Failed;
             record.error = Some(error_body(&app, &error).1);
+            // Nobody can read what there is of it.
+            if let Err(error) = statements.remove_pages(&place).await {
+                tracing::warn!(%error, %id, "pages of a statement that failed cannot be removed");
+            }
         }
     }
     // It is told once it is kept: an end that was told outlives a crash.
@@ -543,6 +595,7 @@ async fn pages(
             sample = first_rows(&columns, page.bytes.clone(), zone.clone(), stringify_arrays).await?;
         }
         let size = page.bytes.len() as u64;
+        app.statements.kept.add(place, size).map_err(query_sql::Error::Busy)?;
         let name = format!("{place}/page-{}", written.len());
         let kept = app.statements.objects.put(&name, page.bytes.into()).await;
         kept.map_err(|error| query_sql::Error::Bug(error.to_string()))?;
@@ -649,7 +702,7 @@ pub async fn status(
     }
 }
 
-/// 202 while the statement can still be ended, 200 after; its results stay until they are too old.
+/// 202 while the statement can still be ended, 200 after: then it is gone, with its results.
 pub async fn cancel(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -769,7 +822,9 @@ async fn kept(
         async move {
             match app.statements.objects.get(&name).await {
                 Ok(Some(bytes)) => Ok((bytes.to_vec(), rows)),
-                Ok(None) => Err(query_sql::Error::Invalid("the results are too old and were removed".into())),
+                Ok(None) => {
+                    Err(query_sql::Error::Invalid("the results were deleted, or were too old and removed".into()))
+                }
                 Err(error) => Err(query_sql::Error::Bug(error.to_string())),
             }
         }

@@ -92,6 +92,7 @@ fn a_statement_is_refused_ended_or_forgotten_in_time() {
     let failed = wait(&server, &id);
     assert_eq!((&failed["state"], &failed["errorDetails"]["category"]), (&json!("FAILED"), &json!("CANCELED")));
     assert_eq!(delete(&server, &id), 200);
+    assert_eq!(server.get(&format!("{PATH}/{id}")).status, 404, "it is gone");
     assert_eq!(delete(&server, "none"), 404);
 
     let kept = post(&server, "SELECT n FROM numbers", json!({}))["queryId"].as_str().unwrap().to_string();
@@ -105,6 +106,58 @@ fn a_statement_is_refused_ended_or_forgotten_in_time() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(!folder.join("page-0").exists());
+}
+
+/// The pages that are kept of all statements.
+fn pages(dir: &std::path::Path) -> usize {
+    let owners = std::fs::read_dir(dir.join("data/deep-storage/.statements")).unwrap();
+    let statements = owners.flat_map(|owner| std::fs::read_dir(owner.unwrap().path()).unwrap());
+    let files = statements.flat_map(|statement| std::fs::read_dir(statement.unwrap().path()).unwrap());
+    files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("page-")).count()
+}
+
+/// Twice 800 kB are more than a MiB: the second fails, and leaves nothing, until the first is deleted. What was there before a
+/// start counts after it.
+#[test]
+fn what_an_owner_keeps_is_bounded_and_freed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("sql.statement_owner_bytes_max", "1048576")];
+    let server = Server::start_with(dir.path(), &settings);
+    numbered(&server, 2_500);
+    let wide = "SELECT a.n, b.n AS m FROM numbers a CROSS JOIN numbers b WHERE a.n < 20";
+    let run = |server: &Server, id: &str| {
+        post(server, wide, json!({"sqlQueryId": id}));
+        wait(server, id)
+    };
+    let first = run(&server, "first");
+    assert_eq!(first["state"], "SUCCESS", "{first}");
+    let bytes = first["result"]["totalSizeInBytes"].as_u64().unwrap();
+    assert!((600_000..1_000_000).contains(&bytes), "{first}");
+    let kept = pages(dir.path());
+    let refused = |server: &Server, id: &str| {
+        let failed = run(server, id);
+        let told = failed["errorDetails"].to_string();
+        assert!(failed["state"] == "FAILED" && told.contains("sql.statement_owner_bytes_max"), "{failed}");
+    };
+    refused(&server, "second");
+    assert_eq!(pages(dir.path()), kept, "nothing is kept of what failed");
+    assert!(server.stop());
+
+    let server = Server::start_with(dir.path(), &settings);
+    let end = Instant::now() + Duration::from_secs(60);
+    // What is kept is counted soon after the start; a statement in that time is as the first.
+    for again in 0.. {
+        let id = format!("third-{again}");
+        match run(&server, &id)["state"] == "FAILED" {
+            true => break,
+            false => assert_eq!(delete(&server, &id), 200),
+        }
+        assert!(Instant::now() < end, "what was kept before the start does not count");
+    }
+    refused(&server, "fourth");
+    assert_eq!(delete(&server, "first"), 200);
+    assert_eq!((pages(dir.path()), server.get(&format!("{PATH}/first")).status), (0, 404));
+    assert_eq!(run(&server, "fifth")["state"], "SUCCESS");
 }
 
 fn delete(server: &Server, id: &str) -> u16 {
