@@ -170,6 +170,10 @@ async fn login(
         details.user = Some(caller.principal.name.clone());
         details.let_in = true;
     });
+    // It is one of the requests of who this is, as if they had come through the gate.
+    if let Some(Err(limited)) = app.rates.as_ref().map(|rates| rates.admit(&caller.principal.name)) {
+        return Ok(*limited);
+    }
     let author = Author::new(caller, None);
     let id = app.identity.begin_session(&author, cookie(&headers).map(digest)).await?;
     let age = app.identity.settings.session_max_ms;

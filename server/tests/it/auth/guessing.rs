@@ -134,3 +134,17 @@ fn requests_that_identify_nobody_are_counted() {
     most("a token", &|| whoami(&server, "Bearer henge_nobody_guessed").status);
     most("a scheme that is none", &|| whoami(&server, "Nonsense x").status);
 }
+
+/// Whoever signs in again and again with the right password is a caller too, and begins no more sessions than requests.
+#[test]
+fn sign_ins_that_succeed_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[REQUIRED, &[("http.requests_per_second", "2")]].concat());
+    user(&server, "ann", json!({"password": "ann's own"}));
+    std::thread::sleep(Duration::from_secs(1));
+    user(&server, "bob", json!({"password": "bob's own"}));
+    let signed_in: Vec<u16> = (0..100).map(|_| login(&server, "ann", "ann's own", None).err().unwrap_or(200)).collect();
+    assert!(signed_in.contains(&200) && signed_in.contains(&429), "{signed_in:?}");
+    assert!(signed_in.iter().all(|status| [200, 429].contains(status)), "{signed_in:?}");
+    assert!(login(&server, "bob", "bob's own", None).is_ok(), "others from there are not meant");
+}
