@@ -15,6 +15,9 @@ use crate::config::FlightLimits;
 /// Bytes of all texts and parameters that are kept.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
+/// Those of one owner: others have room left.
+const OWN_BYTES_MAX: usize = HELD_BYTES_MAX / 4 * 3;
+
 pub struct Handles {
     limits: FlightLimits,
     held: Mutex<HashMap<Bytes, Handle>>,
@@ -41,15 +44,14 @@ impl Handles {
         Handles { limits, held: Mutex::default() }
     }
 
-    /// Forgets what nobody used for a while; what is left has this many bytes.
-    fn sweep(&self, held: &mut HashMap<Bytes, Handle>) -> usize {
+    /// Forgets what nobody used for a while.
+    fn sweep(&self, held: &mut HashMap<Bytes, Handle>) {
         held.retain(|_, handle| handle.used.elapsed() < self.limits.idle);
-        held.values().map(Handle::bytes).sum()
     }
 
     pub fn keep(&self, owner: &str, asked: Asked) -> Result<Bytes, Status> {
         let mut held = self.held.lock();
-        let bytes = self.sweep(&mut held);
+        self.sweep(&mut held);
         let handle = Handle { owner: owner.to_string(), asked, used: Instant::now() };
         let most = self.limits.statements_max;
         let own = held.values().filter(|handle| handle.owner == owner).count();
@@ -63,7 +65,7 @@ impl Handles {
                 "too many prepared statements: {most} are open (setting sql.flight_statements_max); close one"
             )));
         }
-        full(bytes + handle.bytes())?;
+        full(&held, owner, handle.bytes())?;
         let name = Bytes::from(uuid::Uuid::new_v4().to_string());
         held.insert(name.clone(), handle);
         Ok(name)
@@ -82,16 +84,20 @@ impl Handles {
 
     pub fn bind(&self, owner: &str, name: &[u8], parameters: Vec<Parameter>) -> Result<(), Status> {
         let mut held = self.held.lock();
-        let bytes = self.sweep(&mut held);
-        let handle = held.get_mut(name).filter(|handle| handle.owner == owner).ok_or_else(missing)?;
-        let before = handle.bytes();
-        let earlier = std::mem::replace(&mut handle.asked.parameters, parameters);
-        handle.used = Instant::now();
-        if let Err(refused) = full(bytes - before + handle.bytes()) {
-            handle.asked.parameters = earlier;
-            return Err(refused);
+        self.sweep(&mut held);
+        let (name, mut handle) = held.remove_entry(name).ok_or_else(missing)?;
+        if handle.owner != owner {
+            held.insert(name, handle);
+            return Err(missing());
         }
-        Ok(())
+        handle.used = Instant::now();
+        let earlier = std::mem::replace(&mut handle.asked.parameters, parameters);
+        let fits = full(&held, owner, handle.bytes());
+        if fits.is_err() {
+            handle.asked.parameters = earlier;
+        }
+        held.insert(name, handle);
+        fits
     }
 
     pub fn close(&self, owner: &str, name: &[u8]) {
@@ -109,13 +115,22 @@ fn missing() -> Status {
     )
 }
 
-fn full(bytes: usize) -> Result<(), Status> {
-    match bytes > HELD_BYTES_MAX {
-        true => Err(Status::resource_exhausted(format!(
-            "prepared statements and their parameters would hold {bytes} bytes, {HELD_BYTES_MAX} at most; close some"
-        ))),
-        false => Ok(()),
+/// Refuses so many more bytes of an owner's, beside what is held.
+fn full(held: &HashMap<Bytes, Handle>, owner: &str, more: usize) -> Result<(), Status> {
+    let own: usize = held.values().filter(|handle| handle.owner == owner).map(Handle::bytes).sum();
+    if own + more > OWN_BYTES_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "prepared statements of yours and their parameters would hold {} bytes, {OWN_BYTES_MAX} at most; close some",
+            own + more
+        )));
     }
+    let bytes = held.values().map(Handle::bytes).sum::<usize>() + more;
+    if bytes > HELD_BYTES_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "prepared statements and their parameters would hold {bytes} bytes, {HELD_BYTES_MAX} at most; close some"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,6 +165,19 @@ mod tests {
         handles.close("ann", &first);
         assert_eq!(handles.get("ann", &first).err().unwrap().code(), Code::NotFound);
         handles.keep("ann", asked("SELECT 3")).unwrap();
+
+        // What one holds of the bytes leaves some to others, however it came to it.
+        let handles = Handles::new(FlightLimits { statements_max: 100, idle: Duration::from_secs(60) });
+        let text = "x".repeat(OWN_BYTES_MAX / 3);
+        let held: Vec<_> = (0..3).map(|_| handles.keep("ann", asked(&text)).unwrap()).collect();
+        assert_eq!(handles.keep("ann", asked("SELECT 1")).unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(handles.bind("ann", &held[0], large(8)).unwrap_err().code(), Code::ResourceExhausted);
+        let bobs = handles.keep("bob", asked("SELECT 1")).unwrap();
+        handles.bind("bob", &bobs, large(1 << 20)).unwrap();
+        handles.close("ann", &held[1]);
+        handles.bind("ann", &held[0], large(8)).unwrap();
+        assert_eq!(handles.bind("bob", &held[0], large(1)).unwrap_err().code(), Code::NotFound);
+        assert!(handles.get("ann", &held[0]).is_ok(), "who may not bind takes nothing away");
 
         let short = Handles::new(FlightLimits { statements_max: 1, idle: Duration::ZERO });
         let name = short.keep("ann", asked("SELECT 1")).unwrap();
