@@ -236,9 +236,16 @@ impl Authorizer {
         Ok(terms)
     }
 
-    /// Refuses to hand out rows that were made when their asker saw something else than a principal sees now.
+    /// Refuses to hand out rows that were made when their asker saw something else than a principal sees now. What may not be
+    /// read is not named: whoever asks need not know what the statement read.
     pub fn still_sees(&self, who: &Principal, terms: &Terms) -> Result<()> {
-        let now = self.terms(who, terms.tables(), &terms.lookups, terms.lists.is_some())?;
+        let now =
+            self.terms(who, terms.tables(), &terms.lookups, terms.lists.is_some()).map_err(|error| match error {
+                Error::Denied(_) => {
+                    Error::Denied("you may not read all that this statement read; ask as who may".into())
+                }
+                error => error,
+            })?;
         let changed = terms.tables.iter().find(|(table, key)| now.tables.get(*table) != Some(key));
         let changed = changed.map(|(table, _)| table.as_str());
         match changed.or((now.lists != terms.lists).then_some("sys")) {

@@ -319,6 +319,9 @@ fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
     }
     both(&reading, &id, 200);
     both(&reading, &lists, 403);
+    for (_, told) in shown(&narrow, &id) {
+        assert!(!told.contains("numbers"), "a table that the token shows nothing of is named: {told}");
+    }
 
     // The same by JDBC, whose connection is of the user, whatever the token.
     let avatica = |who: &str, body: Value| ask(who, "POST", "/druid/v2/sql/avatica/", Some(body));
@@ -334,6 +337,7 @@ fn rows_made_earlier_are_not_shown_by_other_rules_than_todays() {
     let fetch = open("c");
     let refused = avatica(&narrow, fetch.clone());
     assert!(refused.body["errorMessage"].as_str().is_some_and(|why| why.contains("may not read")), "{}", refused.body);
+    assert!(!refused.body.to_string().contains("numbers"), "{}", refused.body);
     assert_eq!(avatica(&reading, fetch).body["frame"]["rows"].as_array().map(Vec::len), Some(100));
 
     let fetch = open("d");
