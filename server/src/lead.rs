@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
+use crate::http::guard;
 use crate::rpc::forward::{Forward, not_led};
 use crate::rpc::{self, data, statements};
 
@@ -128,7 +129,8 @@ impl Drop for AtWork<'_> {
 impl Front {
     pub fn router(&self) -> Router {
         let front = self.clone();
-        Router::new().fallback(move |request: Request| front.clone().answer(request))
+        let answer = move |request: Request| front.clone().answer(request);
+        Router::new().fallback(answer).layer(axum::middleware::from_fn(guard::headers))
     }
 
     /// From now on this answers.
@@ -238,5 +240,22 @@ pub fn standby(path: &str) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_stands_by_says_to_browsers_what_every_answer_says() {
+        let asked = Request::builder().uri("/henge/v1/security/whoami").body(Body::empty()).unwrap();
+        let answer = Front::default().router().oneshot(asked).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let said = ["x-content-type-options", "x-frame-options", "referrer-policy", "cache-control"];
+        let said = said.map(|name| answer.headers()[name].to_str().unwrap());
+        assert_eq!(said, ["nosniff", "DENY", "no-referrer", "no-store"]);
     }
 }

@@ -140,8 +140,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app.clone())
         .route_service(flight::PATH, flight)
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
-        .layer(middleware::map_response(error::told_when))
-        .layer(middleware::from_fn(guard::headers));
+        .layer(middleware::map_response(error::told_when));
     match app.config.cors_origins.as_slice() {
         [] => router,
         origins => router.layer(guard::cors(origins)),
