@@ -224,7 +224,9 @@ fn begin_query(
     opening.spans = group::spans_of(&pieces);
     opening.scanned = budget.scanned();
     opening.first = pieces.first().map(|piece| piece.id.clone());
-    opening.newest = pieces.iter().map(|piece| piece.id.interval.end).max();
+    if matches!(**query, Query::SegmentMetadata(_)) {
+        opening.newest = inspect::newest(&pieces, budget)?;
+    }
     let mut frames = Vec::new();
     let work = match &**query {
         Query::Timeseries(_) | Query::TopN(_) | Query::GroupBy(_) => {

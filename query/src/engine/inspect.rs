@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Piece;
 use crate::budget::{Budget, Taken};
+use crate::columns::Columns;
 use crate::error::Result;
 use crate::language::{self, AnalysisType, Bound, MergeStrategy, SegmentMetadata, TimeBoundary};
 use crate::selection::{Scratch, Selected, Selector};
@@ -89,8 +90,7 @@ fn bounds(
     let Some((first, last)) = piece.time_range() else {
         return Ok(None);
     };
-    let inside = piece.intervals.iter().any(|i| i.contains(first) && i.contains(last));
-    if query.scope.filter.is_none() && inside {
+    if query.scope.filter.is_none() && are_within(&piece.intervals, first, last) {
         return Ok(Some((first, last)));
     }
     if found.is_some_and(|(f, l)| f <= first && last <= l) {
@@ -98,6 +98,27 @@ fn bounds(
     }
     let columns = piece.columns(query.scope.virtual_columns.clone());
     let selector = Selector::new(&columns, query.scope.filter.as_ref(), &piece.intervals)?;
+    times_of_rows(&columns, &selector, budget)
+}
+
+/// Whether all between two times lies within one of the intervals.
+fn are_within(intervals: &[Interval], first: i64, last: i64) -> bool {
+    intervals.iter().any(|interval| interval.contains(first) && interval.contains(last))
+}
+
+/// First and last time of the rows of a piece within its intervals.
+fn times_within(piece: &Piece, budget: &Budget) -> Result<Option<(i64, i64)>> {
+    match piece.time_range() {
+        Some((first, last)) if !are_within(&piece.intervals, first, last) => {
+            let columns = piece.columns(Arc::from([]));
+            times_of_rows(&columns, &Selector::new(&columns, None, &piece.intervals)?, budget)
+        }
+        times => Ok(times),
+    }
+}
+
+/// First and last time of the selected rows.
+fn times_of_rows(columns: &Columns, selector: &Selector, budget: &Budget) -> Result<Option<(i64, i64)>> {
     let time = columns.segment().time()?;
     let mut scratch = Scratch::default();
     let mut words = [0; BLOCK_ROWS / 64];
@@ -141,12 +162,25 @@ const DEFAULT_HISTORY_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 
 /// One analysis a segment id, or one for all.
 pub fn analyse(query: &SegmentMetadata, pieces: &[Piece], budget: &Arc<Budget>) -> Result<Vec<Analysis>> {
-    let since = since(query, pieces.iter().map(|piece| piece.id.interval.end).max());
+    let since = since(query, newest(pieces, budget)?);
     let datasource = pieces.first().map(|piece| piece.id.datasource.as_str()).unwrap_or_default();
     Ok(settled(query, datasource, analyse_each(query, pieces, since, budget)?))
 }
 
-/// The segments whose intervals end by then are left out; `newest` is the last end of one with rows.
+/// When the newest of all that is told of ends, which is the segment's interval; where less than all is seen, it is the last
+/// row that is.
+pub fn newest(pieces: &[Piece], budget: &Budget) -> Result<Option<i64>> {
+    let mut newest = None;
+    for piece in pieces {
+        newest = newest.max(match piece.is_restricted() {
+            false => Some(piece.id.interval.end),
+            true => times_within(piece, budget)?.map(|(_, last)| last.saturating_add(1)),
+        });
+    }
+    Ok(newest)
+}
+
+/// What ends by then is left out; `newest` is where the newest ends.
 pub fn since(query: &SegmentMetadata, newest: Option<i64>) -> i64 {
     match newest {
         Some(end) if query.default_interval => end.saturating_sub(DEFAULT_HISTORY_MILLIS),
@@ -161,7 +195,8 @@ pub struct Analysed {
     pub analysis: Analysis,
 }
 
-/// The analysis of each piece, but for those whose intervals end by then.
+/// The analysis of each piece, but for those whose intervals end by then. Of a piece that is seen in part it is the analysis
+/// of the rows that are, from then on and within the piece's intervals: where its segment begins and ends hangs on others.
 pub fn analyse_each(
     query: &SegmentMetadata,
     pieces: &[Piece],
@@ -169,10 +204,11 @@ pub fn analyse_each(
     budget: &Arc<Budget>,
 ) -> Result<Vec<Analysed>> {
     let mut each = Vec::new();
-    for piece in pieces.iter().filter(|piece| piece.id.interval.end > since) {
+    for piece in pieces.iter().filter(|piece| piece.is_restricted() || piece.id.interval.end > since) {
         budget.check()?;
-        let analysis = analyse_segment(query, piece, budget)?;
-        each.push(Analysed { id: piece.id.clone(), restricted: piece.is_restricted(), analysis });
+        if let Some(analysis) = analyse_segment(query, piece, since, budget)? {
+            each.push(Analysed { id: piece.id.clone(), restricted: piece.is_restricted(), analysis });
+        }
     }
     Ok(each)
 }
@@ -184,11 +220,20 @@ pub fn settled(query: &SegmentMetadata, datasource: &str, each: Vec<Analysed>) -
         // Where less than all is seen, what all segments show is told as one.
         let interval = if restricted { Interval::ETERNITY } else { id.interval };
         let key = (interval, analysis.id.clone());
-        match by_id.remove(&key) {
+        let mut folded = match by_id.remove(&key) {
             // Several segments of one id are spills and memory of one realtime index.
-            Some(other) => by_id.insert(key, fold(query, other, analysis)),
-            None => by_id.insert(key, analysis),
+            Some(other) => fold(query, other, analysis),
+            None => analysis,
         };
+        if let (true, Some(intervals)) = (restricted, &mut folded.intervals) {
+            // In how many parts the rows lie is not told.
+            let all = intervals
+                .iter()
+                .copied()
+                .reduce(|a, b| Interval { start: a.start.min(b.start), end: a.end.max(b.end) });
+            *intervals = all.into_iter().collect();
+        }
+        by_id.insert(key, folded);
     }
     let mut analyses = by_id.into_iter();
     if !query.merge {
@@ -211,16 +256,25 @@ pub fn settled(query: &SegmentMetadata, datasource: &str, each: Vec<Analysed>) -
     vec![merged]
 }
 
-fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>) -> Result<Analysis> {
+/// `None` if not all of it is seen, and nothing from then on.
+fn analyse_segment(
+    query: &SegmentMetadata,
+    piece: &Piece,
+    since: i64,
+    budget: &Arc<Budget>,
+) -> Result<Option<Analysis>> {
     let made;
     let _held;
-    let segment = match piece.unrestricted() {
-        Some(segment) => segment,
+    let (segment, interval) = match piece.unrestricted() {
+        Some(segment) => (segment, piece.id.interval),
         None => {
-            (made, _held) = shown(piece, budget)?;
-            &made
+            (made, _held) = shown(piece, since, budget)?;
+            let Some((first, last)) = made.time_range() else { return Ok(None) };
+            (&made, Interval { start: first, end: last.saturating_add(1) })
         }
     };
+    // In how many segments the rows lie would be told by the sum of their sizes.
+    let sized = query.wants(AnalysisType::Size) && !piece.is_restricted();
     let provenance = piece.provenance();
     let named = piece.named_columns()?;
     let mut columns = Vec::new();
@@ -231,11 +285,10 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>)
             language::Columns::List(names) => names.contains(&name),
         };
         if included {
-            let analysis = analyse_column(query, segment, &name, &value_type)?;
+            let analysis = analyse_column(query, segment, &name, &value_type, sized)?;
             columns.push((name, analysis));
         }
     }
-    let sized = query.wants(AnalysisType::Size);
     let aggregators = || {
         let aggregates = provenance.aggregates.iter().map(|json| {
             let name = json.get("name").and_then(|n| n.as_str()).unwrap_or_default();
@@ -243,9 +296,9 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>)
         });
         aggregates.filter(|(name, _)| named.iter().any(|(n, _)| n == name)).collect()
     };
-    Ok(Analysis {
+    Ok(Some(Analysis {
         id: piece.shown_id(),
-        intervals: query.wants(AnalysisType::Interval).then(|| vec![piece.id.interval]),
+        intervals: query.wants(AnalysisType::Interval).then(|| vec![interval]),
         size: if sized { columns.iter().map(|(_, c)| c.size).sum() } else { 0 },
         columns,
         rows: segment.rows() as u64,
@@ -253,19 +306,24 @@ fn analyse_segment(query: &SegmentMetadata, piece: &Piece, budget: &Arc<Budget>)
         rollup: query.wants(AnalysisType::Rollup).then_some(provenance.rollup),
         // They name the columns that they read, which may not be there for the asker.
         aggregators: (query.wants(AnalysisType::Aggregators) && !piece.is_restricted()).then(aggregators),
-    })
+    }))
 }
 
-/// The rows and columns of a piece that are seen, as a segment of their own.
-fn shown(piece: &Piece, budget: &Arc<Budget>) -> Result<(Arc<Segment>, Taken)> {
+/// The rows and columns of a piece that are seen, within its intervals and from then on, as a segment of their own.
+fn shown(piece: &Piece, since: i64, budget: &Arc<Budget>) -> Result<(Arc<Segment>, Taken)> {
     let columns = piece.columns(Arc::from([]));
-    let selector = Selector::new(&columns, None, &[Interval::ETERNITY])?;
+    let from = |interval: &Interval| Interval { start: interval.start.max(since), end: interval.end };
+    let intervals: Vec<Interval> = piece.intervals.iter().map(from).filter(|interval| !interval.is_empty()).collect();
+    let selector = Selector::new(&columns, None, &intervals)?;
     let named = piece.named_columns()?;
     let mut made = Made::new(budget)?;
     let mut scratch = Scratch::default();
     for (start, len) in selector.blocks() {
         budget.check()?;
         let rows = selector.rows_of(start, len, &mut scratch)?;
+        if rows.is_empty() {
+            continue;
+        }
         let mut table = Table { rows: rows.len(), columns: Vec::new() };
         for (name, value_type) in &named {
             let block = columns.block(name, start, len)?;
@@ -297,6 +355,7 @@ fn analyse_column(
     segment: &Segment,
     name: &str,
     value_type: &ValueType,
+    sized: bool,
 ) -> Result<ColumnAnalysis> {
     let mut analysis = ColumnAnalysis {
         type_name: value_type.druid_name(),
@@ -309,7 +368,6 @@ fn analyse_column(
         error: None,
     };
     let rows = segment.rows() as u64;
-    let sized = query.wants(AnalysisType::Size);
     if name == TIME {
         // Druid counts the time as ISO text without its zone.
         analysis.size = if sized { rows * 23 } else { 0 };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use query::policy::{Role, Rules};
 use query::{Authorizer, Broker, Principal, Settings};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use segment::block::Value;
 use segment::inventory::{Change, Inventory, Served};
 use segment::schema::{Discovery, Schema, ValueType};
@@ -14,6 +16,7 @@ use segment::{Segment, SegmentId};
 use serde_json::{Value as Json, json};
 
 use crate::broker::{ask_as, settings};
+use crate::cluster::spread;
 use crate::dimension;
 
 const DAY: i64 = 86_400_000;
@@ -285,5 +288,89 @@ fn a_column_with_values_in_rows_of_others_only_is_as_none() {
         (ValueType::String, Value::text("x")),
     ] {
         assert_eq!(answers(Some((of, value))), none);
+    }
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// Rows of tenants at some times, each worth one, as a segment of these hours.
+fn hours(hours: (i64, i64), version: &str, rows: &[(i64, &str)]) -> Change {
+    let id = SegmentId {
+        interval: Interval { start: hours.0 * HOUR, end: hours.1 * HOUR },
+        version: version.into(),
+        ..id(0)
+    };
+    let schema = Schema {
+        dimensions: vec![dimension("tenant", ValueType::String), dimension("worth", ValueType::Long)],
+        discovery: Discovery::None,
+        exclusions: Vec::new(),
+        metrics: Vec::new(),
+        rollup: false,
+        query_granularity: Granularity::None,
+    };
+    let row =
+        |(hour, tenant): &(i64, &str)| (hour * HOUR, vec![("tenant", Value::text(tenant)), ("worth", Value::Long(1))]);
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    let segment = Arc::new(Segment::from_rows(id.clone(), &schema, &rows));
+    Change::Serve(id, Served::Published(segment))
+}
+
+/// Where segments begin and end hangs on rows of others: of nothing that is told of one's own rows may it be told.
+#[test]
+fn an_analysis_of_some_rows_does_not_tell_how_segments_are_cut() {
+    let (old, new) = ("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
+    let days = |own: &str| {
+        vec![hours((0, 24), old, &[(1, own), (2, own), (9, own)]), hours((288, 312), old, &[(291, own), (292, "t2")])]
+    };
+    let alone = days("t1");
+    // The other tenant has an hour of its own within the day, and a day long after.
+    let mut beside = days("t1");
+    beside.extend([hours((5, 6), new, &[(5, "t2")]), hours((480, 504), old, &[(490, "t2")])]);
+    // Or it is why everything came in segments of hours.
+    let cut = vec![
+        hours((1, 2), old, &[(1, "t1"), (1, "t2")]),
+        hours((2, 3), old, &[(2, "t1")]),
+        hours((5, 6), old, &[(5, "t2")]),
+        hours((9, 10), old, &[(9, "t1")]),
+        hours((291, 292), old, &[(291, "t1")]),
+        hours((490, 491), old, &[(490, "t2")]),
+    ];
+    let cases = [
+        (Some("1970-01-01/1971-01-01"), Some(("1970-01-01T01:00:00.000Z/1970-01-13T03:00:00.001Z", 4))),
+        (Some("1970-01-01T02:00/1970-01-01T05:30"), Some(("1970-01-01T02:00:00.000Z/1970-01-01T02:00:00.001Z", 1))),
+        (Some("1970-01-01T05:00/1970-01-01T06:00"), None),
+        (Some("1970-01-21/1970-01-22"), None),
+        // The week before the newest row that is seen.
+        (None, Some(("1970-01-13T03:00:00.000Z/1970-01-13T03:00:00.001Z", 1))),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    for (n, world) in [alone, beside, cut].into_iter().enumerate() {
+        let inventory = Arc::new(Inventory::new());
+        inventory.apply(world);
+        let authorizer = Authorizer::new(rules(1, own_rows(), json!({}), ""));
+        let here = Broker::new(inventory.clone(), settings(), authorizer.clone());
+        let mut rng = SmallRng::seed_from_u64(n as u64);
+        let (_view, there) = spread(&inventory, &["events"], &mut rng, &settings(), &authorizer, &BTreeMap::new());
+        for (interval, expected) in cases {
+            for merge in [false, true] {
+                let mut query = json!({"queryType": "segmentMetadata", "dataSource": "events", "merge": merge,
+                    "analysisTypes": ["interval", "size"]});
+                if let Some(interval) = interval {
+                    query["intervals"] = json!([interval]);
+                }
+                for broker in [&here, &there] {
+                    let answer = runtime.block_on(ask_as(broker, &who("t1"), &query)).expect("an answer");
+                    let told: Json = serde_json::from_str(&answer).expect("valid JSON");
+                    let Some((within, rows)) = expected else {
+                        assert_eq!(told, json!([]), "world {n}: {query}");
+                        continue;
+                    };
+                    assert_eq!(told.as_array().map(Vec::len), Some(1), "world {n}: {query}: {told}");
+                    let found = (&told[0]["intervals"], &told[0]["numRows"], &told[0]["size"]);
+                    assert_eq!(found, (&json!([within]), &json!(rows), &json!(0)), "world {n}: {query}");
+                    assert_eq!(told[0]["columns"]["worth"]["size"], 0, "world {n}: {query}");
+                }
+            }
+        }
     }
 }
