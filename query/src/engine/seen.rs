@@ -29,6 +29,9 @@ const NAME_BYTES: usize = 64;
 /// What a mask takes: its text, and the tree that it was parsed to.
 const MASK_BYTES: usize = 1024;
 
+/// Rows whose masks are made at once when any value is looked for: the first one mostly is.
+const MASKED_ROWS: usize = 64;
+
 /// What is seen of one segment.
 pub struct Seen {
     pub restricted: Arc<Restricted>,
@@ -121,21 +124,28 @@ impl Seen {
         Ok(name == TIME || self.restricted.is_public(name) || self.has_value(segment, name)?)
     }
 
+    /// Whether a column has a value in any row that is seen. Of a masked one it is the mask that counts: whether there is
+    /// a value behind it is not told where the mask does not tell it.
     pub fn has_value(&self, segment: &Arc<Segment>, name: &str) -> Result<bool> {
         if let Some(known) = self.valued.lock().get(name) {
             return Ok(*known);
         }
-        let found = self.any(segment, name, &|value| !value.is_null())?;
+        let found = self.any(segment, name, &|_| true)?;
         if self.valued.lock().insert(name.to_string(), found).is_none() {
             self.bytes.fetch_add(name.len() + NAME_BYTES, Ordering::Relaxed);
         }
         Ok(found)
     }
 
-    /// Whether the value of a column, as it is kept, passes in any row that is seen.
+    /// Whether a value of a column passes in any row that is seen: the mask, if it is masked. Null is no value.
     pub fn any(&self, segment: &Arc<Segment>, name: &str, passes: &dyn Fn(&Value) -> bool) -> Result<bool> {
         let raw = Columns::new(segment.clone(), None, Arc::from([]));
         if matches!(raw.resolve(name)?, Resolved::Missing) {
+            return Ok(false);
+        }
+        let mask = self.masks.iter().find(|mask| mask.name == name);
+        if mask.is_some_and(|mask| mask.expr.columns().is_empty()) {
+            // Nulls, whatever is kept.
             return Ok(false);
         }
         let selector = Selector::of_node(segment.clone(), self.node.clone(), self.range.clone());
@@ -146,10 +156,25 @@ impl Seen {
             if selected == Selected::None {
                 continue;
             }
-            let block = raw.block(name, start, len)?;
             let is_in = |row: &usize| selected == Selected::All || words[row / 64] >> (row % 64) & 1 == 1;
-            if (0..len).filter(is_in).any(|row| passes(&block.value(row))) {
-                return Ok(true);
+            let found = |value: Value| !value.is_null() && passes(&value);
+            let Some(mask) = mask else {
+                let block = raw.block(name, start, len)?;
+                if (0..len).filter(is_in).any(|row| found(block.value(row))) {
+                    return Ok(true);
+                }
+                continue;
+            };
+            for from in (0..len).step_by(MASKED_ROWS) {
+                let some = MASKED_ROWS.min(len - from);
+                let places: Vec<u32> = (0..some).filter(|row| is_in(&(from + row))).map(|row| row as u32).collect();
+                if places.is_empty() {
+                    continue;
+                }
+                let block = raw.virtual_values(mask, start + from, some, &places)?;
+                if (0..places.len()).any(|row| found(block.value(row))) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use query::policy::{Role, Rules};
+use query::policy::{Role, Rules, TableRule};
 use query::{Authorizer, Broker, Principal, Settings};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -373,4 +373,92 @@ fn an_analysis_of_some_rows_does_not_tell_how_segments_are_cut() {
             }
         }
     }
+}
+
+/// A broker over what [`mixed`] makes, for who sees its own rows and has a rule about a column; with public columns or not.
+fn under_a_rule(inventory: Arc<Inventory>, column: &str, rule: Json, public: &[&str]) -> Arc<Broker> {
+    let role: Role = serde_json::from_value(json!({
+        "permissions": [{"resource": {"type": "DATASOURCE", "name": "events"}, "action": "READ"}],
+        "policies": [{"name": "p", "datasource": "events", "filter": own_rows()}],
+        "columns": [{"datasource": "events", "column": column, "rule": rule}],
+    }))
+    .expect("a role");
+    let public_columns = public.iter().map(|name| name.to_string()).collect();
+    let tables = BTreeMap::from([("events".to_string(), TableRule { public_columns, ..TableRule::default() })]);
+    let rules = Rules::new(1, BTreeMap::from([("r".to_string(), role)]), tables, BTreeSet::new(), "key".into());
+    Broker::new(inventory, settings(), Authorizer::new(rules.expect("valid rules")))
+}
+
+/// Nor whether there is any.
+#[test]
+fn a_column_masked_as_nulls_is_the_same_whatever_is_behind_the_mask() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let answers = |of: &ValueType, value: Value, public: &[&str]| {
+        let inventory = served(vec![mixed(0, (of.clone(), &[value, Value::Null]), None)]);
+        let broker = under_a_rule(inventory, "worth", json!({"type": "null"}), public);
+        let mut answers = vec![format!("{:?}", broker.columns("events", &who("t1")))];
+        for query in [
+            json!({"queryType": "scan", "columns": [], "resultFormat": "compactedList"}),
+            json!({"queryType": "scan", "columns": ["worth", "v"], "resultFormat": "compactedList"}),
+            json!({"queryType": "groupBy", "granularity": "all", "dimensions": ["v", "worth"],
+                "aggregations": [{"type": "doubleSum", "name": "sum", "fieldName": "worth"}]}),
+            json!({"queryType": "search", "searchDimensions": [], "query": {"type": "insensitive_contains", "value": ""}}),
+            json!({"queryType": "segmentMetadata"}),
+            json!({"queryType": "groupBy", "granularity": "all", "dimensions": ["worth", "right.worth"], "aggregations": [],
+                "dataSource": {"type": "join", "left": "events", "right": {"type": "query", "query":
+                    {"queryType": "scan", "dataSource": "events", "intervals": ["1970-01-01/1971-01-01"], "columns": []}},
+                    "rightPrefix": "right.", "condition": "tenant == \"right.tenant\"", "joinType": "LEFT"}}),
+        ] {
+            let mut query = query;
+            if query.get("dataSource").is_none() {
+                query["dataSource"] = json!("events");
+            }
+            query["intervals"] = json!(["1970-01-01/1971-01-01"]);
+            if !matches!(query["queryType"].as_str(), Some("search" | "segmentMetadata")) {
+                query["virtualColumns"] = json!([{"type": "fallback", "name": "v", "columns": ["worth", "tenant"]}]);
+            }
+            let answer = runtime.block_on(ask_as(&broker, &who("t1"), &query));
+            answers.push(format!("{query}: {:?}", answer.map_err(|error| error.to_string())));
+        }
+        answers
+    };
+    let list = Value::List(vec![Value::text("x"), Value::text("y")]);
+    for (of, value) in [
+        (ValueType::Long, Value::Long(7)),
+        (ValueType::Double, Value::Double(2.5)),
+        (ValueType::String, Value::text("x")),
+        (ValueType::String, list),
+    ] {
+        for public in [&[][..], &["worth"]] {
+            let none = answers(&of, Value::Null, public);
+            assert_eq!(answers(&of, value.clone(), public), none, "{of:?} {public:?}");
+            assert_eq!(none[0].contains("worth"), !public.is_empty(), "{}", none[0]);
+        }
+    }
+}
+
+/// Whether there is a value is told by the other masks, of rows that are seen: where these say nothing, there is no column.
+#[test]
+fn a_masked_column_is_there_where_its_mask_says_something() {
+    let text = Value::text;
+    let mut late = vec![Value::Null; 150];
+    late.push(text("x"));
+    let (hash, day) = (json!({"type": "hash"}), json!({"type": "truncateTime", "period": "P1D"}));
+    for (rule, values, there) in [
+        (&hash, vec![text("x")], true),
+        (&hash, late, true),
+        (&hash, vec![Value::Null; 150], false),
+        (&day, vec![text("2026-03-01T05:00:00Z")], true),
+        (&day, vec![text("of no time")], false),
+    ] {
+        let inventory = served(vec![mixed(0, (ValueType::String, &values), None)]);
+        let broker = under_a_rule(inventory, "worth", rule.clone(), &[]);
+        let columns = broker.columns("events", &who("t1")).expect("columns");
+        assert_eq!(columns.iter().any(|(name, ..)| name == "worth"), there, "{rule}: {columns:?}");
+    }
+    let other = Some((ValueType::String, text("x")));
+    let inventory = served(vec![mixed(0, (ValueType::Long, &[Value::Long(1)]), other)]);
+    let broker = under_a_rule(inventory, "other", hash, &[]);
+    let columns = broker.columns("events", &who("t1")).expect("columns");
+    assert!(!columns.iter().any(|(name, ..)| name == "other"), "{columns:?}");
 }
