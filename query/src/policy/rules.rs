@@ -371,8 +371,9 @@ fn circle<'a>(roles: &'a BTreeMap<String, Role>, path: &mut Vec<&'a str>) -> Res
     Ok(())
 }
 
+/// A dot means any character, line feeds as well: a name may have some.
 fn whole_text(text: &str) -> String {
-    format!("^(?:{text})$")
+    format!("(?s)^(?:{text})$")
 }
 
 /// A pattern that matches whole names.

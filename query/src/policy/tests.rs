@@ -117,12 +117,31 @@ fn patterns_match_whole_names_and_the_audit_log_is_a_system_table() {
     assert!(!may(Kind::Datasource, "ab", Action::Write) && !may(Kind::Datasource, "a", Action::Read));
     let all = json!({"r": {"permissions": [{"resource": {"type": "DATASOURCE", "name": ".*"}, "action": "READ"}]}});
     assert!(!super::tests::rules(all).expect("rules").may(&who(), Kind::Datasource, "sys.audit", Action::Read));
-    for (pattern, allowed) in [(".*", false), ("audit", true)] {
+    for (pattern, allowed) in [(".*", false), ("audit", true), ("audit|x", false)] {
         let tables =
             json!({"r": {"permissions": [{"resource": {"type": "SYSTEM_TABLE", "name": pattern}, "action": "READ"}]}});
         let may = super::tests::rules(tables).expect("rules").may(&who(), Kind::Datasource, "sys.audit", Action::Read);
         assert_eq!(may, allowed, "{pattern}");
     }
+}
+
+/// A name is anything that events have as one.
+#[test]
+fn patterns_match_names_with_line_feeds() {
+    let role = json!({"r": {
+        "permissions": [{"resource": {"type": "DATASOURCE", "name": "t.*"}, "action": "READ"}],
+        "policies": [{"name": "p", "datasource": ".*", "filter": {"type": "selector", "dimension": "tenant", "value": "A"}}],
+        "columns": [{"datasource": ".*", "column": "secret.*", "rule": {"type": "deny"}}],
+    }});
+    let roles: BTreeMap<String, Role> = serde_json::from_value(role).expect("roles");
+    let public = TableRule { public_columns: vec!["open.*".into()], ..TableRule::default() };
+    let tables = BTreeMap::from([("t\nx".to_string(), public)]);
+    let rules = Rules::new(1, roles, tables, BTreeSet::new(), "key".into()).expect("rules");
+    let Ok(Restriction::Restricted(seen)) = rules.restriction(&who(), "t\nx") else { panic!("restricted") };
+    assert!(seen.filter.is_some());
+    assert!(seen.is_denied("secret\nx") && seen.is_denied("secret\r\n") && seen.is_public("open\nx"));
+    // Whole names still.
+    assert!(!seen.is_denied("x\nsecret") && !rules.may(&who(), Kind::Datasource, "x\nt", Action::Read));
 }
 
 #[test]

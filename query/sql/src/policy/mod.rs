@@ -371,9 +371,9 @@ fn both_ends(above: Json, below: Json) -> Option<Json> {
     Some(Json::Object(range))
 }
 
-/// A pattern that matches whole names.
+/// A pattern that matches whole names, as rules read it.
 fn whole(text: &str, at: &str) -> Result<Regex> {
-    Regex::new(&format!("^(?:{text})$"))
+    Regex::new(&format!("(?s)^(?:{text})$"))
         .map_err(|error| Error::invalid(format!("{at}: [{text}] is no regular expression: {error}")))
 }
 
