@@ -148,11 +148,12 @@ fn member(json: &Json) -> Option<&str> {
     json.get("matchValue").or_else(|| json.get("value"))?.as_str()
 }
 
-/// An equality with an identity that may have several values: any of them.
+/// An equality with an identity that may have several values: any of them, also of what is among those of an array.
 fn equality(json: &Json, who: &Principal) -> std::result::Result<Option<Json>, String> {
     let (column, value) = match json.get("type").and_then(Json::as_str) {
         Some("equals") => (json.get("column"), json.get("matchValue")),
         Some("selector") => (json.get("dimension"), json.get("value")),
+        Some("arrayContainsElement") => (json.get("column"), json.get("elementMatchValue")),
         _ => return Ok(None),
     };
     let (Some(column), Some(value)) = (column, value) else { return Ok(None) };
@@ -162,6 +163,10 @@ fn equality(json: &Json, who: &Principal) -> std::result::Result<Option<Json>, S
     let values = values_of(value, who)?;
     if values.len() == 1 {
         return Ok(None);
+    }
+    if json["type"] == "arrayContainsElement" {
+        let of = |value: String| json!({"type": "arrayContainsElement", "column": column, "elementMatchValueType": "STRING", "elementMatchValue": value});
+        return Ok(Some(json!({"type": "or", "fields": values.into_iter().map(of).collect::<Vec<_>>()})));
     }
     Ok(Some(json!({"type": "in", "dimension": column, "values": values})))
 }

@@ -78,6 +78,10 @@ fn several_values_are_any_of_them_and_what_is_lacking_is_denied() {
     };
     let any = json!({"type": "in", "dimension": "tenant", "values": ["A", "B"]});
     assert_eq!(seen.filter_json, Some(json!({"type": "not", "field": any})));
+    let contains = |value: Json| json!({"type": "arrayContainsElement", "column": "tags", "elementMatchValueType": "STRING", "elementMatchValue": value});
+    let Ok(Restriction::Restricted(seen)) = of(contains(tenants), &who()) else { panic!("restricted") };
+    let any = json!({"type": "or", "fields": [contains("A".into()), contains("B".into())]});
+    assert_eq!(seen.filter_json, Some(any));
     // Acting by fewer roles takes permissions away, and no policy.
     let scoped = |scope: &[&str]| Principal { scope: Some(scope.iter().map(|s| s.to_string()).collect()), ..who() };
     assert!(matches!(of(equals.clone(), &scoped(&[])), Err(Error::Denied(_))));
