@@ -150,7 +150,7 @@ fn without(query: &Value, key: &str) -> Value {
     query
 }
 
-/// A streamed body. The first chunk is awaited, so that a query that fails before its first row gets a status; a later
+/// A streamed body. Two chunks are awaited, so that a query that fails before anything is sent gets a status; a later
 /// error cuts the connection off, which no reader takes for the end of the answer. Compression asks a stream once more
 /// after its end, so it must bear that.
 pub async fn stream<E>(mut rows: BoxStream<'static, Result<Bytes, E>>) -> Result<Response, E>
@@ -161,10 +161,11 @@ where
         None => Bytes::new(),
         Some(chunk) => chunk?,
     };
-    let Some(second) = rows.next().await else {
-        return Ok(json_response(Body::from(first)));
+    let second = match rows.next().await {
+        None => return Ok(json_response(Body::from(first))),
+        Some(chunk) => chunk?,
     };
-    let head = futures::stream::iter([Ok(first), second]);
+    let head = futures::stream::iter([Ok(first), Ok(second)]);
     let logged = head.chain(rows).inspect(|chunk| {
         if let Err(error) = chunk {
             tracing::warn!(%error, "a query failed after its first row");
@@ -230,4 +231,33 @@ pub async fn metrics(
     Path(name): Path<String>,
 ) -> Response {
     columns(&app, &caller, &name, |(_, metrics)| json!(metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn chunks(texts: &[&'static str], fails: bool) -> BoxStream<'static, io::Result<Bytes>> {
+        let mut chunks: Vec<io::Result<Bytes>> =
+            texts.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect();
+        chunks.extend(fails.then(|| Err(io::Error::other("too many rows"))));
+        futures::stream::iter(chunks).boxed()
+    }
+
+    #[tokio::test]
+    async fn what_fails_before_anything_is_sent_is_no_answer() {
+        for before in [&[][..], &["["]] {
+            let error = stream(chunks(before, true)).await.expect_err("nothing was sent");
+            assert_eq!(error.to_string(), "too many rows");
+        }
+        for whole in [&[][..], &["[]"], &["[", "]"], &["[", "1", "]"]] {
+            let response = stream(chunks(whole, false)).await.expect("an answer");
+            let body = axum::body::to_bytes(response.into_body(), 100).await.expect("a whole body");
+            assert_eq!(body, whole.concat());
+        }
+        let late = stream(chunks(&["[", "1"], true)).await.expect("an answer");
+        assert!(axum::body::to_bytes(late.into_body(), 100).await.is_err(), "it is cut off");
+    }
 }
