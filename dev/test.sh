@@ -65,9 +65,10 @@ start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suite
 start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
 
 cargo test --release --workspace "$@"
-# A selection of tests is not about clients, who signs them in, nor what the pages of operations say.
+# A selection of tests is not about clients, who signs them in, what the pages of operations say, nor what people see.
 if [ $# -eq 0 ]; then
   dev/clients.sh
   dev/oidc.sh
   dev/by-hand.sh
+  dev/console-walk.sh
 fi

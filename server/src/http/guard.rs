@@ -25,6 +25,10 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// Answers below these are nobody's to keep.
 const PRIVATE: [&str; 2] = ["/henge/v1/security", "/druid-ext/basic-security"];
 
+/// A page asks, which has a sign-in of its own: a challenge would have the browser put its box before it, and remember for every
+/// other page what is typed there.
+const BY_SCRIPT: HeaderName = HeaderName::from_static("x-requested-with");
+
 /// A browser that was here by TLS comes back by TLS, for a year.
 const HSTS: &str = "max-age=31536000";
 
@@ -35,6 +39,7 @@ pub struct Encrypted;
 pub async fn headers(request: Request, next: Next) -> Response {
     let is_private = PRIVATE.iter().any(|path| request.uri().path().starts_with(path));
     let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+    let is_script = request.headers().contains_key(BY_SCRIPT);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -42,6 +47,9 @@ pub async fn headers(request: Request, next: Next) -> Response {
     }
     if is_private {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if is_script {
+        headers.remove(header::WWW_AUTHENTICATE);
     }
     if is_encrypted {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));

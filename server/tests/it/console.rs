@@ -14,7 +14,11 @@ fn the_console_is_served_to_whoever_comes() {
     let dir = tempfile::tempdir().unwrap();
     // Who has not signed in gets the page to sign in at.
     let server = Server::start_with(dir.path(), &[("auth.enabled", "true")]);
-    assert_eq!(server.get("/druid/v2/datasources").status, 401);
+    let refused = server.get("/druid/v2/datasources");
+    assert!(refused.status == 401 && header(&refused, "www-authenticate").starts_with("Basic"), "{}", refused.status);
+    // A page that asks has a sign-in of its own, and is not challenged.
+    let of_page = server.send("GET", "/druid/v2/datasources", &[("X-Requested-With", "henge-console")], None);
+    assert_eq!((of_page.status, header(&of_page, "www-authenticate")), (401, ""));
     let page = server.get("/console/");
     if page.status == 404 {
         assert!(page.body.to_string().contains("make build"), "{}", page.body);
