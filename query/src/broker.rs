@@ -231,11 +231,13 @@ impl Broker {
         }
         let budget = Arc::new(budget);
         let registered = self.register(&budget, who, leaf.sight(), quota.concurrent)?;
+        let is_restricted = leaf.sight().is_restricted();
+        let told = move |error: Error| if is_restricted { error.nameless() } else { error };
         let mut outcome = match self.request(who, leaf.sight(), &budget) {
-            Some(request) => self.scatter(request, leaf).await?,
+            Some(request) => self.scatter(request, leaf).await.map_err(told)?,
             None => {
                 let (node, own) = (self.node.clone(), budget.clone());
-                self.compute(&budget, move || node.run(&leaf, &own)).await?
+                self.compute(&budget, move || node.run(&leaf, &own)).await.map_err(told)?
             }
         };
         outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
@@ -258,6 +260,7 @@ impl Broker {
             }
             Rows::Cursor(cursor) => batches(cursor, self.node.pool.clone(), budget, registered),
         };
+        let batches = batches.map(move |batch| batch.map_err(told)).boxed();
         Ok(Answer { context: outcome.context, touched: outcome.touched, buckets: outcome.buckets, analyses, batches })
     }
 

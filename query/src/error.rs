@@ -56,6 +56,17 @@ impl Error {
             Error::Bug(_) => Kind::Bug,
         }
     }
+
+    /// As it is told to who sees only some of the rows: what is broken has a segment's name in it, which says where others are.
+    pub(crate) fn nameless(self) -> Error {
+        match self {
+            Error::Corrupt(why) => {
+                tracing::warn!(why, "a query met a broken copy");
+                Error::Corrupt("a copy is not as it was written".into())
+            }
+            error => error,
+        }
+    }
 }
 
 impl From<segment::Error> for Error {

@@ -262,6 +262,14 @@ impl Request {
         let of = |place: &usize| wanted.segments[*place].asked.intervals.clone();
         Interval::merge(&places.iter().flat_map(of).collect::<Vec<_>>())
     }
+
+    /// Says which intervals cannot be reached, and why.
+    pub fn unreachable(&self, gaps: &[Interval], last: Option<Error>) -> Error {
+        match self.sight.is_restricted() {
+            true => unreachable(gaps, last.map(Error::nameless)),
+            false => unreachable(gaps, last),
+        }
+    }
 }
 
 /// A query as nodes get it.
@@ -293,8 +301,7 @@ pub fn is_of_node(error: &Error) -> bool {
     }
 }
 
-/// Says which intervals cannot be reached, and why.
-pub fn unreachable(gaps: &[Interval], last: Option<Error>) -> Error {
+fn unreachable(gaps: &[Interval], last: Option<Error>) -> Error {
     if let Some(denied @ Error::Denied(_)) = last {
         return denied;
     }

@@ -10,7 +10,7 @@ use segment::{Interval, SegmentId};
 use tokio::time::Instant;
 
 use super::run::{AtWork, Attempt, Patience, Run};
-use super::{Lot, Request, Wanted, asking, is_of_node, unreachable};
+use super::{Lot, Request, Wanted, asking, is_of_node};
 use crate::broker::{at_once, submit, wait};
 use crate::budget::Taken;
 use crate::cluster::{NodeAsk, What};
@@ -173,7 +173,7 @@ impl Request {
                 let gaps = self.gaps(scope, &run.wanted, &run.stuck);
                 let Some(patient) = patience.wait(settings) else {
                     if !self.budget.takes_gaps() {
-                        return Err(unreachable(&gaps, last));
+                        return Err(self.unreachable(&gaps, last));
                     }
                     let uncovered = self.uncovered(scope, &run.wanted, &taken_in, gaps)?;
                     let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::chunk::{Chunk, chunk_of, cut, gathered};
 use super::run::{Menders, Patience, tried_for};
-use super::{Request, Wanted, is_of_node, unreachable};
+use super::{Request, Wanted, is_of_node};
 use crate::broker::{submit, wait};
 use crate::cluster::{Asking, NodeAsk, What};
 use crate::deadline;
@@ -104,7 +104,7 @@ impl Request {
             let gaps = self.gaps(&scan.scope, &scanning.wanted, &begun.stuck);
             let wait = if begun.stuck.is_empty() { None } else { patience.wait(&self.cluster.settings) };
             if !begun.stuck.is_empty() && wait.is_none() && !self.budget.takes_gaps() {
-                return Err(unreachable(&gaps, last));
+                return Err(self.unreachable(&gaps, last));
             }
             let Some(patient) = wait else {
                 let mut marked = scanning.wanted.incomplete.clone();
@@ -268,7 +268,7 @@ impl Scanning {
             true => Ok(()),
             false => {
                 let gaps = self.request.gaps(self.query.scope(), &self.wanted, &begun.stuck);
-                Err(unreachable(&gaps, last))
+                Err(self.request.unreachable(&gaps, last))
             }
         }
     }

@@ -737,6 +737,17 @@ fn a_node_that_is_gone_is_met_wherever_one_looks() {
             let refused = ask(&some, day, kind, json!({"returnPartialResults": false}));
             assert!(matches!(refused, Err(Error::Unavailable(_))), "{kind} {day}: {refused:?}");
         }
+        // Nor is it told what is broken, whose name says where it is.
+        for node in view.nodes.values() {
+            *node.always.lock() = Some(Fault::Broken { mends: false });
+        }
+        for (who, named) in [(&some, false), (&all, true)] {
+            let refused =
+                ask(who, days[0], kind, json!({"returnPartialResults": false})).expect_err("nothing is whole");
+            let why = refused.to_string();
+            assert!(why.contains("no copy is whole"), "{kind}: {why}");
+            assert_eq!(why.contains("a column"), named, "{kind}: {why}");
+        }
         // Who sees all rows may know where they are.
         assert_eq!(ask(&all, days[2], kind, json!({"returnPartialResults": false})).expect("nobody is asked"), []);
         assert!(ask(&all, days[0], kind, json!({"returnPartialResults": false})).is_err());
