@@ -1,0 +1,78 @@
+// The only `fetch` of the page. A request carries the session's cookie by itself and, where it changes something, the token
+// that proves that it comes from this page. When the session has ended, requests wait until somebody has signed in again and
+// are then sent once more, so that no work in the page is lost.
+
+import { ApiError, asApiError, errorOf } from "./error";
+
+export interface Ask {
+  method?: "GET" | "POST" | "PUT" | "DELETE";
+  /** Sent as JSON. */
+  json?: unknown;
+  /** Sent as it is, with `type`. */
+  text?: string;
+  type?: string;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+  /** A 401 is an answer here, not an ended session. */
+  stranger?: boolean;
+}
+
+/** Kept in memory only: whoever reloads the page asks for it again. */
+let csrfToken: string | null = null;
+/** Ends with whether somebody signed in again. */
+let signInAgain: (() => Promise<boolean>) | null = null;
+
+export function holdToken(token: string | null): void {
+  csrfToken = token;
+}
+
+export function whenSignedOut(ask: (() => Promise<boolean>) | null): void {
+  signInAgain = ask;
+}
+
+async function send(path: string, ask: Ask): Promise<Response> {
+  const method = ask.method ?? (ask.json !== undefined || ask.text !== undefined ? "POST" : "GET");
+  const headers = new Headers(ask.headers);
+  // By this the server can tell a page from a person with a tool, who is to be asked for a password by the tool.
+  headers.set("X-Requested-With", "henge-console");
+  let body: string | undefined;
+  if (ask.json !== undefined) {
+    body = JSON.stringify(ask.json);
+    headers.set("Content-Type", "application/json");
+  } else if (ask.text !== undefined) {
+    body = ask.text;
+    headers.set("Content-Type", ask.type ?? "application/json");
+  }
+  if (method !== "GET" && csrfToken !== null) headers.set("X-CSRF-Token", csrfToken);
+  try {
+    return await fetch(path, { method, headers, body, signal: ask.signal, credentials: "same-origin", cache: "no-store" });
+  } catch (thrown) {
+    throw asApiError(thrown);
+  }
+}
+
+/** Answers with a response that is 2xx, or throws an `ApiError`. */
+export async function ask(path: string, what: Ask = {}): Promise<Response> {
+  let answer = await send(path, what);
+  if (answer.status === 401 && what.stranger !== true && signInAgain !== null) {
+    if (!(await signInAgain())) throw new ApiError("signed-out", "You are signed out.", { status: 401 });
+    answer = await send(path, what);
+  }
+  if (answer.ok) return answer;
+  const body = await answer.text().catch(() => "");
+  throw errorOf(answer.status, body, answer.headers.get("Retry-After"));
+}
+
+export async function askJson<T>(path: string, what: Ask = {}): Promise<T> {
+  const answer = await ask(path, what);
+  try {
+    const text = await answer.text();
+    return (text === "" ? null : JSON.parse(text)) as T;
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError) throw new ApiError("failed", "the server's answer is not JSON", { status: answer.status });
+    throw asApiError(thrown);
+  }
+}
+
+/** One segment of a path; names may hold anything. */
+export const segment = (name: string): string => encodeURIComponent(name);

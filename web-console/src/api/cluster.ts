@@ -1,0 +1,196 @@
+// What is served and by whom: datasources, segments, servers, rules, lookups, figures of the node.
+
+import { ask, askJson, segment } from "./client";
+import { literal, rowsOf } from "./sql";
+
+export interface Datasource {
+  datasource: string;
+  segments: number;
+  available: number;
+  realtime: number;
+  rows: number;
+  size: number;
+  earliest: string | null;
+  latest: string | null;
+  /** Published segments that wait for as many copies as the rules want. */
+  short: number;
+}
+
+/** All datasources of which the caller may see segments. */
+export async function datasources(signal?: AbortSignal): Promise<Datasource[]> {
+  return rowsOf<Datasource>(
+    `SELECT datasource, COUNT(*) AS segments, SUM(is_available) AS available, SUM(is_realtime) AS realtime, SUM(num_rows) AS "rows",
+       SUM("size") AS "size", MIN("start") AS earliest, MAX("end") AS latest,
+       SUM(CASE WHEN is_published = 1 AND is_realtime = 0 AND replication_factor > num_replicas THEN 1 ELSE 0 END) AS short
+     FROM sys.segments WHERE is_active = 1 GROUP BY 1 ORDER BY 1`,
+    signal,
+  );
+}
+
+/** Names alone: what may be queried, also by who may see some of the rows only. */
+export async function datasourceNames(signal?: AbortSignal): Promise<string[]> {
+  return askJson<string[]>("/druid/v2/datasources", { signal });
+}
+
+export interface Segment {
+  segment_id: string;
+  datasource: string;
+  start: string;
+  end: string;
+  size: number;
+  version: string;
+  partition_num: number;
+  num_replicas: number;
+  num_rows: number;
+  is_active: number;
+  is_published: number;
+  is_available: number;
+  is_realtime: number;
+  is_overshadowed: number;
+  replication_factor: number;
+}
+
+export async function segments(datasource: string, signal?: AbortSignal): Promise<Segment[]> {
+  return rowsOf<Segment>(
+    `SELECT segment_id, datasource, "start", "end", "size", version, partition_num, num_replicas, num_rows, is_active, is_published,
+       is_available, is_realtime, is_overshadowed, replication_factor
+     FROM sys.segments WHERE datasource = ${literal(datasource)} ORDER BY "start" DESC, version DESC, partition_num LIMIT 50000`,
+    signal,
+  );
+}
+
+export async function markUnused(datasource: string, ids: string[]): Promise<void> {
+  await ask(`/druid/coordinator/v1/datasources/${segment(datasource)}/markUnused`, { json: { segmentIds: ids } });
+}
+
+export async function dropDatasource(datasource: string): Promise<void> {
+  await ask(`/druid/coordinator/v1/datasources/${segment(datasource)}`, { method: "DELETE" });
+}
+
+export async function restoreDatasource(datasource: string): Promise<void> {
+  await ask(`/druid/coordinator/v1/datasources/${segment(datasource)}`, { method: "POST" });
+}
+
+export interface Server {
+  server: string;
+  server_type: string;
+  tier: string | null;
+  curr_size: number;
+  max_size: number;
+  is_leader: number | null;
+  start_time: string;
+  version: string;
+  available_processors: number;
+  total_memory: number;
+}
+
+export async function servers(signal?: AbortSignal): Promise<Server[]> {
+  return rowsOf<Server>(
+    `SELECT server, server_type, tier, curr_size, max_size, is_leader, start_time, version, available_processors, total_memory
+     FROM sys.servers ORDER BY server, server_type`,
+    signal,
+  );
+}
+
+export interface Worker {
+  worker: { host: string; capacity: number; version: string; category: string };
+  currCapacityUsed: number;
+  runningTasks: string[];
+}
+
+export async function workers(signal?: AbortSignal): Promise<Worker[]> {
+  return askJson<Worker[]>("/druid/indexer/v1/workers", { signal });
+}
+
+export interface Status {
+  version: string;
+  henge?: string;
+}
+
+export async function status(signal?: AbortSignal): Promise<Status> {
+  return askJson<Status>("/status", { signal });
+}
+
+/** Whether everything that is published is served. */
+export async function healthy(signal?: AbortSignal): Promise<boolean> {
+  return ask("/status/health", { signal }).then(
+    () => true,
+    (thrown: { status?: number }) => {
+      if (thrown.status === 503) return false;
+      throw thrown;
+    },
+  );
+}
+
+export type Rule = { type: string; period?: string; interval?: string; includeFuture?: boolean; tieredReplicants?: Record<string, number> } & Record<string, unknown>;
+
+export async function rules(signal?: AbortSignal): Promise<Record<string, Rule[]>> {
+  return askJson<Record<string, Rule[]>>("/druid/coordinator/v1/rules", { signal });
+}
+
+export async function setRules(datasource: string, list: Rule[], comment: string): Promise<void> {
+  await ask(`/druid/coordinator/v1/rules/${segment(datasource)}`, { json: list, headers: { "X-Druid-Comment": comment } });
+}
+
+export interface Lookup {
+  tier: string;
+  name: string;
+  version: string;
+  extractor: Record<string, unknown>;
+}
+
+type LookupDocument = { version: string; lookupExtractorFactory: Record<string, unknown> };
+
+export async function lookups(signal?: AbortSignal): Promise<Lookup[]> {
+  const all = await askJson<Record<string, Record<string, LookupDocument>>>("/druid/coordinator/v1/lookups/config/all", { signal });
+  return Object.entries(all).flatMap(([tier, named]) =>
+    Object.entries(named).map(([name, one]) => ({ tier, name, version: one.version, extractor: one.lookupExtractorFactory })),
+  );
+}
+
+export async function putLookup(tier: string, name: string, version: string, extractor: unknown): Promise<void> {
+  await ask(`/druid/coordinator/v1/lookups/config/${segment(tier)}/${segment(name)}`, { json: { version, lookupExtractorFactory: extractor } });
+}
+
+/** The first lookup of a cluster needs its tiers to be made. */
+export async function initialiseLookups(): Promise<void> {
+  await ask("/druid/coordinator/v1/lookups/config", { json: {} });
+}
+
+export async function deleteLookup(tier: string, name: string): Promise<void> {
+  await ask(`/druid/coordinator/v1/lookups/config/${segment(tier)}/${segment(name)}`, { method: "DELETE" });
+}
+
+/** One sample of a metric. */
+export interface Sample {
+  name: string;
+  labels: Record<string, string>;
+  value: number;
+}
+
+/** Reads Prometheus' text format; lines that are none are passed over. */
+export function parseMetrics(text: string): Sample[] {
+  const samples: Sample[] = [];
+  for (const line of text.split("\n")) {
+    const found = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/.exec(line);
+    if (found === null) continue;
+    const labels: Record<string, string> = {};
+    for (const [, key, value] of (found[2] ?? "").matchAll(/([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/g)) {
+      if (key !== undefined && value !== undefined) labels[key] = value.replace(/\\(.)/g, (_, character: string) => (character === "n" ? "\n" : character));
+    }
+    const value = found[3] === "+Inf" ? Infinity : Number(found[3]);
+    if (found[1] !== undefined && !Number.isNaN(value)) samples.push({ name: found[1], labels, value });
+  }
+  return samples;
+}
+
+export async function metrics(signal?: AbortSignal): Promise<Sample[]> {
+  return parseMetrics(await (await ask("/metrics", { signal })).text());
+}
+
+/** The sum of all samples of a name whose labels are as given. */
+export function total(samples: Sample[], name: string, labels: Record<string, string> = {}): number {
+  return samples
+    .filter((one) => one.name === name && Object.entries(labels).every(([key, value]) => one.labels[key] === value))
+    .reduce((sum, one) => sum + one.value, 0);
+}

@@ -1,0 +1,289 @@
+// Asking questions: statements and native queries with their rows read as they come, and what there is to ask about.
+//
+// Rows come as lines of JSON (`arrayLines`), so that a million of them show progress, can be stopped at a limit, and never stand
+// in memory twice. A stream that breaks off lacks its empty last line, and is told as incomplete.
+
+import { ask, askJson, segment } from "./client";
+import { ApiError, asApiError } from "./error";
+
+export interface Column {
+  name: string;
+  /** SQL type, in capitals: VARCHAR, BIGINT, DOUBLE, TIMESTAMP, … */
+  type: string;
+}
+
+export type Cell = string | number | boolean | null | object | bigint;
+
+export interface Result {
+  columns: Column[];
+  rows: Cell[][];
+  /** The limit of the page was reached, and the rest was not read. */
+  cut: boolean;
+  /** Bytes of the answer, unpacked. */
+  bytes: number;
+  elapsedMs: number;
+  /** Intervals in which rows are known to be missing now. */
+  uncovered: string[];
+  queryId: string;
+}
+
+export interface Progress {
+  rows: number;
+  bytes: number;
+}
+
+export interface Run {
+  context?: Record<string, unknown>;
+  rowsMax?: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** Numbers that a double would round are kept exact. */
+export function parseExact(text: string): unknown {
+  if (!/\d{16,}/.test(text)) return JSON.parse(text);
+  const reviver = (_key: string, value: unknown, source?: { source?: string }): unknown => {
+    if (typeof value !== "number" || Number.isSafeInteger(value) || source?.source === undefined) return value;
+    return /^-?\d+$/.test(source.source) ? BigInt(source.source) : value;
+  };
+  return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+}
+
+/** Takes text as it comes, gives whole lines; `end` says what is left. */
+export class Lines {
+  private rest = "";
+
+  take(text: string): string[] {
+    const lines = (this.rest + text).split("\n");
+    this.rest = lines.pop() ?? "";
+    return lines;
+  }
+
+  end(): string {
+    return this.rest;
+  }
+}
+
+const newId = (): string => crypto.randomUUID?.() ?? `console-${Date.now()}-${Math.random().toString(36).slice(2)}`;
+
+function uncoveredOf(answer: Response): string[] {
+  try {
+    const said = JSON.parse(answer.headers.get("X-Druid-Response-Context") ?? "{}") as { uncoveredIntervals?: string[] };
+    return said.uncoveredIntervals ?? [];
+  } catch {
+    return [];
+  }
+}
+
+export const ROWS_MAX = 1_000_000;
+
+export async function runSql(query: string, run: Run = {}): Promise<Result> {
+  const id = newId();
+  const started = performance.now();
+  const rowsMax = run.rowsMax ?? ROWS_MAX;
+  const stop = new AbortController();
+  const onAbort = (): void => {
+    stop.abort();
+    // The connection's end ends it too; this says so to a server behind a proxy that keeps connections.
+    void ask(`/druid/v2/sql/${segment(id)}`, { method: "DELETE", stranger: true }).catch(() => undefined);
+  };
+  const gone = (): boolean => run.signal?.aborted ?? false;
+  if (gone()) throw new ApiError("cancelled", "cancelled");
+  run.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const answer = await ask("/druid/v2/sql", {
+      json: {
+        query,
+        resultFormat: "arrayLines",
+        header: true,
+        typesHeader: true,
+        sqlTypesHeader: true,
+        context: { ...run.context, sqlQueryId: id },
+      },
+      signal: stop.signal,
+    });
+    const reader = answer.body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
+    if (reader === undefined) throw new ApiError("failed", "the server's answer has no body");
+    const lines = new Lines();
+    const heads: string[][] = [];
+    const rows: Cell[][] = [];
+    let bytes = 0;
+    let ended = false;
+    let cut = false;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      bytes += value.length;
+      for (const line of lines.take(value)) {
+        if (line === "") ended = true;
+        else if (heads.length < 3) heads.push(JSON.parse(line) as string[]);
+        else if (rows.length < rowsMax) rows.push(parseExact(line) as Cell[]);
+        else cut = true;
+      }
+      run.onProgress?.({ rows: rows.length, bytes });
+      if (cut) {
+        onAbort();
+        break;
+      }
+    }
+    if (!ended && !cut) throw new ApiError("failed", `the answer broke off after ${rows.length.toLocaleString("en")} rows: ${lines.end().slice(0, 300)}`);
+    const [names = [], , types = []] = heads;
+    return {
+      columns: names.map((name, at) => ({ name, type: types[at] ?? "OTHER" })),
+      rows,
+      cut,
+      bytes,
+      elapsedMs: performance.now() - started,
+      uncovered: uncoveredOf(answer),
+      queryId: id,
+    };
+  } catch (thrown) {
+    if (gone()) throw new ApiError("cancelled", "cancelled");
+    throw asApiError(thrown);
+  } finally {
+    run.signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Rows of a statement as objects; for the page's own small questions. */
+export async function rowsOf<T>(query: string, signal?: AbortSignal, context?: Record<string, unknown>): Promise<T[]> {
+  return askJson<T[]>("/druid/v2/sql", { json: { query, resultFormat: "object", context }, signal });
+}
+
+/** Native answers have a shape for each type; each is laid out as rows and columns. */
+export function tableOfNative(answer: unknown): { columns: Column[]; rows: Cell[][] } {
+  const records: Record<string, unknown>[] = [];
+  const arrays: unknown[][] = [];
+  let names: string[] | null = null;
+  for (const one of Array.isArray(answer) ? (answer as unknown[]) : [answer]) {
+    if (Array.isArray(one)) {
+      arrays.push(one as unknown[]);
+      continue;
+    }
+    if (typeof one !== "object" || one === null) {
+      records.push({ value: one });
+      continue;
+    }
+    const item = one as Record<string, unknown>;
+    const time = item.timestamp === undefined ? {} : { timestamp: item.timestamp };
+    if (Array.isArray(item.result)) for (const row of item.result) records.push({ ...time, ...(row as object) });
+    else if (typeof item.result === "object" && item.result !== null) records.push({ ...time, ...item.result });
+    else if (typeof item.event === "object" && item.event !== null) records.push({ ...time, ...item.event });
+    else if (Array.isArray(item.events)) {
+      for (const row of item.events) {
+        if (Array.isArray(row)) {
+          names = (item.columns as string[] | undefined) ?? names;
+          arrays.push(row as unknown[]);
+        } else records.push(row as Record<string, unknown>);
+      }
+    } else records.push(item);
+  }
+  if (records.length === 0 && arrays.length > 0) {
+    const width = Math.max(...arrays.slice(0, 1000).map((row) => row.length));
+    const columns = Array.from({ length: width }, (_, at) => ({ name: names?.[at] ?? `c${at}`, type: typeOf(arrays.map((row) => row[at]), names?.[at]) }));
+    return { columns, rows: arrays as Cell[][] };
+  }
+  const keys = new Set<string>();
+  for (const record of records) for (const key of Object.keys(record)) keys.add(key);
+  const columns = [...keys].map((name) => ({ name, type: typeOf(records.map((record) => record[name]), name) }));
+  return { columns, rows: records.map((record) => columns.map(({ name }) => (record[name] ?? null) as Cell)) };
+}
+
+function typeOf(values: unknown[], name?: string): string {
+  const some = values.find((value) => value !== null && value !== undefined);
+  if (name === "timestamp" || name === "__time") return "TIMESTAMP";
+  if (typeof some === "number") return values.every((value) => value === null || Number.isInteger(value)) ? "BIGINT" : "DOUBLE";
+  if (typeof some === "boolean") return "BOOLEAN";
+  return typeof some === "object" ? "OTHER" : "VARCHAR";
+}
+
+export async function runNative(text: string, run: Run = {}): Promise<Result> {
+  const started = performance.now();
+  const id = newId();
+  const query = JSON.parse(text) as Record<string, unknown>;
+  const context = { queryId: id, ...((query.context as object | undefined) ?? {}), ...run.context } as Record<string, unknown>;
+  const onAbort = (): void => {
+    void ask(`/druid/v2/${segment(String(context.queryId))}`, { method: "DELETE", stranger: true }).catch(() => undefined);
+  };
+  run.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const answer = await ask("/druid/v2", { json: { ...query, context }, signal: run.signal });
+    const body = await answer.text();
+    const table = tableOfNative(parseExact(body));
+    const cut = table.rows.length > (run.rowsMax ?? ROWS_MAX);
+    return {
+      ...table,
+      rows: cut ? table.rows.slice(0, run.rowsMax ?? ROWS_MAX) : table.rows,
+      cut,
+      bytes: body.length,
+      elapsedMs: performance.now() - started,
+      uncovered: uncoveredOf(answer),
+      queryId: String(context.queryId),
+    };
+  } finally {
+    run.signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+export type ExportFormat = "csv" | "arrayLines" | "object" | "arrow";
+
+/** The whole answer as a file, made by the server anew. */
+export async function download(query: string, format: ExportFormat, context: Record<string, unknown>, signal?: AbortSignal): Promise<Blob> {
+  const answer = await ask("/druid/v2/sql", { json: { query, resultFormat: format, header: format === "csv", context }, signal });
+  return answer.blob();
+}
+
+export interface Table {
+  schema: string;
+  name: string;
+  columns: Column[];
+}
+
+export async function tables(signal?: AbortSignal): Promise<Table[]> {
+  const rows = await rowsOf<{ TABLE_SCHEMA: string; TABLE_NAME: string; COLUMN_NAME: string; DATA_TYPE: string }>(
+    "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
+    signal,
+  );
+  const found = new Map<string, Table>();
+  for (const row of rows) {
+    const key = `${row.TABLE_SCHEMA}\u0000${row.TABLE_NAME}`;
+    let table = found.get(key);
+    if (table === undefined) found.set(key, (table = { schema: row.TABLE_SCHEMA, name: row.TABLE_NAME, columns: [] }));
+    table.columns.push({ name: row.COLUMN_NAME, type: row.DATA_TYPE });
+  }
+  const rank = (schema: string): number => (schema === "druid" ? 0 : schema === "lookup" ? 1 : schema === "sys" ? 2 : 3);
+  return [...found.values()].sort((a, b) => rank(a.schema) - rank(b.schema) || a.name.localeCompare(b.name));
+}
+
+export interface Routine {
+  name: string;
+  aggregates: boolean;
+  signatures: string[];
+}
+
+export async function routines(signal?: AbortSignal): Promise<Routine[]> {
+  const rows = await rowsOf<{ ROUTINE_NAME: string; IS_AGGREGATOR: string; SIGNATURES: string | null }>(
+    "SELECT ROUTINE_NAME, IS_AGGREGATOR, SIGNATURES FROM INFORMATION_SCHEMA.ROUTINES",
+    signal,
+  );
+  return rows.map((row) => ({
+    name: row.ROUTINE_NAME,
+    aggregates: row.IS_AGGREGATOR === "YES",
+    signatures: (row.SIGNATURES ?? "").split("\n").map((line) => line.replace(/^'|'$/g, "")).filter((line) => line !== ""),
+  }));
+}
+
+export interface Plan {
+  native: { query: Record<string, unknown>; signature: { name: string; type: string }[] }[];
+  resources: { name: string; type: string }[];
+}
+
+export async function explain(query: string, context: Record<string, unknown>, signal?: AbortSignal): Promise<Plan> {
+  const [row] = await rowsOf<{ PLAN: string; RESOURCES: string }>(`EXPLAIN PLAN FOR ${query.replace(/;\s*$/, "")}`, signal, context);
+  if (row === undefined) throw new ApiError("failed", "the server explained nothing");
+  return { native: JSON.parse(row.PLAN) as Plan["native"], resources: JSON.parse(row.RESOURCES) as Plan["resources"] };
+}
+
+/** SQL's quoting: of a name, and of a text. */
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;

@@ -1,0 +1,107 @@
+// Windows over the page: the browser's own dialog, which keeps the keyboard inside, closes by Escape and gives the focus back.
+// `Confirm` is how everything is asked that cannot be taken back.
+
+import { useEffect, useId, useRef, useState, type ReactNode } from "react";
+import { asApiError, type ApiError } from "../api/error";
+import { Icon } from "./icon";
+import { Failed } from "./state";
+
+interface DialogProps {
+  title: ReactNode;
+  onClose: () => void;
+  children: ReactNode;
+  foot?: ReactNode;
+  /** `side` leaves the list beside it in sight. */
+  kind?: "centre" | "side";
+  wide?: boolean;
+}
+
+export function Dialog({ title, onClose, children, foot, kind = "centre", wide = false }: DialogProps): ReactNode {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const name = useId();
+  useEffect(() => {
+    const shown = dialog.current;
+    if (shown !== null && !shown.open) shown.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      className={`dialog ${kind}${wide ? " wide" : ""}`}
+      aria-labelledby={name}
+      onClose={onClose}
+      onClick={(event) => {
+        // A click on the backdrop is one on the dialog itself.
+        if (event.target === dialog.current) dialog.current?.close();
+      }}
+    >
+      <div className="dialog-frame">
+        <header>
+          <h2 id={name}>{title}</h2>
+          <button type="button" className="bare" aria-label="Close" onClick={() => dialog.current?.close()}>
+            <Icon name="close" />
+          </button>
+        </header>
+        <div className="dialog-body">{children}</div>
+        {foot !== undefined && <footer>{foot}</footer>}
+      </div>
+    </dialog>
+  );
+}
+
+export interface Question {
+  title: string;
+  /** What will be, and what cannot be taken back. */
+  consequence: ReactNode;
+  /** The verb on the button. */
+  action: string;
+  grave?: boolean;
+  /** Has to be typed before the button can be pressed. */
+  type?: string;
+  act: () => Promise<unknown>;
+}
+
+export function Confirm({ question, onClose, onDone }: { question: Question; onClose: () => void; onDone?: () => void }): ReactNode {
+  const [typed, setTyped] = useState("");
+  const [error, setError] = useState<ApiError | null>(null);
+  const [busy, setBusy] = useState(false);
+  const ready = question.type === undefined || typed === question.type;
+  const act = async (): Promise<void> => {
+    setBusy(true);
+    setError(null);
+    try {
+      await question.act();
+      onDone?.();
+      onClose();
+    } catch (thrown) {
+      setError(asApiError(thrown));
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog
+      title={question.title}
+      onClose={onClose}
+      foot={
+        <>
+          <button type="button" onClick={onClose}>
+            Keep it as it is
+          </button>
+          <button type="button" className={question.grave === true ? "grave" : "primary"} disabled={!ready || busy} onClick={() => void act()}>
+            {busy ? "Working…" : question.action}
+          </button>
+        </>
+      }
+    >
+      <div className="prose">{question.consequence}</div>
+      {question.type !== undefined && (
+        <label className="field">
+          <span>
+            Type <bdi className="mono">{question.type}</bdi> to go on
+          </span>
+          <input value={typed} onChange={(event) => setTyped(event.target.value)} autoComplete="off" spellCheck={false} autoFocus />
+        </label>
+      )}
+      {error !== null && <Failed error={error} />}
+    </Dialog>
+  );
+}

@@ -1,0 +1,71 @@
+// Asking again and again: a view's data, kept fresh while somebody looks at it. What was there stays while the server does not
+// answer, with the error beside it.
+
+import { useCallback, useEffect, useRef, useState, type DependencyList } from "react";
+import { asApiError, type ApiError } from "../api/error";
+
+export interface Live<T> {
+  data: T | null;
+  error: ApiError | null;
+  /** Nothing is known yet. */
+  loading: boolean;
+  /** When `data` was told. */
+  at: number | null;
+  refresh: () => void;
+}
+
+/** Asks at once, when `about` changes, and `everyMs` after each answer; not while the page is hidden. */
+export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: DependencyList, everyMs: number | null = null): Live<T> {
+  const [state, setState] = useState<{ data: T | null; error: ApiError | null; at: number | null }>({ data: null, error: null, at: null });
+  const [round, setRound] = useState(0);
+  const latest = useRef(load);
+  latest.current = load;
+
+  useEffect(() => {
+    setState({ data: null, error: null, at: null });
+  }, about);
+
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer: number | undefined;
+    let failures = 0;
+    const turn = async (): Promise<void> => {
+      if (document.hidden) return again();
+      try {
+        const data = await latest.current(stop.signal);
+        if (stop.signal.aborted) return;
+        failures = 0;
+        setState({ data, error: null, at: Date.now() });
+      } catch (thrown) {
+        if (stop.signal.aborted) return;
+        failures += 1;
+        const error = asApiError(thrown);
+        setState((before) => ({ ...before, error }));
+      }
+      again();
+    };
+    const again = (): void => {
+      if (everyMs === null || stop.signal.aborted) return;
+      // A server that is down is asked less and less often, at most each half minute.
+      timer = window.setTimeout(() => void turn(), Math.min(30_000, everyMs * 2 ** Math.min(failures, 4)));
+    };
+    void turn();
+    return () => {
+      stop.abort();
+      window.clearTimeout(timer);
+    };
+  }, [...about, everyMs, round]);
+
+  const refresh = useCallback(() => setRound((before) => before + 1), []);
+  return { ...state, loading: state.data === null && state.error === null, refresh };
+}
+
+/** The present, each `everyMs`. */
+export function useNow(everyMs = 1000): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = window.setInterval(() => setNow(Date.now()), everyMs);
+    return () => window.clearInterval(timer);
+  }, [everyMs]);
+  return now;
+}

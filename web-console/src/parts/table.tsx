@@ -1,0 +1,249 @@
+// The one table of the page, for a list of three and for a result of a hundred thousand rows and three thousand columns: only the
+// cells in sight are in the document. Sorted by its heads, walked by the arrow keys; Enter opens a row, Ctrl+C copies a cell.
+
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useId, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { Icon } from "./icon";
+import { Empty } from "./state";
+
+export type Sortable = string | number | bigint | boolean | null;
+
+export interface TableColumn<R> {
+  key: string;
+  title: string;
+  /** A word beside the title, such as a type. */
+  note?: string;
+  /** Pixels; otherwise by what is in it. */
+  width?: number;
+  /** Figures stand at the end of their cell. */
+  end?: boolean;
+  /** What is copied, measured, filtered and, without `show`, shown. */
+  text: (row: R) => string | null;
+  value?: (row: R) => Sortable;
+  show?: (row: R, at: number) => ReactNode;
+}
+
+export interface Sort {
+  key: string;
+  down: boolean;
+}
+
+interface TableProps<R> {
+  label: string;
+  rows: R[];
+  columns: TableColumn<R>[];
+  onOpen?: (row: R, column: TableColumn<R>) => void;
+  sort?: Sort | null;
+  empty?: ReactNode;
+  /** Pixels that the table takes at most before it scrolls; without it, all the room there is. */
+  heightMax?: number;
+}
+
+const ROW = 32;
+const HEAD = 34;
+
+/** Nothing comes last whichever way it is sorted. */
+export function compare(a: Sortable, b: Sortable, down: boolean): number {
+  if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
+  let order: number;
+  if ((typeof a === "number" || typeof a === "bigint") && (typeof b === "number" || typeof b === "bigint")) order = a < b ? -1 : a > b ? 1 : 0;
+  else order = collator.compare(String(a), String(b));
+  return down ? -order : order;
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+export function sorted<R>(rows: R[], columns: TableColumn<R>[], sort: Sort | null): R[] {
+  const column = columns.find((one) => one.key === sort?.key);
+  if (sort === null || column === undefined) return rows;
+  const value = column.value ?? column.text;
+  return rows
+    .map((row) => [value(row), row] as const)
+    .sort((a, b) => compare(a[0], b[0], sort.down))
+    .map(([, row]) => row);
+}
+
+function widthOf<R>(column: TableColumn<R>, rows: R[]): number {
+  if (column.width !== undefined) return column.width;
+  let longest = column.title.length + (column.note === undefined ? 0 : column.note.length * 0.75 + 1) + 3;
+  for (let at = 0; at < rows.length && at < 100; at += 1) {
+    const row = rows[at];
+    if (row !== undefined) longest = Math.max(longest, Math.min(60, column.text(row)?.length ?? 4));
+  }
+  return Math.round(Math.min(380, Math.max(70, longest * 7.4 + 26)));
+}
+
+export function Table<R>({ label, rows, columns, onOpen, sort: first = null, empty, heightMax }: TableProps<R>): ReactNode {
+  const [sort, setSort] = useState<Sort | null>(first);
+  const [at, setAt] = useState<{ row: number; column: number } | null>(null);
+  const [room, setRoom] = useState(0);
+  const box = useRef<HTMLDivElement>(null);
+  const id = useId();
+
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setRoom(element.clientWidth));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+
+  const shown = useMemo(() => sorted(rows, columns, sort), [rows, columns, sort]);
+  const names = columns.map((column) => column.key).join("\u0000");
+  // Widths hold while rows are refreshed, so that nothing moves under the eye.
+  const filled = rows.length > 0;
+  const natural = useMemo(() => columns.map((column) => widthOf(column, rows)), [names, filled]);
+  const widths = useMemo(() => {
+    const spare = room - natural.reduce((sum, width) => sum + width, 0);
+    if (spare <= 0) return natural;
+    const wide = columns.map((column, at) => (column.end === true || column.width !== undefined ? 0 : (natural[at] ?? 0)));
+    const weight = wide.reduce((sum, width) => sum + width, 0);
+    if (weight === 0) return natural.map((width, at) => (at === natural.length - 1 ? width + spare : width));
+    return natural.map((width, at) => width + Math.floor((spare * (wide[at] ?? 0)) / weight));
+  }, [natural, room]);
+
+  const down = useVirtualizer({ count: shown.length, getScrollElement: () => box.current, estimateSize: () => ROW, overscan: 12, paddingStart: HEAD, scrollPaddingStart: HEAD });
+  const across = useVirtualizer({ horizontal: true, count: columns.length, getScrollElement: () => box.current, estimateSize: (index) => widths[index] ?? 100, overscan: 3 });
+  useEffect(() => across.measure(), [widths]);
+
+  const move = (row: number, column: number): void => {
+    const next = { row: Math.max(0, Math.min(shown.length - 1, row)), column: Math.max(0, Math.min(columns.length - 1, column)) };
+    setAt(next);
+    down.scrollToIndex(next.row);
+    across.scrollToIndex(next.column);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.target !== box.current || shown.length === 0) return;
+    const here = at ?? { row: -1, column: 0 };
+    const page = Math.max(1, Math.floor(((box.current?.clientHeight ?? 320) - HEAD) / ROW) - 1);
+    const steps: Record<string, [number, number]> = {
+      ArrowDown: [here.row + 1, here.column],
+      ArrowUp: [here.row - 1, here.column],
+      ArrowRight: [Math.max(0, here.row), here.column + 1],
+      ArrowLeft: [Math.max(0, here.row), here.column - 1],
+      PageDown: [here.row + page, here.column],
+      PageUp: [here.row - page, here.column],
+      Home: event.ctrlKey ? [0, 0] : [Math.max(0, here.row), 0],
+      End: event.ctrlKey ? [shown.length - 1, columns.length - 1] : [Math.max(0, here.row), columns.length - 1],
+    };
+    const step = steps[event.key];
+    const row = at === null ? undefined : shown[at.row];
+    const column = at === null ? undefined : columns[at.column];
+    if (step !== undefined) move(...step);
+    else if (event.key === "Enter" && row !== undefined && column !== undefined) onOpen?.(row, column);
+    else if (event.key === "c" && (event.ctrlKey || event.metaKey) && row !== undefined && column !== undefined) {
+      void navigator.clipboard?.writeText(column.text(row) ?? "");
+    } else return;
+    event.preventDefault();
+  };
+
+  const visible = across.getVirtualItems();
+  const width = Math.max(across.getTotalSize(), 0);
+  return (
+    <div
+      ref={box}
+      className={onOpen === undefined ? "grid" : "grid opens"}
+      role="grid"
+      aria-label={label}
+      aria-rowcount={shown.length + 1}
+      aria-colcount={columns.length}
+      aria-activedescendant={at === null ? undefined : `${id}-${at.row}-${at.column}`}
+      tabIndex={0}
+      onKeyDown={onKeyDown}
+      style={heightMax === undefined ? undefined : { height: Math.min(heightMax, HEAD + Math.max(shown.length, empty === undefined ? 1 : 5) * ROW + 2), flex: "none" }}
+    >
+      <div className="grid-head" role="rowgroup" style={{ width, height: HEAD }}>
+        <div role="row" aria-rowindex={1}>
+          {visible.map((item) => {
+            const column = columns[item.index];
+            if (column === undefined) return null;
+            const by = sort?.key === column.key ? sort : null;
+            return (
+              <div
+                key={item.key}
+                role="columnheader"
+                aria-colindex={item.index + 1}
+                aria-sort={by === null ? "none" : by.down ? "descending" : "ascending"}
+                className={column.end === true ? "end" : undefined}
+                style={{ left: item.start, width: widths[item.index] }}
+              >
+                <button
+                  type="button"
+                  title={`Sort by ${column.title}`}
+                  onClick={() => setSort(by === null ? { key: column.key, down: column.end === true } : by.down === (column.end === true) ? { ...by, down: !by.down } : null)}
+                >
+                  <bdi className="cell-text">{column.title}</bdi>
+                  {column.note !== undefined && <span className="type">{column.note}</span>}
+                  {by !== null && <span aria-hidden="true">{by.down ? "↓" : "↑"}</span>}
+                </button>
+              </div>
+            );
+          })}
+        </div>
+      </div>
+      {shown.length === 0 ? (
+        (empty ?? <Empty title="Nothing here" />)
+      ) : (
+        <div className="grid-rows" role="rowgroup" style={{ height: down.getTotalSize() - HEAD, width }}>
+          {down.getVirtualItems().map((line) => {
+            const row = shown[line.index];
+            if (row === undefined) return null;
+            return (
+              <div key={line.key} role="row" aria-rowindex={line.index + 2} className={at?.row === line.index ? "line at" : "line"} style={{ transform: `translateY(${line.start - HEAD}px)` }}>
+                {visible.map((item) => {
+                  const column = columns[item.index];
+                  if (column === undefined) return null;
+                  const here = at?.row === line.index && at.column === item.index;
+                  return (
+                    <div
+                      key={item.key}
+                      id={`${id}-${line.index}-${item.index}`}
+                      role="gridcell"
+                      aria-colindex={item.index + 1}
+                      className={`${column.end === true ? "number end" : ""}${here ? " at" : ""}`}
+                      style={{ left: item.start, width: widths[item.index] }}
+                      onClick={(event) => {
+                        setAt({ row: line.index, column: item.index });
+                        // A button or a link in the cell is what was meant.
+                        if (!(event.target instanceof Element && event.target.closest("a, button, input") !== null)) onOpen?.(row, column);
+                      }}
+                    >
+                      {column.show === undefined ? <Text>{column.text(row)}</Text> : column.show(row, line.index)}
+                    </div>
+                  );
+                })}
+              </div>
+            );
+          })}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Text({ children }: { children: string | null }): ReactNode {
+  if (children === null) return <span className="none">null</span>;
+  // A cell of a megabyte is no reason to lay out a megabyte.
+  const text = children.length > 400 ? `${children.slice(0, 400)}…` : children;
+  return (
+    <bdi className="cell-text" title={children.length > 24 ? children.slice(0, 1000) : undefined}>
+      {text}
+    </bdi>
+  );
+}
+
+export function Filter({ value, onChange, label }: { value: string; onChange: (value: string) => void; label: string }): ReactNode {
+  return (
+    <span className="filter">
+      <Icon name="search" size={15} />
+      <input type="search" placeholder={label} aria-label={label} value={value} onChange={(event) => onChange(event.target.value)} />
+    </span>
+  );
+}
+
+/** Rows of which any column has the text, whatever its case. */
+export function matching<R>(rows: R[], columns: TableColumn<R>[], text: string): R[] {
+  const wanted = text.trim().toLowerCase();
+  if (wanted === "") return rows;
+  return rows.filter((row) => columns.some((column) => column.text(row)?.toLowerCase().includes(wanted) === true));
+}

@@ -1,0 +1,156 @@
+// Who is signed in, for the whole page: asks at the start, shows the sign-in where the server wants one, and when a session ends
+// in the midst of work lays the sign-in over the page and lets what waited go on.
+
+import { createContext, useContext, useEffect, useRef, useState, type FormEvent, type ReactNode } from "react";
+import { holdToken, whenSignedOut } from "./api/client";
+import { asApiError, type ApiError } from "./api/error";
+import { signIn, signOut, whoAmI, type Who } from "./api/session";
+import { Mark } from "./parts/icon";
+import { Failed, Loading } from "./parts/state";
+
+const Session = createContext<{ who: Who; leave: () => Promise<void> } | null>(null);
+
+export function useSession(): { who: Who; leave: () => Promise<void> } {
+  const session = useContext(Session);
+  if (session === null) throw new Error("only below SessionGate");
+  return session;
+}
+
+type State = { is: "asking" } | { is: "failed"; error: ApiError } | { is: "nobody" } | { is: "somebody"; who: Who };
+
+export function SessionGate({ children }: { children: ReactNode }): ReactNode {
+  const [state, setState] = useState<State>({ is: "asking" });
+  const [ended, setEnded] = useState(false);
+  const waiting = useRef<((again: boolean) => void)[]>([]);
+  const [attempt, setAttempt] = useState(0);
+
+  useEffect(() => {
+    const stop = new AbortController();
+    whoAmI(stop.signal).then(
+      (who) => setState(who === null ? { is: "nobody" } : { is: "somebody", who }),
+      (thrown) => {
+        const error = asApiError(thrown);
+        if (error.kind !== "cancelled") setState({ is: "failed", error });
+      },
+    );
+    return () => stop.abort();
+  }, [attempt]);
+
+  useEffect(() => {
+    if (state.is !== "somebody") return;
+    whenSignedOut(
+      () =>
+        new Promise((resolve) => {
+          waiting.current.push(resolve);
+          setEnded(true);
+        }),
+    );
+    return () => whenSignedOut(null);
+  }, [state.is]);
+
+  const release = (again: boolean): void => {
+    for (const resolve of waiting.current.splice(0)) resolve(again);
+    setEnded(false);
+  };
+
+  if (state.is === "asking") return <Loading what="Asking who you are" />;
+  if (state.is === "failed") {
+    return (
+      <main className="alone">
+        <Failed error={state.error} retry={() => setAttempt(attempt + 1)} />
+      </main>
+    );
+  }
+  if (state.is === "nobody") {
+    return (
+      <main className="alone">
+        <SignIn onDone={(who) => setState({ is: "somebody", who })} />
+      </main>
+    );
+  }
+  const leave = async (): Promise<void> => {
+    release(false);
+    whenSignedOut(null);
+    await signOut().catch(() => undefined);
+    holdToken(null);
+    setState({ is: "nobody" });
+  };
+  return (
+    <Session value={{ who: state.who, leave }}>
+      {children}
+      {ended && (
+        <Ended
+          name={state.who.username}
+          onDone={(who) => {
+            if (who.username !== state.who.username) {
+              // What one person had on the page is not another's.
+              window.location.reload();
+              return;
+            }
+            setState({ is: "somebody", who });
+            release(true);
+          }}
+        />
+      )}
+    </Session>
+  );
+}
+
+function Ended({ name, onDone }: { name: string; onDone: (who: Who) => void }): ReactNode {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog ref={dialog} className="dialog centre" aria-label="Sign in again" onCancel={(event) => event.preventDefault()}>
+      <SignIn name={name} onDone={onDone} />
+    </dialog>
+  );
+}
+
+function SignIn({ name, onDone }: { name?: string; onDone: (who: Who) => void }): ReactNode {
+  const [username, setUsername] = useState(name ?? "");
+  const [password, setPassword] = useState("");
+  const [error, setError] = useState<ApiError | null>(null);
+  const [busy, setBusy] = useState(false);
+  const submit = async (event: FormEvent): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      onDone(await signIn(username, password));
+    } catch (thrown) {
+      setError(asApiError(thrown));
+    }
+    setPassword("");
+    setBusy(false);
+  };
+  return (
+    <form className="sign-in" onSubmit={(event) => void submit(event)}>
+      <div className="brand">
+        <Mark size={36} />
+        <div>
+          <h1>{name === undefined ? "Sign in to Henge" : "Your session has ended"}</h1>
+          {name !== undefined && <p className="muted">Sign in again to go on; nothing on the page is lost.</p>}
+        </div>
+      </div>
+      <label className="field">
+        <span>Name</span>
+        <input name="username" autoComplete="username" value={username} onChange={(event) => setUsername(event.target.value)} autoFocus={name === undefined} required spellCheck={false} />
+      </label>
+      <label className="field">
+        <span>Password</span>
+        <input name="password" type="password" autoComplete="current-password" value={password} onChange={(event) => setPassword(event.target.value)} autoFocus={name !== undefined} required />
+      </label>
+      {error !== null &&
+        (error.kind === "signed-out" ? (
+          <p className="wrong" role="alert">
+            The name or the password is wrong.
+          </p>
+        ) : (
+          <Failed error={error} />
+        ))}
+      <button type="submit" className="primary large" disabled={busy}>
+        {busy ? "Signing in…" : "Sign in"}
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { mostUrgent, type Facts } from "./attention";
+
+const well: Facts = { ready: true, short: 0, unavailable: 0, supervisors: [], failedTasks: [], datasources: 2 };
+const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, error: null };
+
+test("missing rows come before sick streams, these before late ones, and the rest is counted", () => {
+  const facts: Facts = {
+    ...well,
+    unavailable: 1200,
+    supervisors: [{ ...reader, lag: 1_000_000 }, { ...reader, id: "pay", healthy: false, error: "broker is gone" }],
+    failedTasks: ["t"],
+  };
+  expect(mostUrgent(facts)).toMatchObject({ tone: "bad", title: "1,200 segments cannot be queried", more: 3 });
+  expect(mostUrgent({ ...facts, unavailable: 0 })).toMatchObject({ title: "Supervisor pay is unwell", about: "broker is gone", more: 2 });
+  expect(mostUrgent({ ...facts, unavailable: 0, supervisors: [{ ...reader, lag: 1_000_000 }] })).toMatchObject({ tone: "warn", title: "wiki is 1,000,000 events behind" });
+});
+
+test("a suspended supervisor is not called sick", () => {
+  expect(mostUrgent({ ...well, supervisors: [{ ...reader, healthy: false, suspended: true }] })).toMatchObject({ tone: "warn", title: "Supervisor wiki is suspended" });
+});
+
+test("nothing wrong is said in as many words", () => {
+  expect(mostUrgent(well)).toMatchObject({ tone: "good", title: "All is well", more: 0 });
+  expect(mostUrgent({ ...well, datasources: 0 }).title).toBe("Ready for your data");
+});

@@ -1,0 +1,83 @@
+// Of all that may be wrong, what somebody should look at first. Rows that cannot be asked about come before events that are late,
+// and these before what has failed and is over.
+
+export interface Facts {
+  ready: boolean;
+  short: number;
+  unavailable: number;
+  supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; error: string | null }[];
+  failedTasks: string[];
+  datasources: number;
+}
+
+export interface Urgent {
+  tone: "good" | "warn" | "bad";
+  title: string;
+  about: string;
+  to: { path: string; parameters?: Record<string, string>; label: string } | null;
+  /** How much else there is. */
+  more: number;
+}
+
+/** Events behind, from which a stream counts as late. */
+const LATE = 100_000;
+
+export function mostUrgent(facts: Facts): Urgent {
+  const found: Omit<Urgent, "more">[] = [];
+  if (!facts.ready || facts.unavailable > 0) {
+    found.push({
+      tone: "bad",
+      title: facts.unavailable > 0 ? `${facts.unavailable.toLocaleString("en-US")} segments cannot be queried` : "Not everything published is served yet",
+      about: "Answers may lack rows until they are loaded.",
+      to: { path: "/segments", label: "See the segments" },
+    });
+  }
+  const sick = facts.supervisors.filter((one) => !one.healthy && !one.suspended);
+  for (const one of sick) {
+    found.push({
+      tone: "bad",
+      title: `Supervisor ${one.id} is unwell`,
+      about: one.error ?? `Its state is ${one.state}.`,
+      to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See why" },
+    });
+  }
+  for (const one of facts.supervisors.filter((each) => each.healthy && each.lag >= LATE).sort((a, b) => b.lag - a.lag)) {
+    found.push({
+      tone: "warn",
+      title: `${one.id} is ${one.lag.toLocaleString("en-US")} events behind`,
+      about: "New events are queryable late. More tasks, or fewer transforms, help.",
+      to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See its partitions" },
+    });
+  }
+  if (facts.failedTasks.length > 0) {
+    found.push({
+      tone: "warn",
+      title: `${facts.failedTasks.length === 1 ? "A task" : `${facts.failedTasks.length} tasks`} failed in the last hour`,
+      about: facts.failedTasks[0] ?? "",
+      to: { path: "/ingestion", parameters: { tab: "tasks" }, label: "See the tasks" },
+    });
+  }
+  const suspended = facts.supervisors.filter((one) => one.suspended);
+  if (suspended.length > 0) {
+    found.push({
+      tone: "warn",
+      title: suspended.length === 1 ? `Supervisor ${suspended[0]?.id} is suspended` : `${suspended.length} supervisors are suspended`,
+      about: "Their events wait in Kafka, for as long as Kafka keeps them.",
+      to: { path: "/ingestion", label: "See them" },
+    });
+  }
+  if (facts.short > 0) {
+    found.push({
+      tone: "warn",
+      title: `${facts.short.toLocaleString("en-US")} segments have fewer copies than their rules want`,
+      about: "They are answered from; the loss of a node may take them away for a while. With one historical node there is nowhere to put a second copy.",
+      to: { path: "/segments", label: "See the segments" },
+    });
+  }
+  const first = found[0];
+  if (first !== undefined) return { ...first, more: found.length - 1 };
+  if (facts.datasources === 0) {
+    return { tone: "good", title: "Ready for your data", about: "Nothing has been loaded yet.", to: { path: "/load", label: "Load data" }, more: 0 };
+  }
+  return { tone: "good", title: "All is well", about: "Everything is served, and nothing that you may see is late.", to: null, more: 0 };
+}

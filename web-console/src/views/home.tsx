@@ -1,0 +1,353 @@
+// Home: how the store stands at a glance, with the one thing that needs attention on top. Each figure is shown to who may ask
+// for it; who may not sees what there is to ask about.
+
+import { useEffect, useRef, useState, type ReactNode } from "react";
+import { datasourceNames, datasources, healthy, metrics, total, type Datasource, type Sample } from "../api/cluster";
+import { supervisors, supervisorStatus, tasks, type Supervisor, type SupervisorStatus, type Task } from "../api/ingestion";
+import { mayAny } from "../api/session";
+import { rowsOf, quoted } from "../api/sql";
+import { bytes, count, duration, plural, short } from "../parts/format";
+import { Icon } from "../parts/icon";
+import { useLive, useNow } from "../parts/live";
+import { Empty, Shown, Failed } from "../parts/state";
+import { Badge, Instant, Name, toneOf } from "../parts/text";
+import { Link } from "../router";
+import { useSession } from "../session";
+import { Head } from "../shell";
+import { mostUrgent, type Facts } from "./attention";
+
+interface Standing {
+  ready: boolean;
+  names: string[];
+  stored: Datasource[];
+  supervisors: Supervisor[];
+  statuses: Record<string, SupervisorStatus>;
+  tasks: Task[];
+  newest: Record<string, string | null>;
+}
+
+async function standing(sees: { state: boolean; tables: boolean; ingestion: boolean }, signal: AbortSignal): Promise<Standing> {
+  const [ready, names, stored, running, all] = await Promise.all([
+    healthy(signal),
+    datasourceNames(signal),
+    sees.tables ? datasources(signal) : [],
+    sees.ingestion ? supervisors(signal) : [],
+    sees.ingestion ? tasks(signal) : [],
+  ]);
+  const statuses = await Promise.all(
+    running.slice(0, 40).map(async (one) => [one.id, await supervisorStatus(one.id, signal).catch(() => null)] as const),
+  );
+  const newest = await Promise.all(
+    names.slice(0, 12).map(async (name) => {
+      const [row] = await rowsOf<{ newest: string | null }>(`SELECT MAX(__time) AS newest FROM ${quoted(name)}`, signal, { priority: -10 }).catch(() => []);
+      return [name, row?.newest ?? null] as const;
+    }),
+  );
+  return {
+    ready,
+    names,
+    stored,
+    supervisors: running,
+    statuses: Object.fromEntries(statuses.flatMap(([id, status]) => (status === null ? [] : [[id, status]]))),
+    tasks: all,
+    newest: Object.fromEntries(newest),
+  };
+}
+
+function factsOf(now: Standing): Facts {
+  return {
+    ready: now.ready,
+    short: now.stored.reduce((sum, one) => sum + one.short, 0),
+    unavailable: now.stored.reduce((sum, one) => sum + one.segments - one.available, 0),
+    supervisors: now.supervisors.map((one) => ({
+      id: one.id,
+      healthy: one.healthy,
+      suspended: one.suspended,
+      state: one.detailedState,
+      lag: now.statuses[one.id]?.aggregateLag ?? 0,
+      error: now.statuses[one.id]?.recentErrors[0]?.message ?? null,
+    })),
+    failedTasks: now.tasks.filter((task) => task.statusCode === "FAILED" && Date.now() - Date.parse(task.createdTime) < 3_600_000).map((task) => task.id),
+    datasources: now.names.length,
+  };
+}
+
+export function Home(): ReactNode {
+  const { who } = useSession();
+  const sees = { state: mayAny(who, "STATE", "READ"), tables: mayAny(who, "SYSTEM_TABLE", "READ"), ingestion: mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") };
+  const live = useLive((signal) => standing(sees, signal), [who.username], 5000);
+  return (
+    <div className="page">
+      <Head title="Home" about={live.at === null ? undefined : <Freshness at={live.at} />}>
+        <Link to="/query" className="button primary">
+          <Icon name="query" /> New query
+        </Link>
+      </Head>
+      <Shown live={live} what="Looking around">
+        {(now) => (
+          <>
+            <Attention facts={factsOf(now)} />
+            <div className="tiles">
+              {sees.ingestion && <Lag now={now} />}
+              {sees.tables && <Availability now={now} />}
+              {sees.state && <Figures />}
+            </div>
+            <div className="columns">
+              <DatasourceList now={now} detailed={sees.tables} />
+              {sees.ingestion && <SupervisorList now={now} />}
+            </div>
+          </>
+        )}
+      </Shown>
+    </div>
+  );
+}
+
+function Freshness({ at }: { at: number }): ReactNode {
+  const now = useNow();
+  return (
+    <>
+      As of <Instant at={at} relative={now} />
+    </>
+  );
+}
+
+function Attention({ facts }: { facts: Facts }): ReactNode {
+  const { tone, title, about, to, more } = mostUrgent(facts);
+  return (
+    <section className={`attention ${tone}`} aria-label="What needs attention">
+      <Icon name={tone === "good" ? "check" : "warn"} size={24} />
+      <div className="grow">
+        <strong>
+          <bdi>{title}</bdi>
+        </strong>
+        <span className="muted">
+          <bdi>{about}</bdi>
+          {more > 0 && ` And ${plural(more, "more thing")} after this.`}
+        </span>
+      </div>
+      {to !== null && (
+        <Link to={to.path} with={to.parameters} className="button">
+          {to.label}
+        </Link>
+      )}
+    </section>
+  );
+}
+
+function Tile({ title, note, children, to }: { title: string; note?: ReactNode; children: ReactNode; to?: string }): ReactNode {
+  const inside = (
+    <>
+      <span className="tile-title">{title}</span>
+      {children}
+      {note !== undefined && <span className="tile-note">{note}</span>}
+    </>
+  );
+  return to === undefined ? (
+    <div className="tile">{inside}</div>
+  ) : (
+    <Link to={to} className="tile">
+      {inside}
+    </Link>
+  );
+}
+
+function Lag({ now }: { now: Standing }): ReactNode {
+  const lag = Object.values(now.statuses).reduce((sum, one) => sum + (one.aggregateLag ?? 0), 0);
+  const reading = now.supervisors.filter((one) => !one.suspended).length;
+  return (
+    <Tile title="Ingestion lag" to="/ingestion" note={`${plural(reading, "supervisor")} reading`}>
+      <span className="tile-figure">
+        {short(lag)}
+        <small>{lag === 1 ? "event" : "events"}</small>
+      </span>
+    </Tile>
+  );
+}
+
+function Availability({ now }: { now: Standing }): ReactNode {
+  const all = now.stored.reduce((sum, one) => sum + one.segments, 0);
+  const there = now.stored.reduce((sum, one) => sum + one.available, 0);
+  const share = all === 0 ? 100 : Math.floor((1000 * there) / all) / 10;
+  const size = now.stored.reduce((sum, one) => sum + one.size, 0);
+  const rows = now.stored.reduce((sum, one) => sum + one.rows, 0);
+  return (
+    <Tile title="Segments available" to="/segments" note={`${count(rows)} rows, ${bytes(size)} published`}>
+      <span className="tile-figure">
+        {share}%
+        <small>
+          {count(there)} of {count(all)}
+        </small>
+      </span>
+    </Tile>
+  );
+}
+
+interface Point {
+  at: number;
+  answered: number;
+  failed: number;
+  rows: number;
+  seconds: number;
+  queries: number;
+}
+
+const pointOf = (samples: Sample[]): Point => ({
+  at: performance.now(),
+  answered: total(samples, "henge_server_queries_total"),
+  failed: total(samples, "henge_server_queries_total", { outcome: "failed" }),
+  rows: total(samples, "henge_ingest_rows_processed_total"),
+  seconds: total(samples, "henge_server_query_seconds_sum"),
+  queries: total(samples, "henge_server_query_seconds_count"),
+});
+
+/** Rates of this node between two looks; the last five minutes are kept while the page is open. */
+function Figures(): ReactNode {
+  const live = useLive(metrics, [], 5000);
+  const kept = useRef<Point[]>([]);
+  const [points, setPoints] = useState<Point[]>([]);
+  useEffect(() => {
+    if (live.data === null) return;
+    kept.current = [...kept.current, pointOf(live.data)].slice(-61);
+    setPoints(kept.current);
+  }, [live.data]);
+  if (live.error !== null && live.data === null) return <Failed error={live.error} retry={live.refresh} />;
+  const rates = points.slice(1).map((point, at) => {
+    const before = points[at] ?? point;
+    const seconds = Math.max(0.001, (point.at - before.at) / 1000);
+    const queries = point.queries - before.queries;
+    return {
+      queries: Math.max(0, point.answered - before.answered) / seconds,
+      failed: Math.max(0, point.failed - before.failed),
+      rows: Math.max(0, point.rows - before.rows) / seconds,
+      latency: queries > 0 ? ((point.seconds - before.seconds) * 1000) / queries : null,
+    };
+  });
+  const last = rates.at(-1);
+  const latencies = rates.flatMap((one) => (one.latency === null ? [] : [one.latency]));
+  const failed = rates.reduce((sum, one) => sum + one.failed, 0);
+  const resident = live.data === null ? null : total(live.data, "henge_server_resident_bytes");
+  const uptime = live.data === null ? null : total(live.data, "henge_server_uptime_seconds") * 1000;
+  return (
+    <>
+      <Tile title="Events read" note={<Spark label="Events per second" values={rates.map((one) => one.rows)} />}>
+        <span className="tile-figure">
+          {last === undefined ? "–" : short(last.rows)}
+          <small>per second</small>
+        </span>
+      </Tile>
+      <Tile title="Queries" note={<Spark label="Queries per second" values={rates.map((one) => one.queries)} />}>
+        <span className="tile-figure">
+          {last === undefined ? "–" : short(last.queries)}
+          <small>per second</small>
+        </span>
+      </Tile>
+      <Tile title="Query latency" note={`mean of this node; ${failed === 0 ? "no query failed" : `${plural(failed, "query", "queries")} failed`} since this page is open`}>
+        <span className="tile-figure">{latencies.length === 0 ? "–" : duration(latencies.at(-1))}</span>
+      </Tile>
+      <Tile title="Memory of this node" note={`up for ${duration(uptime)}`}>
+        <span className="tile-figure">{bytes(resident)}</span>
+      </Tile>
+    </>
+  );
+}
+
+function Spark({ values, label }: { values: number[]; label: string }): ReactNode {
+  const top = Math.max(...values, 1e-9);
+  const step = 100 / Math.max(1, values.length - 1);
+  const points = values.map((value, at) => `${(at * step).toFixed(2)},${(31 - (28 * value) / top).toFixed(2)}`).join(" ");
+  return (
+    <svg className="spark" viewBox="0 0 100 34" preserveAspectRatio="none" role="img" aria-label={`${label}, lately`}>
+      <line x1="0" x2="100" y1="33" y2="33" stroke="var(--line)" vectorEffect="non-scaling-stroke" />
+      {values.length > 1 && <polyline points={points} fill="none" stroke="var(--accent)" strokeWidth="1.6" vectorEffect="non-scaling-stroke" />}
+    </svg>
+  );
+}
+
+function DatasourceList({ now, detailed }: { now: Standing; detailed: boolean }): ReactNode {
+  const at = useNow();
+  const stored = Object.fromEntries(now.stored.map((one) => [one.datasource, one]));
+  return (
+    <section className="panel" aria-label="Datasources">
+      <header>
+        <h2 className="grow">Datasources</h2>
+        <Link to="/datasources">All {count(now.names.length)}</Link>
+      </header>
+      {now.names.length === 0 ? (
+        <Empty title="No data yet">
+          <Link to="/load">Load some from Kafka</Link>
+        </Empty>
+      ) : (
+        <table className="plain">
+          <thead>
+            <tr>
+              <th>Name</th>
+              {detailed && <th className="number">Rows</th>}
+              {detailed && <th className="number">Published</th>}
+              <th className="number">Newest event</th>
+            </tr>
+          </thead>
+          <tbody>
+            {now.names.slice(0, 12).map((name) => (
+              <tr key={name}>
+                <td>
+                  <Link to="/explore" with={{ source: name }}>
+                    <Name>{name}</Name>
+                  </Link>
+                </td>
+                {detailed && <td className="number">{count(stored[name]?.rows)}</td>}
+                {detailed && <td className="number">{bytes(stored[name]?.size)}</td>}
+                <td className="number">
+                  <Instant at={now.newest[name]} relative={at} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+function SupervisorList({ now }: { now: Standing }): ReactNode {
+  return (
+    <section className="panel" aria-label="Supervisors">
+      <header>
+        <h2 className="grow">Supervisors</h2>
+        <Link to="/ingestion">All {count(now.supervisors.length)}</Link>
+      </header>
+      {now.supervisors.length === 0 ? (
+        <Empty title="Nothing is read">
+          <Link to="/load">Read a topic</Link>
+        </Empty>
+      ) : (
+        <table className="plain">
+          <thead>
+            <tr>
+              <th>Name</th>
+              <th>State</th>
+              <th className="number">Lag</th>
+              <th className="number">Tasks</th>
+            </tr>
+          </thead>
+          <tbody>
+            {now.supervisors.slice(0, 12).map((one) => (
+              <tr key={one.id}>
+                <td>
+                  <Link to="/ingestion" with={{ supervisor: one.id }}>
+                    <Name>{one.id}</Name>
+                  </Link>
+                </td>
+                <td>
+                  <Badge tone={one.suspended ? "quiet" : toneOf(one.detailedState)}>{one.suspended ? "Suspended" : one.detailedState.toLowerCase().replaceAll("_", " ")}</Badge>
+                </td>
+                <td className="number">{count(now.statuses[one.id]?.aggregateLag)}</td>
+                <td className="number">{count(now.statuses[one.id]?.activeTasks.length)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
