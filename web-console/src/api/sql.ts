@@ -279,7 +279,13 @@ export interface Plan {
 }
 
 export async function explain(query: string, context: Record<string, unknown>, signal?: AbortSignal): Promise<Plan> {
-  const [row] = await rowsOf<{ PLAN: string; RESOURCES: string }>(`EXPLAIN PLAN FOR ${query.replace(/;\s*$/, "")}`, signal, context);
+  const [row] = await rowsOf<{ PLAN: string; RESOURCES: string }>(`EXPLAIN PLAN FOR\n${query.replace(/;\s*$/, "")}`, signal, context).catch((thrown: unknown) => {
+    const error = asApiError(thrown);
+    const { place } = error;
+    if (place === null) throw error;
+    // Places are those of the statement that was written, which begins on the second line here.
+    throw new ApiError(error.kind, error.message, { status: error.status, place: { ...place, line: place.line - 1, endLine: place.endLine - 1 } });
+  });
   if (row === undefined) throw new ApiError("failed", "the server explained nothing");
   return { native: JSON.parse(row.PLAN) as Plan["native"], resources: JSON.parse(row.RESOURCES) as Plan["resources"] };
 }
