@@ -60,7 +60,7 @@ export function TimeLines({ times, series, label, height, onBrush }: LinesProps)
         scales: { x: { time: true } },
         cursor: { drag: { x: true, y: false, setScale: brush.current === undefined }, points: { size: 6 } },
         legend: { live: true },
-        axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => short(tick)) }],
+        axes: [{ ...axis, space: 84, values: (_, ticks, __, ___, step) => ticks.map((tick, at) => tickText(tick, at === 0 ? null : (ticks[at - 1] ?? null), step, zone)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => short(tick)) }],
         series: [
           { label: "Time", value: (_, stamp) => (stamp === null ? "–" : instant(stamp, zone)) },
           ...series.map((one, at) => ({
@@ -126,6 +126,15 @@ export function TimeLines({ times, series, label, height, onBrush }: LinesProps)
       style={{ height: height === undefined ? "100%" : undefined }}
     />
   );
+}
+
+/** As short as the distance between ticks lets it be; the day stands where it begins. */
+function tickText(tick: number, before: number | null, step: number, zone: Zone): string {
+  const text = instant(tick, zone);
+  const day = text.slice(0, 10);
+  if (step >= 86_400_000) return day;
+  const time = step < 1000 ? text.slice(11, 23).replace(/[Z+-].*$/, "") : text.slice(11, step < 60_000 ? 19 : 16);
+  return before === null || instant(before, zone).slice(0, 10) !== day ? `${time}\n${day}` : time;
 }
 
 const bounds = (plot: uPlot): [number, number] => [plot.data[0][0] ?? 0, plot.data[0][plot.data[0].length - 1] ?? 1];

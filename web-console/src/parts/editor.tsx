@@ -74,7 +74,7 @@ const look = EditorView.theme({
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--selection)" },
   ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "var(--accent-soft)", outline: "1px solid var(--accent)" },
   ".cm-selectionMatch": { backgroundColor: "var(--accent-soft)" },
-  ".cm-tooltip": { backgroundColor: "var(--raised)", color: "var(--text)", border: "1px solid var(--line)", borderRadius: "6px", boxShadow: "var(--shadow)", overflow: "hidden" },
+  ".cm-tooltip": { backgroundColor: "var(--raised)", color: "var(--text)", border: "1px solid var(--line)", borderRadius: "6px", boxShadow: "var(--shadow)" },
   ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", fontSize: "12.5px", maxHeight: "240px", minWidth: "300px" },
   ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "3px 10px", display: "flex", gap: "12px" },
   ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent-soft)", color: "var(--text)" },
@@ -128,8 +128,8 @@ export function completions(vocabulary: Vocabulary, statement: string): Completi
       label: routine.name,
       apply: `${routine.name}(`,
       type: "function",
-      detail: routine.aggregates ? "aggregate" : "function",
-      info: routine.signatures.join("\n"),
+      detail: (routine.signatures[0]?.slice(routine.name.length) ?? "").slice(0, 60) || (routine.aggregates ? "aggregate" : "function"),
+      info: `${routine.aggregates ? "An aggregate" : "A function"} of each ${routine.aggregates ? "group of rows" : "row"}:\n${routine.signatures.join("\n")}`,
       boost: -5,
     });
   }

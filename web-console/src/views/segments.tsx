@@ -1,1 +1,223 @@
-export default function V() { return null; }
+// Segments of a datasource: a picture of time with its versions, and the list below it.
+
+import { useMemo, useState, type ReactNode } from "react";
+import { datasources, markUnused, segments, type Segment } from "../api/cluster";
+import { may } from "../api/session";
+import { Confirm, Dialog, type Question } from "../parts/dialog";
+import { bytes, count, instant, plural } from "../parts/format";
+import { useLive } from "../parts/live";
+import { Empty, Shown } from "../parts/state";
+import { Filter, matching, Table, type TableColumn } from "../parts/table";
+import { Badge, Instant, Name, type Tone } from "../parts/text";
+import { adjust, usePlace } from "../router";
+import { useSession } from "../session";
+import { useSettings } from "../settings";
+import { Head } from "../shell";
+import { fateOf, layOut, type Block, type Fate } from "./timeline";
+
+const FATES: Record<Fate, { text: string; tone: Tone; fill: string }> = {
+  realtime: { text: "still filling", tone: "accent", fill: "var(--c3)" },
+  served: { text: "served", tone: "good", fill: "var(--c1)" },
+  short: { text: "too few copies", tone: "warn", fill: "var(--c2)" },
+  missing: { text: "not available", tone: "bad", fill: "var(--c6)" },
+  overshadowed: { text: "overshadowed", tone: "quiet", fill: "var(--line-strong)" },
+  unused: { text: "out of use", tone: "quiet", fill: "var(--line)" },
+};
+
+export default function Segments(): ReactNode {
+  const { who } = useSession();
+  const { parameters } = usePlace();
+  const [wanted, setWanted] = useState("");
+  const [open, setOpen] = useState<Segment | null>(null);
+  const [question, setQuestion] = useState<Question | null>(null);
+  const names = useLive((signal) => datasources(signal), [who.username], 30_000);
+  const source = parameters.get("source") ?? names.data?.[0]?.datasource ?? null;
+  const from = parameters.get("from");
+  const to = parameters.get("to");
+  const live = useLive((signal) => (source === null ? Promise.resolve([]) : segments(source, signal)), [source], 10_000);
+  const columns: TableColumn<Segment>[] = [
+    { key: "start", title: "From", width: 180, text: (one) => one.start, show: (one) => <Instant at={one.start} /> },
+    { key: "end", title: "To", width: 180, text: (one) => one.end, show: (one) => <Instant at={one.end} /> },
+    { key: "fate", title: "State", width: 150, text: (one) => FATES[fateOf(one)].text, show: (one) => <Badge tone={FATES[fateOf(one)].tone}>{FATES[fateOf(one)].text}</Badge> },
+    { key: "version", title: "Version", text: (one) => one.version },
+    { key: "partition", title: "Partition", width: 90, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
+    { key: "rows", title: "Rows", width: 120, end: true, text: (one) => count(one.num_rows), value: (one) => one.num_rows },
+    { key: "size", title: "Size", width: 100, end: true, text: (one) => (one.is_published === 1 ? bytes(one.size) : "–"), value: (one) => one.size },
+    { key: "copies", title: "Copies", width: 90, end: true, text: (one) => (one.replication_factor > 0 ? `${one.num_replicas} of ${one.replication_factor}` : String(one.num_replicas)), value: (one) => one.num_replicas },
+  ];
+  return (
+    <div className="page fill">
+      <Head title="Segments" about="Each block is an interval in one version; what stands below another is not read.">
+        <label className="row">
+          <span className="muted">Datasource</span>
+          <select value={source ?? ""} onChange={(event) => adjust({ source: event.target.value, from: null, to: null })}>
+            {source === null && <option value="">none</option>}
+            {source !== null && names.data?.every((one) => one.datasource !== source) === true && <option value={source}>{source}</option>}
+            {names.data?.map((one) => (
+              <option key={one.datasource} value={one.datasource}>
+                {one.datasource}
+              </option>
+            ))}
+          </select>
+        </label>
+        <Filter value={wanted} onChange={setWanted} label="Find a segment" />
+      </Head>
+      <Shown live={live}>
+        {(all) => {
+          const within = all.filter((one) => (from === null || one.end > from) && (to === null || one.start < to));
+          return (
+            <>
+              <section className="panel" aria-label="Timeline">
+                <div className="inside" style={{ display: "grid", gap: 10 }}>
+                  {all.length === 0 ? <Empty title="No segments" /> : <Picture segments={all} onChoose={(block) => adjust({ from: new Date(block.from).toISOString(), to: new Date(block.to).toISOString() })} />}
+                  <div className="legend">
+                    {(Object.keys(FATES) as Fate[]).map((fate) => (
+                      <span key={fate}>
+                        <svg className="swatch" viewBox="0 0 12 12" aria-hidden="true">
+                          <rect width="12" height="12" fill={FATES[fate].fill} />
+                        </svg>
+                        {FATES[fate].text}
+                      </span>
+                    ))}
+                    <span className="grow" />
+                    <span className="figures">
+                      {plural(within.length, "segment")} · {count(within.reduce((sum, one) => sum + one.num_rows, 0))} rows · {bytes(within.reduce((sum, one) => sum + one.size, 0))}
+                    </span>
+                    {from !== null && (
+                      <button type="button" onClick={() => adjust({ from: null, to: null })}>
+                        Show all of time
+                      </button>
+                    )}
+                  </div>
+                </div>
+              </section>
+              <section className="panel column grow" aria-label="Segments">
+                <Table label="Segments" rows={matching(within, columns, wanted)} columns={columns} onOpen={setOpen} />
+              </section>
+            </>
+          );
+        }}
+      </Shown>
+      {open !== null && (
+        <Dialog
+          kind="side"
+          title="Segment"
+          onClose={() => setOpen(null)}
+          foot={
+            may(who, "DATASOURCE", open.datasource, "WRITE") && open.is_published === 1 && open.is_active === 1 ? (
+              <button
+                type="button"
+                onClick={() =>
+                  setQuestion({
+                    title: "Take this segment out of use?",
+                    consequence: `Its ${count(open.num_rows)} rows leave all answers within seconds. Its file is kept for a while, and the datasource's segments can be used again.`,
+                    action: "Take it out of use",
+                    grave: true,
+                    act: () => markUnused(open.datasource, [open.segment_id]),
+                  })
+                }
+              >
+                Take it out of use…
+              </button>
+            ) : undefined
+          }
+        >
+          <dl className="facts">
+            <dt>Id</dt>
+            <dd className="mono">{open.segment_id}</dd>
+            <dt>State</dt>
+            <dd>
+              <Badge tone={FATES[fateOf(open)].tone}>{FATES[fateOf(open)].text}</Badge>
+            </dd>
+            <dt>Datasource</dt>
+            <dd>
+              <Name>{open.datasource}</Name>
+            </dd>
+            <dt>From</dt>
+            <dd>
+              <Instant at={open.start} />
+            </dd>
+            <dt>To</dt>
+            <dd>
+              <Instant at={open.end} />
+            </dd>
+            <dt>Version</dt>
+            <dd>{open.version}</dd>
+            <dt>Rows</dt>
+            <dd>{count(open.num_rows)}</dd>
+            <dt>Size</dt>
+            <dd>{open.is_published === 1 ? `${bytes(open.size)} (${count(open.size)} bytes)` : "not published yet"}</dd>
+            <dt>Density</dt>
+            <dd>{open.size > 0 ? `${(open.size / Math.max(1, open.num_rows)).toFixed(1)} bytes a row` : "–"}</dd>
+            <dt>Copies</dt>
+            <dd>
+              {count(open.num_replicas)}
+              {open.replication_factor > 0 && ` of ${open.replication_factor} that the rules want`}
+            </dd>
+          </dl>
+        </Dialog>
+      )}
+      {question !== null && (
+        <Confirm
+          question={question}
+          onClose={() => setQuestion(null)}
+          onDone={() => {
+            setOpen(null);
+            live.refresh();
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+const WIDTH = 1200;
+const LANE = 26;
+
+function Picture({ segments: all, onChoose }: { segments: Segment[]; onChoose: (block: Block) => void }): ReactNode {
+  const { zone } = useSettings();
+  const { blocks, lanes, from, to } = useMemo(() => layOut(all), [all]);
+  if (blocks.length === 0) return null;
+  const span = to - from;
+  const x = (at: number): number => ((at - from) / span) * WIDTH;
+  const shown = Math.min(lanes, 8);
+  const largest = blocks.reduce((most, one) => Math.max(most, one.rows), 1);
+  const ticks = Array.from({ length: 6 }, (_, at) => from + (span * at) / 5);
+  const day = 86_400_000;
+  return (
+    <svg className="timeline" viewBox={`0 0 ${WIDTH} ${shown * LANE + 24}`} role="group" aria-label={`${blocks.length} intervals from ${instant(from, zone)} to ${instant(to, zone)}`}>
+      {blocks
+        .filter((one) => one.lane < 8)
+        .slice(0, 4000)
+        .map((block) => {
+          const text = `${instant(block.from, zone)} to ${instant(block.to, zone)}: ${FATES[block.fate].text}, ${plural(block.segments.length, "segment")}, ${count(block.rows)} rows, ${bytes(block.size)}, version ${block.version}`;
+          // How full a block is shows how the rows lie in time.
+          const height = 6 + (LANE - 10) * Math.sqrt(block.rows / largest);
+          return (
+            <g
+              key={`${block.from}/${block.to}/${block.version}/${block.lane}`}
+              role="button"
+              tabIndex={0}
+              aria-label={text}
+              onClick={() => onChoose(block)}
+              onKeyDown={(event) => {
+                if (event.key === "Enter" || event.key === " ") {
+                  event.preventDefault();
+                  onChoose(block);
+                }
+              }}
+            >
+              <title>{text}</title>
+              <rect x={x(block.from)} width={Math.max(2, x(block.to) - x(block.from))} y={block.lane * LANE} height={LANE - 3} fill={FATES[block.fate].fill} fillOpacity="0.22" />
+              <rect x={x(block.from)} width={Math.max(2, x(block.to) - x(block.from))} y={block.lane * LANE + (LANE - 3) - height} height={height} fill={FATES[block.fate].fill} />
+            </g>
+          );
+        })}
+      {ticks.map((tick, at) => (
+        <text key={tick} x={Math.min(WIDTH - 2, Math.max(2, x(tick)))} y={shown * LANE + 16} textAnchor={at === 0 ? "start" : at === 5 ? "end" : "middle"}>
+          {span > 4 * day ? instant(tick, zone).slice(0, 10) : instant(tick, zone).slice(5, 16)}
+        </text>
+      ))}
+    </svg>
+  );
+}

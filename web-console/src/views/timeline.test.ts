@@ -1,0 +1,42 @@
+import { expect, test } from "vitest";
+import type { Segment } from "../api/cluster";
+import { fateOf, layOut } from "./timeline";
+
+const segment = (start: number, end: number, version: string, more: Partial<Segment> = {}): Segment => ({
+  segment_id: `${start}-${end}-${version}`,
+  datasource: "wiki",
+  start: new Date(start * 3_600_000).toISOString(),
+  end: new Date(end * 3_600_000).toISOString(),
+  size: 10,
+  version,
+  partition_num: 0,
+  num_replicas: 1,
+  num_rows: 5,
+  is_active: 1,
+  is_published: 1,
+  is_available: 1,
+  is_realtime: 0,
+  is_overshadowed: 0,
+  replication_factor: 1,
+  ...more,
+});
+
+test("partitions of an interval are one block, as bad as the worst of them", () => {
+  const { blocks } = layOut([segment(0, 1, "a"), segment(0, 1, "a", { is_available: 0 }), segment(0, 1, "a", { replication_factor: 2 })]);
+  expect(blocks).toHaveLength(1);
+  expect(blocks[0]).toMatchObject({ fate: "missing", rows: 15, size: 30 });
+});
+
+test("what is overshadowed stands below what overshadows it, and no two blocks overlap in a lane", () => {
+  const { blocks, lanes, from, to } = layOut([segment(0, 1, "a", { is_overshadowed: 1, is_active: 0 }), segment(1, 2, "a", { is_overshadowed: 1 }), segment(0, 24, "b"), segment(24, 25, "b")]);
+  expect(lanes).toBe(2);
+  expect([from, to]).toEqual([0, 25 * 3_600_000]);
+  expect(blocks.filter((one) => one.lane === 0).map((one) => one.version)).toEqual(["b", "b"]);
+  for (const a of blocks) for (const b of blocks) if (a !== b && a.lane === b.lane) expect(a.to <= b.from || b.to <= a.from).toBe(true);
+});
+
+test("fates", () => {
+  expect(fateOf(segment(0, 1, "a", { is_realtime: 1, replication_factor: -1 }))).toBe("realtime");
+  expect(fateOf(segment(0, 1, "a", { is_active: 0 }))).toBe("unused");
+  expect(layOut([]).blocks).toEqual([]);
+});

@@ -1,0 +1,61 @@
+// Segments laid out as a picture: time across, versions of the same time stacked, the one that answers on top. Pure.
+
+import type { Segment } from "../api/cluster";
+
+export type Fate = "realtime" | "served" | "short" | "missing" | "overshadowed" | "unused";
+
+export function fateOf(one: Segment): Fate {
+  if (one.is_overshadowed === 1) return "overshadowed";
+  if (one.is_active === 0) return "unused";
+  if (one.is_available === 0) return "missing";
+  if (one.is_realtime === 1) return "realtime";
+  if (one.replication_factor > one.num_replicas) return "short";
+  return "served";
+}
+
+export interface Block {
+  from: number;
+  to: number;
+  lane: number;
+  fate: Fate;
+  version: string;
+  segments: Segment[];
+  rows: number;
+  size: number;
+}
+
+const WORST: Fate[] = ["missing", "short", "realtime", "served", "overshadowed", "unused"];
+
+/** One block for each interval and version; blocks that overlap stand in lanes below each other, what answers queries first. */
+export function layOut(segments: Segment[]): { blocks: Block[]; lanes: number; from: number; to: number } {
+  const found = new Map<string, Block>();
+  for (const one of segments) {
+    const fate = fateOf(one);
+    const key = `${one.start}/${one.end}/${one.version}/${fate === "overshadowed"}`;
+    const block = found.get(key);
+    if (block === undefined) {
+      found.set(key, { from: Date.parse(one.start), to: Date.parse(one.end), lane: 0, fate, version: one.version, segments: [one], rows: one.num_rows, size: one.size });
+    } else {
+      block.segments.push(one);
+      block.rows += one.num_rows;
+      block.size += one.size;
+      if (WORST.indexOf(fate) < WORST.indexOf(block.fate)) block.fate = fate;
+    }
+  }
+  const blocks = [...found.values()].filter((one) => !Number.isNaN(one.from) && one.to > one.from);
+  const hidden = (one: Block): number => (one.fate === "overshadowed" || one.fate === "unused" ? 1 : 0);
+  blocks.sort((a, b) => hidden(a) - hidden(b) || a.from - b.from || b.version.localeCompare(a.version));
+  const ends: { from: number; to: number }[][] = [];
+  for (const block of blocks) {
+    let lane = 0;
+    while (ends[lane]?.some((other) => other.from < block.to && block.from < other.to) === true) lane += 1;
+    (ends[lane] ??= []).push(block);
+    block.lane = lane;
+  }
+  return {
+    blocks,
+    lanes: ends.length,
+    from: blocks.reduce((least, one) => Math.min(least, one.from), Infinity),
+    to: blocks.reduce((most, one) => Math.max(most, one.to), -Infinity),
+  };
+}
