@@ -21,13 +21,19 @@ export function Dialog({ title, onClose, children, foot, kind = "centre", wide =
   const name = useId();
   useEffect(() => {
     const shown = dialog.current;
-    if (shown !== null && !shown.open) shown.showModal();
+    if (shown === null || shown.open) return;
+    const wanted = shown.contains(document.activeElement) ? document.activeElement : null;
+    shown.showModal();
+    // What asks for it has the keyboard, or else the window: not the button that closes it, which comes first.
+    if (wanted instanceof HTMLElement) wanted.focus();
+    else shown.focus();
   }, []);
   return (
     <dialog
       ref={dialog}
       className={`dialog ${kind}${wide ? " wide" : ""}`}
       aria-labelledby={name}
+      tabIndex={-1}
       onClose={onClose}
       onClick={(event) => {
         // A click on the backdrop is one on the dialog itself.

@@ -37,6 +37,8 @@ interface TableProps<R> {
   empty?: ReactNode;
   /** Pixels that the table takes at most before it scrolls; without it, all the room there is. */
   heightMax?: number;
+  /** Columns without a width of their own give way, so that a list is seen whole. */
+  fit?: boolean;
 }
 
 const ROW = 32;
@@ -73,7 +75,7 @@ function widthOf<R>(column: TableColumn<R>, rows: R[]): number {
   return Math.round(Math.min(380, Math.max(70, longest * 7.4 + 26)));
 }
 
-export function Table<R>({ label, rows, columns, onOpen, sort: first = null, empty, heightMax }: TableProps<R>): ReactNode {
+export function Table<R>({ label, rows, columns, onOpen, sort: first = null, empty, heightMax, fit = true }: TableProps<R>): ReactNode {
   const [sort, setSort] = useState<Sort | null>(first);
   const [at, setAt] = useState<{ row: number; column: number } | null>(null);
   const [room, setRoom] = useState(0);
@@ -95,12 +97,13 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, emp
   const natural = useMemo(() => columns.map((column) => widthOf(column, rows)), [names, filled]);
   const widths = useMemo(() => {
     const spare = room - natural.reduce((sum, width) => sum + width, 0);
-    if (spare <= 0) return natural;
+    if (spare <= 0 && (!fit || room === 0)) return natural;
     const wide = columns.map((column, at) => (column.end === true || column.width !== undefined ? 0 : (natural[at] ?? 0)));
     const weight = wide.reduce((sum, width) => sum + width, 0);
+    if (spare <= 0) return natural.map((width, at) => (weight === 0 || wide[at] === 0 ? width : Math.max(Math.min(width, 110), width + Math.floor((spare * (wide[at] ?? 0)) / weight))));
     if (weight === 0) return natural.map((width, at) => (at === natural.length - 1 ? width + spare : width));
     return natural.map((width, at) => width + Math.floor((spare * (wide[at] ?? 0)) / weight));
-  }, [natural, room]);
+  }, [natural, room, fit]);
 
   const down = useVirtualizer({ count: shown.length, getScrollElement: () => box.current, estimateSize: () => ROW, overscan: 12, paddingStart: HEAD, scrollPaddingStart: HEAD });
   const across = useVirtualizer({ horizontal: true, count: columns.length, getScrollElement: () => box.current, estimateSize: (index) => widths[index] ?? 100, overscan: 3 });

@@ -133,6 +133,7 @@ export function Results({ result, text, native, context, limit, needsUser }: Res
       {shown === "table" ? (
         <Table
           label="Rows of the result"
+          fit={false}
           rows={result.rows}
           columns={columns}
           empty={<Empty title="No rows">Nothing matches what was asked.</Empty>}

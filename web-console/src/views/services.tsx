@@ -67,12 +67,12 @@ export default function Services(): ReactNode {
   const columns: TableColumn<Node>[] = [
     { key: "server", title: "Node", text: (one) => one.server, show: (one) => <Name mono>{one.server}</Name> },
     { key: "roles", title: "Does", text: (one) => one.roles.join(", "), show: (one) => <span className="cell-text" title={one.roles.join(", ")}>{one.roles.join(", ")}</span> },
-    { key: "leads", title: "Leads", width: 170, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
-    { key: "tier", title: "Tier", width: 130, text: (one) => one.tier ?? "–" },
+    { key: "leads", title: "Leads", width: 165, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
+    { key: "tier", title: "Tier", width: 120, text: (one) => one.tier ?? "–" },
     {
       key: "size",
       title: "Segments on disk",
-      width: 210,
+      width: 190,
       text: (one) => bytes(one.size),
       value: (one) => one.size,
       show: (one) => (
@@ -86,7 +86,7 @@ export default function Services(): ReactNode {
     {
       key: "tasks",
       title: "Tasks",
-      width: 180,
+      width: 175,
       text: (one) => (one.capacity === null ? "–" : `${one.tasks} of ${one.capacity}`),
       value: (one) => one.tasks,
       show: (one) =>
