@@ -92,7 +92,7 @@ export default function Load(): ReactNode {
   return (
     <div className="page fill">
       <Head title={edited === null ? "Load data from Kafka" : <>Change <bdi>{edited}</bdi></>} about="Fill in what is asked on the left; the spec on the right says the same, and may be edited as well.">
-        {missing.length > 0 && <span className="muted">still needs {missing.join(", ")}</span>}
+        {missing.length > 0 && <span className="muted">needs {missing.join(", ")}</span>}
         <button type="button" className="primary" disabled={spec === null || missing.length > 0 || busy} onClick={() => void submit()}>
           <Icon name="run" size={15} /> {busy ? "Sending…" : edited === null ? "Start reading" : "Put it in force"}
         </button>

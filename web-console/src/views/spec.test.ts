@@ -15,7 +15,7 @@ test("a change touches its path and nothing else", () => {
 test("what is missing is named until it is there", () => {
   expect(lacks(FIRST)).toHaveLength(3);
   expect(lacks(put(put(put(FIRST, BROKERS, "k:9092"), TOPIC, "t"), NAME, "n"))).toEqual([]);
-  expect(lacks(put(FIRST, TIME_COLUMN, " "))).toContain("the column of the time");
+  expect(lacks(put(FIRST, TIME_COLUMN, " "))).toContain("a time column");
 });
 
 test("dimensions go to the spec and back, with what the form does not know", () => {

@@ -83,10 +83,10 @@ export function withDimensions(spec: Json, dimensions: Dimension[]): Json {
 export function lacks(spec: Json): string[] {
   const missing: string[] = [];
   const text = (path: string[]): string => String(at(spec, path) ?? "").trim();
-  if (text(BROKERS) === "" && at(spec, ["spec", "ioConfig", "consumerProperties", "druid.dynamic.config.provider"]) === undefined) missing.push("the address of a broker");
+  if (text(BROKERS) === "" && at(spec, ["spec", "ioConfig", "consumerProperties", "druid.dynamic.config.provider"]) === undefined) missing.push("a broker");
   if (text(TOPIC) === "" && at(spec, ["spec", "ioConfig", "topicPattern"]) === undefined) missing.push("a topic");
-  if (text(NAME) === "") missing.push("a name for the datasource");
-  if (text(TIME_COLUMN) === "") missing.push("the column of the time");
+  if (text(NAME) === "") missing.push("a name");
+  if (text(TIME_COLUMN) === "") missing.push("a time column");
   return missing;
 }
 

@@ -1,0 +1,395 @@
+// Every page in both themes, and the main actions, against a server that needs no credentials and has the live data of
+// `henge quickstart` (wikipedia and payments).
+
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { axe, launch, serve, shot, visit, type Served } from "./browser";
+
+const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
+let browser: Browser;
+let site: Served;
+
+beforeAll(async () => {
+  browser = await launch();
+  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
+});
+afterAll(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+const PAGES: [string, string, string][] = [
+  ["home", "/", "Supervisors"],
+  ["query", "/query", "Run"],
+  ["explore", "/explore?source=wikipedia", "Split by"],
+  ["load", "/load", "Where events come from"],
+  ["datasources", "/datasources", "wikipedia"],
+  ["datasource", "/datasources?name=wikipedia", "Rows that you see"],
+  ["segments", "/segments?source=wikipedia", "overshadowed"],
+  ["supervisors", "/ingestion", "payments"],
+  ["supervisor", "/ingestion?supervisor=wikipedia", "Partitions"],
+  ["tasks", "/ingestion?tab=tasks", "index_kafka"],
+  ["lookups", "/lookups", "New lookup"],
+  ["services", "/services", "coordinator"],
+  ["users", "/access", "admin"],
+  ["roles", "/access?tab=roles", "New role"],
+  ["tables", "/access?tab=tables", "Ask for one"],
+  ["audit", "/audit", "query"],
+];
+
+const sql = async (query: string): Promise<Record<string, unknown>[]> => {
+  const answer = await fetch(`${HENGE}/druid/v2/sql`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ query }) });
+  return (await answer.json()) as Record<string, unknown>[];
+};
+
+const ask = async (page: Page, text: string): Promise<void> => {
+  await page.goto(`${site.url}/query?q=${encodeURIComponent(text)}`);
+  await page.getByRole("button", { name: "Run" }).click();
+};
+
+for (const theme of ["light", "dark"] as const) {
+  describe(`in ${theme}`, () => {
+    test.each(PAGES)("%s", async (name, path, text) => {
+      const { context, page, complaints } = await visit(browser, theme);
+      await page.goto(site.url + path);
+      await page.getByText(text).first().waitFor({ timeout: 20_000 });
+      await page.waitForTimeout(800);
+      await shot(page, `${name}-${theme}`);
+      expect(await axe(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await context.close();
+    });
+
+    test("a result as table and as each chart, its plan, and its error", async () => {
+      const { context, page, complaints } = await visit(browser, theme);
+      await ask(page, `SELECT TIME_FLOOR(__time, 'PT1M') AS "minute", channel, COUNT(*) AS edits\nFROM wikipedia WHERE __time > CURRENT_TIMESTAMP - INTERVAL '15' MINUTE GROUP BY 1, 2`);
+      await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
+      await shot(page, `result-table-${theme}`);
+      expect(await axe(page)).toEqual([]);
+      for (const [kind, file] of [["Over time", "time"], ["Bars", "bars"], ["Heat map", "heat"], ["Shares", "pie"]] as const) {
+        await page.getByRole("button", { name: kind, exact: true }).click();
+        await page.waitForTimeout(500);
+        await shot(page, `result-${file}-${theme}`);
+        expect(await axe(page)).toEqual([]);
+      }
+      await page.getByRole("button", { name: "Explain" }).click();
+      await page.getByText("grouped by").waitFor();
+      await shot(page, `plan-${theme}`);
+      expect(await axe(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await ask(page, "SELECT chanel FROM wikipedia");
+      await page.getByText("did you mean 'channel'").first().waitFor();
+      expect(await page.locator(".cm-lintRange-error").textContent()).toBe("chanel");
+      await shot(page, `error-${theme}`);
+      // The browser itself reports a status of 400.
+      expect(complaints.filter((one) => !one.includes("status of 400"))).toEqual([]);
+      await context.close();
+    });
+  });
+}
+
+test("on a tablet the navigation opens over the page", async () => {
+  const { context, page, complaints } = await visit(browser, "light", { width: 834, height: 1112 });
+  await page.goto(site.url);
+  await page.getByText("Supervisors").first().waitFor();
+  await shot(page, "tablet");
+  await page.getByRole("button", { name: "Navigation" }).click();
+  await shot(page, "tablet-navigation");
+  await page.getByRole("link", { name: "Segments" }).click();
+  await page.getByText("overshadowed").waitFor();
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("completion knows columns and functions", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.goto(`${site.url}/query`);
+  await page.locator(".cm-content").click();
+  await page.keyboard.type("SELECT chan FROM wikipedia");
+  for (let at = 0; at < " FROM wikipedia".length; at += 1) await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Control+Space");
+  await page.locator(".cm-tooltip-autocomplete").getByText("channel").waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("SELECT TIME_FL");
+  await page.locator(".cm-tooltip-autocomplete").getByText("TIME_FLOOR").first().waitFor();
+  await page.getByText("TIME_FLOOR(<TIMESTAMP>, <CHARACTER>, <TIMESTAMP>)").waitFor();
+  await shot(page, "completion");
+  await context.close();
+});
+
+test("a query can be cancelled, and the page goes on", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("CANCEL ME") === true ? new Promise(() => undefined) : route.continue()));
+  await ask(page, "SELECT 'CANCEL ME'");
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("The server was told to stop.").waitFor();
+  await context.close();
+});
+
+test("hostile strings are text", async () => {
+  const { context, page, complaints } = await visit(browser, "dark");
+  await ask(page, `SELECT '<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">' AS "<b onmouseover=window.hurt=1>column</b>", U&'\\202Eesrever \\2066 \\FFFF' AS bidi, REPEAT('long ', 20000) AS huge`);
+  await page.getByRole("gridcell", { name: /script/ }).first().waitFor();
+  await shot(page, "hostile");
+  await page.getByRole("gridcell", { name: /script/ }).first().click();
+  await page.getByRole("dialog").getByText("<script>").waitFor();
+  expect(await page.evaluate("window.hurt")).toBeUndefined();
+  expect(await page.locator("b").count()).toBe(0);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+/** Answers a statement with rows made here, in the server's own form. */
+async function answerWith(page: Page, heads: string[][], rows: Iterable<string>): Promise<void> {
+  const body = [...heads.map((one) => JSON.stringify(one)), ...rows, "", ""].join("\n");
+  await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("MADE HERE") === true ? route.fulfill({ body, contentType: "application/json" }) : route.continue()));
+}
+
+/** The longest pause between two frames while something is done, and how many frames there were. */
+const frames = `(async (act) => {
+  const gaps = []; let last = performance.now(); let on = true;
+  const tick = (now) => { gaps.push(now - last); last = now; if (on) requestAnimationFrame(tick); };
+  requestAnimationFrame(tick);
+  await act(); on = false;
+  gaps.sort((a, b) => a - b);
+  return { frames: gaps.length, median: gaps[Math.floor(gaps.length / 2)], p95: gaps[Math.floor(gaps.length * 0.95)], most: gaps[gaps.length - 1] };
+})`;
+
+interface Frames {
+  frames: number;
+  median: number;
+  p95: number;
+  most: number;
+}
+
+test("100,000 rows and 3,000 columns scroll", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.goto(`${site.url}/query`);
+  const wide = Array.from({ length: 3000 }, (_, at) => `c${at}`);
+  await answerWith(page, [["n", "name", "value"], ["LONG", "STRING", "DOUBLE"], ["BIGINT", "VARCHAR", "DOUBLE"]], Array.from({ length: 100_000 }, (_, at) => `[${at},"row ${at}",${at / 7}]`));
+  await page.locator(".cm-content").click();
+  await page.keyboard.type("SELECT 'MADE HERE'");
+  await page.getByLabel("Rows at most").selectOption("1000000");
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByText("100,000 rows").waitFor({ timeout: 30_000 });
+  const scrolled = (await page.evaluate(`${frames}(async () => {
+    const grid = document.querySelector("[role=grid]");
+    for (let at = 0; at < 120; at += 1) { grid.scrollTop += 4000; await new Promise(requestAnimationFrame); }
+  })`)) as Frames;
+  console.log("100,000 rows, scrolling:", scrolled);
+  expect(await page.locator("[role=gridcell]").count()).toBeLessThan(600);
+  await page.unroute("**/druid/v2/sql");
+  await answerWith(page, [wide, wide.map(() => "LONG"), wide.map(() => "BIGINT")], Array.from({ length: 50 }, (_, row) => JSON.stringify(wide.map((__, at) => row * at))));
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByText("50 rows").waitFor({ timeout: 30_000 });
+  expect(await page.locator("[role=gridcell]").count()).toBeLessThan(1200);
+  await page.getByRole("grid").focus();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("End");
+  await page.getByRole("columnheader", { name: /c2999/ }).waitFor();
+  await context.close();
+});
+
+test("a million points pan", async () => {
+  const { context, page } = await visit(browser, "dark");
+  await page.goto(`${site.url}/query`);
+  const start = Date.UTC(2026, 0, 1);
+  await answerWith(page, [["__time", "value"], ["LONG", "DOUBLE"], ["TIMESTAMP", "DOUBLE"]], Array.from({ length: 1_000_000 }, (_, at) => `["${new Date(start + at * 1000).toISOString()}",${(50 + 40 * Math.sin(at / 5000) + (at % 17)).toFixed(2)}]`));
+  await page.locator(".cm-content").click();
+  await page.keyboard.type("SELECT 'MADE HERE'");
+  await page.getByLabel("Rows at most").selectOption("1000000");
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByText("1,000,000 rows").waitFor({ timeout: 90_000 });
+  await page.getByRole("button", { name: "Over time" }).click();
+  const chart = page.locator(".lines-chart");
+  await chart.locator("canvas").waitFor({ timeout: 60_000 });
+  await chart.focus();
+  await page.keyboard.press("+");
+  await page.keyboard.press("+");
+  await page.keyboard.press("+");
+  const panned = (await page.evaluate(`${frames}(async () => {
+    const chart = document.querySelector(".lines-chart");
+    for (let at = 0; at < 60; at += 1) {
+      chart.dispatchEvent(new KeyboardEvent("keydown", { key: at % 20 < 10 ? "ArrowRight" : "ArrowLeft", bubbles: true, cancelable: true }));
+      await new Promise(requestAnimationFrame);
+    }
+  })`)) as Frames;
+  console.log("1,000,000 points, panning:", panned);
+  await shot(page, "million");
+  await context.close();
+}, 180_000);
+
+test("a newcomer comes from a topic to a chart", async () => {
+  const spec = (await (await fetch(`${HENGE}/druid/indexer/v1/supervisor/wikipedia`)).json()) as { spec: { ioConfig: { consumerProperties: Record<string, string> } } };
+  const brokers = spec.spec.ioConfig.consumerProperties["bootstrap.servers"] ?? "";
+  const name = `newcomer_${Date.now()}`;
+  const { context, page, complaints } = await visit(browser, "light");
+  let clicks = 0;
+  const click = async (what: ReturnType<Page["locator"]>): Promise<void> => {
+    clicks += 1;
+    await what.click();
+  };
+  await page.goto(site.url);
+  await click(page.getByRole("link", { name: "Load data" }));
+  await click(page.getByLabel("Brokers"));
+  await page.keyboard.type(brokers);
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("wikipedia");
+  await click(page.getByLabel("Name of the datasource"));
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type(name);
+  await shot(page, "load-filled");
+  await click(page.getByRole("button", { name: "Start reading" }));
+  await page.getByRole("dialog").getByText("Partitions").waitFor();
+  for (let tries = 0; tries < 40 && !((await sql(`SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = '${name}'`)).length > 0); tries += 1) await page.waitForTimeout(500);
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+  clicks += 1;
+  await click(page.getByRole("link", { name: "Explore" }));
+  await page.getByLabel("Datasource").selectOption(name);
+  clicks += 2;
+  await page.locator(".lines-chart canvas").waitFor();
+  await page.getByRole("button", { name: /#en\.wikipedia/ }).waitFor({ timeout: 30_000 });
+  await shot(page, "newcomer");
+  console.log("clicks from a fresh page to a chart:", clicks);
+  expect(clicks).toBeLessThanOrEqual(12);
+  expect(complaints).toEqual([]);
+  // What was begun is ended, with its consequence told and its name typed.
+  await page.goto(`${site.url}/ingestion?supervisor=${name}`);
+  await page.getByRole("button", { name: "End…" }).click();
+  await page.getByText("Its tasks publish what they have read").waitFor();
+  expect(await page.getByRole("button", { name: "End it" }).isDisabled()).toBe(true);
+  await shot(page, "confirm");
+  expect(await axe(page)).toEqual([]);
+  await page.getByLabel(/Type/).fill(name);
+  await page.getByRole("button", { name: "End it" }).click();
+  await page.getByRole("button", { name: "End it" }).waitFor({ state: "hidden" });
+  await context.close();
+});
+
+test("a supervisor is suspended and goes on", async () => {
+  const { context, page } = await visit(browser, "dark");
+  await page.goto(`${site.url}/ingestion?supervisor=payments`);
+  await page.getByRole("button", { name: "Suspend…" }).click();
+  await page.getByRole("button", { name: "Suspend it" }).click();
+  await page.getByRole("button", { name: "Go on…" }).waitFor({ timeout: 15_000 });
+  await shot(page, "suspended");
+  await page.getByRole("button", { name: "Go on…" }).click();
+  await page.getByRole("button", { name: "Go on", exact: true }).click();
+  await page.getByRole("button", { name: "Suspend…" }).waitFor({ timeout: 15_000 });
+  await context.close();
+});
+
+test("a lookup is made, used and deleted", async () => {
+  const { context, page } = await visit(browser, "light");
+  const name = `countries${Date.now()}`;
+  await page.goto(`${site.url}/lookups`);
+  await page.getByRole("button", { name: "New lookup" }).click();
+  await page.getByLabel("Name").fill(name);
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByRole("gridcell", { name }).waitFor();
+  await shot(page, "lookup");
+  await page.getByRole("gridcell", { name }).click();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByLabel(/Type/).fill(name);
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await page.getByRole("gridcell", { name }).waitFor({ state: "detached" });
+  await context.close();
+});
+
+test("a role shows what a user would see before it is posted", async () => {
+  const { context, page } = await visit(browser, "light");
+  const name = `walker${Date.now()}`;
+  await page.goto(`${site.url}/access`);
+  await page.getByRole("button", { name: "New user" }).click();
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill("a long enough password");
+  await page.getByLabel("Attributes").fill("channel: #en.wikipedia");
+  await page.getByRole("button", { name: "Make the user" }).click();
+  await page.getByRole("gridcell", { name }).first().waitFor();
+  await page.getByRole("tab", { name: "Roles and policies" }).click();
+  await page.getByRole("button", { name: "New role" }).click();
+  await page.getByRole("textbox", { name: "Name" }).fill(name);
+  await page.locator(".cm-content").click();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.insertText(JSON.stringify({ permissions: [{ resource: { type: "DATASOURCE", name: "wikipedia" }, action: "READ" }], policies: [{ name: "own", datasource: "wikipedia", kind: "permissive", sql: "channel = USER_ATTRIBUTE('channel')" }] }));
+  await page.getByLabel("User").selectOption(name);
+  await page.getByLabel("Datasource").selectOption("wikipedia");
+  await page.getByText("channel = '#en.wikipedia'").waitFor();
+  await page.getByText("restricted").waitFor();
+  await shot(page, "role");
+  expect(await axe(page)).toEqual([]);
+  await page.getByRole("button", { name: "Make the role" }).click();
+  await page.getByRole("gridcell", { name }).first().waitFor();
+  await page.getByRole("gridcell", { name }).first().click();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByLabel(/Type/).fill(name);
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("tab", { name: "Users" }).click();
+  await page.getByRole("gridcell", { name }).first().click();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByLabel(/Type/).fill(name);
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("gridcell", { name }).first().waitFor({ state: "detached" });
+  await context.close();
+});
+
+test("exploring: a bar filters, the address says so, a reload shows the same", async () => {
+  const { context, page, complaints } = await visit(browser, "dark");
+  await page.goto(`${site.url}/explore?source=wikipedia&compare=1`);
+  await page.getByRole("button", { name: /#de\.wikipedia/ }).click();
+  await page.getByRole("group", { name: "Filters" }).getByText("#de.wikipedia").waitFor();
+  expect(page.url()).toContain("filter=");
+  await page.reload();
+  await page.getByRole("group", { name: "Filters" }).getByText("#de.wikipedia").waitFor();
+  await page.locator(".u-over").waitFor();
+  await page.waitForTimeout(500);
+  const box = await page.locator(".u-over").boundingBox();
+  if (box === null) throw new Error("no chart");
+  await page.mouse.move(box.x + box.width * 0.6, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.8, box.y + 60, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForURL(/from=/);
+  await page.waitForTimeout(800);
+  await shot(page, "explore-brushed");
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("exports have all rows", async () => {
+  const { context, page } = await visit(browser, "light");
+  await ask(page, "SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
+  await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
+  for (const [format, ends] of [["CSV", "csv"], ["JSON", "json"], ["Arrow stream", "arrows"]] as const) {
+    await page.getByRole("button", { name: "Download" }).click();
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("menuitem", { name: format, exact: true }).click()]);
+    expect(file.suggestedFilename()).toBe(`result.${ends}`);
+  }
+  await context.close();
+});
+
+test("a server that goes away is told, and the page comes back by itself", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.goto(`${site.url}/services`);
+  await page.getByRole("gridcell", { name: /coordinator/ }).first().waitFor();
+  await page.route("**/druid/**", (route) => route.abort("connectionrefused"));
+  await page.getByText("No connection").waitFor({ timeout: 20_000 });
+  await page.getByRole("gridcell", { name: /coordinator/ }).first().waitFor();
+  await shot(page, "unreachable");
+  await page.unroute("**/druid/**");
+  await page.getByText("No connection").waitFor({ state: "hidden", timeout: 30_000 });
+  await context.close();
+});
+
+test("the first load of the home page is small", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.goto(site.url, { waitUntil: "networkidle" }).catch(() => undefined);
+  const loaded = (await page.evaluate(`performance.getEntriesByType("resource").filter((one) => one.name.endsWith(".js")).map((one) => one.name)`)) as string[];
+  const { gzipSync } = await import("node:zlib");
+  let total = 0;
+  for (const name of loaded) total += gzipSync(Buffer.from(await (await fetch(name)).arrayBuffer())).length;
+  console.log("JavaScript of the first load, gzip:", total, "bytes in", loaded.length, "files");
+  expect(total).toBeLessThan(350_000);
+  await context.close();
+});

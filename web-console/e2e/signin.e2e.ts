@@ -1,0 +1,106 @@
+// Signing in, sessions that end, and a person who may see one channel only: against a server that needs credentials
+// (`henge quickstart --set auth.required=true`, HENGE_AUTH_URL, its administrator's password in HENGE_AUTH_PASSWORD).
+
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { axe, launch, serve, shot, visit, type Served } from "./browser";
+
+const HENGE = process.env.HENGE_AUTH_URL;
+const PASSWORD = process.env.HENGE_AUTH_PASSWORD ?? "";
+const ANN = `ann${Date.now()}`;
+const SECRET = "ann has a long password";
+
+describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
+  let browser: Browser;
+  let site: Served;
+  const admin = (path: string, method: string, body?: unknown): Promise<Response> =>
+    fetch(HENGE + path, { method, headers: { Authorization: `Basic ${btoa(`admin:${PASSWORD}`)}`, "Content-Type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) });
+
+  beforeAll(async () => {
+    browser = await launch();
+    site = await serve(HENGE ?? "", Number(process.env.CONSOLE_PORT ?? 22080) + 1);
+    await admin(`/henge/v1/security/roles/${ANN}`, "PUT", {
+      permissions: [{ resource: { type: "DATASOURCE", name: "wikipedia" }, action: "READ" }],
+      policies: [{ name: "own channel", datasource: "wikipedia", kind: "permissive", sql: "channel = USER_ATTRIBUTE('channel')" }],
+    });
+    const made = await admin(`/henge/v1/security/users/${ANN}`, "PUT", { password: SECRET, roles: [ANN], attributes: { channel: ["#en.wikipedia"] } });
+    expect(made.status).toBeLessThan(300);
+  });
+  afterAll(async () => {
+    await admin(`/henge/v1/security/users/${ANN}`, "DELETE");
+    await admin(`/henge/v1/security/roles/${ANN}`, "DELETE");
+    await browser?.close();
+    await site?.close();
+  });
+
+  const signIn = async (page: Page, name: string, password: string): Promise<void> => {
+    await page.getByLabel("Name").fill(name);
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Sign in" }).click();
+  };
+  /** The browser itself reports the 401 by which the page learns that nobody is signed in. */
+  const beyond401 = (complaints: string[]): string[] => complaints.filter((one) => !one.includes("status of 401"));
+
+  test.each(["light", "dark"] as const)("signing in, in %s", async (theme) => {
+    const { context, page, complaints } = await visit(browser, theme);
+    await page.goto(`${site.url}/services`);
+    await page.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
+    await shot(page, `signin-${theme}`);
+    expect(await axe(page)).toEqual([]);
+    await signIn(page, "admin", "wrong");
+    await page.getByText("The name or the password is wrong.").waitFor();
+    await signIn(page, "admin", PASSWORD);
+    await page.getByRole("heading", { name: "Services" }).waitFor();
+    const kept = await page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie");
+    expect(kept).not.toContain(PASSWORD);
+    expect(kept).not.toMatch(/csrf|henge_session|[0-9a-f]{32}/i);
+    await page.getByRole("button", { name: /admin/ }).click();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
+    expect(beyond401(complaints)).toEqual([]);
+    await context.close();
+  });
+
+  test("a session that ends in the midst of work, and work that goes on", async () => {
+    const { context, page } = await visit(browser, "light");
+    await page.goto(`${site.url}/query`);
+    await signIn(page, ANN, SECRET);
+    await page.locator(".cm-content").click();
+    await page.keyboard.insertText("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
+    await admin(`/henge/v1/security/users/${ANN}/sessions`, "DELETE");
+    await page.getByRole("button", { name: "Run" }).click();
+    await page.getByRole("heading", { name: "Your session has ended" }).waitFor();
+    await shot(page, "session-ended");
+    await page.getByLabel("Password").fill(SECRET);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    // What was asked is asked again, and she sees her own channel only.
+    await page.getByRole("gridcell", { name: "#en.wikipedia" }).waitFor();
+    expect(await page.getByText("1 row in").count()).toBe(1);
+    await context.close();
+  });
+
+  test("who may see one channel is shown that and no more", async () => {
+    const { context, page, complaints } = await visit(browser, "dark");
+    await page.goto(site.url);
+    await signIn(page, ANN, SECRET);
+    await page.getByText("All is well").waitFor();
+    await page.waitForTimeout(1000);
+    const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
+    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", "Datasources"]);
+    await shot(page, "restricted-home");
+    expect(await axe(page)).toEqual([]);
+    for (const path of ["/query", "/explore", "/datasources?name=wikipedia"]) {
+      await page.goto(site.url + path);
+      await page.waitForTimeout(1500);
+    }
+    await shot(page, "restricted-datasource");
+    await page.goto(`${site.url}/explore?source=wikipedia`);
+    await page.getByRole("button", { name: /#en\.wikipedia/ }).waitFor();
+    expect(await page.getByRole("button", { name: /#de\.wikipedia/ }).count()).toBe(0);
+    await shot(page, "restricted-explore");
+    await page.goto(`${site.url}/access`);
+    await page.getByText("There is no such page").waitFor();
+    expect(beyond401(complaints)).toEqual([]);
+    await context.close();
+  });
+});
