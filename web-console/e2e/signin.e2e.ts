@@ -81,7 +81,7 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
 
   test("who may see one channel is shown that and no more", async () => {
     const { context, page, complaints } = await visit(browser, "dark");
-    await page.goto(site.url);
+    await page.goto(`${site.url}/`);
     await signIn(page, ANN, SECRET);
     await page.getByText("All is well").waitFor();
     await page.waitForTimeout(1000);

@@ -98,9 +98,13 @@ export function SessionGate({ children }: { children: ReactNode }): ReactNode {
 
 function Ended({ name, onDone }: { name: string; onDone: (who: Who) => void }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+    // The name is known; the password is what is asked for.
+    dialog.current?.querySelector<HTMLInputElement>('input[type="password"]')?.focus();
+  }, []);
   return (
-    <dialog ref={dialog} className="dialog centre" aria-label="Sign in again" onCancel={(event) => event.preventDefault()}>
+    <dialog ref={dialog} className="dialog centre narrow" aria-label="Sign in again" onCancel={(event) => event.preventDefault()}>
       <SignIn name={name} onDone={onDone} />
     </dialog>
   );

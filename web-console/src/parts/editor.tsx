@@ -195,7 +195,7 @@ export default function Editor(props: EditorProps): ReactNode {
           EditorView.lineWrapping,
           EditorState.readOnly.of(readOnly),
           placeholderOf(placeholder),
-          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false" }),
+          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false", tabindex: "0" }),
           language.current.of(languageOf(latest)),
           keymap.of([
             {

@@ -203,9 +203,10 @@ const pointOf = (samples: Sample[]): Point => ({
 
 /** Rates of this node between two looks; the last five minutes are kept while the page is open. */
 function Figures(): ReactNode {
-  const live = useLive(metrics, [], 5000);
   const kept = useRef<Point[]>([]);
   const [points, setPoints] = useState<Point[]>([]);
+  // A rate needs two looks; the second comes soon.
+  const live = useLive(metrics, [], points.length < 2 ? 1500 : 5000);
   useEffect(() => {
     if (live.data === null) return;
     kept.current = [...kept.current, pointOf(live.data)].slice(-61);

@@ -4,6 +4,7 @@ import * as Menu from "@radix-ui/react-dropdown-menu";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
 import { explain, quoted, routines, runNative, runSql, tables, type Plan, type Progress, type Result, type Table } from "../api/sql";
+import { may } from "../api/session";
 import { Dialog } from "../parts/dialog";
 import type { Problem, Vocabulary } from "../parts/editor";
 import { count, duration, plural } from "../parts/format";
@@ -35,7 +36,11 @@ export default function Query(): ReactNode {
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const [limit, setLimit] = useState(1_000);
   const [showPast, setShowPast] = useState(false);
-  const known = useLive(async (signal): Promise<Vocabulary> => ({ tables: await tables(signal), routines: await routines(signal) }), [who.username]);
+  const known = useLive(async (signal): Promise<Vocabulary> => {
+    const [all, functions] = await Promise.all([tables(signal), routines(signal)]);
+    // The server lists tables of the schema sys to everybody, but the audit log, and answers from them to some.
+    return { tables: all.filter((one) => one.schema !== "sys" || one.name === "audit" || may(who, "SYSTEM_TABLE", one.name, "READ")), routines: functions };
+  }, [who.username]);
   const running = useRef<Record<string, AbortController>>({});
 
   useEffect(() => save(who.username, desk, localStorage), [desk]);

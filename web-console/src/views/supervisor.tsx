@@ -91,6 +91,8 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
   const rates = useLive((signal) => supervisorStats(id, signal), [id], 3000);
   const current: Record<string, number> = Object.assign({}, ...now.activeTasks.map((task) => task.currentOffsets ?? {})) as Record<string, number>;
   const partitions = [...new Set([...Object.keys(now.latestOffsets ?? {}), ...Object.keys(current)])].sort((a, b) => Number(a) - Number(b));
+  // A task that publishes while it still reads is told in both lists.
+  const reading = [...new Map([...now.publishingTasks, ...now.activeTasks].map((task) => [task.id, task])).values()];
   const worst = Math.max(1, ...Object.values(now.minimumLag ?? {}));
   return (
     <>
@@ -176,7 +178,7 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
         </table>
       )}
       <h3>Tasks</h3>
-      {[...now.activeTasks, ...now.publishingTasks].length === 0 ? (
+      {reading.length === 0 ? (
         <Empty title="No task runs" />
       ) : (
         <table className="plain">
@@ -189,7 +191,7 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
             </tr>
           </thead>
           <tbody>
-            {[...now.activeTasks, ...now.publishingTasks].map((task) => (
+            {reading.map((task) => (
               <tr key={task.id}>
                 <td>
                   <Link to="/ingestion" with={{ tab: "tasks", task: task.id }}>
