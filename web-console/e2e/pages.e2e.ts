@@ -256,14 +256,14 @@ test("a newcomer comes from a topic to a chart", async () => {
   expect(complaints).toEqual([]);
   // What was begun is ended, with its consequence told and its name typed.
   await page.goto(`${site.url}/ingestion?supervisor=${name}`);
-  await page.getByRole("button", { name: "End…" }).click();
+  await page.getByRole("button", { name: "End…", exact: true }).click();
   await page.getByText("Its tasks publish what they have read").waitFor();
-  expect(await page.getByRole("button", { name: "End it" }).isDisabled()).toBe(true);
+  expect(await page.getByRole("button", { name: "End it", exact: true }).isDisabled()).toBe(true);
   await shot(page, "confirm");
   expect(await axe(page)).toEqual([]);
   await page.getByLabel(/Type/).fill(name);
-  await page.getByRole("button", { name: "End it" }).click();
-  await page.getByRole("button", { name: "End it" }).waitFor({ state: "hidden" });
+  await page.getByRole("button", { name: "End it", exact: true }).click();
+  await page.getByRole("button", { name: "End it", exact: true }).waitFor({ state: "hidden" });
   await context.close();
 });
 

@@ -57,15 +57,14 @@ export default function Audit(): ReactNode {
   const statement = statementOf(kind, user, outcome, Number(hours));
   const live = useLive((signal) => rowsOf<Event>(statement, signal), [statement], 15_000);
   const columns: TableColumn<Event>[] = [
-    { key: "time", title: "When", width: 205, text: (one) => one.__time, show: (one) => <Instant at={one.__time} /> },
-    { key: "kind", title: "What", width: 100, text: (one) => one.kind },
-    { key: "outcome", title: "Outcome", width: 120, text: (one) => one.outcome, show: (one) => <Badge tone={toneOf(one.outcome ?? "")}>{one.outcome ?? "–"}</Badge> },
-    { key: "user", title: "Who", width: 140, text: (one) => one.user ?? "nobody known" },
+    { key: "time", title: "When", width: 200, text: (one) => one.__time, show: (one) => <Instant at={one.__time} /> },
+    { key: "kind", title: "What", width: 85, text: (one) => one.kind },
+    { key: "outcome", title: "Outcome", width: 110, text: (one) => one.outcome, show: (one) => <Badge tone={toneOf(one.outcome ?? "")}>{one.outcome ?? "–"}</Badge> },
+    { key: "user", title: "Who", width: 130, text: (one) => one.user ?? "nobody known" },
     { key: "about", title: "About", text: (one) => one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`, show: (one) => <bdi className={one.statement === null ? "cell-text" : "cell-text mono"}>{(one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`).slice(0, 300)}</bdi> },
-    { key: "sources", title: "Datasources", width: 150, text: (one) => many(one.datasources) },
+    { key: "sources", title: "Datasources", width: 130, text: (one) => many(one.datasources) },
     { key: "rows", title: "Rows", width: 90, end: true, text: (one) => count(one.rows), value: (one) => one.rows },
     { key: "took", title: "Took", width: 90, end: true, text: (one) => duration(one.duration_ms), value: (one) => one.duration_ms },
-    { key: "address", title: "From", width: 150, text: (one) => one.address ?? "" },
   ];
   const choose = (label: string, name: string, value: string, of: [string, string][]): ReactNode => (
     <label className="row">

@@ -53,6 +53,8 @@ export default function Datasources(): ReactNode {
     10_000,
   );
   const chosen = parameters.get("name");
+  const [cluster, setCluster] = useState<Rule[] | null>(null);
+  const editsCluster = may(who, "CONFIG", "CONFIG", "WRITE");
   const untold = (row: Row, text: string): string => (row.told ? text : "–");
   const columns: TableColumn<Row>[] = [
     { key: "name", title: "Name", text: (row) => row.datasource },
@@ -84,6 +86,11 @@ export default function Datasources(): ReactNode {
     <div className="page fill">
       <Head title="Datasources" about="What can be queried, how much of it there is, and how long it is kept.">
         <Filter value={wanted} onChange={setWanted} label="Find a datasource" />
+        {editsCluster && (
+          <button type="button" onClick={() => void rules().then((all) => setCluster(all._default ?? []))}>
+            Retention of the cluster…
+          </button>
+        )}
         {mayAny(who, "DATASOURCE", "WRITE") && (
           <Link to="/load" className="button primary">
             <Icon name="load" /> Load data
@@ -106,6 +113,7 @@ export default function Datasources(): ReactNode {
           ask={setQuestion}
         />
       )}
+      {cluster !== null && <Retention name="_default" now={cluster} onClose={() => setCluster(null)} onDone={live.refresh} />}
       {question !== null && <Confirm question={question} onClose={() => setQuestion(null)} onDone={live.refresh} />}
     </div>
   );
@@ -244,20 +252,20 @@ function Retention({ name, now, onClose, onDone }: { name: string; now: Rule[]; 
   };
   return (
     <Dialog
-      title={`How long ${name} is kept`}
+      title={name === "_default" ? "How long everything is kept that has no rules of its own" : `How long ${name} is kept`}
       onClose={onClose}
       foot={
         <>
           <button type="button" onClick={onClose}>
             Keep it as it is
           </button>
-          <button type="button" className="primary" disabled={list === null} onClick={() => void save()}>
+          <button type="button" className="primary" disabled={list === null || (name === "_default" && list.length === 0)} onClick={() => void save()}>
             {list?.length === 0 ? "Go by the cluster's rules" : "Set these rules"}
           </button>
         </>
       }
     >
-      <p>The first rule that matches a segment holds. An empty list goes by the rules of the cluster. Segments that a drop rule matches leave at the coordinator's next cycle, and with them their rows leave all answers.</p>
+      <p>The first rule that matches a segment holds. {name === "_default" ? "Each datasource's own rules are read before these." : "An empty list goes by the rules of the cluster."} Segments that a drop rule matches leave at the coordinator's next cycle, and with them their rows leave all answers.</p>
       <div style={{ height: 260, border: "1px solid var(--line)", borderRadius: 6, overflow: "hidden" }}>
         <Suspense fallback={<Loading />}>
           <Editor value={text} onChange={setText} language="json" label="Rules" />

@@ -75,7 +75,7 @@ function factsOf(now: Standing): Facts {
 export function Home(): ReactNode {
   const { who } = useSession();
   const sees = { state: mayAny(who, "STATE", "READ"), tables: mayAny(who, "SYSTEM_TABLE", "READ"), ingestion: mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") };
-  const live = useLive((signal) => standing(sees, signal), [who.username], 5000);
+  const live = useLive((signal) => standing(sees, signal), [who.username], 15_000);
   return (
     <div className="page">
       <Head title="Home" about={live.at === null ? undefined : <Freshness at={live.at} />}>

@@ -33,7 +33,7 @@ export default function Load(): ReactNode {
     supervisorSpec(edited, stop.signal).then(
       (spec) => {
         // Where a spec is shown its parts stand twice; what is posted needs them once.
-        setText(laidOut(typeof spec.spec === "object" && spec.spec !== null ? { type: spec.type, spec: spec.spec, ...(spec.context === undefined ? {} : { context: spec.context }), ...(spec.suspended === true ? { suspended: true } : {}) } : spec));
+        setText(laidOut(typeof spec.spec === "object" && spec.spec !== null ? { type: spec.type, ...(spec.id === undefined ? {} : { id: spec.id }), spec: spec.spec, ...(spec.context === undefined ? {} : { context: spec.context }), ...(spec.suspended === true ? { suspended: true } : {}) } : spec));
         setNamed(true);
       },
       (thrown) => setError(asApiError(thrown)),

@@ -197,7 +197,8 @@ function Picture({ segments: all, onChoose }: { segments: Segment[]; onChoose: (
             <g
               key={`${block.from}/${block.to}/${block.version}/${block.lane}`}
               role="button"
-              tabIndex={0}
+              // Hundreds of stops would keep the keyboard from the list below, which has all of them.
+              tabIndex={blocks.length > 200 ? -1 : 0}
               aria-label={text}
               onClick={() => onChoose(block)}
               onKeyDown={(event) => {

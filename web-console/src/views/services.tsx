@@ -67,26 +67,25 @@ export default function Services(): ReactNode {
   const columns: TableColumn<Node>[] = [
     { key: "server", title: "Node", text: (one) => one.server, show: (one) => <Name mono>{one.server}</Name> },
     { key: "roles", title: "Does", text: (one) => one.roles.join(", "), show: (one) => <span className="cell-text" title={one.roles.join(", ")}>{one.roles.join(", ")}</span> },
-    { key: "leads", title: "Leads", width: 165, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
-    { key: "tier", title: "Tier", width: 120, text: (one) => one.tier ?? "–" },
+    { key: "leads", title: "Leads", width: 160, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
+    { key: "tier", title: "Tier", width: 110, text: (one) => one.tier ?? "–" },
     {
       key: "size",
       title: "Segments on disk",
-      width: 190,
+      width: 175,
       text: (one) => bytes(one.size),
       value: (one) => one.size,
       show: (one) => (
-        <span className="figures">
+        <span className="figures" title={one.room > 0 ? `${bytes(one.size)} of ${bytes(one.room)}` : bytes(one.size)}>
           {one.room > 0 && <Meter of={one.size} within={one.room} />}
           {bytes(one.size)}
-          {one.room > 0 && <span className="muted"> of {bytes(one.room)}</span>}
         </span>
       ),
     },
     {
       key: "tasks",
       title: "Tasks",
-      width: 175,
+      width: 165,
       text: (one) => (one.capacity === null ? "–" : `${one.tasks} of ${one.capacity}`),
       value: (one) => one.tasks,
       show: (one) =>
@@ -99,9 +98,9 @@ export default function Services(): ReactNode {
           </span>
         ),
     },
-    { key: "cpu", title: "Processors", width: 100, end: true, text: (one) => count(one.processors), value: (one) => one.processors },
-    { key: "since", title: "Up since", width: 130, text: (one) => one.started, show: (one) => <Instant at={one.started} relative={now} /> },
-    { key: "version", title: "Version", width: 90, text: (one) => one.version },
+    { key: "cpu", title: "CPUs", width: 65, end: true, text: (one) => count(one.processors), value: (one) => one.processors },
+    { key: "since", title: "Started", width: 125, text: (one) => one.started, show: (one) => <Instant at={one.started} relative={now} /> },
+    { key: "version", title: "Version", width: 75, text: (one) => one.version },
   ];
   return (
     <div className="page fill">
