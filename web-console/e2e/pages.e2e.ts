@@ -267,6 +267,39 @@ test("a newcomer comes from a topic to a chart", async () => {
   await context.close();
 });
 
+test("form and spec are one document, and a sample fills in what it can", async () => {
+  const { context, page, complaints } = await visit(browser, "light");
+  // In the shape of Druid's sampler: the walk is about the page.
+  const data = [
+    { input: { ts: 1_700_000_000_000, page: "A", n: 1 } },
+    { input: { ts: 1_700_000_060_000, page: "B", n: 2.5 } },
+  ];
+  await page.route("**/druid/indexer/v1/sampler", (route) => route.fulfill({ json: { numRowsRead: 2, numRowsIndexed: 2, data } }));
+  await page.goto(`${site.url}/load`);
+  await page.getByLabel("Brokers").fill("kafka:9092");
+  await page.getByLabel("Topic").fill("shop.orders");
+  expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("shop_orders");
+  await page.getByRole("button", { name: "Show some events" }).click();
+  await page.getByRole("grid", { name: "Some events" }).waitFor();
+  expect(await page.getByLabel("Column of the time").inputValue()).toBe("ts");
+  expect(await page.getByLabel("Written as").inputValue()).toBe("millis");
+  await page.getByLabel("Find columns and their types").uncheck();
+  expect(await page.getByLabel("Type of column 2").inputValue()).toBe("double");
+  await page.getByLabel(/Roll up/).check();
+  await page.getByText("2 rows would be left").waitFor();
+  await shot(page, "load-sample");
+  expect(await axe(page)).toEqual([]);
+  await page.locator(".cm-content").click();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.insertText('{"type": "kafka", "spec": {"dataSchema": {"dataSource": "by_hand", "timestampSpec": {"column": "t", "format": "iso"}}, "ioConfig": {"topic": "x"}}}');
+  await page.getByText("needs a broker").waitFor();
+  expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("by_hand");
+  await page.keyboard.press("Backspace");
+  await page.getByText("The spec is not JSON at the moment.").waitFor();
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test("a supervisor is suspended and goes on", async () => {
   const { context, page } = await visit(browser, "dark");
   await page.goto(`${site.url}/ingestion?supervisor=payments`);
@@ -354,6 +387,33 @@ test("exploring: a bar filters, the address says so, a reload shows the same", a
   await page.waitForTimeout(800);
   await shot(page, "explore-brushed");
   expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("theme and time zone are chosen, and kept", async () => {
+  const { context, page, complaints } = await visit(browser, "light");
+  await page.goto(`${site.url}/segments?source=wikipedia`);
+  await page.getByRole("gridcell", { name: /00Z$/ }).first().waitFor();
+  await page.getByRole("button", { name: /Not signed in/ }).click();
+  await shot(page, "account-menu");
+  expect(await axe(page)).toEqual([]);
+  await page.getByRole("menuitemradio", { name: "Dark" }).click();
+  await page.getByRole("menuitemradio", { name: /Europe\/Berlin/ }).click();
+  await page.keyboard.press("Escape");
+  await page.getByRole("gridcell", { name: /\+01:00$/ }).first().waitFor();
+  await page.reload();
+  await page.getByRole("gridcell", { name: /\+01:00$/ }).first().waitFor();
+  expect(await page.evaluate("document.documentElement.dataset.theme")).toBe("dark");
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("a native query is run, and one that is no JSON is told so", async () => {
+  const { context, page } = await visit(browser, "light");
+  await ask(page, '{"queryType": "timeseries", "dataSource": "wikipedia", "granularity": "hour", "intervals": ["2020/2100"], "aggregations": [{"type": "count", "name": "n"}]}');
+  await page.getByRole("columnheader", { name: /timestamp/ }).waitFor();
+  await ask(page, '{"queryType": ');
+  await page.getByText("A native query is JSON, and this is not").first().waitFor();
   await context.close();
 });
 

@@ -23,7 +23,7 @@ function read(): Settings {
   }
 }
 
-let current = typeof localStorage === "undefined" ? DEFAULTS : read();
+let current = read();
 
 export function set(change: Partial<Settings>): void {
   current = { ...current, ...change };

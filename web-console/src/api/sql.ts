@@ -197,10 +197,18 @@ function typeOf(values: unknown[], name?: string): string {
   return typeof some === "object" ? "OTHER" : "VARCHAR";
 }
 
+function readQuery(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (thrown) {
+    throw new ApiError("invalid", `A native query is JSON, and this is not: ${thrown instanceof Error ? thrown.message : "it cannot be read"}`);
+  }
+}
+
 export async function runNative(text: string, run: Run = {}): Promise<Result> {
   const started = performance.now();
   const id = newId();
-  const query = JSON.parse(text) as Record<string, unknown>;
+  const query = readQuery(text);
   const context = { queryId: id, ...((query.context as object | undefined) ?? {}), ...run.context } as Record<string, unknown>;
   const onAbort = (): void => {
     void ask(`/druid/v2/${segment(String(context.queryId))}`, { method: "DELETE", stranger: true }).catch(() => undefined);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { mostUrgent, type Facts } from "./attention";
 
 const well: Facts = { ready: true, short: 0, unavailable: 0, supervisors: [], failedTasks: [], datasources: 2 };
-const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, error: null };
+const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, unparseable: 0, error: null };
 
 test("missing rows come before sick streams, these before late ones, and the rest is counted", () => {
   const facts: Facts = {
@@ -14,6 +14,12 @@ test("missing rows come before sick streams, these before late ones, and the res
   expect(mostUrgent(facts)).toMatchObject({ tone: "bad", title: "1,200 segments cannot be queried", more: 3 });
   expect(mostUrgent({ ...facts, unavailable: 0 })).toMatchObject({ title: "Supervisor pay is unwell", about: "broker is gone", more: 2 });
   expect(mostUrgent({ ...facts, unavailable: 0, supervisors: [{ ...reader, lag: 1_000_000 }] })).toMatchObject({ tone: "warn", title: "wiki is 1,000,000 events behind" });
+});
+
+test("events that cannot be parsed are told, behind streams that are late", () => {
+  const facts: Facts = { ...well, supervisors: [{ ...reader, unparseable: 1234.5 }, { ...reader, id: "late", lag: 200_000 }] };
+  expect(mostUrgent(facts)).toMatchObject({ title: "late is 200,000 events behind", more: 1 });
+  expect(mostUrgent({ ...facts, supervisors: [{ ...reader, unparseable: 1234.5 }] })).toMatchObject({ tone: "warn", about: "1,235 a second are passed over, as they cannot be parsed." });
 });
 
 test("a suspended supervisor is not called sick", () => {

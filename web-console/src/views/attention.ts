@@ -1,11 +1,12 @@
 // Of all that may be wrong, what somebody should look at first. Rows that cannot be asked about come before events that are late,
 // and these before what has failed and is over.
 
+/** `unparseable` is events a second, of the last minute. */
 export interface Facts {
   ready: boolean;
   short: number;
   unavailable: number;
-  supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; error: string | null }[];
+  supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; unparseable: number; error: string | null }[];
   failedTasks: string[];
   datasources: number;
 }
@@ -47,6 +48,14 @@ export function mostUrgent(facts: Facts): Urgent {
       title: `${one.id} is ${one.lag.toLocaleString("en-US")} events behind`,
       about: "New events are queryable late. More tasks, or fewer transforms, help.",
       to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See its partitions" },
+    });
+  }
+  for (const one of facts.supervisors.filter((each) => each.unparseable > 0).sort((a, b) => b.unparseable - a.unparseable)) {
+    found.push({
+      tone: "warn",
+      title: `${one.id} does not understand some of its events`,
+      about: `${one.unparseable < 10 ? one.unparseable.toFixed(1) : Math.round(one.unparseable).toLocaleString("en-US")} a second are passed over, as they cannot be parsed.`,
+      to: { path: "/ingestion", parameters: { supervisor: one.id, about: "errors" }, label: "See them" },
     });
   }
   if (facts.failedTasks.length > 0) {

@@ -3,7 +3,7 @@
 
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { datasourceNames, datasources, healthy, metrics, total, type Datasource, type Sample } from "../api/cluster";
-import { supervisors, supervisorStatus, tasks, type Supervisor, type SupervisorStatus, type Task } from "../api/ingestion";
+import { supervisors, supervisorStats, supervisorStatus, tasks, type Supervisor, type SupervisorStatus, type Task } from "../api/ingestion";
 import { mayAny } from "../api/session";
 import { rowsOf, quoted } from "../api/sql";
 import { bytes, count, duration, plural, short } from "../parts/format";
@@ -22,6 +22,8 @@ interface Standing {
   stored: Datasource[];
   supervisors: Supervisor[];
   statuses: Record<string, SupervisorStatus>;
+  /** Events a second, by supervisor. */
+  unparseable: Record<string, number>;
   tasks: Task[];
   newest: Record<string, string | null>;
 }
@@ -37,6 +39,7 @@ async function standing(sees: { state: boolean; tables: boolean; ingestion: bool
   const statuses = await Promise.all(
     running.slice(0, 40).map(async (one) => [one.id, await supervisorStatus(one.id, signal).catch(() => null)] as const),
   );
+  const rates = await Promise.all(running.slice(0, 40).map(async (one) => [one.id, await supervisorStats(one.id, signal).catch(() => null)] as const));
   const newest = await Promise.all(
     names.slice(0, 12).map(async (name) => {
       const [row] = await rowsOf<{ newest: string | null }>(`SELECT MAX(__time) AS newest FROM ${quoted(name)}`, signal, { priority: -10 }).catch(() => []);
@@ -49,6 +52,7 @@ async function standing(sees: { state: boolean; tables: boolean; ingestion: bool
     stored,
     supervisors: running,
     statuses: Object.fromEntries(statuses.flatMap(([id, status]) => (status === null ? [] : [[id, status]]))),
+    unparseable: Object.fromEntries(rates.map(([id, rate]) => [id, rate?.perSecond.unparseable ?? 0])),
     tasks: all,
     newest: Object.fromEntries(newest),
   };
@@ -65,6 +69,8 @@ function factsOf(now: Standing): Facts {
       suspended: one.suspended,
       state: one.detailedState,
       lag: now.statuses[one.id]?.aggregateLag ?? 0,
+      // Averages never quite end; less than one in a hundred seconds is over.
+      unparseable: (now.unparseable[one.id] ?? 0) < 0.01 ? 0 : (now.unparseable[one.id] ?? 0),
       error: now.statuses[one.id]?.recentErrors[0]?.message ?? null,
     })),
     failedTasks: now.tasks.filter((task) => task.statusCode === "FAILED" && Date.now() - Date.parse(task.createdTime) < 3_600_000).map((task) => task.id),
@@ -123,8 +129,8 @@ function Attention({ facts }: { facts: Facts }): ReactNode {
         </strong>
         <span className="muted">
           <bdi>{about}</bdi>
-          {more > 0 && ` And ${plural(more, "more thing")} after this.`}
         </span>
+        {more > 0 && <div className="muted">{plural(more, "more thing")} after this.</div>}
       </div>
       {to !== null && (
         <Link to={to.path} with={to.parameters} className="button">

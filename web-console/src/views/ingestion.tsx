@@ -49,7 +49,7 @@ export default function Ingestion(): ReactNode {
           <TasksList wanted={wanted} round={round} />
         </Tabs.Content>
       </Tabs.Root>
-      {parameters.get("supervisor") !== null && <SupervisorDetail key={parameters.get("supervisor")} id={parameters.get("supervisor") ?? ""} onClose={() => adjust({ supervisor: null })} ask={setQuestion} round={round} />}
+      {parameters.get("supervisor") !== null && <SupervisorDetail key={parameters.get("supervisor")} id={parameters.get("supervisor") ?? ""} onClose={() => adjust({ supervisor: null, about: null })} ask={setQuestion} round={round} />}
       {parameters.get("task") !== null && <TaskDetail key={parameters.get("task")} id={parameters.get("task") ?? ""} onClose={() => adjust({ task: null })} ask={setQuestion} />}
       {question !== null && <Confirm question={question} onClose={() => setQuestion(null)} onDone={() => setRound(round + 1)} />}
     </div>

@@ -36,7 +36,10 @@ export default function Load(): ReactNode {
         setText(laidOut(typeof spec.spec === "object" && spec.spec !== null ? { type: spec.type, ...(spec.id === undefined ? {} : { id: spec.id }), spec: spec.spec, ...(spec.context === undefined ? {} : { context: spec.context }), ...(spec.suspended === true ? { suspended: true } : {}) } : spec));
         setNamed(true);
       },
-      (thrown) => setError(asApiError(thrown)),
+      (thrown) => {
+        const failed = asApiError(thrown);
+        if (failed.kind !== "cancelled") setError(failed);
+      },
     );
     return () => stop.abort();
   }, [edited]);

@@ -17,7 +17,7 @@ import { adjust, usePlace } from "../router";
 import { useSession } from "../session";
 import { KINDS, stepOf, type Step } from "./plan";
 import { Drop, Results } from "./results";
-import { add, close, languageOf, load, remember, save, type Desk } from "./sheets";
+import { add, close, kept, languageOf, load, remember, save, type Desk } from "./sheets";
 
 const Editor = lazy(() => import("../parts/editor"));
 
@@ -32,7 +32,7 @@ type Outcome =
 export default function Query(): ReactNode {
   const { who } = useSession();
   const { parameters } = usePlace();
-  const [desk, setDesk] = useState<Desk>(() => load(who.username, localStorage));
+  const [desk, setDesk] = useState<Desk>(() => load(who.username, kept()));
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const [limit, setLimit] = useState(1_000);
   const [showPast, setShowPast] = useState(false);
@@ -43,7 +43,7 @@ export default function Query(): ReactNode {
   }, [who.username]);
   const running = useRef<Record<string, AbortController>>({});
 
-  useEffect(() => save(who.username, desk, localStorage), [desk]);
+  useEffect(() => save(who.username, desk, kept()), [desk]);
 
   // A link brings its statement along; it is shown and not run: a link from somebody else must not ask on its own.
   useEffect(() => {

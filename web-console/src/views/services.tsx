@@ -65,14 +65,18 @@ export default function Services(): ReactNode {
   const now = useNow(5000);
   const live = useLive(async (signal) => nodes(...(await Promise.all([servers(signal), workers(signal)]))), [], 5000);
   const columns: TableColumn<Node>[] = [
-    { key: "server", title: "Node", text: (one) => one.server, show: (one) => <Name mono>{one.server}</Name> },
+    { key: "server", title: "Node", width: 170, text: (one) => one.server, show: (one) => (
+        <span title={`${one.server}: ${plural(one.processors, "processor")}, ${bytes(one.memory)} in use`}>
+          <Name mono>{one.server}</Name>
+        </span>
+      ) },
     { key: "roles", title: "Does", text: (one) => one.roles.join(", "), show: (one) => <span className="cell-text" title={one.roles.join(", ")}>{one.roles.join(", ")}</span> },
     { key: "leads", title: "Leads", width: 160, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
     { key: "tier", title: "Tier", width: 110, text: (one) => one.tier ?? "–" },
     {
       key: "size",
       title: "Segments on disk",
-      width: 175,
+      width: 150,
       text: (one) => bytes(one.size),
       value: (one) => one.size,
       show: (one) => (
@@ -98,7 +102,6 @@ export default function Services(): ReactNode {
           </span>
         ),
     },
-    { key: "cpu", title: "CPUs", width: 65, end: true, text: (one) => count(one.processors), value: (one) => one.processors },
     { key: "since", title: "Started", width: 125, text: (one) => one.started, show: (one) => <Instant at={one.started} relative={now} /> },
     { key: "version", title: "Version", width: 75, text: (one) => one.version },
   ];

@@ -27,6 +27,15 @@ const SHEETS_MAX = 30;
 
 export const newSheet = (text: string, number: number): Sheet => ({ id: crypto.randomUUID?.() ?? String(Math.random()), title: `Query ${number}`, text });
 
+/** What this browser keeps things in; one that keeps nothing has an empty one. */
+export function kept(): Pick<Storage, "getItem" | "setItem"> {
+  try {
+    return window.localStorage;
+  } catch {
+    return { getItem: () => null, setItem: () => undefined };
+  }
+}
+
 const keyOf = (username: string): string => `henge.desk.${username}`;
 
 export function load(username: string, storage: Pick<Storage, "getItem">): Desk {

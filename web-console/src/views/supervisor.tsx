@@ -9,7 +9,7 @@ import { bytes, count, duration, figure, plural } from "../parts/format";
 import { useLive } from "../parts/live";
 import { Empty, Shown } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
-import { Link } from "../router";
+import { Link, usePlace } from "../router";
 import { useSession } from "../session";
 
 export function questionOf(action: SupervisorAction, id: string): Question {
@@ -63,7 +63,7 @@ export function SupervisorDetail({ id, onClose, ask, round }: { id: string; onCl
         ) : undefined
       }
     >
-      <Tabs.Root defaultValue="status">
+      <Tabs.Root defaultValue={usePlace().parameters.get("about") === "errors" ? "errors" : "status"}>
         <Tabs.List className="tabs" aria-label="About this supervisor">
           <Tabs.Trigger value="status">Status</Tabs.Trigger>
           <Tabs.Trigger value="errors">Parse errors</Tabs.Trigger>
