@@ -175,7 +175,7 @@ const asRecords = (result: Result): Record<string, unknown>[] =>
 export function asTabs(result: Result, zone: Zone): string {
   const safe = (text: string | null): string => {
     const plain = (text ?? "").replace(/[\t\r\n]+/g, " ");
-    return /^[=+@]|^-(?!\d)/.test(plain) ? `'${plain}` : plain;
+    return /^[=+@]|^-(?!\d+(\.\d+)?$)/.test(plain) ? `'${plain}` : plain;
   };
   const lines = [result.columns.map((column) => safe(column.name)).join("\t")];
   for (const row of result.rows.slice(0, 100_000)) {
