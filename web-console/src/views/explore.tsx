@@ -35,7 +35,7 @@ export default function Explore(): ReactNode {
       return { names, columns: Object.fromEntries(all.filter((one) => one.schema === "druid").map((one) => [one.name, one.columns])) as Record<string, Column[]> };
     },
     [who.username],
-    60_000,
+    15_000,
   );
   return (
     <Shown live={known} what="Looking at what there is">
