@@ -280,7 +280,7 @@ test("form and spec are one document, and a sample fills in what it can", async 
   await page.route("**/druid/indexer/v1/sampler", (route) => route.fulfill({ json: { numRowsRead: 2, numRowsIndexed: 2, data } }));
   await page.goto(`${site.url}/load`);
   await page.getByLabel("Brokers").fill("kafka:9092");
-  await page.getByLabel("Topic").fill("shop.orders");
+  await page.getByLabel("Topic", { exact: true }).fill("shop.orders");
   expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("shop_orders");
   await page.getByRole("button", { name: "Show some events" }).click();
   await page.getByRole("grid", { name: "Some events" }).waitFor();

@@ -22,11 +22,9 @@ export function Dialog({ title, onClose, children, foot, kind = "centre", wide =
   useEffect(() => {
     const shown = dialog.current;
     if (shown === null || shown.open) return;
-    const wanted = shown.contains(document.activeElement) ? document.activeElement : null;
     shown.showModal();
     // What asks for it has the keyboard, or else the window: not the button that closes it, which comes first.
-    if (wanted instanceof HTMLElement) wanted.focus();
-    else shown.focus();
+    (shown.querySelector<HTMLElement>("[data-first]") ?? shown).focus();
   }, []);
   return (
     <dialog
@@ -104,7 +102,7 @@ export function Confirm({ question, onClose, onDone }: { question: Question; onC
           <span>
             Type <bdi className="mono">{question.type}</bdi> to go on
           </span>
-          <input value={typed} onChange={(event) => setTyped(event.target.value)} autoComplete="off" spellCheck={false} autoFocus />
+          <input value={typed} onChange={(event) => setTyped(event.target.value)} autoComplete="off" spellCheck={false} data-first />
         </label>
       )}
       {error !== null && <Failed error={error} />}

@@ -290,7 +290,7 @@ function EditRole({ role, all, writes, onClose, onDone, ask }: { role: Role | nu
       {role === null ? (
         <label className="field">
           <span>Name</span>
-          <input value={name} onChange={(event) => setName(event.target.value)} spellCheck={false} autoFocus />
+          <input value={name} onChange={(event) => setName(event.target.value)} spellCheck={false} data-first />
         </label>
       ) : (
         <p className="muted">

@@ -130,7 +130,7 @@ function Edit({ lookup, first, onClose, onDone, onDelete }: { lookup: Lookup | n
         <div className="pair">
           <label className="field">
             <span>Name</span>
-            <input value={name} onChange={(event) => setName(event.target.value)} spellCheck={false} autoFocus />
+            <input value={name} onChange={(event) => setName(event.target.value)} spellCheck={false} data-first />
           </label>
           <label className="field">
             <span>Tier</span>

@@ -115,7 +115,7 @@ function NewToken({ onClose, onDone }: { onClose: () => void; onDone: () => void
         <div className="pair">
           <label className="field">
             <span>What for</span>
-            <input value={label} onChange={(event) => setLabel(event.target.value)} placeholder="nightly report" autoFocus />
+            <input value={label} onChange={(event) => setLabel(event.target.value)} placeholder="nightly report" data-first />
           </label>
           <label className="field">
             <span>Ends after</span>
