@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use coordinator::Document;
+use query::Principal;
 use query::policy::{Action, Kind, Role, TableRule};
 use segment::time::format_timestamp;
 use serde::Deserialize;
@@ -214,7 +215,24 @@ fn about(app: &App, caller: &Caller) -> Value {
             How::Process => "process",
         },
         "mayAdminister": app.may(caller, Kind::Security, "SECURITY", Action::Write),
+        "permissions": permissions(app, who),
     })
+}
+
+/// What the roles that somebody acts by permit, those that these include too. A page shows no more than that; what is let in is
+/// decided at each request.
+fn permissions(app: &App, who: &Principal) -> Vec<Value> {
+    let acting = Principal { roles: who.acting_roles(), scope: None, ..who.clone() };
+    let names = app.rules().roles_of(&acting);
+    let documents = app.identity.documents::<Role>();
+    let of = documents.iter().filter(|document| names.contains(&document.name));
+    let mut permitted: Vec<Value> = Vec::new();
+    for permission in of.flat_map(|document| document.value["permissions"].as_array().into_iter().flatten()) {
+        if !permitted.contains(permission) {
+            permitted.push(permission.clone());
+        }
+    }
+    permitted
 }
 
 async fn whoami(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Json<Value> {

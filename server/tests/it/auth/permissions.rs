@@ -146,7 +146,14 @@ fn roles_and_users_are_checked_and_the_last_administrator_stays() {
     properties(403);
     role(&server, "two", &[("CONFIG", "CONFIG", "READ")]);
     properties(200);
+    // Its people are told what they may, so that pages show them no more.
+    let told = |expected: Value| {
+        let who = ok(&server, &bob, "GET", &format!("{SECURITY}/whoami"), Value::Null);
+        assert_eq!((&who["permissions"], &who["mayAdminister"]), (&expected, &json!(false)), "{who}");
+    };
+    told(json!([{"resource": {"type": "CONFIG", "name": "CONFIG"}, "action": "READ"}]));
     role(&server, "two", &[]);
+    told(json!([]));
     properties(403);
     let past = ok(&server, &admin(), "GET", &format!("{SECURITY}/roles/two/history"), Value::Null);
     assert_eq!(past.as_array().unwrap().len(), 3, "{past}");
