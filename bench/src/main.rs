@@ -90,6 +90,10 @@ enum Command {
         /// Rows of `lineorder_flat`, as Parquet.
         #[arg(long)]
         file: std::path::PathBuf,
+        /// How often the rows of the file are loaded: ten times what is of scale factor 1 is as many rows as scale factor 10 has,
+        /// with the values of scale factor 1.
+        #[arg(long, default_value_t = 1)]
+        times: usize,
         /// Of the segments.
         #[arg(long, default_value = "MONTH")]
         granularity: String,
@@ -130,16 +134,19 @@ fn main() -> anyhow::Result<()> {
         Command::Start { server, data_dir, datasource } => service::start(&server, &data_dir, datasource.as_deref()),
         Command::SqlNative { url, rounds } => sql_native::run(&url, rounds),
         Command::PolicyCost { url, rounds } => policy_cost::run(&url, rounds),
-        Command::Scatter { server, postgres, file, granularity, threads, rounds } => scatter::run(&scatter::Options {
-            binary: &server,
-            postgres: &postgres,
-            file: &file,
-            granularity: &granularity,
-            threads,
-            rounds,
-        }),
+        Command::Scatter { server, postgres, file, times, granularity, threads, rounds } => {
+            scatter::run(&scatter::Options {
+                binary: &server,
+                postgres: &postgres,
+                file: &file,
+                times: times.max(1),
+                granularity: &granularity,
+                threads,
+                rounds,
+            })
+        }
         Command::Planning { segments, datasources, image: Some(to), .. } => planning::write(segments, datasources, &to),
         Command::Planning { segments, datasources, rounds, .. } => planning::run(segments, datasources, rounds),
-        Command::Load { url, table, file } => service::load(&url, &table, &file, "ALL"),
+        Command::Load { url, table, file } => service::load(&url, &table, &file, "ALL", 1),
     }
 }

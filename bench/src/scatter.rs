@@ -21,18 +21,21 @@ pub struct Options<'a> {
     /// A PostgreSQL server in which a database can be made.
     pub postgres: &'a str,
     pub file: &'a Path,
+    /// How often its rows are loaded.
+    pub times: usize,
     pub granularity: &'a str,
     /// Threads that compute, of each historical.
     pub threads: usize,
     pub rounds: usize,
 }
 
-/// Prints a line for each query: the medians of both, in milliseconds, and their ratio.
+/// Prints a line for each query: the medians of both, in milliseconds, and their ratio; then what becomes of them over all
+/// queries: the sums of the medians, and the geometric mean of the ratios.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let own = |name: &str| dir.path().join(name);
     let (alone, _) = Server::start(options.binary, &own("alone"), &[])?;
-    load(&alone.url, TABLE, options.file, options.granularity)?;
+    load(&alone.url, TABLE, options.file, options.granularity, options.times)?;
 
     let shared = shared(options.postgres, &own("deep"))?;
     let threads = options.threads;
@@ -50,7 +53,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let rule = json!([{"type": "loadForever", "tieredReplicants": {"_default_tier": 1}}]);
     post_text(&leader.url, "/druid/coordinator/v1/rules/_default", &rule)?;
     let broker = nodes[2].url.clone();
-    load(&broker, TABLE, options.file, options.granularity)?;
+    load(&broker, TABLE, options.file, options.granularity, options.times)?;
     let count = json!({"query": format!("SELECT COUNT(*) FROM {TABLE}"), "resultFormat": "array"});
     let balanced = Instant::now();
     while held(&broker)?.len() < 2
@@ -67,7 +70,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // It has done its work.
     nodes.pop();
 
-    let (mut logs, mut worst) = (Vec::new(), (0.0f64, String::new()));
+    let (mut logs, mut sums, mut worst) = (Vec::new(), (0.0, 0.0), (0.0f64, String::new()));
     let servers: Vec<&Server> = nodes.iter().chain([&leader]).collect();
     for (name, sql) in named(include_str!("../queries/ssb.sql")) {
         let body = json!({"query": sql, "resultFormat": "array"});
@@ -97,12 +100,22 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             cpu.1 * 1e3 / rounds
         );
         logs.push(ratio.ln());
+        sums = (sums.0 + one, sums.1 + two);
         if ratio > worst.0 {
             worst = (ratio, name);
         }
     }
     let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-    println!("{} queries: ratio {:.3} at most ({}), geometric mean {mean:.3}", logs.len(), worst.0, worst.1);
+    println!(
+        "{} queries: one process {:.2} ms, two historicals {:.2} ms, ratio {:.3} of the sums; {mean:.3} in geometric mean; {:.3} at \
+         most ({})",
+        logs.len(),
+        sums.0,
+        sums.1,
+        sums.1 / sums.0,
+        worst.0,
+        worst.1
+    );
     Ok(())
 }
 

@@ -160,8 +160,8 @@ pub fn start(binary: &Path, data_dir: &Path, datasource: Option<&str>) -> anyhow
     Ok(())
 }
 
-/// Loads a table, in segments of a granularity if that is one of SSB.
-pub fn load(url: &str, table: &str, file: &Path, granularity: &str) -> anyhow::Result<()> {
+/// Loads a table, in segments of a granularity if that is one of SSB. The rows of the file are in it as often as `times` says.
+pub fn load(url: &str, table: &str, file: &Path, granularity: &str, times: usize) -> anyhow::Result<()> {
     let file = std::path::absolute(file)?;
     let long = |name: &str| json!({"type": "long", "name": name});
     let double = |name: &str| json!({"type": "double", "name": name});
@@ -201,7 +201,7 @@ pub fn load(url: &str, table: &str, file: &Path, granularity: &str) -> anyhow::R
     let spec = json!({"type": "index_parallel", "spec": {
         "dataSchema": schema,
         "ioConfig": {"type": "index_parallel", "inputFormat": format,
-            "inputSource": {"type": "local", "files": [file.display().to_string()]}},
+            "inputSource": {"type": "local", "files": vec![file.display().to_string(); times]}},
         "tuningConfig": {"type": "index_parallel", "maxNumConcurrentSubTasks": 2}}});
     let started = Instant::now();
     let task = post(url, "/druid/indexer/v1/task", &spec)?["task"].as_str().context("task")?.to_string();
