@@ -132,7 +132,9 @@ fn a_path_is_the_same_with_a_slash_at_its_end() {
     }
     let dir = tempfile::tempdir().unwrap();
     let closed = Server::start_with(dir.path(), &[("auth.required", "true")]);
-    for (method, path, _) in server::http::routes().into_iter().filter(|(_, path, _)| !path.starts_with("/arrow")) {
+    let mut routes = server::http::routes();
+    routes.retain(|(_, path, _)| !path.starts_with("/arrow") && path != "/");
+    for (method, path, _) in routes {
         let place = path.replace(['{', '}'], "");
         let status = |place: &str| closed.send(method.as_str(), place, &[], None).status;
         assert_eq!(status(&format!("{place}/")), status(&place), "{method} {path}");

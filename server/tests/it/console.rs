@@ -13,7 +13,7 @@ fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
 fn the_console_is_served_to_whoever_comes() {
     let dir = tempfile::tempdir().unwrap();
     // Who has not signed in gets the page to sign in at.
-    let server = Server::start_with(dir.path(), &[("auth.enabled", "true")]);
+    let server = Server::start_with(dir.path(), &[("auth.required", "true")]);
     let refused = server.get("/druid/v2/datasources");
     assert!(refused.status == 401 && header(&refused, "www-authenticate").starts_with("Basic"), "{}", refused.status);
     // A page that asks has a sign-in of its own, and is not challenged.

@@ -168,7 +168,8 @@ mod tests {
 
         // What one holds of the bytes leaves some to others, however it came to it.
         let handles = Handles::new(FlightLimits { statements_max: 100, idle: Duration::from_secs(60) });
-        let text = "x".repeat(OWN_BYTES_MAX / 3);
+        // A third each, with the 36 characters of the id that each gets.
+        let text = "x".repeat(OWN_BYTES_MAX / 3 - 37);
         let held: Vec<_> = (0..3).map(|_| handles.keep("ann", asked(&text)).unwrap()).collect();
         assert_eq!(handles.keep("ann", asked("SELECT 1")).unwrap_err().code(), Code::ResourceExhausted);
         assert_eq!(handles.bind("ann", &held[0], large(8)).unwrap_err().code(), Code::ResourceExhausted);
