@@ -1,4 +1,4 @@
-// A browser before the built page, which is served under the Content-Security-Policy that the server has to send. Whatever the
+// A browser before the built page, under the Content-Security-Policy that the server sends. Whatever the
 // page writes to the console as an error, and every violation of the policy, is kept, and fails the test that looks at it.
 
 import { mkdirSync } from "node:fs";
@@ -13,8 +13,10 @@ export interface Served {
   close: () => Promise<void>;
 }
 
-/** Serves dist/ at /console/, passing requests on to a server. */
+/** The page as the server has it; of a server that was built without, dist/ at /console/, passing requests on to it. */
 export async function serve(henge: string, port: number): Promise<Served> {
+  const own = await fetch(`${henge}/console/`).then((answer) => (answer.ok ? answer.text() : ""));
+  if (own.includes('id="root"')) return { url: `${henge}/console`, close: () => Promise.resolve() };
   process.env.HENGE_URL = henge;
   const server: PreviewServer = await preview({ root: new URL("..", import.meta.url).pathname, preview: { port, host: "127.0.0.1", strictPort: true }, logLevel: "error" });
   return { url: `http://127.0.0.1:${port}/console`, close: () => server.close() };
