@@ -6,6 +6,8 @@
 //! - There are never more tasks than partitions, nor more than nodes take, nor more than the share of a datasource.
 //! - Another number takes effect as another document does: tasks publish and end, others read on from there.
 
+use std::collections::BTreeMap;
+
 use crate::command::{Condition, Phase};
 use crate::picture::{LiveTask, Picture, SupervisorEntry};
 use crate::plan::assignment;
@@ -27,6 +29,8 @@ pub(crate) fn plan(picture: &mut Picture, tasks_max: usize, now: i64) -> Vec<(St
     }
     let mut room = u32::try_from(assignment::room(picture, tasks_max)).unwrap_or(u32::MAX);
     let mut scaled = Vec::new();
+    // What was given out above is in no specification yet.
+    let mut given = BTreeMap::<String, u32>::new();
     for (id, told) in due {
         let left = share_left(picture, &id, tasks_max);
         let Some(entry) = picture.supervisors.get_mut(&id) else { continue };
@@ -35,9 +39,13 @@ pub(crate) fn plan(picture: &mut Picture, tasks_max: usize, now: i64) -> Vec<(St
         let (lags, partitions) = told.unzip();
         entry.lags.take_down(scaling, lags.as_deref(), now);
         let Some(partitions) = partitions.filter(|_| entry.lags.is_time(scaling, now)) else { continue };
-        let stand = Stand { tasks, partitions, room: room.min(left), scaled_at: entry.row.scaled_at, now };
+        let given = given.entry(entry.row.spec.datasource.clone()).or_default();
+        let left = room.min(left.saturating_sub(*given));
+        let stand = Stand { tasks, partitions, room: left, scaled_at: entry.row.scaled_at, now };
         if let Some(count) = scaling.decide(&entry.lags.all(), stand) {
-            room = room.saturating_sub(count.saturating_sub(tasks));
+            let more = count.saturating_sub(tasks);
+            room = room.saturating_sub(more);
+            *given += more;
             scaled.push((id, count));
         }
     }

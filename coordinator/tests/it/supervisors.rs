@@ -24,6 +24,7 @@ on_each_database!(
     nobody_keeps_all_places_of_tasks,
     nobodys_supervisors_keep_all_places_of_tasks,
     of_a_large_task_its_data_goes_when_it_has_ended,
+    supervisors_that_grow_at_once_leave_places_too,
     the_number_of_tasks_follows_the_lag,
 );
 
@@ -428,8 +429,9 @@ async fn lagging(coordinator: &Coordinator, lag: i64, now: i64) {
     report(coordinator, ids(coordinator).into_iter().map(told).collect(), now).await;
 }
 
-async fn the_number_of_tasks_follows_the_lag(store: Fresh) {
-    let scaling = Scaling {
+/// An auto scaler that grows as soon as it sees that tasks are behind.
+fn eager() -> Scaling {
+    Scaling {
         tasks_min: 1,
         tasks_max: 3,
         tasks_start: None,
@@ -446,7 +448,36 @@ async fn the_number_of_tasks_follows_the_lag(store: Fresh) {
         in_share: 1.0,
         in_step: 1,
         in_rest_ms: 60,
+    }
+}
+
+async fn supervisors_that_grow_at_once_leave_places_too(store: Fresh) {
+    let coordinator = open(&store).await;
+    let scaling = Scaling { tasks_max: 5, out_step: 4, ..eager() };
+    for id in ["one", "two"] {
+        let spec = SupervisorSpec { id: id.into(), scaling: Some(scaling.clone()), ..spec(1) };
+        coordinator.put_supervisor(spec, false, 0).await.unwrap();
+    }
+    coordinator.cycle(0).await.unwrap();
+    let tasks = |id: &str| coordinator.supervisor(id).unwrap().tasks.into_iter().map(|task| task.id);
+    let behind = |id: String| henge_coordinator::TaskProgress {
+        lag: (0..5).map(|partition| (format!("t:{partition}"), 1_000)).collect(),
+        ..progress(&id, TaskState::Running)
     };
+    report(&coordinator, vec![], 1).await;
+    for now in (10..=300).step_by(10) {
+        report(&coordinator, tasks("one").chain(tasks("two")).map(behind).collect(), now).await;
+        if coordinator.cycle(now).await.unwrap().supervisors_scaled > 0 {
+            break;
+        }
+    }
+    // Of eight places six are for the supervisors of one datasource.
+    let counts = ["one", "two"].map(|id| coordinator.supervisor(id).unwrap().spec.task_count);
+    assert_eq!(counts, [5, 1]);
+}
+
+async fn the_number_of_tasks_follows_the_lag(store: Fresh) {
+    let scaling = eager();
     let spec = |scaling: &Scaling| SupervisorSpec { scaling: Some(scaling.clone()), ..spec(1) };
     let coordinator = open(&store).await;
     coordinator.put_supervisor(spec(&scaling), false, 0).await.unwrap();
