@@ -10,11 +10,11 @@ mode=${1:-build}
 cache=../dev/.cache/node
 export PATH="$PWD/$cache/node_modules/node/bin:$PATH"
 
-fits() { node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null; }
+fits() { node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 12) || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null; }
 
 # npm has Node.js itself, where the machine's is too old to build with.
 fits || { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix "$cache" node@22 >&2 && fits; } || {
-  echo "console.sh: Node.js 20.19 or later and npm are needed to build the console" >&2
+  echo "console.sh: Node.js 20.19 or 22.12 or later and npm are needed to build the console" >&2
   exit 3
 }
 
