@@ -10,7 +10,7 @@ use super::fields::{join, kind_of};
 
 /// Those that no spec may have, and why: by them it could have code of the server's machine loaded or run, its files sent
 /// somewhere, or its log filled.
-const REFUSED: [(&str, &str); 9] = [
+const REFUSED: [(&str, &str); 15] = [
     // Beside that, which of the two holds would be anybody's guess.
     ("metadata.broker.list", "is another name of bootstrap.servers; give that one alone"),
     ("plugin.library.paths", RUNS),
@@ -19,12 +19,21 @@ const REFUSED: [(&str, &str); 9] = [
     ("sasl.kerberos.kinit.cmd", RUNS),
     ("sasl.oauthbearer.assertion.file", SENDS),
     ("sasl.oauthbearer.assertion.jwt.template.file", SENDS),
+    // Whoever names a file learns whether it is there, has the node show what is in it to brokers of their choice, or, where it
+    // is a pipe, holds the node up.
+    ("ssl.ca.location", OPENS),
+    ("ssl.certificate.location", OPENS),
+    ("ssl.crl.location", OPENS),
+    ("ssl.key.location", OPENS),
+    ("ssl.keystore.location", OPENS),
+    ("https.ca.location", OPENS),
     ("debug", FILLS),
     ("log.queue", FILLS),
 ];
 
 const RUNS: &str = "is not allowed: it loads or runs what is on the server; leave it out";
 const SENDS: &str = "is not allowed: it sends what is in a file of the server; leave it out";
+const OPENS: &str = "is not allowed: it opens a file of the server; give what is in it, by ssl.ca.pem, ssl.certificate.pem and ssl.key.pem";
 const FILLS: &str = "is not allowed: it fills the log of the server; leave it out";
 
 /// Parts of the names of those whose values are nobody's business.

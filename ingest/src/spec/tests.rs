@@ -165,6 +165,12 @@ fn what_loads_runs_or_sends_what_is_on_the_server_is_refused() {
         ("sasl.kerberos.kinit.cmd", "loads or runs"),
         ("sasl.oauthbearer.assertion.file", "sends"),
         ("sasl.oauthbearer.assertion.jwt.template.file", "sends"),
+        ("ssl.ca.location", "opens"),
+        ("ssl.certificate.location", "opens"),
+        ("ssl.crl.location", "opens"),
+        ("ssl.key.location", "opens"),
+        ("ssl.keystore.location", "opens"),
+        ("https.ca.location", "opens"),
         ("debug", "fills the log"),
     ] {
         let provider = json!({"type": "mapString", "config": {name: "x"}});

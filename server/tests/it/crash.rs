@@ -56,7 +56,12 @@ fn every_event_counts_once_through_kills() {
         let by_fail_point = life % 2 == 1 && !last_life;
         let nth = format!("{point}:{}", random.random_range(1..4));
         let settings: &[(&str, &str)] = if by_fail_point { &[("ingest.fail_point", &nth)] } else { &[] };
-        let mut server = Server::start_with(dir.path(), settings);
+        let mut server = Server::launch(dir.path(), "server", settings, &[]);
+        if !server.answers_before_it_ends(Duration::from_secs(60)) {
+            assert!(by_fail_point, "life {life} ended by itself: {}", server.log_end());
+            at_fail_points += 1;
+            continue;
+        }
         if life == 0 {
             server.post_ok("/druid/indexer/v1/supervisor", &spec);
         }

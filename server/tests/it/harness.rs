@@ -109,6 +109,19 @@ impl Server {
         Server { child, base: format!("http://127.0.0.1:{port}"), log: path, agent: config.into() }
     }
 
+    /// Waits for the server to answer, or to end before it does; whether it answers.
+    pub fn answers_before_it_ends(&mut self, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        while self.try_get("/status/health").map(|reply| reply.status) != Ok(200) {
+            if self.has_exited() {
+                return false;
+            }
+            assert!(Instant::now() < end, "not healthy within {within:?}; its log ends:\n{}", self.log_end());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
     pub fn wait_healthy(&self, within: Duration) {
         let end = Instant::now() + within;
         let poll = || {

@@ -17,6 +17,7 @@ fn a_stream_is_read_by_tls_from_a_broker_that_asks_who_reads() {
             "{TEST}: NOT RUN, HENGE_TEST_KAFKA_SECURE and HENGE_TEST_KAFKA_CA name no broker (use `make test`)"
         );
     };
+    let authority = std::fs::read_to_string(authority).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let topic = format!("secure-{}", std::process::id());
@@ -28,7 +29,7 @@ fn a_stream_is_read_by_tls_from_a_broker_that_asks_who_reads() {
     };
     let properties = |mechanism: &str, jaas: String| {
         json!({"bootstrap.servers": secure, "security.protocol": "SASL_SSL", "sasl.mechanism": mechanism,
-            "sasl.jaas.config": jaas, "ssl.ca.location": authority})
+            "sasl.jaas.config": jaas, "ssl.ca.pem": authority})
     };
     let spec = |datasource: &str, properties: Value| {
         supervisor(datasource, &topic, &bootstrap, json!({"consumerProperties": properties}), json!({}))
@@ -54,7 +55,7 @@ fn a_stream_is_read_by_tls_from_a_broker_that_asks_who_reads() {
     // Whom the broker does not know, and a broker that one does not know.
     let wrong = look(properties("SCRAM-SHA-256", login("scram.ScramLoginModule", "another")));
     let mut strange = scram;
-    strange.as_object_mut().unwrap().remove("ssl.ca.location");
+    strange.as_object_mut().unwrap().remove("ssl.ca.pem");
     for refused in [wrong, look(strange)] {
         let error = refused.body["error"].as_str().unwrap_or_default();
         assert!(matches!(refused.status, 400 | 503) && !error.is_empty(), "{} {}", refused.status, refused.body);

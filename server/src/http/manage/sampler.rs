@@ -63,7 +63,7 @@ async fn sample(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
             "dimensionsSpec": {"useSchemaDiscovery": true},
         });
     }
-    let (of, datasource) = match kind.as_str() {
+    let (of, datasource, read) = match kind.as_str() {
         "kafka" => {
             let spec = SupervisorSpec::unresolved(&document)?;
             app.require(&caller, Kind::Datasource, &spec.data_schema.datasource, Action::Write)?;
@@ -75,18 +75,23 @@ async fn sample(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
                 .map(|known| known.spec.document);
             secrets::restore(&mut document, existing.as_ref())?;
             let spec = SupervisorSpec::from_json(&document)?;
-            let datasource = spec.data_schema.datasource.clone();
-            (Sampled::Stream(spec), datasource)
+            let (datasource, read) = (spec.data_schema.datasource.clone(), supervisors::source(&spec));
+            (Sampled::Stream(spec), datasource, format!("kafka:{read}"))
         }
         _ => {
             let spec = BatchSpec::from_json(&document)?;
             let datasource = spec.data_schema.datasource.clone();
             app.require(&caller, Kind::Datasource, &datasource, Action::Write)?;
             tasks::require_sources(&app, &caller, &document)?;
-            (Sampled::Batch(spec), datasource)
+            let read = document["spec"]["ioConfig"]["inputSource"]["type"].as_str().unwrap_or_default();
+            (Sampled::Batch(spec), datasource, read.to_string())
         }
     };
-    crate::audit::note(|details| details.datasources = vec![datasource.clone()]);
+    // Nothing else tells what was looked at: a sample leaves no document.
+    crate::audit::note(|details| {
+        details.object = Some(read);
+        details.datasources = vec![datasource];
+    });
     let sample = app.worker.sample(of, bounds).await?;
     Ok(Json(shown(sample, app.broker.settings()).await?).into_response())
 }

@@ -125,7 +125,8 @@ fn is_pattern(spec: &SupervisorSpec) -> bool {
     matches!(spec.io.stream, Stream::Pattern { .. })
 }
 
-fn source(spec: &SupervisorSpec) -> String {
+/// The topic, or the pattern of topics, that a spec reads.
+pub fn source(spec: &SupervisorSpec) -> String {
     match &spec.io.stream {
         Stream::Topic(name) | Stream::Journal(name) => name.clone(),
         Stream::Pattern { text, .. } => text.clone(),
