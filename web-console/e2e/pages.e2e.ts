@@ -316,6 +316,11 @@ test("a supervisor is suspended and goes on", async () => {
   await page.getByRole("button", { name: "Go on…" }).click();
   await page.getByRole("button", { name: "Go on", exact: true }).click();
   await page.getByRole("button", { name: "Suspend…" }).waitFor({ timeout: 15_000 });
+  // Where the keyboard was before a question, it is after it.
+  await page.getByRole("button", { name: "Suspend…" }).click();
+  await page.getByRole("button", { name: "Keep it as it is" }).click();
+  await page.getByRole("button", { name: "Suspend it" }).waitFor({ state: "hidden" });
+  expect(await page.evaluate("document.activeElement.textContent")).toBe("Suspend…");
   await context.close();
 });
 

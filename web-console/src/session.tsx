@@ -1,10 +1,11 @@
 // Who is signed in, for the whole page: asks at the start, shows the sign-in where the server wants one, and when a session ends
 // in the midst of work lays the sign-in over the page and lets what waited go on.
 
-import { createContext, useContext, useEffect, useRef, useState, type FormEvent, type ReactNode } from "react";
+import { createContext, useContext, useEffect, useLayoutEffect, useRef, useState, type FormEvent, type ReactNode } from "react";
 import { holdToken, whenSignedOut } from "./api/client";
 import { asApiError, type ApiError } from "./api/error";
 import { signIn, signOut, whoAmI, type Who } from "./api/session";
+import { Dialog } from "./parts/dialog";
 import { Mark } from "./parts/icon";
 import { Failed, Loading } from "./parts/state";
 
@@ -23,6 +24,7 @@ export function SessionGate({ children }: { children: ReactNode }): ReactNode {
   const [ended, setEnded] = useState(false);
   const waiting = useRef<((again: boolean) => void)[]>([]);
   const [attempt, setAttempt] = useState(0);
+  const [stays, setStays] = useState<ApiError | null>(null);
 
   useEffect(() => {
     const stop = new AbortController();
@@ -69,15 +71,26 @@ export function SessionGate({ children }: { children: ReactNode }): ReactNode {
     );
   }
   const leave = async (): Promise<void> => {
-    release(false);
+    try {
+      await signOut();
+    } catch (thrown) {
+      const error = asApiError(thrown);
+      // Who is not told that the session has ended may still have it, and must not be shown otherwise.
+      if (error.kind !== "signed-out") return setStays(error);
+    }
     whenSignedOut(null);
-    await signOut().catch(() => undefined);
+    release(false);
     holdToken(null);
     setState({ is: "nobody" });
   };
   return (
     <Session value={{ who: state.who, leave }}>
       {children}
+      {stays !== null && (
+        <Dialog title="You are still signed in" onClose={() => setStays(null)}>
+          <Failed error={stays} retry={() => void leave().then(() => setStays(null))} />
+        </Dialog>
+      )}
       {ended && (
         <Ended
           name={state.who.username}
@@ -98,10 +111,12 @@ export function SessionGate({ children }: { children: ReactNode }): ReactNode {
 
 function Ended({ name, onDone }: { name: string; onDone: (who: Who) => void }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    dialog.current?.showModal();
+  useLayoutEffect(() => {
+    const shown = dialog.current;
+    shown?.showModal();
     // The name is known; the password is what is asked for.
-    dialog.current?.querySelector<HTMLInputElement>('input[type="password"]')?.focus();
+    shown?.querySelector<HTMLInputElement>('input[type="password"]')?.focus();
+    return () => shown?.close();
   }, []);
   return (
     <dialog ref={dialog} className="dialog centre narrow" aria-label="Sign in again" onCancel={(event) => event.preventDefault()}>

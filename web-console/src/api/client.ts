@@ -19,19 +19,24 @@ export interface Ask {
 
 /** Kept in memory only: whoever reloads the page asks for it again. */
 let csrfToken: string | null = null;
+/** Whose it is. */
+let holder: string | null = null;
 /** Ends with whether somebody signed in again. */
 let signInAgain: (() => Promise<boolean>) | null = null;
 
-export function holdToken(token: string | null): void {
+export function holdToken(token: string | null, username: string | null = null): void {
   csrfToken = token;
+  holder = username;
 }
 
 export function whenSignedOut(ask: (() => Promise<boolean>) | null): void {
   signInAgain = ask;
 }
 
+const methodOf = (ask: Ask): string => ask.method ?? (ask.json !== undefined || ask.text !== undefined ? "POST" : "GET");
+
 async function send(path: string, ask: Ask): Promise<Response> {
-  const method = ask.method ?? (ask.json !== undefined || ask.text !== undefined ? "POST" : "GET");
+  const method = methodOf(ask);
   const headers = new Headers(ask.headers);
   // By this the server can tell a page from a person with a tool, who is to be asked for a password by the tool.
   headers.set("X-Requested-With", "henge-console");
@@ -51,9 +56,29 @@ async function send(path: string, ask: Ask): Promise<Response> {
   }
 }
 
+/**
+ * Whether there is another token than the one that a request was refused with: who signs in in another tab replaces the cookie of
+ * this one too, and with it the token. If that was somebody else, the page begins anew: what one person had on it is not another's.
+ */
+async function renewed(refused: string): Promise<boolean> {
+  if (csrfToken !== refused) return csrfToken !== null;
+  const answer = await send("/henge/v1/security/whoami", {});
+  if (!answer.ok) return false;
+  const who = (await answer.json().catch(() => ({}))) as { username?: string; csrfToken?: string };
+  if (who.username !== holder) {
+    window.location.reload();
+    return false;
+  }
+  if (who.csrfToken === undefined || who.csrfToken === refused) return false;
+  csrfToken = who.csrfToken;
+  return true;
+}
+
 /** Answers with a response that is 2xx, or throws an `ApiError`. */
 export async function ask(path: string, what: Ask = {}): Promise<Response> {
+  const sentWith = csrfToken;
   let answer = await send(path, what);
+  if (answer.status === 403 && methodOf(what) !== "GET" && sentWith !== null && (await renewed(sentWith))) answer = await send(path, what);
   if (answer.status === 401 && what.stranger !== true && signInAgain !== null) {
     if (!(await signInAgain())) throw new ApiError("signed-out", "You are signed out.", { status: 401 });
     answer = await send(path, what);

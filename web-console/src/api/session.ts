@@ -25,7 +25,7 @@ export interface Who {
 export async function whoAmI(signal?: AbortSignal): Promise<Who | null> {
   try {
     const who = await askJson<Who>("/henge/v1/security/whoami", { stranger: true, signal });
-    holdToken(who.csrfToken ?? null);
+    holdToken(who.csrfToken ?? null, who.username);
     return who;
   } catch (thrown) {
     if (thrown instanceof ApiError && thrown.kind === "signed-out") return null;
@@ -35,7 +35,7 @@ export async function whoAmI(signal?: AbortSignal): Promise<Who | null> {
 
 export async function signIn(username: string, password: string): Promise<Who> {
   const who = await askJson<Who>("/henge/v1/security/login", { json: { username, password }, stranger: true });
-  holdToken(who.csrfToken ?? null);
+  holdToken(who.csrfToken ?? null, who.username);
   return who;
 }
 

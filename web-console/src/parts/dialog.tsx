@@ -1,7 +1,7 @@
 // Windows over the page: the browser's own dialog, which keeps the keyboard inside, closes by Escape and gives the focus back.
 // `Confirm` is how everything is asked that cannot be taken back.
 
-import { useEffect, useId, useRef, useState, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
 import { Icon } from "./icon";
 import { Failed } from "./state";
@@ -19,12 +19,14 @@ interface DialogProps {
 export function Dialog({ title, onClose, children, foot, kind = "centre", wide = false }: DialogProps): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const name = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const shown = dialog.current;
     if (shown === null || shown.open) return;
     shown.showModal();
     // What asks for it has the keyboard, or else the window: not the button that closes it, which comes first.
     (shown.querySelector<HTMLElement>("[data-first]") ?? shown).focus();
+    // A window that is taken away gives the focus back only if it is closed while it is still there.
+    return () => shown.close();
   }, []);
   return (
     <dialog
@@ -32,7 +34,10 @@ export function Dialog({ title, onClose, children, foot, kind = "centre", wide =
       className={`dialog ${kind}${wide ? " wide" : ""}`}
       aria-labelledby={name}
       tabIndex={-1}
-      onClose={onClose}
+      onClose={() => {
+        // In development all effects run twice: the window is then open again when it is told of its first end.
+        if (dialog.current?.open !== true) onClose();
+      }}
       onClick={(event) => {
         // A click on the backdrop is one on the dialog itself.
         if (event.target === dialog.current) dialog.current?.close();
