@@ -79,6 +79,75 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await context.close();
   });
 
+  test("two tabs: who signs in in one goes on in the other, and another person begins anew", async () => {
+    const { context, page } = await visit(browser, "light");
+    await page.goto(`${site.url}/query`);
+    await signIn(page, ANN, SECRET);
+    await page.locator(".cm-content").click();
+    await page.keyboard.insertText("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
+    const leave = async (tab: Page, name: string | RegExp): Promise<void> => {
+      await tab.getByRole("button", { name }).click();
+      await tab.getByRole("menuitem", { name: "Sign out" }).click();
+      await tab.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
+    };
+    const second = await context.newPage();
+    await second.goto(`${site.url}/me`);
+    await leave(second, new RegExp(ANN));
+    await signIn(second, ANN, SECRET);
+    await second.getByRole("navigation").waitFor();
+    await page.getByRole("button", { name: "Run" }).click();
+    await page.getByRole("gridcell", { name: "#en.wikipedia" }).waitFor();
+    await leave(second, new RegExp(ANN));
+    await signIn(second, "admin", PASSWORD);
+    await second.getByRole("navigation").getByRole("link", { name: "Access" }).waitFor();
+    const anew = page.waitForEvent("load");
+    await page.getByRole("button", { name: "Run" }).click();
+    await anew;
+    await page.getByRole("navigation").getByRole("link", { name: "Access" }).waitFor();
+    await context.close();
+  });
+
+  test("a sign-out that the server does not answer is none", async () => {
+    const { context, page } = await visit(browser, "light");
+    await page.goto(`${site.url}/`);
+    await signIn(page, "admin", PASSWORD);
+    await page.route("**/security/logout", (route) => route.fulfill({ status: 503, body: '{"error":"the catalog is away"}' }));
+    await page.getByRole("button", { name: /admin/ }).click();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+    await page.getByRole("dialog").getByText("the catalog is away").waitFor();
+    await page.getByRole("heading", { name: "You are still signed in" }).waitFor();
+    expect(await axe(page)).toEqual([]);
+    await page.unroute("**/security/logout");
+    await page.getByRole("dialog").getByRole("button", { name: /again/i }).click();
+    await page.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
+    expect(await page.getByRole("dialog").count()).toBe(0);
+    await context.close();
+  });
+
+  test("an auditor sees the audit log, and no other table of the system", async () => {
+    const name = `auditor${Date.now()}`;
+    await admin(`/henge/v1/security/roles/${name}`, "PUT", { permissions: [{ resource: { type: "SYSTEM_TABLE", name: "audit" }, action: "READ" }], policies: [] });
+    await admin(`/henge/v1/security/users/${name}`, "PUT", { password: SECRET, roles: [name], attributes: {} });
+    const { context, page, complaints } = await visit(browser, "light");
+    await page.goto(`${site.url}/`);
+    await signIn(page, name, SECRET);
+    await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).waitFor();
+    const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
+    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", "Datasources", "Audit log"]);
+    await page.getByText("Newest event").or(page.getByText("No data yet")).first().waitFor();
+    await page.getByRole("navigation").getByRole("link", { name: "Datasources" }).click();
+    await page.getByRole("heading", { name: "Datasources" }).waitFor();
+    await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).click();
+    await page.getByRole("gridcell", { name: "signin" }).first().waitFor();
+    await shot(page, "auditor");
+    await page.goto(`${site.url}/segments`);
+    await page.getByText("There is no such page").waitFor();
+    expect(beyond401(complaints)).toEqual([]);
+    await context.close();
+    await admin(`/henge/v1/security/users/${name}`, "DELETE");
+    await admin(`/henge/v1/security/roles/${name}`, "DELETE");
+  });
+
   test("who may see one channel is shown that and no more", async () => {
     const { context, page, complaints } = await visit(browser, "dark");
     await page.goto(`${site.url}/`);

@@ -2,7 +2,7 @@
 
 import * as Menu from "@radix-ui/react-dropdown-menu";
 import { useEffect, useState, type ReactNode } from "react";
-import { mayAny, type Who } from "./api/session";
+import { mayAny, mayAudit, maySeeSegments, type Who } from "./api/session";
 import { Icon, Mark, type IconName } from "./parts/icon";
 import { go, Link, usePlace } from "./router";
 import { useSession } from "./session";
@@ -24,12 +24,12 @@ export const PAGES: PageEntry[] = [
   { path: "/explore", title: "Explore", icon: "explore", group: "ask", shown: everybody },
   { path: "/load", title: "Load data", icon: "load", group: "data", shown: (who) => mayAny(who, "DATASOURCE", "WRITE") },
   { path: "/datasources", title: "Datasources", icon: "datasources", group: "data", shown: everybody },
-  { path: "/segments", title: "Segments", icon: "segments", group: "data", shown: (who) => mayAny(who, "SYSTEM_TABLE", "READ") },
+  { path: "/segments", title: "Segments", icon: "segments", group: "data", shown: maySeeSegments },
   { path: "/ingestion", title: "Ingestion", icon: "ingestion", group: "data", shown: (who) => mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") || mayAny(who, "TASK", "READ") },
   { path: "/lookups", title: "Lookups", icon: "lookups", group: "data", shown: (who) => mayAny(who, "LOOKUP", "READ") },
   { path: "/services", title: "Services", icon: "services", group: "run", shown: (who) => mayAny(who, "STATE", "READ") },
   { path: "/access", title: "Access", icon: "access", group: "run", shown: (who) => mayAny(who, "SECURITY", "READ") },
-  { path: "/audit", title: "Audit log", icon: "audit", group: "run", shown: (who) => mayAny(who, "SECURITY", "READ") },
+  { path: "/audit", title: "Audit log", icon: "audit", group: "run", shown: mayAudit },
 ];
 
 const GROUPS = [

@@ -65,3 +65,11 @@ export function may(who: Who, type: string, name: string, action: "READ" | "WRIT
 export function mayAny(who: Who, type: string, action: "READ" | "WRITE"): boolean {
   return who.mayAdminister || (who.permissions ?? []).some((one) => one.resource.type === type && one.action === action);
 }
+
+/** Sizes, times and copies of what is stored are told by the table of segments. */
+export const maySeeSegments = (who: Who): boolean => may(who, "SYSTEM_TABLE", "segments", "READ");
+
+/** The audit log is for administrators and for whom a permission names it: a pattern that happens to cover it does not. */
+export function mayAudit(who: Who): boolean {
+  return who.mayAdminister || (who.permissions ?? []).some((one) => one.resource.type === "SYSTEM_TABLE" && one.resource.name === "audit" && one.action === "READ");
+}
