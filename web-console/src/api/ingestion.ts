@@ -47,6 +47,8 @@ export interface SupervisorStatus {
   aggregateLag: number | null;
   offsetsLastUpdated: string | null;
   ignored?: string[];
+  /** Why some of its tasks wait. */
+  waiting?: string | null;
 }
 
 export async function supervisorStatus(id: string, signal?: AbortSignal): Promise<SupervisorStatus> {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { mostUrgent, type Facts } from "./attention";
 
 const well: Facts = { ready: true, short: 0, unavailable: 0, supervisors: [], failedTasks: [], datasources: 2 };
-const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, unparseable: 0, error: null };
+const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, unparseable: 0, error: null, waiting: null };
 
 test("missing rows come before sick streams, these before late ones, and the rest is counted", () => {
   const facts: Facts = {
@@ -20,6 +20,12 @@ test("events that cannot be parsed are told, behind streams that are late", () =
   const facts: Facts = { ...well, supervisors: [{ ...reader, unparseable: 1234.5 }, { ...reader, id: "late", lag: 200_000 }] };
   expect(mostUrgent(facts)).toMatchObject({ title: "late is 200,000 events behind", more: 1 });
   expect(mostUrgent({ ...facts, supervisors: [{ ...reader, unparseable: 1234.5 }] })).toMatchObject({ tone: "warn", about: "1,235 a second are passed over, as they cannot be parsed." });
+});
+
+test("tasks that wait say why, before the lag that comes of it", () => {
+  const facts: Facts = { ...well, supervisors: [{ ...reader, lag: 1_000_000, waiting: "no worker has room" }] };
+  expect(mostUrgent(facts)).toMatchObject({ tone: "warn", title: "Some tasks of wiki wait", about: "no worker has room", more: 1 });
+  expect(mostUrgent({ ...well, supervisors: [{ ...reader, suspended: true, waiting: "x" }] }).title).toBe("Supervisor wiki is suspended");
 });
 
 test("a suspended supervisor is not called sick", () => {

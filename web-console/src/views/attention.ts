@@ -6,7 +6,7 @@ export interface Facts {
   ready: boolean;
   short: number;
   unavailable: number;
-  supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; unparseable: number; error: string | null }[];
+  supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; unparseable: number; error: string | null; waiting: string | null }[];
   failedTasks: string[];
   datasources: number;
 }
@@ -40,6 +40,14 @@ export function mostUrgent(facts: Facts): Urgent {
       title: `Supervisor ${one.id} is unwell`,
       about: one.error ?? `Its state is ${one.state}.`,
       to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See why" },
+    });
+  }
+  for (const one of facts.supervisors.filter((each) => each.waiting !== null && !each.suspended)) {
+    found.push({
+      tone: "warn",
+      title: `Some tasks of ${one.id} wait`,
+      about: one.waiting ?? "",
+      to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See its tasks" },
     });
   }
   for (const one of facts.supervisors.filter((each) => each.healthy && each.lag >= LATE).sort((a, b) => b.lag - a.lag)) {

@@ -72,6 +72,7 @@ function factsOf(now: Standing): Facts {
       // Averages never quite end; less than one in a hundred seconds is over.
       unparseable: (now.unparseable[one.id] ?? 0) < 0.01 ? 0 : (now.unparseable[one.id] ?? 0),
       error: now.statuses[one.id]?.recentErrors[0]?.message ?? null,
+      waiting: now.statuses[one.id]?.waiting ?? null,
     })),
     failedTasks: now.tasks.filter((task) => task.statusCode === "FAILED" && Date.now() - Date.parse(task.createdTime) < 3_600_000).map((task) => task.id),
     datasources: now.names.length,

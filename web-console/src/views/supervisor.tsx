@@ -131,6 +131,16 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
           </>
         )}
       </dl>
+      {typeof now.waiting === "string" && now.waiting !== "" && (
+        <div className="notice warn">
+          <div>
+            <strong>Some of its tasks wait</strong>
+            <div className="said">
+              <bdi>{now.waiting}</bdi>
+            </div>
+          </div>
+        </div>
+      )}
       {now.recentErrors.map((error, at) => (
         <div key={at} className="notice bad">
           <div>
