@@ -24,7 +24,7 @@ const PAGES: [string, string, string][] = [
   ["explore", "/explore?source=wikipedia", "Split by"],
   ["load", "/load", "Where events come from"],
   ["datasources", "/datasources", "wikipedia"],
-  ["datasource", "/datasources?name=wikipedia", "Rows that you see"],
+  ["datasource", "/datasources?name=wikipedia", "Rows stored"],
   ["segments", "/segments?source=wikipedia", "overshadowed"],
   ["supervisors", "/ingestion", "payments"],
   ["supervisor", "/ingestion?supervisor=wikipedia", "Read to"],

@@ -32,6 +32,17 @@ export async function datasourceNames(signal?: AbortSignal): Promise<string[]> {
   return askJson<string[]>("/druid/v2/datasources", { signal });
 }
 
+export interface Boundary {
+  minTime?: string;
+  maxTime?: string;
+}
+
+/** The first and the newest event, which the server knows without reading all rows; nothing of a datasource that has none. */
+export async function timeBoundary(datasource: string, bound?: "minTime" | "maxTime", signal?: AbortSignal): Promise<Boundary> {
+  const [found] = await askJson<{ result: Boundary }[]>("/druid/v2", { json: { queryType: "timeBoundary", dataSource: datasource, bound, context: { priority: -10 } }, signal });
+  return found?.result ?? {};
+}
+
 export interface Segment {
   segment_id: string;
   datasource: string;

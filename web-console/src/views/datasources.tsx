@@ -2,9 +2,9 @@
 
 import * as Menu from "@radix-ui/react-dropdown-menu";
 import { lazy, Suspense, useState, type ReactNode } from "react";
-import { datasourceNames, datasources, dropDatasource, restoreDatasource, rules, setRules, type Datasource, type Rule } from "../api/cluster";
+import { datasourceNames, datasources, dropDatasource, restoreDatasource, rules, setRules, timeBoundary, type Datasource, type Rule } from "../api/cluster";
 import { asApiError, type ApiError } from "../api/error";
-import { may, mayAny } from "../api/session";
+import { may, mayAny, maySeeSegments } from "../api/session";
 import { rowsOf, quoted, literal } from "../api/sql";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { bytes, count, plural } from "../parts/format";
@@ -38,7 +38,7 @@ export default function Datasources(): ReactNode {
   const { parameters } = usePlace();
   const [wanted, setWanted] = useState("");
   const [question, setQuestion] = useState<Question | null>(null);
-  const sees = mayAny(who, "SYSTEM_TABLE", "READ");
+  const sees = maySeeSegments(who);
   const live = useLive(
     async (signal): Promise<Row[]> => {
       const [names, stored, kept] = await Promise.all([datasourceNames(signal), sees ? datasources(signal) : [], rules(signal).catch(() => ({}) as Record<string, Rule[]>)]);
@@ -54,6 +54,15 @@ export default function Datasources(): ReactNode {
   );
   const chosen = parameters.get("name");
   const [cluster, setCluster] = useState<Rule[] | null>(null);
+  const [error, setError] = useState<ApiError | null>(null);
+  const retention = async (): Promise<void> => {
+    setError(null);
+    try {
+      setCluster((await rules())._default ?? []);
+    } catch (thrown) {
+      setError(asApiError(thrown));
+    }
+  };
   const editsCluster = may(who, "CONFIG", "CONFIG", "WRITE");
   const untold = (row: Row, text: string): string => (row.told ? text : "–");
   const columns: TableColumn<Row>[] = [
@@ -87,7 +96,7 @@ export default function Datasources(): ReactNode {
       <Head title="Datasources" about="What can be queried, how much of it there is, and how long it is kept.">
         <Filter value={wanted} onChange={setWanted} label="Find a datasource" />
         {editsCluster && (
-          <button type="button" onClick={() => void rules().then((all) => setCluster(all._default ?? []))}>
+          <button type="button" onClick={() => void retention()}>
             Retention of the cluster…
           </button>
         )}
@@ -97,6 +106,7 @@ export default function Datasources(): ReactNode {
           </Link>
         )}
       </Head>
+      {error !== null && <Failed error={error} />}
       <Shown live={live}>
         {(all) => (
           <section className="panel column" aria-label="Datasources">
@@ -122,7 +132,15 @@ export default function Datasources(): ReactNode {
 function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | null; onClose: () => void; onChanged: () => void; ask: (question: Question) => void }): ReactNode {
   const { who } = useSession();
   const columns = useLive((signal) => rowsOf<{ COLUMN_NAME: string; DATA_TYPE: string }>(`SELECT COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'druid' AND TABLE_NAME = ${literal(name)} ORDER BY ORDINAL_POSITION`, signal), [name]);
-  const span = useLive((signal) => rowsOf<{ first: string | null; last: string | null; n: number }>(`SELECT MIN(__time) AS "first", MAX(__time) AS "last", COUNT(*) AS n FROM ${quoted(name)}`, signal), [name]);
+  const told = row?.told === true;
+  const span = useLive(
+    async (signal) => {
+      // Who may see the table of segments has the number from there; for others the rows that they see are counted.
+      const [boundary, counted] = await Promise.all([timeBoundary(name, undefined, signal), told ? [] : rowsOf<{ n: number }>(`SELECT COUNT(*) AS n FROM ${quoted(name)}`, signal, { priority: -10 })]);
+      return { first: boundary.minTime, last: boundary.maxTime, seen: counted[0]?.n };
+    },
+    [name, told],
+  );
   const writes = may(who, "DATASOURCE", name, "WRITE");
   const [editing, setEditing] = useState(false);
   return (
@@ -175,19 +193,19 @@ function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | 
       }
     >
       <Shown live={span} what="Counting">
-        {([told]) => (
+        {({ first, last, seen }) => (
           <dl className="facts">
-            <dt>Rows that you see</dt>
-            <dd>{count(told?.n)}</dd>
+            <dt>{told ? "Rows stored" : "Rows that you see"}</dt>
+            <dd>{count(told ? row.rows : seen)}</dd>
             <dt>First event</dt>
             <dd>
-              <Instant at={told?.first} />
+              <Instant at={first} />
             </dd>
             <dt>Newest event</dt>
             <dd>
-              <Instant at={told?.last} />
+              <Instant at={last} />
             </dd>
-            {row?.told === true && (
+            {told && (
               <>
                 <dt>Segments</dt>
                 <dd>

@@ -2,10 +2,9 @@
 // for it; who may not sees what there is to ask about.
 
 import { useEffect, useRef, useState, type ReactNode } from "react";
-import { datasourceNames, datasources, healthy, metrics, total, type Datasource, type Sample } from "../api/cluster";
+import { datasourceNames, datasources, healthy, metrics, timeBoundary, total, type Datasource, type Sample } from "../api/cluster";
 import { supervisors, supervisorStats, supervisorStatus, tasks, type Supervisor, type SupervisorStatus, type Task } from "../api/ingestion";
-import { mayAny } from "../api/session";
-import { rowsOf, quoted } from "../api/sql";
+import { mayAny, maySeeSegments } from "../api/session";
 import { bytes, count, duration, plural, short } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive, useNow } from "../parts/live";
@@ -25,7 +24,6 @@ interface Standing {
   /** Events a second, by supervisor. */
   unparseable: Record<string, number>;
   tasks: Task[];
-  newest: Record<string, string | null>;
 }
 
 async function standing(sees: { state: boolean; tables: boolean; ingestion: boolean }, signal: AbortSignal): Promise<Standing> {
@@ -40,12 +38,6 @@ async function standing(sees: { state: boolean; tables: boolean; ingestion: bool
     running.slice(0, 40).map(async (one) => [one.id, await supervisorStatus(one.id, signal).catch(() => null)] as const),
   );
   const rates = await Promise.all(running.slice(0, 40).map(async (one) => [one.id, await supervisorStats(one.id, signal).catch(() => null)] as const));
-  const newest = await Promise.all(
-    names.slice(0, 12).map(async (name) => {
-      const [row] = await rowsOf<{ newest: string | null }>(`SELECT MAX(__time) AS newest FROM ${quoted(name)}`, signal, { priority: -10 }).catch(() => []);
-      return [name, row?.newest ?? null] as const;
-    }),
-  );
   return {
     ready,
     names,
@@ -54,7 +46,6 @@ async function standing(sees: { state: boolean; tables: boolean; ingestion: bool
     statuses: Object.fromEntries(statuses.flatMap(([id, status]) => (status === null ? [] : [[id, status]]))),
     unparseable: Object.fromEntries(rates.map(([id, rate]) => [id, rate?.perSecond.unparseable ?? 0])),
     tasks: all,
-    newest: Object.fromEntries(newest),
   };
 }
 
@@ -81,7 +72,7 @@ function factsOf(now: Standing): Facts {
 
 export function Home(): ReactNode {
   const { who } = useSession();
-  const sees = { state: mayAny(who, "STATE", "READ"), tables: mayAny(who, "SYSTEM_TABLE", "READ"), ingestion: mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") };
+  const sees = { state: mayAny(who, "STATE", "READ"), tables: maySeeSegments(who), ingestion: mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") };
   const live = useLive((signal) => standing(sees, signal), [who.username], 15_000);
   return (
     <div className="page">
@@ -273,7 +264,8 @@ function Spark({ values, label }: { values: number[]; label: string }): ReactNod
 }
 
 function DatasourceList({ now, detailed }: { now: Standing; detailed: boolean }): ReactNode {
-  const at = useNow();
+  const names = now.names.slice(0, 12);
+  const newest = useLive(async (signal) => Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await timeBoundary(name, "maxTime", signal).catch(() => null))?.maxTime ?? null] as const))), [names.join("\n")], 60_000);
   const stored = Object.fromEntries(now.stored.map((one) => [one.datasource, one]));
   return (
     <section className="panel" aria-label="Datasources">
@@ -296,7 +288,7 @@ function DatasourceList({ now, detailed }: { now: Standing; detailed: boolean })
             </tr>
           </thead>
           <tbody>
-            {now.names.slice(0, 12).map((name) => (
+            {names.map((name) => (
               <tr key={name}>
                 <td>
                   <Link to="/explore" with={{ source: name }}>
@@ -306,7 +298,8 @@ function DatasourceList({ now, detailed }: { now: Standing; detailed: boolean })
                 {detailed && <td className="number">{count(stored[name]?.rows)}</td>}
                 {detailed && <td className="number">{bytes(stored[name]?.size)}</td>}
                 <td className="number">
-                  <Instant at={now.newest[name]} relative={at} />
+                  {/* How late it was when it was asked for: the page's own waiting is no lateness of events. */}
+                  <Instant at={newest.data?.[name]} relative={newest.at ?? undefined} />
                 </td>
               </tr>
             ))}
