@@ -14,7 +14,7 @@ export interface Live<T> {
   refresh: () => void;
 }
 
-/** Asks at once, when `about` changes, and `everyMs` after each answer; not while the page is hidden. */
+/** Asks at once, when `about` changes, and `everyMs` after each answer; what would be due while the page is hidden, when it is shown. */
 export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: DependencyList, everyMs: number | null = null): Live<T> {
   const [state, setState] = useState<{ data: T | null; error: ApiError | null; at: number | null }>({ data: null, error: null, at: null });
   const [round, setRound] = useState(0);
@@ -29,8 +29,14 @@ export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: Dep
     const stop = new AbortController();
     let timer: number | undefined;
     let failures = 0;
+    let due = false;
     const turn = async (): Promise<void> => {
-      if (document.hidden) return again();
+      // What is asked once is asked in the background too: nothing would ask for it later.
+      if (document.hidden && everyMs !== null) {
+        due = true;
+        return;
+      }
+      due = false;
       try {
         const data = await latest.current(stop.signal);
         if (stop.signal.aborted) return;
@@ -49,8 +55,13 @@ export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: Dep
       // A server that is down is asked less and less often, at most each half minute.
       timer = window.setTimeout(() => void turn(), Math.min(30_000, everyMs * 2 ** Math.min(failures, 4)));
     };
+    const shown = (): void => {
+      if (due && !document.hidden) void turn();
+    };
+    document.addEventListener("visibilitychange", shown);
     void turn();
     return () => {
+      document.removeEventListener("visibilitychange", shown);
       stop.abort();
       window.clearTimeout(timer);
     };
