@@ -106,8 +106,11 @@ export default function Query(): ReactNode {
     running.current[id] = stop;
     settle(id, { is: "running", since: Date.now(), progress: { rows: 0, bytes: 0 }, stop });
     try {
-      settle(id, { is: "plan", plan: await explain(text, {}, stop.signal) });
+      const plan = await explain(text, {}, stop.signal);
+      if (running.current[id] !== stop) return;
+      settle(id, { is: "plan", plan });
     } catch (thrown) {
+      if (running.current[id] !== stop) return;
       settle(id, { is: "failed", error: asApiError(thrown), part: false });
     }
   };
