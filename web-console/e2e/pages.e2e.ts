@@ -127,10 +127,39 @@ test("completion knows columns and functions", async () => {
 
 test("a query can be cancelled, and the page goes on", async () => {
   const { context, page } = await visit(browser, "light");
-  await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("CANCEL ME") === true ? new Promise(() => undefined) : route.continue()));
-  await ask(page, "SELECT 'CANCEL ME'");
+  const ended: number[] = [];
+  page.on("response", (answer) => {
+    if (answer.request().method() === "DELETE" && answer.url().includes("/druid/v2/sql/")) ended.push(answer.status());
+  });
+  // As many pairs of pairs as there are: hours of work.
+  const hours = "SELECT COUNT(*) AS n FROM wikipedia a JOIN wikipedia b ON a.namespace = b.namespace JOIN wikipedia c ON b.namespace = c.namespace";
+  await ask(page, hours);
+  await page.waitForTimeout(1500);
   await page.getByRole("button", { name: "Cancel" }).click();
   await page.getByText("The server was told to stop.").waitFor();
+  expect(ended).toEqual([202]);
+  // When the server cannot be told, nobody is told that it was.
+  await page.route("**/druid/v2/sql/*", (route) => (route.request().method() === "DELETE" ? route.fulfill({ status: 500, body: '{"error":"not today"}' }) : route.continue()));
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.waitForTimeout(1000);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("may still be at work: not today").waitFor();
+  expect(await page.getByText("The server was told to stop.").count()).toBe(0);
+  await ask(page, "SELECT 'goes on' AS it");
+  await page.getByRole("gridcell", { name: "goes on" }).waitFor();
+  await context.close();
+});
+
+test("a page that is opened in the background loads, and asks again when it is shown", async () => {
+  const { context, page } = await visit(browser, "light");
+  await page.addInitScript("window.away = true; Object.defineProperty(document, 'hidden', { get: () => window.away })");
+  await page.goto(`${site.url}/query`);
+  await page.getByRole("complementary", { name: "What there is to ask about" }).getByText("wikipedia", { exact: true }).waitFor();
+  await page.goto(`${site.url}/services`);
+  await page.waitForTimeout(1500);
+  expect(await page.getByRole("gridcell", { name: /coordinator/ }).count()).toBe(0);
+  await page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))");
+  await page.getByRole("gridcell", { name: /coordinator/ }).first().waitFor({ timeout: 3_000 });
   await context.close();
 });
 

@@ -103,7 +103,7 @@ export function errorOf(status: number, body: string, retryAfter: string | null 
 /** Makes an `ApiError` of whatever was thrown. */
 export function asApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  if (thrown instanceof DOMException && thrown.name === "AbortError") return new ApiError("cancelled", "cancelled");
+  if (thrown instanceof DOMException && thrown.name === "AbortError") return new ApiError("cancelled", "The connection to the server was ended.");
   if (thrown instanceof TypeError) return new ApiError("unreachable", "The server does not answer. It may be restarting, or the network is gone.");
   return new ApiError("failed", thrown instanceof Error ? thrown.message : String(thrown));
 }

@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { Lines, literal, parseExact, quoted, tableOfNative } from "./sql";
+import { afterEach, expect, test, vi } from "vitest";
+import { Lines, literal, parseExact, quoted, runNative, runSql, tableOfNative } from "./sql";
 
 test("lines are whole however the text is cut", () => {
   const text = '["a"]\n["b\\n"]\n\n';
@@ -47,4 +47,35 @@ test("native answers of each type become rows", () => {
 test("names and texts with quotes stay what they are", () => {
   expect(quoted('a"b')).toBe('"a""b"');
   expect(literal("O'Neill; DROP")).toBe("'O''Neill; DROP'");
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+test.each([
+  [202, "{}", "The server was told to stop."],
+  [404, "{}", "The server did not know of it any more; the connection was ended."],
+  [500, '{"error":"no"}', "The server could not be told to stop, and may still be at work: no"],
+])("a cancelled query says what the server answered: %i", async (status, body, message) => {
+  for (const [run, path] of [[runSql, "/druid/v2/sql/"], [runNative, "/druid/v2/"]] as const) {
+    const sent: string[] = [];
+    let open = true;
+    vi.stubGlobal("fetch", (to: string, init: RequestInit) => {
+      sent.push(`${init.method} ${to}`);
+      if (init.method === "DELETE") {
+        // The server is told while the connection is still open.
+        expect(open).toBe(true);
+        return Promise.resolve(new Response(body, { status }));
+      }
+      return new Promise((_, reject) => init.signal?.addEventListener("abort", () => {
+        open = false;
+        reject(new DOMException("x", "AbortError"));
+      }));
+    });
+    const stop = new AbortController();
+    const asked = run("{}", { signal: stop.signal });
+    stop.abort();
+    await expect(asked).rejects.toMatchObject({ kind: "cancelled", message });
+    expect(sent[1]).toMatch(`DELETE ${path}`);
+    expect(open).toBe(false);
+  }
 });

@@ -77,19 +77,40 @@ function uncoveredOf(answer: Response): string[] {
 
 export const ROWS_MAX = 1_000_000;
 
+/** What somebody who cancels a query is told. */
+interface Ending {
+  /** Of the query's own request. */
+  signal: AbortSignal;
+  end: () => void;
+  cancelled: () => Promise<ApiError>;
+}
+
+/** Ends a query: the server is told first, as it forgets a query whose connection has ended and could not say what became of it. */
+function ending(path: string): Ending {
+  const stop = new AbortController();
+  let said: Promise<string> | null = null;
+  const end = (): void => {
+    said ??= ask(path, { method: "DELETE", stranger: true, signal: AbortSignal.timeout(10_000) })
+      .then(
+        () => "The server was told to stop.",
+        (thrown: unknown) => {
+          const error = asApiError(thrown);
+          return error.kind === "missing" ? "The server did not know of it any more; the connection was ended." : `The server could not be told to stop, and may still be at work: ${error.message}`;
+        },
+      )
+      .finally(() => stop.abort());
+  };
+  return { signal: stop.signal, end, cancelled: async () => new ApiError("cancelled", (await said) ?? "It was not begun.") };
+}
+
 export async function runSql(query: string, run: Run = {}): Promise<Result> {
   const id = newId();
   const started = performance.now();
   const rowsMax = run.rowsMax ?? ROWS_MAX;
-  const stop = new AbortController();
-  const onAbort = (): void => {
-    stop.abort();
-    // The connection's end ends it too; this says so to a server behind a proxy that keeps connections.
-    void ask(`/druid/v2/sql/${segment(id)}`, { method: "DELETE", stranger: true }).catch(() => undefined);
-  };
+  const { signal, end, cancelled } = ending(`/druid/v2/sql/${segment(id)}`);
   const gone = (): boolean => run.signal?.aborted ?? false;
-  if (gone()) throw new ApiError("cancelled", "cancelled");
-  run.signal?.addEventListener("abort", onAbort, { once: true });
+  if (gone()) throw await cancelled();
+  run.signal?.addEventListener("abort", end, { once: true });
   try {
     const answer = await ask("/druid/v2/sql", {
       json: {
@@ -100,7 +121,7 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
         sqlTypesHeader: true,
         context: { ...run.context, sqlQueryId: id },
       },
-      signal: stop.signal,
+      signal,
     });
     const reader = answer.body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
     if (reader === undefined) throw new ApiError("failed", "the server's answer has no body");
@@ -122,7 +143,7 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
       }
       run.onProgress?.({ rows: rows.length, bytes });
       if (cut) {
-        onAbort();
+        end();
         break;
       }
     }
@@ -138,10 +159,10 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
       queryId: id,
     };
   } catch (thrown) {
-    if (gone()) throw new ApiError("cancelled", "cancelled");
+    if (gone()) throw await cancelled();
     throw asApiError(thrown);
   } finally {
-    run.signal?.removeEventListener("abort", onAbort);
+    run.signal?.removeEventListener("abort", end);
   }
 }
 
@@ -210,12 +231,12 @@ export async function runNative(text: string, run: Run = {}): Promise<Result> {
   const id = newId();
   const query = readQuery(text);
   const context = { queryId: id, ...((query.context as object | undefined) ?? {}), ...run.context } as Record<string, unknown>;
-  const onAbort = (): void => {
-    void ask(`/druid/v2/${segment(String(context.queryId))}`, { method: "DELETE", stranger: true }).catch(() => undefined);
-  };
-  run.signal?.addEventListener("abort", onAbort, { once: true });
+  const { signal, end, cancelled } = ending(`/druid/v2/${segment(String(context.queryId))}`);
+  const gone = (): boolean => run.signal?.aborted ?? false;
+  if (gone()) throw await cancelled();
+  run.signal?.addEventListener("abort", end, { once: true });
   try {
-    const answer = await ask("/druid/v2", { json: { ...query, context }, signal: run.signal });
+    const answer = await ask("/druid/v2", { json: { ...query, context }, signal });
     const body = await answer.text();
     const table = tableOfNative(parseExact(body));
     const cut = table.rows.length > (run.rowsMax ?? ROWS_MAX);
@@ -228,8 +249,11 @@ export async function runNative(text: string, run: Run = {}): Promise<Result> {
       uncovered: uncoveredOf(answer),
       queryId: String(context.queryId),
     };
+  } catch (thrown) {
+    if (gone()) throw await cancelled();
+    throw asApiError(thrown);
   } finally {
-    run.signal?.removeEventListener("abort", onAbort);
+    run.signal?.removeEventListener("abort", end);
   }
 }
 

@@ -200,7 +200,7 @@ function Below({ outcome, needsUser }: { outcome: Outcome | undefined; needsUser
   if (outcome.is === "plan") return <PlanTree plan={outcome.plan} />;
   if (outcome.is === "failed") {
     return outcome.error.kind === "cancelled" ? (
-      <Empty title="Cancelled">The server was told to stop.</Empty>
+      <Empty title="Cancelled">{outcome.error.message}</Empty>
     ) : (
       <div className="chart">
         <Failed error={outcome.error} />
