@@ -324,6 +324,12 @@ test("form and spec are one document, and a sample of the stream fills in what i
   await page.getByText(/rows? would be left/).waitFor();
   await shot(page, "load-sample");
   expect(await axe(page)).toEqual([]);
+  // A time that is none of the events' makes no rows of them: each is told with its reason.
+  await page.getByLabel("Column of the time").fill("merchant");
+  await page.getByText(/could not be read\./).waitFor({ timeout: 30_000 });
+  await page.getByRole("list", { name: "Events that could not be read" }).getByText(/merchant/).first().waitFor();
+  await shot(page, "load-unread");
+  expect(await axe(page)).toEqual([]);
   await page.locator(".cm-content").click();
   await page.keyboard.press("Control+a");
   await page.keyboard.insertText('{"type": "kafka", "spec": {"dataSchema": {"dataSource": "by_hand", "timestampSpec": {"column": "t", "format": "iso"}}, "ioConfig": {"topic": "x"}}}');
@@ -331,6 +337,11 @@ test("form and spec are one document, and a sample of the stream fills in what i
   expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("by_hand");
   await page.keyboard.press("Backspace");
   await page.getByText("The spec is not JSON at the moment.").waitFor();
+  // Nothing of a spec that was to be changed stays in the form for a new one.
+  await page.goto(`${site.url}/load?edit=payments`);
+  await expect.poll(() => page.getByLabel("Name of the datasource").inputValue()).toBe("payments");
+  await page.getByRole("navigation").getByRole("link", { name: "Load data" }).click();
+  await expect.poll(() => page.getByLabel("Name of the datasource").inputValue()).toBe("");
   expect(complaints).toEqual([]);
   await context.close();
 });

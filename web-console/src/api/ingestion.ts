@@ -175,7 +175,15 @@ export interface Sampled {
   error?: string;
 }
 
+export interface SampleAnswer {
+  numRowsRead: number;
+  numRowsIndexed: number;
+  /** The rows that the spec's rollup leaves of those that are indexed; of a spec that rolls up. */
+  numRowsRolledUp?: number;
+  data: Sampled[];
+}
+
 /** Reads some events of what a spec names, without keeping any. */
-export async function sample(spec: unknown, signal?: AbortSignal): Promise<{ numRowsRead: number; numRowsIndexed: number; data: Sampled[] }> {
+export async function sample(spec: unknown, signal?: AbortSignal): Promise<SampleAnswer> {
   return askJson("/druid/indexer/v1/sampler", { json: spec, signal });
 }

@@ -1,29 +1,33 @@
 // Load data: a topic of Kafka becomes a datasource. The form on the left and the spec on the right are the same document; what is
 // changed in one is changed in the other.
 
-import { lazy, Suspense, useEffect, useMemo, useState, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
-import { postSupervisor, sample, supervisorSpec, type Sampled } from "../api/ingestion";
+import { postSupervisor, sample, supervisorSpec, type SampleAnswer } from "../api/ingestion";
 import { Icon } from "../parts/icon";
-import { plural } from "../parts/format";
+import { count, plural } from "../parts/format";
 import { Failed, Loading } from "../parts/state";
 import { Table, type TableColumn } from "../parts/table";
 import { go, usePlace } from "../router";
 import { Head } from "../shell";
-import { at, BROKERS, dimensionsOf, EARLIEST, FIRST, FORMAT, GRANULARITY, lacks, METRICS, NAME, nameOfTopic, put, rollupOf, suggestTime, suggestTypes, TASKS, TIME_COLUMN, TIME_FORMAT, TOPIC, withDimensions, type Json } from "./spec";
+import { at, BROKERS, dimensionsOf, EARLIEST, FIRST, FORMAT, GRANULARITY, lacks, METRICS, NAME, nameOfTopic, put, readingOf, suggestTime, suggestTypes, TASKS, TIME_COLUMN, TIME_FORMAT, TOPIC, withDimensions, type Json } from "./spec";
 
 const Editor = lazy(() => import("../parts/editor"));
 
 const laidOut = (spec: Json): string => JSON.stringify(spec, null, 2);
-const GRAINS: [string, string, number][] = [["NONE", "each event as it is", 1], ["SECOND", "a second", 1e3], ["MINUTE", "a minute", 6e4], ["FIVE_MINUTE", "five minutes", 3e5], ["HOUR", "an hour", 3.6e6], ["DAY", "a day", 8.64e7]];
+const GRAINS: [string, string][] = [["NONE", "each event as it is"], ["SECOND", "a second"], ["MINUTE", "a minute"], ["FIVE_MINUTE", "five minutes"], ["HOUR", "an hour"], ["DAY", "a day"]];
 
 export default function Load(): ReactNode {
-  const { parameters } = usePlace();
-  const edited = parameters.get("edit");
+  const edited = usePlace().parameters.get("edit");
+  // Another spec is another page: nothing of the one before stays in its form.
+  return <Form key={edited ?? ""} edited={edited} />;
+}
+
+function Form({ edited }: { edited: string | null }): ReactNode {
   const [text, setText] = useState(() => laidOut(FIRST));
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
-  const [sampled, setSampled] = useState<Json[] | null>(null);
+  const [answered, setAnswered] = useState<{ answer: SampleAnswer; reading: string } | null>(null);
   const [sampling, setSampling] = useState<"no" | "asked" | ApiError>("no");
   const [named, setNamed] = useState(false);
 
@@ -59,20 +63,34 @@ export default function Load(): ReactNode {
   const said = (path: string[]): string => String(at(spec, path) ?? "");
   const missing = spec === null ? [] : lacks(spec);
 
-  const look = async (): Promise<void> => {
-    if (spec === null) return;
+  const reading = spec === null ? null : readingOf(spec);
+  const asking = useRef<AbortController | null>(null);
+  useEffect(() => () => asking.current?.abort(), []);
+  const look = async (suggests: boolean): Promise<void> => {
+    if (spec === null || reading === null) return;
+    asking.current?.abort();
+    const stop = new AbortController();
+    asking.current = stop;
     setSampling("asked");
     try {
-      const answer = await sample({ ...spec, samplerConfig: { numRows: 200, timeoutMs: 10_000 } });
-      const rows = answer.data.map((one: Sampled) => one.input ?? null).filter((one): one is Json => one !== null);
-      setSampled(rows);
-      const time = suggestTime(rows);
-      if (time !== null) set(put(put(spec, TIME_COLUMN, time.column), TIME_FORMAT, time.format));
+      const answer = await sample({ ...spec, samplerConfig: { numRows: 200, timeoutMs: 10_000 } }, stop.signal);
+      if (stop.signal.aborted) return;
+      setAnswered({ answer, reading });
+      const time = suggests ? suggestTime(inputsOf(answer)) : null;
+      // What was typed meanwhile stays.
+      if (time !== null) setText((now) => (now === text ? laidOut(put(put(spec, TIME_COLUMN, time.column), TIME_FORMAT, time.format)) : now));
       setSampling("no");
     } catch (thrown) {
-      setSampling(asApiError(thrown));
+      if (!stop.signal.aborted) setSampling(asApiError(thrown));
     }
   };
+  // What the server makes of the events depends on the spec; who has seen some sees what the changed spec makes of them.
+  useEffect(() => {
+    if (answered === null || reading === null || answered.reading === reading) return;
+    const timer = window.setTimeout(() => void look(false), 800);
+    return () => window.clearTimeout(timer);
+  }, [answered, reading]);
+  const sampled = useMemo(() => (answered === null ? null : inputsOf(answered.answer)), [answered]);
   const submit = async (): Promise<void> => {
     setBusy(true);
     setError(null);
@@ -89,8 +107,8 @@ export default function Load(): ReactNode {
   const discovers = at(spec, ["spec", "dataSchema", "dimensionsSpec", "useSchemaDiscovery"]) === true || dimensions.length === 0;
   const rollup = at(spec, [...GRANULARITY, "rollup"]) === true;
   const format = said([...FORMAT, "type"]) || "json";
-  const grain = GRAINS.find(([name]) => name === said([...GRANULARITY, "queryGranularity"]).toUpperCase());
-  const shrink = sampled === null || sampled.length === 0 ? null : rollupOf(sampled, said(TIME_COLUMN), dimensions.filter((one) => one.type === "string").map((one) => one.name), grain?.[2] ?? 1);
+  // Of a spec that is no more, its numbers are not shown.
+  const shrink = answered === null || answered.reading !== reading || answered.answer.numRowsRolledUp === undefined ? null : { before: answered.answer.numRowsIndexed, after: answered.answer.numRowsRolledUp };
 
   return (
     <div className="page fill">
@@ -157,22 +175,13 @@ export default function Load(): ReactNode {
                     </label>
                   )}
                   <div className="row">
-                    <button type="button" disabled={said(BROKERS) === "" || said(TOPIC) === "" || sampling === "asked"} onClick={() => void look()}>
+                    <button type="button" disabled={said(BROKERS) === "" || said(TOPIC) === "" || sampling === "asked"} onClick={() => void look(true)}>
                       <Icon name="search" size={15} /> {sampling === "asked" ? "Looking…" : "Show some events"}
                     </button>
                     {sampled !== null && <span className="muted">{plural(sampled.length, "event")}</span>}
                   </div>
-                  {typeof sampling === "object" &&
-                    (/there is no POST/.test(sampling.message) || sampling.kind === "missing" ? (
-                      <div className="notice warn">
-                        <Icon name="warn" />
-                        <div>
-                          <strong>This server shows no samples yet.</strong> Say which column holds the time; the other columns and their types are found as events come. What cannot be parsed is shown with its event under Ingestion.
-                        </div>
-                      </div>
-                    ) : (
-                      <Failed error={sampling} />
-                    ))}
+                  {typeof sampling === "object" && <Failed error={sampling} />}
+                  {answered !== null && <Unread answer={answered.answer} />}
                   {sampled !== null && sampled.length > 0 && <Sample rows={sampled} />}
                 </fieldset>
                 <fieldset>
@@ -309,6 +318,33 @@ export default function Load(): ReactNode {
             </Suspense>
           </div>
         </section>
+      </div>
+    </div>
+  );
+}
+
+const inputsOf = (answer: SampleAnswer): Json[] => answer.data.map((one) => one.input ?? null).filter((one): one is Json => one !== null);
+
+/** The events of the sample of which the spec makes no row, with the reason. */
+function Unread({ answer }: { answer: SampleAnswer }): ReactNode {
+  const wrong = answer.data.filter((one) => one.unparseable === true || one.error !== undefined);
+  if (wrong.length === 0) return null;
+  return (
+    <div className="notice warn" role="status">
+      <Icon name="warn" />
+      <div>
+        <strong>
+          {count(wrong.length)} of the {plural(answer.numRowsRead, "event")} could not be read.
+        </strong>
+        <ul className="history" aria-label="Events that could not be read">
+          {wrong.slice(0, 20).map((one, at) => (
+            <li key={at}>
+              <bdi>{one.error ?? "unparseable"}</bdi>
+              {one.input !== undefined && one.input !== null && <pre className="document">{JSON.stringify(one.input).slice(0, 2000)}</pre>}
+            </li>
+          ))}
+        </ul>
+        {wrong.length > 20 && <span className="muted">The first 20 are shown.</span>}
       </div>
     </div>
   );

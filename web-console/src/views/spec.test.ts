@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { at, BROKERS, dimensionsOf, FIRST, lacks, NAME, nameOfTopic, put, rollupOf, suggestTime, suggestTypes, timeFormatOf, TIME_COLUMN, TOPIC, withDimensions, type Json } from "./spec";
+import { at, BROKERS, dimensionsOf, FIRST, GRANULARITY, lacks, NAME, nameOfTopic, put, readingOf, suggestTime, suggestTypes, timeFormatOf, TIME_COLUMN, TIME_FORMAT, TOPIC, withDimensions, type Json } from "./spec";
 
 test("a change touches its path and nothing else", () => {
   const spec: Json = { ...FIRST, context: { keep: [1] } };
@@ -50,7 +50,11 @@ test("of several times the one named like one is taken, and none that is missing
   ]);
 });
 
-test("rollup counts what would be left", () => {
-  const rows = [{ t: 0, d: "a" }, { t: 59_999, d: "a" }, { t: 60_000, d: "a" }, { t: 0, d: "b" }];
-  expect(rollupOf(rows, "t", ["d"], 60_000)).toEqual({ before: 4, after: 3 });
+test("a sample is the same while what is read, and as what, is the same", () => {
+  const before = readingOf(FIRST);
+  expect(readingOf(put(put(FIRST, NAME, "wiki"), ["spec", "ioConfig", "taskCount"], 4))).toBe(before);
+  expect(readingOf(put(FIRST, [...GRANULARITY, "rollup"], true))).not.toBe(before);
+  expect(readingOf(withDimensions(FIRST, [{ name: "a", type: "long" }]))).not.toBe(before);
+  expect(readingOf(put(FIRST, TIME_FORMAT, "millis"))).not.toBe(before);
+  expect(readingOf({})).toBe("[null,null]");
 });

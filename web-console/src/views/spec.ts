@@ -135,14 +135,8 @@ export function suggestTypes(rows: Json[], time: string): Dimension[] {
   });
 }
 
-/** How many rows would be left of the sample if equal rows of a stretch of time were one. */
-export function rollupOf(rows: Json[], time: string, dimensions: string[], everyMs: number): { before: number; after: number } {
-  const keys = new Set(
-    rows.map((row) => {
-      const stamp = row[time];
-      const ms = typeof stamp === "number" ? stamp : Date.parse(String(stamp));
-      return JSON.stringify([Number.isNaN(ms) ? String(stamp) : Math.floor(ms / everyMs), ...dimensions.map((name) => row[name] ?? null)]);
-    }),
-  );
-  return { before: rows.length, after: keys.size };
+/** What a sample depends on, besides where the events come from: as long as it is the same, so is the sample. */
+export function readingOf(spec: Json): string {
+  const schema = at(spec, ["spec", "dataSchema"]);
+  return JSON.stringify([typeof schema === "object" ? { ...schema, dataSource: undefined } : schema, at(spec, FORMAT)]);
 }
