@@ -437,6 +437,12 @@ test("exploring: a bar filters, the address says so, a reload shows the same", a
   await page.waitForURL(/from=/);
   await page.waitForTimeout(800);
   await shot(page, "explore-brushed");
+  await page.goto(`${site.url}/explore?source=wikipedia&split=${encodeURIComponent('["channel"]')}`);
+  await page.getByRole("button", { name: /#de\.wikipedia/ }).waitFor();
+  await page.getByRole("group", { name: "Split by" }).getByText("channel", { exact: true }).click();
+  await page.getByRole("button", { name: /#de\.wikipedia/ }).waitFor({ state: "detached" });
+  await page.waitForTimeout(1000);
+  expect(new URL(page.url()).searchParams.get("split")).toBe("[]");
   expect(complaints).toEqual([]);
   await context.close();
 });

@@ -47,3 +47,9 @@ test("buckets fit the stretch, and empty ones count nothing", () => {
   expect(filled([{ time: "1970-01-01T00:00:31Z", value: 4 }], window, "avg:x").values.filter((value) => value === null)).toHaveLength(29);
   expect([change(3, 2), change(1, 0), change(null, 1)]).toEqual([0.5, null, null]);
 });
+
+test("no split at all is kept in the address", () => {
+  const bare = new URLSearchParams(Object.entries(write({ ...view, splits: [] })).filter((one): one is [string, string] => one[1] !== null));
+  expect(bare.get("split")).toBe("[]");
+  expect(read(bare).splits).toEqual([]);
+});

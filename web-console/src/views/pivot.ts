@@ -66,7 +66,8 @@ export function write(view: View): Record<string, string | null> {
     from: "from" in view.span ? new Date(view.span.from).toISOString() : null,
     to: "to" in view.span ? new Date(view.span.to).toISOString() : null,
     measure: view.measure === "count" ? null : view.measure,
-    split: view.splits.length === 0 ? null : JSON.stringify(view.splits),
+    // Without any, the address says so: of an address that says nothing the first dimensions are shown.
+    split: JSON.stringify(view.splits),
     filter: view.filters.length === 0 ? null : JSON.stringify(view.filters.map((one) => [one.column, one.value, one.not ? 1 : 0])),
     compare: view.compare ? "1" : null,
   };
