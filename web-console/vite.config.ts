@@ -5,14 +5,15 @@ import { defineConfig, type ProxyOptions } from "vite";
 
 const server = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
 
-/** What the server must send with the page; the preview sends it too, so that tests run under it. */
+/** What the server sends with the page (server/src/http/console.rs); the preview sends it too, so that tests run under it. */
 export const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
-  "img-src 'self' data:",
+  "img-src 'self' data: blob:",
   "font-src 'self'",
   "connect-src 'self'",
+  "worker-src 'self'",
   "manifest-src 'self'",
   "base-uri 'none'",
   "form-action 'self'",

@@ -13,9 +13,9 @@ export interface Served {
   close: () => Promise<void>;
 }
 
-/** The page as the server has it; of a server that was built without, dist/ at /console/, passing requests on to it. */
+/** The page as the server has it; of a server that was built without, or with CONSOLE_DIST=1, dist/ at /console/, passing requests on to it. */
 export async function serve(henge: string, port: number): Promise<Served> {
-  const own = await fetch(`${henge}/console/`).then((answer) => (answer.ok ? answer.text() : ""));
+  const own = process.env.CONSOLE_DIST === "1" ? "" : await fetch(`${henge}/console/`).then((answer) => (answer.ok ? answer.text() : ""));
   if (own.includes('id="root"')) return { url: `${henge}/console`, close: () => Promise.resolve() };
   process.env.HENGE_URL = henge;
   const server: PreviewServer = await preview({ root: new URL("..", import.meta.url).pathname, preview: { port, host: "127.0.0.1", strictPort: true }, logLevel: "error" });
