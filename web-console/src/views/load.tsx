@@ -336,7 +336,7 @@ function Unread({ answer }: { answer: SampleAnswer }): ReactNode {
         <strong>
           {count(wrong.length)} of the {plural(answer.numRowsRead, "event")} could not be read.
         </strong>
-        <ul className="history" aria-label="Events that could not be read">
+        <ul className="history" aria-label="Events that could not be read" tabIndex={0} style={{ maxHeight: 240, overflow: "auto" }}>
           {wrong.slice(0, 20).map((one, at) => (
             <li key={at}>
               <bdi>{one.error ?? "unparseable"}</bdi>
