@@ -364,6 +364,23 @@ test("a supervisor is suspended and goes on", async () => {
   await context.close();
 });
 
+test("why tasks of a supervisor wait is told at home and with the supervisor", async () => {
+  const { context, page, complaints } = await visit(browser, "light");
+  await page.route("**/supervisor/payments/status", async (route) => {
+    const answer = await route.fetch();
+    const status = (await answer.json()) as { payload: object };
+    await route.fulfill({ response: answer, json: { ...status, payload: { ...status.payload, waiting: "no worker has room for 2 tasks" } } });
+  });
+  await page.goto(`${site.url}/`);
+  await page.getByRole("region", { name: "What needs attention" }).getByText("no worker has room for 2 tasks").waitFor();
+  await page.getByRole("link", { name: "See its tasks" }).click();
+  await page.getByRole("dialog").getByText("no worker has room for 2 tasks").waitFor();
+  await shot(page, "waiting");
+  expect(await axe(page)).toEqual([]);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test("a lookup is made, used and deleted", async () => {
   const { context, page } = await visit(browser, "light");
   const name = `countries${Date.now()}`;
