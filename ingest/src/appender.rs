@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 use crate::ledger::{Allocation, Ledger};
+use crate::steps::Steps;
 
 /// Open indexes past which a sequence should be closed: each costs some kilobytes and, once spilled, some files.
 pub const INDEXES_MAX: usize = 1000;
@@ -34,6 +35,7 @@ pub struct AppenderSetup {
     pub runtime: Handle,
     /// Where rows are queryable from now on.
     pub inventory: Arc<Inventory>,
+    pub steps: Steps,
 }
 
 /// One index and its folder's name within the sequence's.
@@ -97,6 +99,7 @@ impl Appender {
         let holder = self.holder_of(batch, *first)?;
         let interval = holder.id.interval;
         if rows.iter().all(|row| interval.contains(batch.times()[*row as usize])) {
+            let _step = (self.setup.steps)(&holder.id, "append", rows.len() as u64);
             taken.add(holder.index.append(batch, rows)?);
         } else {
             let mut by_interval: BTreeMap<(i64, i64), Vec<u32>> = BTreeMap::new();
@@ -108,7 +111,9 @@ impl Appender {
                 by_interval.entry(key(last)).or_default().push(row);
             }
             for (interval, rows) in by_interval {
-                taken.add(self.open[&interval].index.append(batch, &rows)?);
+                let open = &self.open[&interval];
+                let _step = (self.setup.steps)(&open.id, "append", rows.len() as u64);
+                taken.add(open.index.append(batch, &rows)?);
             }
         }
         Ok(taken)

@@ -40,6 +40,7 @@ impl Handoff {
         let mut metas = Vec::with_capacity(indexes.len());
         for open in indexes {
             let (index, file) = (open.index.clone(), final_file(folder, open));
+            let _step = (self.ports.steps)(&open.id, "freeze", open.index.rows() as u64);
             let frozen = tokio::task::spawn_blocking(move || index.freeze(&file)).await;
             let meta = frozen.map_err(|error| Error::Bug(format!("freezing {} ended early: {error}", open.id)))??;
             metas.push(SegmentMeta { id: open.id.clone(), ..meta });
@@ -52,6 +53,7 @@ impl Handoff {
         self.fail_points.pass("push-before")?;
         let mut pushed = Vec::with_capacity(metas.len());
         for (open, meta) in indexes.iter().zip(metas) {
+            let _step = (self.ports.steps)(&open.id, "push", meta.rows);
             pushed.push(self.ports.deep.push(&final_file(folder, open), meta.clone()).await?);
         }
         self.fail_points.pass("push-after")?;
@@ -68,6 +70,8 @@ impl Handoff {
     ) -> Result<Outcome> {
         self.fail_points.pass("publish-before")?;
         for _ in 0..RENAMES_MAX {
+            let _steps: Vec<_> =
+                (publication.segments.iter()).map(|meta| (self.ports.steps)(&meta.id, "publish", meta.rows)).collect();
             let ids = match self.ports.ledger.publish(publication).await {
                 Ok(ids) => ids,
                 Err(Error::Stale { committed }) => {

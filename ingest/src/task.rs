@@ -818,6 +818,7 @@ fn appender_setup(setup: &Setup, schema: &Schema, sequence: String, folder: Path
         ledger: setup.ports.ledger.clone(),
         runtime: setup.runtime.clone(),
         inventory: setup.ports.inventory.clone(),
+        steps: setup.ports.steps.clone(),
     }
 }
 

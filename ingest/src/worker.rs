@@ -23,6 +23,7 @@ use crate::source::files::LocalSources;
 use crate::source::hosts::HttpSources;
 use crate::source::journal::Journal;
 use crate::spec::{BatchSpec, SupervisorSpec};
+use crate::steps::Steps;
 use crate::task;
 
 /// Milliseconds since 1970: the only clock below the server.
@@ -67,6 +68,7 @@ pub struct Ports {
     pub deep: DeepStorage,
     /// What the supervisor of type `journal` reads; `None` if this process keeps none.
     pub journal: Option<Arc<Journal>>,
+    pub steps: Steps,
 }
 
 /// The order to start a task.

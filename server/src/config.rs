@@ -12,6 +12,8 @@ use crate::auth::oidc::{OidcSettings, is_trustworthy};
 use axum::http::HeaderValue;
 use segment::storage::settings::DeepStorageSettings;
 
+use crate::traces::Settings as TraceSettings;
+
 mod cluster;
 mod keys;
 mod machine;
@@ -37,6 +39,8 @@ pub struct Config {
     pub connections_max: usize,
     pub log_level: String,
     pub log_json: bool,
+    /// `None` where no collector is named.
+    pub traces: Option<TraceSettings>,
     pub auth: AuthSettings,
     pub query_threads: usize,
     pub query_concurrent_max: usize,
@@ -271,6 +275,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         "json" => true,
         _ => return Err(bad("log.format", "must be text or json")),
     };
+    let traces = traces(&text, &bad)?;
     let data_dir = std::path::absolute(text("data_dir")).map_err(|e| bad("data_dir", &e.to_string()))?;
     let leases = (number("cluster.lease_ms", 500, 600_000)?, number("cluster.node_lease_ms", 500, 600_000)?);
     let patience = (number("cluster.leave_ms", 0, 3_600_000)?, number("cluster.return_ms", 0, 86_400_000)?);
@@ -386,6 +391,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
         requests_per_second: number("http.requests_per_second", 0, 1 << 32)?,
         log_level: text("log.level"),
         log_json,
+        traces,
         auth,
         query_threads: if threads == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { threads },
         query_lanes: lanes,
@@ -464,6 +470,40 @@ fn tls(
         (None, None) => None,
     };
     Ok(settings)
+}
+
+fn traces(
+    text: &impl Fn(&str) -> String,
+    bad: &impl Fn(&str, &str) -> ConfigError,
+) -> Result<Option<TraceSettings>, ConfigError> {
+    let url = text("traces.url");
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let is_http = |uri: &axum::http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    if !url.parse().is_ok_and(|uri| is_http(&uri)) {
+        return Err(bad("traces.url", "must be such as http://collector:4318/v1/traces"));
+    }
+    let share = text("traces.share").parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    let share = share.ok_or_else(|| bad("traces.share", "must be from 0 to 1"))?;
+    let mut headers = BTreeMap::new();
+    for header in text("traces.headers").split(',').map(str::trim).filter(|header| !header.is_empty()) {
+        let reason = "must be name=value, separated by commas";
+        // Values may be secrets: none is repeated.
+        let hidden = || match bad("traces.headers", reason) {
+            ConfigError::Value { place, name, reason, .. } => {
+                ConfigError::Value { place, name, value: "…".into(), reason }
+            }
+            other => other,
+        };
+        let (name, value) = header.split_once('=').ok_or_else(hidden)?;
+        let (name, value) = (name.trim(), value.trim());
+        if axum::http::HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+            return Err(hidden());
+        }
+        headers.insert(name.to_string(), value.to_string());
+    }
+    Ok(Some(TraceSettings { url, share, headers }))
 }
 
 /// Places by lane, of so many that there are in all.

@@ -15,6 +15,7 @@ pub mod roles;
 pub mod rpc;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 
 use std::time::Duration;
 

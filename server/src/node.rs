@@ -43,6 +43,7 @@ use crate::roles::{leading, member};
 use crate::rpc::control::Leader;
 use crate::rpc::forward::Forward;
 use crate::rpc::peers::Peers;
+use crate::traces::Traces;
 
 /// Where a node stands that says nothing else.
 const TIER_DEFAULT: &str = "_default_tier";
@@ -152,13 +153,14 @@ impl Node {
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
         let (stopping, leaving, front) = (opened.stopping.clone(), opened.leaving.clone(), opened.front.clone());
         let process = rand::random();
+        let traces = Traces::start(config.traces.clone(), &node, "all".into())?;
         let ground = Ground {
             config: config.clone(),
             address: address.clone(),
             started,
             deep,
             audit,
-            shared: Shared::new(&config),
+            shared: Shared::new(&config, traces),
             process,
             stopping,
             leaving,
@@ -167,7 +169,8 @@ impl Node {
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
         let (clock, own) = (Arc::new(now), node.clone());
-        let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: own });
+        let ledger: Arc<dyn Ledger> =
+            Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: own, traces: ground.traces() });
         let worker = ground.worker(&ledger, &inventory)?;
         let rules = auth::roles::load(&coordinator).await.context("the roles of the catalog")?;
         let authorizer = Authorizer::new(rules);
@@ -240,7 +243,8 @@ impl Node {
         let started = Instant::now();
         let deep = prepare(&config)?;
         let opened = Opened::open(&config).await?;
-        let peers = Peers::new(&split.secret, split.tls.clone())?;
+        let traces = Traces::start(config.traces.clone(), &opened.node, format!("{:?}", split.roles))?;
+        let peers = Peers::new(&split.secret, split.tls.clone(), traces.clone())?;
         let leases = open_leases(&config).await?;
         let leader = Leader::new(peers.clone(), leases.clone());
         opened.front.forward(Forward::new(leader.clone()));
@@ -257,7 +261,7 @@ impl Node {
             started,
             deep,
             audit,
-            shared: Shared::new(&config),
+            shared: Shared::new(&config, traces.clone()),
             process,
             stopping,
             leaving,
@@ -356,6 +360,10 @@ impl Node {
         match self.closing {
             Closing::Catalog(coordinator) => coordinator.close().await,
             Closing::Leases(leases) => leases.close().await,
+        }
+        if let Some(app) = &self.app {
+            let traces = app.traces.clone();
+            tokio::task::spawn_blocking(move || traces.end()).await.context("the last traces")?;
         }
         tracing::info!("stopped");
         Ok(())

@@ -35,6 +35,7 @@ use crate::roles::historical::Historical;
 use crate::roles::view::Followed;
 use crate::rpc::data::Answers;
 use crate::rpc::statements::Siblings;
+use crate::traces::Traces;
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
 const BYTES_IN_MEMORY_DEFAULT: usize = 256 << 20;
@@ -74,13 +75,15 @@ pub struct Ground {
 pub struct Shared {
     memory: Arc<Memory>,
     bodies: Arc<Bodies>,
+    traces: Traces,
 }
 
 impl Shared {
-    pub fn new(config: &Config) -> Shared {
+    pub fn new(config: &Config, traces: Traces) -> Shared {
         Shared {
             memory: Arc::new(Memory::new(config.query_memory_total_bytes)),
             bodies: Bodies::new(config.bodies_max_bytes),
+            traces,
         }
     }
 }
@@ -132,7 +135,12 @@ impl Ground {
             verify_bytes_per_second: VERIFY_BYTES_PER_SECOND,
         };
         let cache = SegmentCache::open(cache, self.deep.clone())?;
-        let historical = Arc::new(Historical::new(inventory.clone(), cache, self.config.cluster.split.is_some()));
+        let historical = Arc::new(Historical::new(
+            inventory.clone(),
+            cache,
+            self.config.cluster.split.is_some(),
+            self.shared.traces.clone(),
+        ));
         tokio::spawn(Historical::keep_verified(Arc::downgrade(&historical)));
         Ok(historical)
     }
@@ -145,6 +153,7 @@ impl Ground {
             inventory: inventory.clone(),
             deep: self.deep.clone(),
             journal: Some(self.audit.journal().clone()),
+            steps: self.steps(),
         };
         let any = config.local_sources.iter().any(|folder| folder == "*");
         let settings = ingest::Settings {
@@ -160,6 +169,16 @@ impl Ground {
             spread: config.cluster.split.is_some(),
         };
         Ok(Worker::new(ports, settings))
+    }
+
+    pub fn traces(&self) -> Traces {
+        self.shared.traces.clone()
+    }
+
+    /// Who is told of what tasks do with segments.
+    fn steps(&self) -> ingest::Steps {
+        let traces = self.shared.traces.clone();
+        Arc::new(move |id, step, rows| Box::new(traces.segment(id, step, rows)))
     }
 
     /// What answers requests; with the password of the user `admin`, if it was made just now.
@@ -183,6 +202,7 @@ impl Ground {
         let objects = self.deep.objects(statements::FOLDER);
         let app = Arc::new(App {
             bodies: self.shared.bodies.clone(),
+            traces: self.shared.traces.clone(),
             rates: guard::Rates::new(config.requests_per_second),
             address: self.address.clone(),
             inventory: parts.inventory,

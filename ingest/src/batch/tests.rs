@@ -65,7 +65,13 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Arc::new(MemoryLedger::default());
         let deep = DeepStorage::local(&folder.path().join("deep")).unwrap();
-        let ports = Ports { ledger: ledger.clone(), inventory: Arc::new(Inventory::new()), deep, journal: None };
+        let ports = Ports {
+            ledger: ledger.clone(),
+            inventory: Arc::new(Inventory::new()),
+            deep,
+            journal: None,
+            steps: crate::steps::untold(),
+        };
         let settings = Settings {
             folder: folder.path().join("tasks"),
             clock: Arc::new(|| 0),

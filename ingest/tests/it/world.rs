@@ -110,7 +110,13 @@ impl World {
             spread: false,
         };
         let deep = DeepStorage::local(&self.deep_folder()).unwrap();
-        let ports = Ports { ledger: self.ledger.clone(), inventory: inventory.clone(), deep, journal: None };
+        let ports = Ports {
+            ledger: self.ledger.clone(),
+            inventory: inventory.clone(),
+            deep,
+            journal: None,
+            steps: henge_ingest::untold(),
+        };
         Life { inventory, worker: Worker::new(ports, settings), started: AtomicUsize::new(0) }
     }
 

@@ -104,6 +104,21 @@ pub const KEYS: &[Key] = &[
     key("log.level", "info", "tracing filter, such as info or ingest=debug,info"),
     key("log.format", "text", "text or json"),
     key(
+        "traces.url",
+        "",
+        "OpenTelemetry collector that traces are sent to by OTLP over HTTP, with its path: http://collector:4318/v1/traces; empty makes none",
+    ),
+    key(
+        "traces.share",
+        "0.1",
+        "of requests that do not say whether they are traced, and of segments, those that are: from 0 to 1",
+    ),
+    key(
+        "traces.headers",
+        "",
+        "headers that the collector asks for, such as authorization=Bearer abc, separated by commas",
+    ),
+    key(
         "auth.required",
         "auto",
         "whether every request needs credentials: true, false, or auto, which is true unless host is a loopback address; where none are needed, those of users are checked all the same",

@@ -50,6 +50,7 @@ use crate::roles::view::Followed;
 use crate::rpc;
 use crate::rpc::data::Answers;
 use crate::rpc::peers::Secret;
+use crate::traces::{self, Traces};
 
 /// How often a query may meet broken copies, mend them and start anew before it fails.
 const REPAIRS_MAX: usize = 16;
@@ -63,6 +64,7 @@ pub struct App {
     pub audit: Arc<Audit>,
     pub rates: Option<Arc<guard::Rates>>,
     pub bodies: Arc<Bodies>,
+    pub traces: Traces,
     pub broker: Arc<Broker>,
     pub sql: Arc<Sql>,
     /// That leads, or follows who does.
@@ -140,6 +142,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app.clone())
         .route_service(flight::PATH, flight)
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
+        .layer(middleware::from_fn_with_state(app.traces.clone(), traces::record))
         .layer(middleware::map_response(error::told_when));
     match app.config.cors_origins.as_slice() {
         [] => router,

@@ -102,8 +102,9 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
             details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
             details.reads(union.tables().into_iter());
         });
+        let step = app.traces.query(asked.kind, &asked.query_id);
         let mut answer = app.broker.answer_union(union, who, budget).await?;
-        answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
+        answer.batches = step.around(audit::counted(answer.batches, |batch| batch.table.rows));
         let response_context = answer.context.clone();
         let mut response = stream(respond_arrays(answer, format).boxed()).await?;
         put_context(&mut response, &response_context);
@@ -118,6 +119,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
         details.query(asked.kind, &asked.query_id, &String::from_utf8_lossy(body));
         details.reads(query.scope().source.tables().into_iter());
     });
+    let step = app.traces.query(asked.kind, &asked.query_id);
     if by_segment {
         let (body, response_context) = app.broker.answer_by_segment(&query, &caller.principal, budget, format).await?;
         let mut response = json_response(Body::from(body));
@@ -125,7 +127,7 @@ async fn answer(app: &App, caller: &Caller, body: &[u8], pretty: bool, asked: &m
         return Ok(response);
     }
     let mut answer = app.broker.answer(query.clone(), &caller.principal, budget).await?;
-    answer.batches = audit::counted(answer.batches, |batch| batch.table.rows);
+    answer.batches = step.around(audit::counted(answer.batches, |batch| batch.table.rows));
     let response_context = answer.context.clone();
     let rows = respond(&query, answer, format).boxed();
     let mut response = stream(rows).await?;

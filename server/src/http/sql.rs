@@ -103,9 +103,10 @@ pub async fn run(app: &App, statement: &Statement, who: &Principal) -> query_sql
             details.policy_version = Some(rules.version());
         }
     });
+    let step = app.traces.query("sql", query_id);
     let mut answer = app.sql.run(statement, who).await?;
     audit::note(|details| details.reads(answer.datasources.iter().map(String::as_str)));
-    answer.batches = audit::counted(answer.batches, |batch| batch.num_rows());
+    answer.batches = step.around(audit::counted(answer.batches, |batch| batch.num_rows()));
     Ok(answer)
 }
 

@@ -17,6 +17,8 @@ use segment::inventory::{Change, Inventory};
 use segment::storage::cache::{Counts, SegmentCache};
 use segment::{Interval, SegmentId, SegmentMeta};
 
+use crate::traces::Traces;
+
 /// The owner of incomplete intervals that are this role's doing.
 const OWNER: &str = "historical";
 
@@ -37,6 +39,7 @@ pub struct Historical {
     turn: tokio::sync::Mutex<()>,
     /// One reads copies at a time.
     verifying: tokio::sync::Mutex<()>,
+    traces: Traces,
 }
 
 #[derive(Default)]
@@ -50,7 +53,7 @@ struct State {
 }
 
 impl Historical {
-    pub fn new(inventory: Arc<Inventory>, cache: SegmentCache, is_among_others: bool) -> Historical {
+    pub fn new(inventory: Arc<Inventory>, cache: SegmentCache, is_among_others: bool, traces: Traces) -> Historical {
         Historical {
             inventory,
             cache,
@@ -58,6 +61,7 @@ impl Historical {
             state: Mutex::default(),
             turn: Default::default(),
             verifying: Default::default(),
+            traces,
         }
     }
 
@@ -75,7 +79,13 @@ impl Historical {
         // What is here is taken first, before room for others is made of it.
         loads.sort_by_key(|meta| !self.cache.holds(meta));
         let (mut opened, mut broken) = (Vec::with_capacity(loads.len()), Vec::new());
-        let loading: Vec<_> = loads.iter().map(|meta| self.cache.load(meta)).collect();
+        let loading: Vec<_> = loads
+            .iter()
+            .map(|meta| async {
+                let _step = self.traces.segment(&meta.id, "load", meta.rows);
+                self.cache.load(meta).await
+            })
+            .collect();
         let mut loaded = futures::stream::iter(loading).buffered(LOADS_AT_ONCE);
         for meta in &loads {
             let Some(segment) = loaded.next().await else { break };
@@ -242,7 +252,7 @@ mod tests {
         let settings =
             CacheSettings { folder: disk.path().join("cache"), bytes_max: u64::MAX, verify_bytes_per_second: u64::MAX };
         let cache = SegmentCache::open(settings, deep.clone()).unwrap();
-        let historical = Historical::new(inventory.clone(), cache, false);
+        let historical = Historical::new(inventory.clone(), cache, false, Traces::default());
         let file = deep.local_path(&metas[1]).unwrap();
         let away = file.with_extension("away");
         std::fs::rename(&file, &away).unwrap();

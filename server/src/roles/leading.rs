@@ -97,7 +97,7 @@ async fn assemble(
     };
     let clock = Arc::new(now);
     let ledger: Arc<dyn Ledger> =
-        Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: ground.address.clone() });
+        Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: ground.address.clone(), traces: ground.traces() });
     let parts = Parts {
         coordinator: coordinator.clone(),
         standing: Standing::Leads(coordinator.clone()),

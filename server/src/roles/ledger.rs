@@ -7,11 +7,14 @@ use coordinator::{Coordinator, Published};
 use ingest::{Allocation, Clock, Ledger, PartitionKey, Positions, Publication, PublishMode};
 use segment::SegmentId;
 
+use crate::traces::Traces;
+
 pub struct LocalLedger {
     pub coordinator: Arc<Coordinator>,
     pub clock: Clock,
     /// Of this process.
     pub node: String,
+    pub traces: Traces,
 }
 
 #[async_trait]
@@ -36,6 +39,8 @@ impl Ledger for LocalLedger {
     }
 
     async fn publish(&self, what: &Publication) -> ingest::Result<Vec<SegmentId>> {
+        let _steps: Vec<_> =
+            what.segments.iter().map(|meta| self.traces.segment(&meta.id, "commit", meta.rows)).collect();
         let publication = coordinator::Publication {
             task: what.task.clone(),
             node: self.node.clone(),

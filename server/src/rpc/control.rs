@@ -311,7 +311,7 @@ impl Ledger for RemoteLedger {
 
 pub async fn ledger(State(app): State<Arc<App>>, Json(message): Json<LedgerMessage>) -> Answered<Json<LedgerAnswer>> {
     let coordinator = Arc::new(leading(&app)?.clone());
-    let ledger = LocalLedger { coordinator, clock: Arc::new(now), node: message.node };
+    let ledger = LocalLedger { coordinator, clock: Arc::new(now), node: message.node, traces: app.traces.clone() };
     let answered = answer_ledger(&ledger, message.ask).await;
     // What was read may be of the past if another leads; what was written is fenced.
     leading(&app)?;

@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use super::peers::Peers;
 use crate::http::App;
 use crate::roles::historical::Historical;
+use crate::traces::PARENT;
 
 /// Where asks go.
 pub const QUERY: &str = "/henge/internal/v1/query";
@@ -53,26 +54,37 @@ pub struct RemoteNode {
 impl DataNode for RemoteNode {
     async fn run(&self, ask: &NodeAsk) -> Result<NodeAnswer> {
         let gone = |why: &dyn std::fmt::Display| Error::Unavailable(why.to_string());
-        let request = axum::http::Request::builder()
+        let mut step = self.peers.traces.ask(&ask.query_id, &self.address, ask.segments.len());
+        let mut request = axum::http::Request::builder()
             .method(Method::POST)
             .uri(QUERY)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(PROCESS, HeaderValue::from(self.process))
             .body(Body::from(ask.to_bytes()))
             .map_err(|error| gone(&error))?;
+        if let Some(parent) = step.header() {
+            request.headers_mut().insert(PARENT, parent);
+        }
         let sent = tokio::time::timeout(ask.remaining, self.peers.send(&self.address, request)).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(gone(&error)),
-            Err(_) => return Err(gone(&format_args!("node at {} did not answer in time", self.address))),
+            Ok(Err(error)) => {
+                step.failed();
+                return Err(gone(&error));
+            }
+            Err(_) => {
+                step.failed();
+                return Err(gone(&format_args!("node at {} did not answer in time", self.address)));
+            }
         };
         let status = response.status();
         if !status.is_success() {
+            step.failed();
             return Err(gone(&format_args!("node at {} answered {status}", self.address)));
         }
         let frames = response.into_body().into_data_stream();
         let broken = |error| Error::Unavailable(format!("a data node's answer broke off: {error}"));
-        Ok(frames.map(move |bytes| bytes.map_err(broken)).boxed())
+        Ok(step.around(frames.map(move |bytes| bytes.map_err(broken)).boxed()))
     }
 }
 
@@ -222,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::rpc::peers::{SECRET, Secret};
+    use crate::traces::Traces;
 
     fn ask() -> NodeAsk {
         NodeAsk {
@@ -250,7 +263,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let router = Router::new().route(QUERY, post(handler));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let peers = Peers::new(&Secret::new("the-word-of-the-nodes".into()), None).unwrap();
+        let peers = Peers::new(&Secret::new("the-word-of-the-nodes".into()), None, Traces::default()).unwrap();
         RemoteNode { peers, address, process: 7 }
     }
 

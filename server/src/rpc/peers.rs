@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::same;
 use crate::tls;
+use crate::traces::Traces;
 
 /// By which a request proves that it is from a node of the cluster.
 pub const SECRET: HeaderName = HeaderName::from_static("x-henge-cluster");
@@ -124,13 +125,14 @@ pub struct Peers {
     slots: Mutex<HashMap<String, Slot>>,
     /// Where connections live, whoever's thread asks for them.
     runtime: Handle,
+    pub traces: Traces,
 }
 
 impl Peers {
     /// To be called within the runtime that the connections are to live in.
-    pub fn new(secret: &Secret, tls: Option<PeerTls>) -> anyhow::Result<Arc<Peers>> {
+    pub fn new(secret: &Secret, tls: Option<PeerTls>, traces: Traces) -> anyhow::Result<Arc<Peers>> {
         let secret = secret.header().ok_or_else(|| anyhow::anyhow!("cluster.secret holds what no header can"))?;
-        Ok(Arc::new(Peers { secret, tls, slots: Mutex::default(), runtime: Handle::current() }))
+        Ok(Arc::new(Peers { secret, tls, slots: Mutex::default(), runtime: Handle::current(), traces }))
     }
 
     /// Sends a request to the node at an address (`host:port`); its URI names path and query, and an authority if the
