@@ -70,6 +70,18 @@ pub struct TaskRecord {
     /// others serve them, and read no more, whatever becomes of their nodes.
     #[serde(default)]
     pub follows: Vec<String>,
+    /// Of a task that somebody posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poster: Option<Poster>,
+}
+
+/// Who posted a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poster {
+    /// No two have the same, whoever gets somebody's name later.
+    pub key: String,
+    /// By what they are known again; kept as it is.
+    pub document: Value,
 }
 
 /// What a node tells with a heartbeat.

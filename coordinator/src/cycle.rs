@@ -9,7 +9,6 @@
 
 use std::collections::HashSet;
 
-use segment::is_system;
 use tracing::{info, warn};
 
 use crate::Coordinator;
@@ -60,9 +59,7 @@ impl Coordinator {
             placement::tick(&mut picture, now);
             placement::work(&mut picture, now);
             let segments_moved = balance::plan(&mut picture.fleet);
-            let tasks = picture.tasks.values().filter(|task| !is_system(&task.record.datasource)).count();
-            let supervisors = picture.supervisors.keys().filter(|id| !is_system(id)).count();
-            metrics::record(&picture.fleet, tasks, supervisors);
+            metrics::record(&picture, self.epoch());
             let plan = supervisors::plan(&picture, &self.inner.settings, now);
             let report = CycleReport { segments_moved, again_at: plan.again_at, ..CycleReport::default() };
             let scaled = scaling::plan(&mut picture, self.inner.settings.tasks_max, now);

@@ -14,8 +14,8 @@
 //! Should a second process open it nevertheless, that one leads, and the first can write no more.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -160,6 +160,7 @@ impl Coordinator {
             view_changed: watch::Sender::new(ViewNumber::default()),
             changed: watch::Sender::new(0),
             documents_changed: watch::Sender::new(0),
+            sight: OnceLock::new(),
         };
         Coordinator { inner: Arc::new(inner) }
     }

@@ -12,7 +12,8 @@
 //! The catalog is a file of SQLite or a database of PostgreSQL, which several processes may open: one of them
 //! [leads](Coordinator::lead) by a [lease], the others stand by.
 //!
-//! Beside these it keeps [`documents`](Coordinator::documents) of others, such as users and roles.
+//! Beside these it keeps [`documents`](Coordinator::documents) of others, such as users and roles, and how their
+//! [alerts](Coordinator::record_alerts) stand.
 //!
 //! [`cycle`](Coordinator::cycle) brings what should be and what is together. It runs when [`watch`](Coordinator::watch)
 //! tells of a change, and now and then: nothing waits for its rhythm.
@@ -33,6 +34,7 @@
 //! # Ok(()) }
 //! ```
 
+mod alerts;
 mod catalog;
 mod command;
 mod cycle;
@@ -46,6 +48,7 @@ pub mod metrics;
 mod node;
 mod picture;
 mod plan;
+mod replacing;
 pub mod rules;
 mod scaling;
 mod segments;
@@ -57,17 +60,24 @@ mod tuning;
 mod view;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
+pub use alerts::{
+    AlertChange, AlertEntry, AlertNotice, AlertRecord, AlertState, HISTORY_KEPT as ALERT_HISTORY_KEPT, NoticeOutcome,
+    Notified,
+};
 pub use catalog::{Allocation, MetadataStore, Positions, PostgresUrl, Publication, PublishMode, Published};
-pub use command::{Command, Condition, Phase, Reply, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState};
+pub use command::{
+    Command, Condition, Phase, Poster, Reply, Report, Served, StopReason, TaskProgress, TaskRecord, TaskState,
+};
 pub use cycle::CycleReport;
 pub use documents::{Change, Document};
 pub use error::{Error, Result};
 pub use node::{Member, Role};
+pub use replacing::Sight;
 pub use scaling::{LagAggregate, Scaling};
 pub use segments::{LoadStatus, SegmentRow, Selection};
 pub use supervisors::{Exception, Revision, Scaled, Supervisor, SupervisorSpec, SupervisorState, home_of, of_node};
@@ -109,6 +119,8 @@ struct Inner {
     view_changed: watch::Sender<ViewNumber>,
     changed: watch::Sender<u64>,
     documents_changed: watch::Sender<i64>,
+    /// Knows who may replace rows.
+    sight: OnceLock<Arc<dyn Sight>>,
 }
 
 impl Coordinator {

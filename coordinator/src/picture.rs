@@ -12,6 +12,7 @@ use crate::command::{Condition, Report, Served, StopReason, TaskProgress, TaskRe
 use crate::documents::Document;
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Host, Slot};
+use crate::metrics;
 use crate::node;
 use crate::scaling::Lags;
 use crate::standing::{Changed, Standing};
@@ -450,6 +451,7 @@ impl Picture {
                 self.interrupt(node);
             }
             info!(node, process, address = report.member.address, "node joined");
+            metrics::joined();
             self.members.insert(node.clone(), Member { is_trusted: is_expected, ..Member::default() });
             self.changed.nodes = true;
         }
@@ -481,6 +483,7 @@ impl Picture {
     pub fn lose(&mut self, node: &str, why: &str) {
         let Some(member) = self.members.remove(node) else { return };
         warn!(node, process = member.told.process, why, "node lost");
+        metrics::lost();
         self.fleet.lose(node, self.now);
         member.published.iter().for_each(|id| self.changed.serves(id));
         self.changed.tables.extend(member.realtime.iter().map(|id| id.datasource.clone()));

@@ -1,5 +1,7 @@
 //! Tasks as people see them: created, listed, stopped.
 
+use std::collections::BTreeSet;
+
 use segment::{Interval, is_system};
 use serde_json::Value;
 use tracing::info;
@@ -87,6 +89,13 @@ impl Coordinator {
         let by_name = filter.system || filter.datasource.is_some();
         found.retain(|task| by_name || !is_system(&task.datasource));
         Ok(found.into_iter().map(|task| self.with_progress(task)).collect())
+    }
+
+    /// What tasks that have not ended write into, but for the store's own; by name.
+    pub fn datasources_of_tasks(&self) -> BTreeSet<String> {
+        let picture = self.inner.picture.read();
+        let names = picture.tasks.values().map(|task| &task.record.datasource);
+        names.filter(|name| !is_system(name)).cloned().collect()
     }
 
     pub async fn task(&self, id: &str) -> Result<TaskStatus> {

@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "scaling", include_str!("../../migrations/0005_scaling.sql")),
     (6, "renames", include_str!("../../migrations/0006_renames.sql")),
     (7, "ended tasks", include_str!("../../migrations/0007_ended_tasks.sql")),
+    (8, "alerts", include_str!("../../migrations/0008_alerts.sql")),
 ];
 
 /// How a change of the tables is marked that earlier versions must not work on.

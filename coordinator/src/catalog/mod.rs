@@ -1,6 +1,7 @@
 //! The catalog: segments, positions, supervisors, tasks, leases and documents of others in one small store.
 //! All SQL of this crate is in this folder.
 
+pub(crate) mod alerts;
 mod allocate;
 mod database;
 pub(crate) mod documents;

@@ -2,6 +2,7 @@
 //!
 //! 1. A publication that is on record already (the caller did not hear of its commit) is answered as it was then.
 //! 2. It must be the task's newest attempt, the task one that its supervisor still wants, and the committed positions must be those it started from.
+//!    Whoever posted a task that replaces must have the sight of all that it replaces.
 //! 3. Appended segments that a newer version would hide whole are renamed, without committing anything.
 //! 4. Segments are inserted. Where a newer version hides a part of an appended one, its file is inserted a second time
 //!    under a name of that version that has just this part as its interval: rows are neither hidden nor seen twice. The
@@ -49,6 +50,7 @@ impl Coordinator {
             return Err(Error::Stale { supervisor: what.supervisor, reason, committed });
         }
         self.check_task(&what, &committed)?;
+        self.check_sight(&what)?;
 
         let number = self.inner.picture.read().number + 1;
         let mut change = Change {

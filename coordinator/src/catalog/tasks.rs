@@ -80,6 +80,7 @@ impl Texts {
                 supervisor: record.supervisor.clone(),
                 document: excerpt(&record.document),
                 follows: record.follows.clone(),
+                poster: record.poster.clone(),
                 ..*record
             };
             text(&names)
@@ -436,6 +437,7 @@ mod tests {
             generation: 0,
             created_at: 0,
             follows: Vec::new(),
+            poster: None,
         }
     }
 

@@ -24,6 +24,9 @@ const TABLES: &[&str] = &[
     "document_history",
     "deleted_documents",
     "members",
+    "alert_states",
+    "alert_history",
+    "alert_notices",
 ];
 
 /// An empty store, gone with this.

@@ -113,6 +113,7 @@ fn record(entry: &SupervisorEntry, group: u32, launch: i64, now: i64) -> TaskRec
         generation: row.generation,
         created_at: now,
         follows: Vec::new(),
+        poster: None,
     }
 }
 

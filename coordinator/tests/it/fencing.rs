@@ -10,7 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use henge_coordinator::lease::Leases;
 use henge_coordinator::{
-    Allocation, Change, Coordinator, Error, PublishMode, Result, Selection, SupervisorSpec, TaskState,
+    AlertChange, AlertRecord, AlertState, Allocation, Change, Coordinator, Error, NoticeOutcome, PublishMode, Result,
+    Selection, SupervisorSpec, TaskState,
 };
 use segment::SegmentId;
 use serde_json::{Value, json};
@@ -63,6 +64,7 @@ fn task(id: &str) -> henge_coordinator::TaskRecord {
         generation: 0,
         created_at: 5,
         follows: Vec::new(),
+        poster: None,
     }
 }
 
@@ -82,6 +84,16 @@ fn joins() -> henge_coordinator::Report {
 
 fn document(name: &str, value: Option<Value>) -> Change {
     Change { kind: "role", name: name.into(), value, expected: None, history: true }
+}
+
+fn alert_turn(now: i64) -> AlertRecord {
+    let state = AlertState { alert: "a".into(), turn: now, state: json!("firing") };
+    let change = AlertChange { number: 1, at: now, change: json!({}), notices: vec![("c".into(), json!({}))] };
+    AlertRecord { turns: vec![(state, vec![change])], ..Default::default() }
+}
+
+fn told(now: i64) -> NoticeOutcome {
+    NoticeOutcome { alert: "a".into(), number: 1, channel: "c".into(), tries: 1, ended: Some(now), error: None }
 }
 
 /// Every way to write, in an order in which each has something to do. The n-th step is taken at the time n.
@@ -124,6 +136,11 @@ fn steps() -> Vec<Step> {
         step!("end_system_supervisor", |c, now| c.end_system_supervisor("__henge_journal", now)),
         step!("change_documents_now", |c, now| c.change_documents(vec![document("a", Some(json!(1)))], "ann", now)),
         step!("change_documents_now", |c, now| c.change_documents(vec![document("a", None)], "ann", now)),
+        step!("record_alerts_now", |c, now| c.record_alerts(alert_turn(now))),
+        step!("record_alerts_now", |c, now| c
+            .record_alerts(AlertRecord { outcomes: vec![told(now)], ..Default::default() })),
+        step!("record_alerts_now", |c, _now| c
+            .record_alerts(AlertRecord { gone: vec!["a".into()], ..Default::default() })),
     ]
 }
 

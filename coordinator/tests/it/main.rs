@@ -1,6 +1,7 @@
 //! The coordinator from outside: its catalog on each database, its supervisors, who leads and
 //! who does not, and a simulated node under crashes.
 
+mod alerts;
 mod catalog;
 mod documents;
 mod fencing;
@@ -12,6 +13,7 @@ mod node;
 mod outage;
 mod placement;
 mod quiet;
+mod replacing;
 mod scale;
 mod simulate;
 mod supervisors;

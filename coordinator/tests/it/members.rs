@@ -162,6 +162,7 @@ fn fencing_task(id: &str) -> henge_coordinator::TaskRecord {
         generation: 0,
         created_at: 5,
         follows: Vec::new(),
+        poster: None,
     }
 }
 

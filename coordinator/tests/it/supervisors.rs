@@ -199,6 +199,7 @@ fn batch_task(id: &str) -> TaskRecord {
         generation: 0,
         created_at: 5,
         follows: Vec::new(),
+        poster: None,
     }
 }
 
