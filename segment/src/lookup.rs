@@ -5,23 +5,26 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
 
-/// A map from text to text.
-#[derive(Debug, Default)]
+/// A map from text to text. `Debug` tells its digest, and no entry.
+#[derive(Default)]
 pub struct Lookup {
     pub version: String,
     entries: HashMap<Arc<str>, Arc<str>, foldhash::fast::RandomState>,
+    digest: OnceLock<[u8; 32]>,
 }
 
 impl Lookup {
     pub fn new(version: String, entries: impl IntoIterator<Item = (String, String)>) -> Lookup {
         let entries = entries.into_iter().map(|(key, value)| (Arc::from(key), Arc::from(value))).collect();
-        Lookup { version, entries }
+        Lookup { version, entries, digest: OnceLock::new() }
     }
 
     pub fn get(&self, key: &str) -> Option<&Arc<str>> {
@@ -35,12 +38,37 @@ impl Lookup {
         entries
     }
 
+    /// Of the version and all entries: two lookups with the same digest are the same. Worked out when first asked for.
+    pub fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| {
+            let mut hash = Sha256::new();
+            let mut put = |text: &str| {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            };
+            put(&self.version);
+            for (key, value) in self.entries() {
+                put(key);
+                put(value);
+            }
+            hash.finalize().into()
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lookup(")?;
+        self.digest().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, ")")
     }
 }
 
@@ -141,5 +169,17 @@ mod tests {
         assert_eq!(taken.get("k").unwrap().as_ref(), "a");
         assert_eq!(lookups.scope(|| named("x").unwrap()).get("k").unwrap().as_ref(), "b");
         assert_eq!(lookups.generation(), 2);
+    }
+
+    #[test]
+    fn a_digest_tells_versions_keys_and_values_apart() {
+        let of = |version: &str, entries: &[(&str, &str)]| {
+            let entries = entries.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            *Lookup::new(version.into(), entries).digest()
+        };
+        let one = of("v", &[("a", "b"), ("c", "d")]);
+        assert_eq!(one, of("v", &[("c", "d"), ("a", "b")]));
+        let others = [of("w", &[("a", "b"), ("c", "d")]), of("v", &[("a", "bc"), ("", "d")]), of("v", &[("a", "b")])];
+        assert!(others.iter().all(|other| *other != one));
     }
 }

@@ -25,6 +25,7 @@ pub struct Segment {
     metrics: Vec<String>,
     provenance: Provenance,
     size_bytes: u64,
+    fingerprint: Option<u128>,
     broken: Arc<AtomicBool>,
 }
 
@@ -68,6 +69,7 @@ pub(crate) struct FileParts {
     pub provenance: Provenance,
     pub order: Vec<String>,
     pub size_bytes: u64,
+    pub fingerprint: u128,
 }
 
 impl Segment {
@@ -105,6 +107,7 @@ impl Segment {
             metrics,
             provenance,
             size_bytes,
+            fingerprint: None,
             broken: Arc::default(),
         }
     }
@@ -131,6 +134,7 @@ impl Segment {
             metrics: parts.metrics,
             provenance: parts.provenance,
             size_bytes: parts.size_bytes,
+            fingerprint: Some(parts.fingerprint),
             broken: Arc::default(),
         }
     }
@@ -169,6 +173,11 @@ impl Segment {
 
     pub fn id(&self) -> &SegmentId {
         &self.id
+    }
+
+    /// Of a file: a checksum of its footer, which has the checksums of all that is in the file. `None` of rows in memory.
+    pub fn fingerprint(&self) -> Option<u128> {
+        self.fingerprint
     }
 
     pub fn rows(&self) -> usize {

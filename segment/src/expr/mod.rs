@@ -21,7 +21,8 @@ use crate::schema::ValueType;
 use bounds::Work;
 use node::Node;
 
-/// A parsed expression. `Display` gives the text it was parsed from.
+/// A parsed expression. `Display` gives the text it was parsed from; `Debug` tells the lookups too that it reads, so that
+/// expressions of which it says the same have the same values.
 #[derive(Clone)]
 pub struct Expr {
     text: Arc<str>,
@@ -36,7 +37,12 @@ impl PartialEq for Expr {
 
 impl fmt::Debug for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expr({})", self.root)
+        let mut lookups = Vec::new();
+        self.root.lookups(&mut lookups);
+        match lookups.is_empty() {
+            true => write!(f, "Expr({})", self.root),
+            false => write!(f, "Expr({} with {lookups:?})", self.root),
+        }
     }
 }
 

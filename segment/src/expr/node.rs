@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::functions::{Function, Makes, Prepared, Returns};
 use crate::block::Value;
+use crate::lookup::Lookup;
 use crate::schema::ValueType;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,25 @@ impl Node {
                 body.columns(bound, into);
                 bound.truncate(depth);
             }
+        }
+    }
+
+    /// The lookups that it reads, in the order in which it names them.
+    pub fn lookups<'a>(&'a self, into: &mut Vec<&'a Arc<Lookup>>) {
+        match self {
+            Node::Literal(_) | Node::Column(_) => {}
+            Node::Not(a) | Node::Negate(a) => a.lookups(into),
+            Node::Binary(_, a, b) => {
+                a.lookups(into);
+                b.lookups(into);
+            }
+            Node::Call { args, prepared, .. } => {
+                if let Some(Prepared::Lookup(lookup, _)) = prepared {
+                    into.push(lookup);
+                }
+                args.iter().for_each(|arg| arg.lookups(into));
+            }
+            Node::Lambda { body, .. } => body.lookups(into),
         }
     }
 

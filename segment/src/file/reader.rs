@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::layout::{ColumnEntry, END_MAGIC, Footer, HEADER, ListSections, MAGIC, Section, Sections, TRAILER, VERSION};
 use crate::block::BLOCK_ROWS;
@@ -48,6 +48,7 @@ pub(super) fn open(bytes: Bytes, id: SegmentId, what: &str) -> Result<Segment> {
         aggregates: footer.aggregates,
     };
     let rows = footer.rows as usize;
+    let fingerprint = xxh3_128(&bytes[offset_of_footer(&bytes)..]);
     let columns = footer.columns.into_iter().map(|entry| {
         let value_type = ValueType::from_druid_name(&entry.type_name).expect("the footer's types were checked");
         let (name, bytes) = (entry.name.clone(), bytes.clone());
@@ -66,6 +67,7 @@ pub(super) fn open(bytes: Bytes, id: SegmentId, what: &str) -> Result<Segment> {
             provenance,
             order: footer.order,
             size_bytes: bytes.len() as u64,
+            fingerprint,
         },
     ))
 }
@@ -147,6 +149,11 @@ fn footer(bytes: &Bytes) -> Result<Footer, String> {
         return Err("footer: columns and rows that do not fit together".into());
     }
     Ok(footer)
+}
+
+/// Where the footer of bytes begins that have one.
+fn offset_of_footer(bytes: &Bytes) -> usize {
+    u64_at(bytes, bytes.len() - TRAILER) as usize
 }
 
 fn slice(bytes: &Bytes, section: Section) -> Bytes {

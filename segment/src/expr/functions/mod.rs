@@ -14,7 +14,9 @@ use std::sync::{Arc, LazyLock};
 
 use hashbrown::HashMap;
 
+use super::convert;
 use crate::block::Value;
+use crate::lookup::Lookup;
 use crate::spelling;
 use crate::time::{Granularity, Zone};
 pub(super) use time::Unit;
@@ -85,6 +87,8 @@ pub(super) enum Prepared {
     Whole(Arc<dyn Fn(&[Value]) -> Value + Send + Sync>),
     Floor(Granularity),
     Extract(Unit, Zone),
+    /// What a text is in a lookup, or what stands for one that is not in it.
+    Lookup(Arc<Lookup>, Value),
 }
 
 /// How many values a function gives.
@@ -130,6 +134,10 @@ impl Prepared {
             }
             Prepared::Extract(unit, zone) => {
                 time::instant(&args[0]).map_or(Value::Null, |t| Value::Long(unit.of(t, zone)))
+            }
+            Prepared::Lookup(lookup, missing) => {
+                let found = convert::to_text(&args[0]).and_then(|key| lookup.get(&key).cloned());
+                found.map_or_else(|| missing.clone(), Value::Text)
             }
         }
     }

@@ -52,11 +52,7 @@ fn lookup(args: &[Option<Value>]) -> Result<Prepared, String> {
     };
     let missing = literal_text(args, 2, "what replaces a missing value")?;
     let missing = missing.map_or(Value::Null, |text| Value::text(&text));
-    let lookup = crate::lookup::named(&name)?;
-    Ok(Prepared::each(move |args| {
-        let found = convert::to_text(&args[0]).and_then(|key| lookup.get(&key).cloned());
-        found.map_or_else(|| missing.clone(), Value::Text)
-    }))
+    Ok(Prepared::Lookup(crate::lookup::named(&name)?, missing))
 }
 
 fn cast(args: &[Option<Value>]) -> Result<Prepared, String> {
