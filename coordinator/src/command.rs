@@ -90,6 +90,11 @@ pub struct Report {
     pub member: Member,
     /// Grows with every report of the process, from 1. A report that comes twice, or after a later one, changes nothing.
     pub seq: u64,
+    /// The leader that has answered this process last, by its epoch: 0 if none has. Only reports that say so of the leader that
+    /// gets them count: any other may be one that was sent before, to another leader, and was long on its way. `None` from a
+    /// node of an earlier version, which does not tell.
+    #[serde(default)]
+    pub heard: Option<i64>,
     /// What it serves; `None` if nothing changed since the last report that this leader has answered. To be looked at
     /// before `tasks` are, so that of a task that has caught up all names are in it.
     pub served: Option<Served>,
@@ -130,6 +135,9 @@ pub struct Reply {
     pub lease_ms: u64,
     /// What it serves is to be told again, for this leader does not know it.
     pub wants_served: bool,
+    /// The report counts for nothing, not even as a sign of life: it does not tell of this leader. To be made anew at once.
+    #[serde(default)]
+    pub is_strange: bool,
     /// The newest view there is.
     pub view: ViewNumber,
     /// Whether it was understood that the node is leaving: a leader of an earlier version hands nothing over.

@@ -38,7 +38,8 @@ struct Taken {
 
 impl Coordinator {
     /// Takes a node's report and answers what it should do. A node reports again when it has carried the orders out or
-    /// begun to, and at least a few times within its lease; it must not have two heartbeats under way.
+    /// begun to, and at least a few times within its lease; it must not have two heartbeats under way. The first report to a
+    /// leader is answered by who that is, and no more ([`Reply::is_strange`]).
     ///
     /// [`Error::Conflict`](crate::Error::Conflict) if another process has taken the node's name.
     pub async fn heartbeat(&self, report: Report, now: i64) -> Result<Reply> {
@@ -49,6 +50,10 @@ impl Coordinator {
             lease_ms: u64::try_from(self.inner.settings.node_lease_ms).unwrap_or(0),
             ..Reply::default()
         };
+        if report.heard.is_some_and(|heard| heard != reply.epoch) {
+            (reply.is_strange, reply.wants_served) = (true, true);
+            return Ok(reply);
+        }
         self.look_up_unknown(&report).await?;
         let reported: HashSet<String> = report.tasks.iter().map(|task| task.id.clone()).collect();
         reply.leaving = report.leaving;

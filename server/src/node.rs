@@ -465,7 +465,11 @@ async fn beat(app: &App, reporter: &mut Reporter) -> coordinator::Result<bool> {
     // Histograms that nobody scrapes would grow with every query.
     app.metrics.run_upkeep();
     let reply = app.coordinator.heartbeat(report, now()).await?;
+    let is_strange = reply.is_strange;
     let orders = reporter.take_in(reply, generation);
+    if is_strange {
+        return Ok(true);
+    }
     Ok(reporter.carry_out(orders).await)
 }
 

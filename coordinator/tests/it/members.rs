@@ -19,6 +19,7 @@ on_each_database!(
     a_clock_that_is_set_back_keeps_nobody_from_being_missed,
     reports_that_come_twice_or_late_change_nothing,
     a_new_leader_waits_for_the_nodes_that_there_were,
+    a_report_from_before_a_leader_counts_for_nothing,
     who_stands_by_follows_documents_and_takes_the_lead,
     a_node_that_ends_in_good_order_is_not_waited_for,
     a_node_that_leaves_hands_its_tasks_over,
@@ -35,12 +36,13 @@ struct Node {
     served: Served,
     tasks: Vec<henge_coordinator::TaskProgress>,
     leaving: bool,
+    heard: i64,
 }
 
 impl Node {
     fn new(name: &str, process: u64) -> Node {
         let member = Member { process, address: format!("{name}:1"), ..member(name) };
-        Node { member, seq: 0, served: Served::default(), tasks: Vec::new(), leaving: false }
+        Node { member, seq: 0, served: Served::default(), tasks: Vec::new(), leaving: false, heard: 0 }
     }
 
     fn report(&mut self) -> Report {
@@ -48,6 +50,7 @@ impl Node {
         Report {
             member: self.member.clone(),
             seq: self.seq,
+            heard: Some(self.heard),
             served: Some(self.served.clone()),
             tasks: self.tasks.clone(),
             leaving: self.leaving,
@@ -56,8 +59,14 @@ impl Node {
     }
 
     async fn beat(&mut self, coordinator: &Coordinator, now: i64) -> Reply {
-        let report = self.report();
-        coordinator.heartbeat(report, now).await.unwrap()
+        loop {
+            let report = self.report();
+            let reply = coordinator.heartbeat(report, now).await.unwrap();
+            self.heard = reply.epoch;
+            if !reply.is_strange {
+                return reply;
+            }
+        }
     }
 
     /// Reports, and runs the tasks that it is told to.
@@ -251,7 +260,7 @@ async fn a_restarted_node_gets_its_tasks_again(store: Fresh) {
     assert_eq!(counted(&coordinator.view()).len(), 2);
 
     // The process before it is heard of late.
-    let late = Report { member: b.member.clone(), seq: b.seq + 1, tasks: b.tasks.clone(), ..Report::default() };
+    let late = Report { member: b.member.clone(), heard: Some(b.heard), seq: b.seq + 1, tasks: b.tasks.clone(), ..Report::default() };
     assert!(matches!(coordinator.heartbeat(late, 4).await, Err(Error::Conflict(_))));
     assert_eq!(coordinator.view().nodes["b"].process, 7);
     assert!(again.beat(&coordinator, 5).await.commands.is_empty());
@@ -300,6 +309,31 @@ async fn reports_that_come_twice_or_late_change_nothing(store: Fresh) {
     assert!(!coordinator.view().nodes.contains_key("b"));
     coordinator.heartbeat(before, 2 * LEASE).await.unwrap();
     assert!(coordinator.view().nodes.contains_key("b"));
+}
+
+async fn a_report_from_before_a_leader_counts_for_nothing(store: Fresh) {
+    let coordinator = open_leased(&store).await;
+    let (mut a, mut b) = two(&coordinator).await;
+    let late = b.report();
+    coordinator.heartbeat(late.clone(), 2).await.unwrap();
+    // Rows that are seen from here on.
+    b.served.realtime.push(rows(2));
+    b.beat(&coordinator, 3).await;
+    let last = coordinator.view();
+    assert_eq!(counted(&last).len(), 3);
+
+    let next = open_leased(&store).await;
+    a.beat(&next, 5).await;
+    // It was on its way to the leader before, and comes to this one.
+    let reply = next.heartbeat(late, 6).await.unwrap();
+    assert!(reply.is_strange && reply.commands.is_empty());
+    assert_eq!(next.view().number, ViewNumber::default(), "b is waited for");
+    // What it told the leader before it need not tell again, and does, as this one does not know.
+    let reply = next.heartbeat(Report { served: None, ..b.report() }, 7).await.unwrap();
+    assert!(reply.is_strange && reply.wants_served);
+    assert_eq!(next.view().number, ViewNumber::default());
+    b.beat(&next, 8).await;
+    assert_eq!((counted(&next.view()), is_incomplete(&next.view())), (counted(&last), false));
 }
 
 async fn a_new_leader_waits_for_the_nodes_that_there_were(store: Fresh) {

@@ -220,6 +220,11 @@ async fn keep_in_line(
         let has_nothing = report.leaving && reporter.has_nothing(&report);
         let sent = Instant::now();
         let rest = match leader.heartbeat(&report, lease).await {
+            // It knows this node from here on.
+            Ok(reply) if reply.is_strange => {
+                reporter.take_in(reply, generation);
+                continue;
+            }
             Ok(reply) => {
                 lease = Duration::from_millis(reply.lease_ms.max(1));
                 tenure.renew(sent, lease);

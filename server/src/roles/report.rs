@@ -23,6 +23,8 @@ pub struct Reporter {
     seq: u64,
     /// The inventory's generation that the leader knows.
     told: Option<u64>,
+    /// The leader that answered last, 0 before one has.
+    heard: i64,
     /// Being loaded, by a task of its own: nodes go on telling that they are there.
     loading: Arc<Mutex<Option<Vec<SegmentId>>>>,
     mending: Arc<AtomicBool>,
@@ -56,6 +58,7 @@ impl Reporter {
             historical,
             seq: 0,
             told: None,
+            heard: 0,
             loading: Arc::default(),
             mending: Arc::default(),
             is_leaving: false,
@@ -95,6 +98,7 @@ impl Reporter {
         let report = Report {
             member: self.member.clone(),
             seq: self.seq,
+            heard: Some(self.heard),
             served,
             loading: self.loading.lock().clone().unwrap_or_default(),
             broken: self.historical.as_ref().map_or_else(Vec::new, |historical| historical.take_broken()),
@@ -114,6 +118,7 @@ impl Reporter {
     /// Takes a reply in: tasks are started and stopped; what is to be loaded and dropped is for who asks to carry out.
     pub fn take_in(&mut self, reply: Reply, generation: u64) -> Orders {
         self.told = (!reply.wants_served).then_some(generation);
+        self.heard = reply.epoch;
         reply.recorded.iter().for_each(|task| self.worker.forget(task));
         let mut orders = Orders { loads: Vec::new(), drops: Vec::new() };
         for command in reply.commands {
