@@ -37,4 +37,5 @@ mod statements;
 mod tenants;
 mod tidy;
 mod tls;
+mod traces;
 mod wires;
