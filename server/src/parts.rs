@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::audit::Audit;
 use crate::auth::Identity;
+use crate::auth::poster::Sights;
 use crate::config::Config;
 use crate::http::App;
 use crate::http::avatica::{self, Connections};
@@ -189,7 +190,7 @@ impl Ground {
         let sql = Sql::new(parts.broker.clone(), parts.cluster.clone(), settings);
         let (identity, first_password) =
             Identity::open(config.auth.clone(), parts.coordinator.clone(), authorizer, sql.clone()).await?;
-        crate::metrics::describe();
+        parts.coordinator.ask_of_sight(Arc::new(Sights(Arc::downgrade(&identity))));
         let lookups = lookups::Store::open(parts.coordinator.clone(), parts.broker.lookups().clone());
         if let Standing::Follows(follower) = &parts.standing {
             let rows = parts.answers.as_ref().map(|answers| Arc::downgrade(&answers.rows));

@@ -87,7 +87,8 @@ async fn what_a_task_replaces_its_poster_may_take_away_at_that_moment(store: Fre
     assert!(replace(&coordinator, "fourth", &fourth, 15).await.is_err());
     assert_eq!(coordinator.segments("d").iter().map(|meta| &meta.id).collect::<Vec<_>>(), [&third]);
     // Who adds takes nothing away.
-    let fifth = coordinator.allocate(Allocation { task: "fourth".into(), ..wish("fourth", 0, 24, 9) }, 16).await.unwrap();
+    let fifth =
+        coordinator.allocate(Allocation { task: "fourth".into(), ..wish("fourth", 0, 24, 9) }, 16).await.unwrap();
     let what = batch(vec![meta(&fifth, 16)], PublishMode::Append);
     coordinator.publish(henge_coordinator::Publication { task: "fourth".into(), ..what }, 16).await.unwrap();
     assert_eq!(coordinator.segments("d").len(), 2);

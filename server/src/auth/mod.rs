@@ -14,6 +14,7 @@ pub mod oidc;
 pub mod owner;
 pub mod password;
 pub mod roles;
+pub mod poster;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;

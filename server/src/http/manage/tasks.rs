@@ -83,7 +83,8 @@ pub fn require_sources(app: &App, caller: &Caller, document: &Value) -> Answered
 }
 
 /// What a task replaces is gone, with the rows that its sender does not see: as dropping, it takes the sight of all of them.
-/// Of a datasource that is not there yet nothing is replaced.
+/// Of a datasource that is not there yet nothing is replaced. It is asked once more where the task publishes, as others may
+/// have published first, and rules may be others by then.
 async fn require_whole(app: &App, caller: &Caller, datasource: &str) -> Answered<()> {
     if !app.is_restricted(caller, datasource) {
         return Ok(());
@@ -155,6 +156,8 @@ async fn create(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         generation: 0,
         created_at: now,
         follows: Vec::new(),
+        // Who is asked about again when it publishes.
+        poster: Some(app.identity.poster(&caller)),
     };
     app.coordinator.create_task(task, now).await?;
     tracing::info!(task = %id, "task posted");

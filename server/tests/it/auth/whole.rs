@@ -1,6 +1,13 @@
 //! What is done to rows that the caller does not see: it takes the sight of all of a datasource, or of all datasources.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use coordinator::rules::DEFAULT;
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 use super::{ADMIN, SECURITY, admin, ask, basic, ok, role, user};
@@ -118,4 +125,184 @@ fn a_task_replaces_only_what_its_sender_sees_whole() {
     // Of what is not there nothing is replaced.
     assert_eq!(post("tenant", task("fresh", false)).status, 200);
     assert_eq!(post("owner", task("events", false)).status, 200);
+}
+
+/// An HTTP server whose answers, each a row of tenant A, wait until they are let go.
+struct Held {
+    address: String,
+    let_go: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
+}
+
+impl Held {
+    fn serve() -> Held {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let held = Held { address: listener.local_addr().unwrap().to_string(), let_go: Arc::default() };
+        let let_go = held.let_go.clone();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let let_go = let_go.clone();
+                std::thread::spawn(move || {
+                    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                    let path = head[0].split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_string();
+                    let (names, changed) = &*let_go;
+                    changed.wait_while(&mut names.lock(), |names| !names.contains(&path));
+                    let body = "{\"t\":0,\"tenant\":\"A\"}\n";
+                    let length = body.len();
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                });
+            }
+        });
+        held
+    }
+
+    fn let_go(&self, name: &str) {
+        self.let_go.0.lock().insert(name.to_string());
+        self.let_go.1.notify_all();
+    }
+
+    /// A task as of [`task`] that reads from here.
+    fn task(&self, name: &str, datasource: &str, append: bool) -> Value {
+        let mut spec = task(datasource, append);
+        let uri = format!("http://{}/{name}", self.address);
+        spec["spec"]["ioConfig"]["inputSource"] = json!({"type": "http", "uris": [uri]});
+        spec
+    }
+}
+
+/// Rights are looked at when a task is posted, and again when it takes rows away: much may happen meanwhile.
+#[test]
+fn a_task_replaces_only_what_its_sender_sees_whole_when_it_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("auth.first_password", ADMIN), ("ingest.http_hosts", "127.0.0.1")]);
+    let held = Held::serve();
+    let permission =
+        |kind: &str, name: &str, action: &str| json!({"resource": {"type": kind, "name": name}, "action": action});
+    let writes = json!([
+        permission("DATASOURCE", "d_.*", "READ"),
+        permission("DATASOURCE", "d_.*", "WRITE"),
+        permission("EXTERNAL", "http", "READ")
+    ]);
+    let put_role =
+        |name: &str, document: Value| ok(&server, &admin(), "PUT", &format!("{SECURITY}/roles/{name}"), document);
+    let policy = json!([{"name": "own", "datasource": "d_.*", "sql": "tenant = 'A'"}]);
+    put_role("tenant", json!({"permissions": writes, "policies": policy}));
+    put_role("writer", json!({"permissions": writes}));
+    put_role("narrowed", json!({"permissions": writes}));
+    let password = "a long password";
+    let put_user = |name: &str, roles: Value, disabled: bool| {
+        user(&server, name, json!({"password": password, "roles": roles, "disabled": disabled}));
+    };
+    put_user("ten", json!(["tenant"]), false);
+    put_user("nar", json!(["narrowed"]), false);
+    for name in ["own", "gone", "again", "shut", "less"] {
+        put_user(name, json!(["writer"]), false);
+    }
+    let post =
+        |who: &str, spec: &Value| ask(&server, &basic(who, password), "POST", "/druid/indexer/v1/task", Some(spec));
+    let posted = |who: &str, spec: Value| {
+        let reply = post(who, &spec);
+        assert_eq!(reply.status, 200, "{who}: {}", reply.body);
+        reply.body["task"].as_str().unwrap().to_string()
+    };
+    let ended = |id: &str| {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = server.get(&format!("/druid/indexer/v1/task/{id}/status")).body["status"].clone();
+            if status["status"] != "RUNNING" {
+                break status;
+            }
+            assert!(Instant::now() < until, "{status}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let tenants = |datasource: &str| -> Vec<Value> {
+        let text = format!("SELECT tenant FROM {datasource} ORDER BY tenant");
+        server.sql(&text).into_iter().flatten().collect()
+    };
+
+    // What was not there when a task was posted is there when it ends; and what others are about to load for the first
+    // time is not to be replaced by who will not see it.
+    let early = posted("ten", held.task("early", "d_first", false));
+    let first = posted("own", held.task("first", "d_second", false));
+    let told = post("ten", &held.task("late", "d_second", false));
+    assert_eq!(told.status, 403, "{}", told.body);
+    held.let_go("first");
+    assert_eq!(ended(&first)["status"], "SUCCESS", "who sees all loads as ever");
+    load(&server, "d_first");
+    held.let_go("early");
+    let failed = ended(&early);
+    let why = failed["errorMsg"].as_str().unwrap_or_default();
+    assert!(failed["status"] == "FAILED" && why.contains("[d_first]") && why.contains("appendToExisting"), "{failed}");
+    assert_eq!(tenants("d_first"), ["A", "B"]);
+
+    // Whatever becomes of them, and of the rules, after they have posted.
+    load(&server, "d_events");
+    let users = ["own", "nar", "gone", "again", "shut", "less"];
+    let tasks = users.map(|who| (who, posted(who, held.task(who, "d_events", false))));
+    put_role("narrowed", json!({"permissions": writes, "policies": policy}));
+    for name in ["gone", "again"] {
+        ok(&server, &admin(), "DELETE", &format!("{SECURITY}/users/{name}"), Value::Null);
+    }
+    put_user("again", json!(["writer"]), false);
+    put_user("shut", json!(["writer"]), true);
+    put_user("less", json!([]), false);
+    for (who, id) in tasks.iter().rev() {
+        held.let_go(who);
+        let status = ended(id);
+        let why = status["errorMsg"].as_str().unwrap_or_default();
+        let expected = match *who {
+            "own" => {
+                assert_eq!(status["status"], "SUCCESS", "{status}");
+                continue;
+            }
+            "nar" => "may not see all rows and columns",
+            "less" => "may not write it any more",
+            _ => "is no user here any more",
+        };
+        assert!(status["status"] == "FAILED" && why.contains(expected), "{who}: {status}");
+        assert_eq!(tenants("d_events"), ["A", "B"], "{who}");
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    while tenants("d_events") != ["A"] {
+        assert!(Instant::now() < until, "what may be replaced is");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A token of fewer roles posts with no more than these.
+#[test]
+fn a_task_is_its_tokens_when_it_replaces() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[("auth.first_password", ADMIN), ("ingest.http_hosts", "127.0.0.1")]);
+    let held = Held::serve();
+    load(&server, "events");
+    let writes = [("DATASOURCE", "events", "READ"), ("DATASOURCE", "events", "WRITE"), ("EXTERNAL", "http", "READ")];
+    role(&server, "loader", &writes);
+    role(&server, "spare", &writes);
+    user(&server, "ann", json!({"password": "a long password", "roles": ["loader", "spare"]}));
+    let ann = basic("ann", "a long password");
+    let made = ok(&server, &ann, "POST", &format!("{SECURITY}/tokens"), json!({"roles": ["loader"]}));
+    let token = format!("Bearer {}", made["token"].as_str().unwrap());
+    let reply = ask(&server, &token, "POST", "/druid/indexer/v1/task", Some(&held.task("one", "events", false)));
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    // What is left to the user the token never had.
+    role(&server, "loader", &[]);
+    held.let_go("one");
+    let id = reply.body["task"].as_str().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        let status = server.get(&format!("/druid/indexer/v1/task/{id}/status")).body["status"].clone();
+        if status["status"] != "RUNNING" {
+            break status;
+        }
+        assert!(Instant::now() < until, "{status}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let why = status["errorMsg"].as_str().unwrap_or_default();
+    assert!(status["status"] == "FAILED" && why.contains("may not write it any more"), "{status}");
+    assert_eq!(server.try_count_rows("events"), Ok(2));
 }
