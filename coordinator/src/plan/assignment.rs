@@ -1,9 +1,10 @@
 //! Which node runs a task that none runs.
 //!
-//! - Supervised tasks go first, then those of the datasource that has the fewest, then the oldest, as far as there is room:
-//!   on a node, and on all together. A quarter of it is kept for supervised tasks, and a quarter of the rest from each
-//!   datasource's posted ones: whoever may post tasks of one datasource cannot keep others waiting. Nor can whoever has
-//!   supervisors of it: the supervised tasks of a datasource have three quarters of all room ([`share`]).
+//! - Supervised tasks go first, then those of the datasource that has the fewest, then of whom has posted the fewest, then the
+//!   oldest, as far as there is room: on a node, and on all together. A quarter of it is kept for supervised tasks, and a quarter
+//!   of the rest from each datasource's posted ones, and from those that one user has posted: whoever may post tasks of one
+//!   datasource, or of many, cannot keep others waiting. Nor can whoever has supervisors of a datasource: its supervised tasks
+//!   have three quarters of all room ([`share`]).
 //! - A task goes to the node where it ran last, if that takes it: what it kept on disk is there. Else to the one with the
 //!   fewest tasks.
 //! - A node takes tasks once it told what it serves and has no rows left that do not count, and none that it still tells
@@ -55,11 +56,15 @@ pub(crate) fn plan(
         }
     }
     let mut running: usize = loads.values().sum();
-    // Posted tasks at work, by datasource.
+    // Posted tasks at work, by datasource and by who posted them.
     let mut posted: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut of_posters: BTreeMap<&str, usize> = BTreeMap::new();
     for task in picture.tasks.values().filter(|task| task.record.supervisor.is_none() && task.node.is_some()) {
         if !ended.contains(task.record.id.as_str()) {
             *posted.entry(&task.record.datasource).or_default() += 1;
+            if let Some(poster) = poster(task) {
+                *of_posters.entry(poster).or_default() += 1;
+            }
         }
     }
     let mut supervised: BTreeMap<&str, usize> = BTreeMap::new();
@@ -67,25 +72,29 @@ pub(crate) fn plan(
         *supervised.entry(&task.record.datasource).or_default() += 1;
     }
     let posted_max = share(tasks_max);
-    // Each goes after as many of its kind and datasource as are at work or wait before it.
+    // Each goes after as many of its kind and datasource as are at work or wait before it, and after as many of its poster's.
     let mut turns = [supervised.clone(), posted.clone()];
-    let mut in_turn: Vec<(bool, usize, &LiveTask)> = Vec::with_capacity(waiting.len());
+    let mut turns_of_posters = of_posters.clone();
+    let mut in_turn: Vec<((bool, usize, usize), &LiveTask)> = Vec::with_capacity(waiting.len());
     for task in waiting {
         let is_posted = task.record.supervisor.is_none();
         let turn = turns[usize::from(is_posted)].entry(&task.record.datasource).or_default();
         *turn += 1;
-        in_turn.push((is_posted, *turn, task));
+        let of_poster = turns_of_posters.entry(poster(task).unwrap_or_default()).or_default();
+        *of_poster += 1;
+        in_turn.push(((is_posted, *turn, *of_poster), task));
     }
-    in_turn.sort_by_key(|(is_posted, turn, _)| (*is_posted, *turn));
+    in_turn.sort_by_key(|(turn, _)| *turn);
     let mut assignments = Vec::new();
-    for (is_posted, _, task) in in_turn {
+    for ((is_posted, ..), task) in in_turn {
         let id = &task.record.id;
         let is_own = is_system(&task.record.datasource);
         if !is_own && (running >= tasks_max || is_posted && posted.values().sum::<usize>() >= posted_max) {
             continue;
         }
         let of_datasource = posted.get(task.record.datasource.as_str()).copied().unwrap_or(0);
-        if is_posted && of_datasource >= share(posted_max) {
+        let of_poster = poster(task).and_then(|poster| of_posters.get(poster)).copied().unwrap_or(0);
+        if is_posted && of_datasource.max(of_poster) >= share(posted_max) {
             continue;
         }
         let at_work = supervised.get(task.record.datasource.as_str()).copied().unwrap_or(0);
@@ -113,10 +122,18 @@ pub(crate) fn plan(
         }
         let of_its_kind = if is_posted { &mut posted } else { &mut supervised };
         *of_its_kind.entry(&task.record.datasource).or_default() += 1;
+        if let Some(poster) = poster(task) {
+            *of_posters.entry(poster).or_default() += 1;
+        }
         let (node, process) = (node.clone(), member.told.process);
         assignments.push(Assignment { task: id.clone(), node, process, attempt: task.attempt + 1 });
     }
     assignments
+}
+
+/// Who posted a task, if somebody did.
+fn poster(task: &LiveTask) -> Option<&str> {
+    task.record.poster.as_ref().map(|poster| poster.key.as_str())
 }
 
 /// Three quarters of places that all need.

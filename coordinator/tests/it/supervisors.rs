@@ -22,6 +22,7 @@ on_each_database!(
     what_another_node_keeps_is_left_to_it,
     a_name_that_is_taken_is_passed_over,
     nobody_keeps_all_places_of_tasks,
+    nobody_keeps_all_places_of_tasks_by_many_datasources,
     nobodys_supervisors_keep_all_places_of_tasks,
     of_a_large_task_its_data_goes_when_it_has_ended,
     supervisors_that_grow_at_once_leave_places_too,
@@ -361,6 +362,39 @@ async fn nobody_keeps_all_places_of_tasks(store: Fresh) {
     coordinator.cycle(33).await.unwrap();
     let supervised = started(&report(&coordinator, running, 34).await.commands);
     assert_eq!(supervised.len(), 2, "{supervised:?}");
+}
+
+/// Not by tasks of many datasources either, however early they were posted.
+async fn nobody_keeps_all_places_of_tasks_by_many_datasources(store: Fresh) {
+    let coordinator = open(&store).await;
+    let of = |id: &str, datasource: String, poster: &str| TaskRecord {
+        datasource,
+        poster: Some(henge_coordinator::Poster { key: poster.into(), document: json!({}) }),
+        ..batch_task(id)
+    };
+    for n in 0..20 {
+        let task = of(&format!("greedy{n:02}"), format!("d{n}"), "greedy");
+        coordinator.create_task(task, n).await.unwrap();
+    }
+    coordinator.create_task(of("modest", "d0".into(), "modest"), 30).await.unwrap();
+    let started = |commands: &[Command]| {
+        let id = |command: &Command| match command {
+            Command::StartTask { task, .. } => Some(task.id.clone()),
+            _ => None,
+        };
+        commands.iter().filter_map(id).collect::<std::collections::BTreeSet<_>>()
+    };
+    let first = started(&report(&coordinator, vec![], 31).await.commands);
+    let greedy = first.iter().filter(|id| id.starts_with("greedy")).count();
+    assert!(greedy == 5 && first.contains("modest"), "{first:?}");
+    // A place that is free again is for others first.
+    let mut running: Vec<_> = first.iter().map(|id| progress(id, TaskState::Running)).collect();
+    assert!(report(&coordinator, running.clone(), 32).await.commands.is_empty());
+    coordinator.create_task(of("late", "e".into(), "late"), 33).await.unwrap();
+    running[0].state = TaskState::Success;
+    assert!(running[0].id.starts_with("greedy"));
+    let next = started(&report(&coordinator, running, 34).await.commands);
+    assert_eq!(next.into_iter().collect::<Vec<_>>(), ["late"]);
 }
 
 async fn nobodys_supervisors_keep_all_places_of_tasks(store: Fresh) {
