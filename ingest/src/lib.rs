@@ -9,6 +9,7 @@ pub mod fail;
 pub mod handoff;
 mod intake;
 pub mod ledger;
+mod looks;
 pub mod metrics;
 pub mod parse;
 mod pipeline;

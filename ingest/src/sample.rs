@@ -67,34 +67,45 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Reads a sample. Takes up to the bounds' time, on the caller's thread.
-pub fn sample(of: &Sampled, bounds: Bounds, settings: &Settings) -> Result<Sample> {
+/// Reads a sample. Takes up to the bounds' time, on the caller's thread. With what is open of a stream still: to close it may
+/// take seconds more.
+pub fn sample(of: &Sampled, bounds: Bounds, settings: &Settings) -> (Result<Sample>, Option<KafkaSource>) {
     let until = Instant::now() + bounds.time;
     match of {
-        Sampled::Stream(spec) => {
-            let mut taker = Taker::new(&spec.data_schema, &spec.io.format, bounds)?;
-            read_stream(&spec.io, &mut taker, until)?;
-            Ok(taker.finish())
-        }
-        Sampled::Batch(spec) => {
-            let mut taker = Taker::new(&spec.data_schema, &spec.format, bounds)?;
-            match read_files(spec, &mut taker, until, settings) {
-                Err(_) if taker.is_full() => {}
-                Err(Error::Interrupted) if !taker.rows.is_empty() => {}
-                Err(Error::Interrupted) => {
-                    return Err(Error::unavailable("no row of the input came in time; raise samplerConfig.timeoutMs"));
-                }
-                read => read?,
-            }
-            Ok(taker.finish())
-        }
+        Sampled::Stream(spec) => sample_stream(spec, bounds, until),
+        Sampled::Batch(spec) => (sample_files(spec, bounds, until, settings), None),
     }
 }
 
-fn read_stream(io: &KafkaIo, taker: &mut Taker, until: Instant) -> Result<()> {
-    let everything = Share { group: 0, groups: 1 };
-    let mut source = KafkaSource::open(io, everything, "henge-sampler", matches!(io.format, InputFormat::Kafka(_)))?;
-    let watch = known(&source, until)?;
+fn sample_stream(spec: &SupervisorSpec, bounds: Bounds, until: Instant) -> (Result<Sample>, Option<KafkaSource>) {
+    let (io, everything) = (&spec.io, Share { group: 0, groups: 1 });
+    let with_headers = matches!(io.format, InputFormat::Kafka(_));
+    let mut source = match KafkaSource::open(io, everything, "henge-sampler", with_headers) {
+        Ok(source) => source,
+        Err(error) => return (Err(error), None),
+    };
+    let sample = Taker::new(&spec.data_schema, &io.format, bounds).and_then(|mut taker| {
+        read_stream(&mut source, io, &mut taker, until)?;
+        Ok(taker.finish())
+    });
+    (sample, Some(source))
+}
+
+fn sample_files(spec: &BatchSpec, bounds: Bounds, until: Instant, settings: &Settings) -> Result<Sample> {
+    let mut taker = Taker::new(&spec.data_schema, &spec.format, bounds)?;
+    match read_files(spec, &mut taker, until, settings) {
+        Err(_) if taker.is_full() => {}
+        Err(Error::Interrupted) if !taker.rows.is_empty() => {}
+        Err(Error::Interrupted) => {
+            return Err(Error::unavailable("no row of the input came in time; raise samplerConfig.timeoutMs"));
+        }
+        read => read?,
+    }
+    Ok(taker.finish())
+}
+
+fn read_stream(source: &mut KafkaSource, io: &KafkaIo, taker: &mut Taker, until: Instant) -> Result<()> {
+    let watch = known(source, until)?;
     let each = taker.bounds.rows.div_ceil(watch.ranges.len().max(1)) as i64;
     let from = watch.ranges.iter().map(|(key, range)| {
         let newest = range.high.saturating_sub(each).max(range.low);

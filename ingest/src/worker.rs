@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use segment::inventory::{Change, Inventory};
 use segment::storage::deep::DeepStorage;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::batch::{self, Progress};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::fail::FailPoints;
 use crate::ledger::Ledger;
+use crate::looks::Looks;
 use crate::report::{Condition, TaskReport, TaskState};
 use crate::sample::{self, Bounds, Sample, Sampled};
 use crate::source::files::LocalSources;
@@ -116,12 +117,8 @@ pub struct Worker {
     tasks: Mutex<BTreeMap<String, Running>>,
     /// By supervisor: how many tasks it has, and which of them have caught up in this process.
     caught_up: Mutex<BTreeMap<String, (u32, BTreeSet<u32>)>>,
-    /// Places for looks at input.
-    samples: Arc<Semaphore>,
+    looks: Arc<Looks>,
 }
-
-/// Looks at input at once: each holds a thread, a connection and up to its bounds of memory.
-const SAMPLES_MAX: usize = 4;
 
 struct Running {
     order: StartTask,
@@ -135,23 +132,15 @@ const SHUTDOWN_POLL: Duration = Duration::from_millis(5);
 
 impl Worker {
     pub fn new(ports: Ports, settings: Settings) -> Arc<Worker> {
-        let (changed, tasks, caught_up) = Default::default();
-        let samples = Arc::new(Semaphore::new(SAMPLES_MAX));
-        Arc::new(Worker { ports, settings, changed, tasks, caught_up, samples })
+        let (changed, tasks, caught_up, looks) = Default::default();
+        Arc::new(Worker { ports, settings, changed, tasks, caught_up, looks })
     }
 
-    /// Looks at the input of a spec, see [`sample::sample`]. Refused while as many are at it as there may be.
-    pub async fn sample(&self, of: Sampled, bounds: Bounds) -> Result<Sample> {
-        let Ok(place) = self.samples.clone().try_acquire_owned() else {
-            return Err(Error::unavailable(format!("{SAMPLES_MAX} samples are being taken; try again")));
-        };
+    /// Looks at the input of a spec, see [`sample::sample`], for somebody: `whose` are all of one user. Refused while as many
+    /// looks, or as many of theirs, are under way as there may be.
+    pub async fn sample(&self, of: Sampled, bounds: Bounds, whose: &str) -> Result<Sample> {
         let settings = self.settings.clone();
-        let taken = tokio::task::spawn_blocking(move || {
-            // Held here, as the look goes on when whoever asked is gone.
-            let _place = place;
-            sample::sample(&of, bounds, &settings)
-        });
-        taken.await.map_err(|error| Error::Bug(format!("a look at the input of a spec panicked: {error}")))?
+        self.looks.look(whose, move || sample::sample(&of, bounds, &settings)).await
     }
 
     /// Starts a task; a task of the same id that runs or has ended already is left alone. A document that cannot be used

@@ -92,7 +92,7 @@ async fn sample(State(app): State<Arc<App>>, Extension(caller): Extension<Caller
         details.object = Some(read);
         details.datasources = vec![datasource];
     });
-    let sample = app.worker.sample(of, bounds).await?;
+    let sample = app.worker.sample(of, bounds, &app.identity.owner(&caller).key()).await?;
     Ok(Json(shown(sample, app.broker.settings()).await?).into_response())
 }
 
