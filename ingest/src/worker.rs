@@ -297,14 +297,27 @@ impl Worker {
         self.changed.notified().await;
     }
 
-    /// Stops every task with [`StopReason::Shutdown`] and waits until all have ended.
-    pub async fn shutdown(&self) -> Result<()> {
+    /// Stops every task with [`StopReason::Shutdown`] and waits until all have ended, or so long; the tasks that have not. Their
+    /// threads hang in something that does not answer, such as a disk or a client of a stream: what they have not spilled is
+    /// read again, and what they would publish later is refused, as others follow them.
+    pub async fn shutdown(&self, within: Duration) -> Vec<String> {
         let ids: Vec<String> = self.tasks.lock().keys().cloned().collect();
         ids.iter().for_each(|id| self.stop(id, StopReason::Shutdown));
-        while self.tasks.lock().values().any(|task| !task.control.is_ended()) {
-            tokio::time::sleep(SHUTDOWN_POLL).await;
+        let left = || -> Vec<String> {
+            let tasks = self.tasks.lock();
+            tasks.iter().filter(|(_, task)| !task.control.is_ended()).map(|(id, _)| id.clone()).collect()
+        };
+        let all = async {
+            while !left().is_empty() {
+                tokio::time::sleep(SHUTDOWN_POLL).await;
+            }
+        };
+        if tokio::time::timeout(within, all).await.is_ok() {
+            return Vec::new();
         }
-        Ok(())
+        let left = left();
+        tracing::warn!(tasks = ?left, ?within, "tasks have not ended in time, and are left as they are");
+        left
     }
 
     /// A task starts or fails: its share is not caught up.

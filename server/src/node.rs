@@ -53,6 +53,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Rest between two looks at whether something has ended.
 const POLL: Duration = Duration::from_millis(1);
+/// How long tasks have to write down what they read, before they are left as they are.
+pub const TASKS_END: Duration = Duration::from_secs(30);
+
 
 /// Rest between two tries to open a metadata store that does not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -353,7 +356,7 @@ impl Node {
         }
         self.audit.close().await;
         if let Some(app) = &self.app {
-            app.worker.shutdown().await?;
+            app.worker.shutdown(TASKS_END).await;
         }
         // Nothing is written any more: now another node may.
         self.resign().await;

@@ -131,7 +131,7 @@ async fn a_shutdown_keeps_rows_and_the_next_life_goes_on() {
     let document = world.document(true, json!({"type": "kafka"}));
     let task = life.start(&document);
     reads_everything(&world, &life).await;
-    life.worker.shutdown().await.unwrap();
+    assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
     assert_eq!(life.report(&task).state, TaskState::Success);
     assert!(world.ledger.published().is_empty());
 
@@ -146,6 +146,20 @@ async fn a_shutdown_keeps_rows_and_the_next_life_goes_on() {
     assert_eq!(world.ledger.committed(), at(&[(0, 505), (1, 505)]));
 }
 
+/// A process ends though a thread of it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_does_not_wait_for_ever_for_a_task_that_hangs() {
+    let world = World::new(1);
+    world.produce(1, 10);
+    let life = world.start_life(FailPoints::none());
+    let document = world.document(true, json!({"type": "kafka"}));
+    world.ledger.is_deaf.store(true, Ordering::Relaxed);
+    let task = life.start(&document);
+    life.wait("it hangs", || world.ledger.unheard.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(life.worker.shutdown(Duration::from_millis(100)).await, [task.clone()]);
+    assert!(!life.report(&task).is_ended());
+}
+
 /// Rows that were restored count as read, whether or not the stream was ever reached in this life.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_rows_are_published_or_kept_though_the_stream_does_not_answer() {
@@ -155,7 +169,7 @@ async fn restored_rows_are_published_or_kept_though_the_stream_does_not_answer()
     let document = world.document(false, json!({"type": "kafka"}));
     life.start(&document);
     reads_everything(&world, &life).await;
-    life.worker.shutdown().await.unwrap();
+    assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
 
     world.broker.broker_down(1).unwrap();
     for reason in [StopReason::Shutdown, StopReason::Suspend] {
@@ -192,7 +206,7 @@ async fn a_shutdown_while_the_catalog_is_away_loses_nothing() {
     world.flush();
     let is_hindered = |condition| matches!(condition, Condition::StorageProblem(reason) if reason.contains("allocate"));
     life.wait("it says why it waits", || is_hindered(life.report(&task).condition)).await;
-    life.worker.shutdown().await.unwrap();
+    assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
     world.ledger.no_names.store(false, std::sync::atomic::Ordering::Relaxed);
 
     let life = world.start_life(FailPoints::none());

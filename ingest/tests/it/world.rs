@@ -264,6 +264,9 @@ pub struct FakeLedger {
     pub no_names: AtomicBool,
     /// Publications whose segments get another version from now on.
     pub renames: AtomicUsize,
+    /// Whether it never answers who asks for positions from now on, and how many wait for it.
+    pub is_deaf: AtomicBool,
+    pub unheard: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -280,8 +283,8 @@ struct State {
 impl FakeLedger {
     fn new(deep: DeepStorage, cache: PathBuf) -> FakeLedger {
         std::fs::create_dir_all(&cache).unwrap();
-        let (state, refusals, no_names, renames) = Default::default();
-        FakeLedger { state, deep, cache, refusals, no_names, renames }
+        let (state, refusals, no_names, renames, is_deaf, unheard) = Default::default();
+        FakeLedger { state, deep, cache, refusals, no_names, renames, is_deaf, unheard }
     }
 
     fn attend(&self, inventory: Arc<Inventory>) {
@@ -318,6 +321,10 @@ impl FakeLedger {
 #[async_trait]
 impl Ledger for FakeLedger {
     async fn positions(&self, _: &str) -> Result<Positions> {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            self.unheard.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
         Ok(self.committed())
     }
 

@@ -20,7 +20,7 @@ use super::member::SCATTER;
 use super::view::Followed;
 use crate::http::{App, router};
 use crate::lead::{self, Front};
-use crate::node::now;
+use crate::node::{TASKS_END, now};
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
 use crate::rpc::statements::{Runner, Siblings};
@@ -61,7 +61,7 @@ pub async fn run(
     };
     cycling.abort();
     supervising.abort();
-    app.worker.shutdown().await?;
+    app.worker.shutdown(TASKS_END).await;
     if lost.is_none() {
         // Nothing is written any more: now another may.
         let _ = resign.send(());
