@@ -51,11 +51,11 @@ const TIER_DEFAULT: &str = "_default_tier";
 /// A request that is still answered when the process stops has this long.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Rest between two looks at whether something has ended.
-const POLL: Duration = Duration::from_millis(1);
 /// How long tasks have to write down what they read, before they are left as they are.
 pub const TASKS_END: Duration = Duration::from_secs(30);
 
+/// Rest between two looks at whether something has ended.
+const POLL: Duration = Duration::from_millis(1);
 
 /// Rest between two tries to open a metadata store that does not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);

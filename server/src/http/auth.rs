@@ -465,11 +465,11 @@ impl App {
     pub async fn datasources(&self) -> Option<Vec<String>> {
         let mut names = self.coordinator.datasources(false).await.ok()?;
         names.extend(self.coordinator.supervisors().into_iter().map(|of| of.spec.datasource));
-        Some(names)
-    }
         names.extend(self.coordinator.datasources_of_tasks());
         names.sort_unstable();
         names.dedup();
+        Some(names)
+    }
 
     pub fn may(&self, caller: &Caller, kind: Kind, name: &str, action: Action) -> bool {
         self.rules().may(&caller.principal, kind, name, action)
