@@ -286,6 +286,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_was_named_under_an_earlier_rule_can_be_changed() {
+        let house = House::open().await;
+        let old = "e\u{301}va";
+        let put = super::super::users::change(USER, old, Some(json!({"roles": []})), None);
+        house.coordinator.change_documents(vec![put], PROCESS, 0).await.unwrap();
+        assert!(house.identity.principal(old).is_some());
+        let disabled = || User { disabled: true, ..User::default() };
+        house.identity.put_user(old, disabled(), None, None, &house.admin().await).await.unwrap();
+        assert!(house.identity.principal(old).is_none());
+        let made = house.identity.put_user("e\u{301}ve", disabled(), None, None, &house.admin().await).await;
+        assert!(matches!(made, Err(Error::Invalid(_))), "{made:?}");
+        let role: Role = serde_json::from_value(json!({})).unwrap();
+        let made = house.identity.put_document("a\u{2800}", &role, None, &house.admin().await).await;
+        assert!(matches!(made, Err(Error::Invalid(_))), "{made:?}");
+    }
+
+    #[tokio::test]
     async fn a_right_that_is_gone_when_the_change_is_made_is_none() {
         let house = House::open().await;
         house.put("mal", &[ADMIN]).await;

@@ -10,6 +10,7 @@
 
 pub mod commit;
 pub mod jwt;
+pub mod names;
 pub mod oidc;
 pub mod owner;
 pub mod password;

@@ -144,7 +144,10 @@ impl Identity {
         expected: Option<i64>,
         author: &Author,
     ) -> Result<i64> {
-        R::check_name(name)?;
+        // One that was named under an earlier rule is changed as any other.
+        if self.document::<R>(name).is_err() {
+            R::check_name(name)?;
+        }
         let value = serde_json::to_value(rule).map_err(|error| Error::Invalid(error.to_string()))?;
         let put = change(R::KIND, name, Some(value), expected);
         self.change_rule(author, move |_| Ok(put)).await

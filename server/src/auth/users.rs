@@ -15,7 +15,7 @@ use super::password::{LENGTH_MAX, LENGTH_MIN};
 use super::roles::ROLE;
 use super::sessions::SESSION;
 use super::tokens::TOKEN;
-use super::{Identity, is_reserved, random_text};
+use super::{Identity, is_reserved, names, random_text};
 
 /// The kinds of their documents.
 pub const USER: &str = "user";
@@ -107,18 +107,11 @@ pub(super) fn invalid<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Invalid(message.into()))
 }
 
-/// What a name is made of, as whoever gives one is told.
-pub const NAME_RULE: &str = "1 to 128 characters, none of them invisible, a control character or one of : / \\ \" ' % ? #, and no space at its \
-                             ends";
-
-/// Names stand in headers, paths and logs, and are read there: no two look alike because of what nobody sees.
+/// Refuses a name that is not to be given to anything.
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
-    let odd = |ch: char| {
-        let is_blank = ch.is_whitespace() && ch != ' ';
-        ch.is_control() || is_blank || is_invisible(ch) || ":/\\\"'%?#".contains(ch)
-    };
-    if name.is_empty() || name.chars().count() > 128 || name.trim() != name || name.chars().any(odd) {
-        return invalid(format!("the name of a {what} must have {NAME_RULE}"));
+    match names::may_be_given(name) {
+        true => Ok(()),
+        false => invalid(format!("the name of a {what} must have {}", names::RULE)),
     }
     Ok(())
 }
@@ -216,7 +209,10 @@ impl Identity {
         expected: Option<i64>,
         author: &Author,
     ) -> Result<i64> {
-        check_name("user", name)?;
+        // One that was named under an earlier rule is changed as any other: disabled, for instance.
+        if self.user(name).is_err() {
+            check_name("user", name)?;
+        }
         if is_reserved(name) {
             return invalid(format!("{name} is not the name of a user; give another"));
         }

@@ -22,7 +22,8 @@ use super::guard::Encrypted;
 use super::{App, flight};
 use crate::audit;
 use crate::auth::commit::Author;
-use crate::auth::users::{CHANGED, NAME_RULE};
+use crate::auth::names;
+use crate::auth::users::CHANGED;
 use crate::auth::{Asked, COOKIE, Caller, Changes, How, Refused, Still, claimed};
 use crate::lead;
 use crate::node::now;
@@ -396,7 +397,8 @@ impl Refused {
                     .into()
             }
             Refused::Unnamable => {
-                format!("the name in the token cannot be a user's here (setting auth.oidc_name_claim): it must have {NAME_RULE}")
+                let rule = names::RULE;
+                format!("the name in the token cannot be a user's here (setting auth.oidc_name_claim): it must have {rule}")
             }
         }
     }
