@@ -56,16 +56,22 @@ fn found(path: &str, asked: &HeaderMap) -> Response {
     if let Some(file) = Pages::get(path) {
         return answer(path, file, asked);
     }
-    let is_file = path.starts_with(ASSETS);
     match Pages::get(DOCUMENT) {
-        Some(_) if is_file => (StatusCode::NOT_FOUND, format!("the console has no file {path}")).into_response(),
+        Some(_) if path.starts_with(ASSETS) => missing("the console has no such file\n"),
         Some(file) => answer(DOCUMENT, file, asked),
-        None => {
-            let told =
-                "This binary was built without the console. `make build` builds both; the API is there all the same.\n";
-            (StatusCode::NOT_FOUND, told).into_response()
-        }
+        None => missing(
+            "This binary was built without the console. `make build` builds both; the API is there all the same.\n",
+        ),
     }
+}
+
+/// Held to the same as what there is, and without a word of what was asked for.
+fn missing(told: &'static str) -> Response {
+    let mut response = (StatusCode::NOT_FOUND, told).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    response
 }
 
 fn answer(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {

@@ -19,6 +19,23 @@ fn the_console_is_served_to_whoever_comes() {
     // A page that asks has a sign-in of its own, and is not challenged.
     let of_page = server.send("GET", "/druid/v2/datasources", &[("X-Requested-With", "henge-console")], None);
     assert_eq!((of_page.status, header(&of_page, "www-authenticate")), (401, ""));
+    // What there is not is held to the same, and says nothing of what it was asked for.
+    let missing = server.get("/console/assets/none-xyzzy.js");
+    assert!(
+        missing.status == 404 && !missing.body.to_string().contains("xyzzy"),
+        "{} {}",
+        missing.status,
+        missing.body
+    );
+    for (name, says) in [
+        ("content-security-policy", "default-src 'none'"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ] {
+        assert!(header(&missing, name).contains(says), "{name}: {}", header(&missing, name));
+    }
     let page = server.get("/console/");
     if page.status == 404 {
         assert!(page.body.to_string().contains("make build"), "{}", page.body);
@@ -47,7 +64,7 @@ fn the_console_is_served_to_whoever_comes() {
         files += 1;
     }
     assert!(files > 1, "{text}");
-    assert_eq!(server.get("/console/assets/none.js").status, 404);
+    assert_eq!(header(&missing, "content-security-policy"), policy);
     for outside in [
         "/console/assets/..%2f..%2fCargo.toml",
         "/console/%2e%2e/%2e%2e/Cargo.toml",
