@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use futures::StreamExt;
-use ingest::sample::{Bounds, Sample, Sampled};
+use ingest::sample::{Bounds, Sample, Sampled, SampledRow};
 use ingest::spec::{BatchSpec, SupervisorSpec};
 use query::language::response::{Format, respond};
 use query::policy::{Action, Kind};
@@ -128,24 +128,9 @@ async fn shown(sample: Sample, settings: &Settings) -> Answered<Value> {
         let (_, metrics) = broker.columns_by_role(&datasource, &who).unwrap_or_default();
         (broker.columns(&datasource, &who), metrics)
     };
-    let mut parsed = parsed(&broker, &datasource, &who).await?.into_iter();
-    let mut data = Vec::with_capacity(sample.rows.len());
-    let mut indexed = 0;
-    for row in sample.rows {
-        let mut shown = Map::new();
-        if let Some(input) = row.input {
-            shown.insert("input".into(), input);
-        }
-        if row.indexed {
-            indexed += 1;
-            shown.insert("parsed".into(), parsed.next().unwrap_or_default());
-        }
-        if let Some(error) = row.error {
-            shown.insert("unparseable".into(), true.into());
-            shown.insert("error".into(), error.into());
-        }
-        data.push(Value::Object(shown));
-    }
+    let parsed = parsed(&broker, &datasource, &who).await?;
+    let indexed = parsed.len();
+    let data = paired(sample.rows, parsed)?;
     let columns = columns.as_deref().map(Vec::as_slice).unwrap_or_default();
     let dimensions: Vec<Value> = columns
         .iter()
@@ -166,6 +151,32 @@ async fn shown(sample: Sample, settings: &Settings) -> Answered<Value> {
         answer["numRowsRolledUp"] = rows.into();
     }
     Ok(answer)
+}
+
+/// Each row of the input with what the index has of it. The index has its rows in the order of the input and without rollup: if
+/// there are more or fewer, which is whose is not known.
+fn paired(rows: Vec<SampledRow>, parsed: Vec<Value>) -> Answered<Vec<Value>> {
+    let (indexed, found) = (rows.iter().filter(|row| row.indexed).count(), parsed.len());
+    if indexed != found {
+        let message = format!("the sample cannot be read: {indexed} rows were indexed, and {found} are found");
+        return Err(Refusal::of_kind(segment::Kind::Bug, message));
+    }
+    let mut parsed = parsed.into_iter();
+    let shown = rows.into_iter().map(|row| {
+        let mut shown = Map::new();
+        if let Some(input) = row.input {
+            shown.insert("input".into(), input);
+        }
+        if let Some(parsed) = row.indexed.then(|| parsed.next()).flatten() {
+            shown.insert("parsed".into(), parsed);
+        }
+        if let Some(error) = row.error {
+            shown.insert("unparseable".into(), true.into());
+            shown.insert("error".into(), error.into());
+        }
+        Value::Object(shown)
+    });
+    Ok(shown.collect())
 }
 
 /// The dimension of a spec that makes such a column.
@@ -196,7 +207,8 @@ async fn parsed(broker: &Broker, datasource: &str, who: &Principal) -> Answered<
     while let Some(chunk) = chunks.next().await {
         text.extend_from_slice(&chunk.map_err(failed)?);
     }
-    let parts: Vec<Value> = serde_json::from_slice(&text).unwrap_or_default();
+    let parts: Vec<Value> = serde_json::from_slice(&text)
+        .map_err(|error| Refusal::of_kind(segment::Kind::Bug, format!("the sample cannot be read: {error}")))?;
     let events = parts.into_iter().flat_map(|mut part| match part["events"].take() {
         Value::Array(events) => events,
         _ => Vec::new(),
@@ -209,4 +221,28 @@ fn without_nulls(mut row: Value) -> Value {
         fields.retain(|_, value| !value.is_null());
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(n: i64, indexed: bool) -> SampledRow {
+        SampledRow { input: Some(json!({"n": n})), indexed, error: (!indexed).then(|| "no time".to_string()) }
+    }
+
+    #[test]
+    fn no_row_is_shown_with_what_another_becomes() {
+        let rows = || vec![row(1, true), row(2, false), row(3, true)];
+        let shown = paired(rows(), vec![json!({"v": 1}), json!({"v": 3})]).map_err(|_| ()).expect("as many");
+        let expected = [
+            json!({"input": {"n": 1}, "parsed": {"v": 1}}),
+            json!({"input": {"n": 2}, "unparseable": true, "error": "no time"}),
+            json!({"input": {"n": 3}, "parsed": {"v": 3}}),
+        ];
+        assert_eq!(shown, expected);
+        for found in [vec![json!({"v": 3})], vec![json!({"v": 1}), json!({"v": 2}), json!({"v": 3})], Vec::new()] {
+            assert!(paired(rows(), found.clone()).is_err(), "{found:?}");
+        }
+    }
 }
