@@ -7,8 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::admission::{Authorizer, Leaf, Principal, Sight};
 use crate::budget::{Budget, Settings};
+use crate::cache::Caches;
 use crate::cluster::{ClusterView, Scatter};
 use crate::deadline;
 use crate::engine::rows::Cursor;
@@ -122,7 +123,7 @@ impl Broker {
         let pool = Arc::new(Pool::new(settings.threads));
         let seen = SeenCache::new(usize::try_from(settings.policy_cache_bytes).unwrap_or(usize::MAX));
         Arc::new(Broker {
-            node: Arc::new(Node { inventory, pool, authorizer, seen }),
+            node: Arc::new(Node { inventory, pool, authorizer, seen, kept: OnceLock::new() }),
             settings,
             running: Arc::default(),
             parts: Arc::default(),
@@ -135,6 +136,16 @@ impl Broker {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Keeps answers there from now on. Only the first call counts.
+    pub fn keep_in(&self, caches: Arc<Caches>) {
+        let _ = self.node.kept.set(caches);
+    }
+
+    /// Where answers are kept, if they are.
+    pub fn caches(&self) -> Option<&Arc<Caches>> {
+        self.node.caches()
     }
 
     /// The lookups that queries read; whoever keeps them puts them here.

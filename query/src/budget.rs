@@ -64,6 +64,50 @@ pub struct Budget {
     subquery_bytes_max: Option<u64>,
     /// Intervals named at most in the answer's `uncoveredIntervals`.
     uncovered_max: usize,
+    caching: Caching,
+}
+
+/// Which of the caches a query uses, and which it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caching {
+    pub use_segments: bool,
+    pub populate_segments: bool,
+    pub use_results: bool,
+    pub populate_results: bool,
+}
+
+impl Default for Caching {
+    fn default() -> Caching {
+        Caching { use_segments: true, populate_segments: true, use_results: true, populate_results: true }
+    }
+}
+
+impl Caching {
+    const SEGMENTS: [&str; 2] = ["useCache", "populateCache"];
+
+    /// Reads `useCache`, `populateCache`, `useResultLevelCache` and `populateResultLevelCache`: what is not said is done.
+    pub fn of(context: &Context<'_>) -> Result<Caching> {
+        let said = |key: &str| Ok::<_, Error>(context.flag(key)?.unwrap_or(true));
+        Ok(Caching {
+            use_segments: said(Caching::SEGMENTS[0])?,
+            populate_segments: said(Caching::SEGMENTS[1])?,
+            use_results: said("useResultLevelCache")?,
+            populate_results: said("populateResultLevelCache")?,
+        })
+    }
+
+    /// Puts what nodes have to know into the query that they are asked, if it is not what they do by themselves.
+    pub fn tell(&self, query: &mut Json) {
+        let said = [self.use_segments, self.populate_segments];
+        if said == [true, true] {
+            return;
+        }
+        if let Some(query) = query.as_object_mut()
+            && let Json::Object(context) = query.entry("context").or_insert_with(|| Json::Object(Map::new()))
+        {
+            context.extend(Caching::SEGMENTS.iter().map(|key| key.to_string()).zip(said.map(Json::Bool)));
+        }
+    }
 }
 
 /// What the parts of one request have in common.
@@ -247,7 +291,7 @@ impl Settings {
 
 impl Budget {
     /// Reads `timeout`, `queryId`, `priority`, `lane`, `maxQueryMemoryBytes`, `returnPartialResults`, `maxSubqueryRows`,
-    /// `maxSubqueryBytes` and `uncoveredIntervalsLimit`; the rest of the context is read with the query. A query without an id gets one.
+    /// `maxSubqueryBytes`, `uncoveredIntervalsLimit` and what [`Caching::of`] reads; the rest of the context is read with the query. A query without an id gets one.
     pub fn from_context(context: &Map<String, Json>, settings: &Settings) -> Result<Budget> {
         let context = Context::new(context);
         let timeout = match context.long("timeout")? {
@@ -310,6 +354,7 @@ impl Budget {
             uncovered_max: positive("uncoveredIntervalsLimit")?
                 .filter(|limit| *limit > 0)
                 .map_or(UNCOVERED_MAX, |limit| limit.min(UNCOVERED_MAX as u64) as usize),
+            caching: Caching::of(&context)?,
         })
     }
 
@@ -355,7 +400,17 @@ impl Budget {
             subquery_rows_max,
             subquery_bytes_max: None,
             uncovered_max: UNCOVERED_MAX,
+            caching: Caching::default(),
         }
+    }
+
+    /// The same with what a query says of caches.
+    pub fn with_caching(self, caching: Caching) -> Budget {
+        Budget { caching, ..self }
+    }
+
+    pub fn caching(&self) -> Caching {
+        self.caching
     }
 
     pub fn query_id(&self) -> &str {

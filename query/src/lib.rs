@@ -7,6 +7,8 @@
 //! The rows may also be on the nodes of a cluster ([`cluster`] is the port): then `scatter` asks these, [`local`] answers for
 //! the segments of a process, and what travels between them is [`wire`]'s. The answers are the same.
 //!
+//! What was answered may be kept, and is found again where it is the answer still ([`cache`]).
+//!
 //! Knows nothing of sockets, headers, the catalog, Kafka, or how segments got here.
 
 pub mod admission;
@@ -24,6 +26,7 @@ pub mod pool;
 pub mod selection;
 
 pub mod broker;
+pub mod cache;
 pub mod cluster;
 pub mod deadline;
 pub mod local;

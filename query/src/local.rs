@@ -19,12 +19,14 @@ use segment::{Interval, SegmentId};
 
 use crate::admission::{Leaf, Sight};
 use crate::broker::{AtNode, Broker, Receive, submit, wait};
-use crate::budget::Budget;
+use crate::budget::{Budget, Caching};
+use crate::cache::parts::Folding;
 use crate::cluster::{Asking, DataNode, NodeAnswer, NodeAsk, What};
 use crate::deadline;
 use crate::engine::rows::{Cursor, all_columns};
 use crate::engine::{Piece, group, inspect, search};
 use crate::error::{Error, Result};
+use crate::language::context::Context;
 use crate::language::{Query, ScanOrder};
 use crate::source::{Ask, Origin};
 use crate::table::Table;
@@ -98,7 +100,11 @@ impl DataNode for LocalNode {
             ask.subquery_rows_max,
             ask.priority,
         );
-        let budget = Arc::new(budget.within(&self.broker.settings().memory));
+        let budget = budget.within(&self.broker.settings().memory);
+        let budget = Arc::new(match &ask.what {
+            What::Columns => budget,
+            What::Query(asking) => budget.with_caching(Caching::of(&Context::of(&asking.query)?)?),
+        });
         let work = self.admit(ask, &budget)?;
         let sight = match &work {
             Admitted::Query(leaf, _) => leaf.sight().clone(),
@@ -230,7 +236,8 @@ fn begin_query(
     let mut frames = Vec::new();
     let work = match &**query {
         Query::Timeseries(_) | Query::TopN(_) | Query::GroupBy(_) => {
-            let partial = group::run_part(query, pieces, &asking.types, broker.pool(), budget)?;
+            let (caches, elsewhere) = (broker.caches(), Some(&asking.types[..]));
+            let partial = Folding { caches, query, elsewhere, pool: broker.pool(), budget }.run(pieces)?;
             opening.types = partial.types.clone();
             Work::Groups(Box::new(GroupFrames::new(partial, opened.held)))
         }

@@ -5,13 +5,15 @@
 //!    missing is told, or the query is refused.
 //! 3. The engine folds, or a cursor is opened over the rows; groups are finished.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use segment::Interval;
 use segment::inventory::Inventory;
 
 use crate::admission::{Authorizer, Leaf, Sight};
 use crate::budget::{Budget, Partial};
+use crate::cache::parts::Folding;
+use crate::cache::{Caches, answers};
 use crate::engine::inspect;
 use crate::engine::rows::Cursor;
 use crate::engine::seen::SeenCache;
@@ -31,9 +33,15 @@ pub struct Node {
     pub pool: Arc<Pool>,
     pub authorizer: Arc<Authorizer>,
     pub seen: SeenCache,
+    /// Where answers are kept, if they are.
+    pub kept: OnceLock<Arc<Caches>>,
 }
 
 impl Node {
+    pub fn caches(&self) -> Option<&Arc<Caches>> {
+        self.kept.get()
+    }
+
     pub fn run(&self, leaf: &Leaf, budget: &Arc<Budget>) -> Result<Outcome> {
         self.authorizer.recheck(leaf)?;
         self.query(&*self.inventory, leaf.query(), leaf.sight(), budget)
@@ -59,6 +67,14 @@ impl Node {
         let context = ResponseContext { uncovered: opened.uncovered, ..ResponseContext::default() };
         let pieces = opened.pieces;
         refuse_gaps(&context.uncovered, budget)?;
+        // Of what is made for the query nothing is kept: no piece of it is of a published segment.
+        let caches = self.caches().filter(|caches| caches.keeps_answers(query, budget) && context.uncovered.is_empty());
+        let kept = caches.and_then(|caches| Some((caches, answers::of_pieces(&pieces)?)));
+        if let Some((caches, cut)) = &kept
+            && let Some(outcome) = caches.answer(query, sight, cut, budget)
+        {
+            return Ok(outcome);
+        }
         let touched = !pieces.is_empty();
         let buckets = match &**query {
             Query::TopN(q) => group::buckets(q, &pieces),
@@ -66,7 +82,8 @@ impl Node {
         };
         let rows = match &**query {
             Query::Timeseries(_) | Query::TopN(_) | Query::GroupBy(_) => {
-                let partial = group::run(query, pieces, &self.pool, budget)?;
+                let folding = Folding { caches: self.caches(), query, elsewhere: None, pool: &self.pool, budget };
+                let partial = folding.run(pieces)?;
                 Rows::Table(finish(query, partial, budget)?)
             }
             Query::Scan(_) => Rows::Cursor(Box::new(Cursor::new(query.clone(), pieces, budget.clone(), opened.held)?)),
@@ -75,7 +92,11 @@ impl Node {
             Query::DataSourceMetadata(_) => Rows::Table(inspect::datasource_metadata(&pieces)),
             Query::SegmentMetadata(q) => Rows::Analyses(inspect::analyse(q, &pieces, budget)?),
         };
-        Ok(Outcome { context, touched, buckets, rows })
+        let outcome = Outcome { context, touched, buckets, rows };
+        if let Some((caches, cut)) = &kept {
+            caches.keep_answer(query, sight, cut, budget, &outcome);
+        }
+        Ok(outcome)
     }
 }
 

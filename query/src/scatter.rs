@@ -30,6 +30,7 @@ use crate::view::incomplete_of;
 
 mod chunk;
 pub mod gather;
+mod kept;
 pub mod remote;
 pub mod rows;
 mod run;
@@ -212,9 +213,10 @@ impl Request {
     }
 
     /// What a node is asked about some of what is wanted.
-    pub fn ask(&self, wanted: &Wanted, places: &[usize], what: What) -> NodeAsk {
+    pub fn ask(&self, wanted: &Wanted, places: &[usize], mut what: What) -> NodeAsk {
         let mut lookups = BTreeMap::new();
-        if let What::Query(asking) = &what {
+        if let What::Query(asking) = &mut what {
+            self.budget.caching().tell(&mut asking.query);
             // Whatever names a lookup does so in an expression, by its name.
             let text = asking.query.to_string();
             if text.contains("lookup") {

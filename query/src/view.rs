@@ -138,7 +138,8 @@ pub fn pieces_of(
         };
         if within(segment.time_range()) {
             let seen = seen_of(cache, item, &segment, restriction, check)?;
-            let piece = Piece::of(id.clone(), segment, intervals.to_vec(), seen);
+            let is_published = matches!(item, Served::Published(_));
+            let piece = Piece::of(id.clone(), segment, intervals.to_vec(), seen).published(is_published);
             pieces.extend(within(piece.time_range()).then_some(piece));
         }
     }

@@ -13,6 +13,7 @@ pub mod columns;
 pub mod frame;
 pub mod groups;
 pub mod table;
+pub mod types;
 
 /// Raised with every change of what stands here: brokers and nodes of different versions do not understand each other.
 pub const VERSION: u64 = 1;

@@ -26,17 +26,38 @@ pub struct Piece {
     pub intervals: Vec<Interval>,
     segment: Arc<Segment>,
     seen: Option<Arc<Seen>>,
+    is_published: bool,
 }
 
 impl Piece {
     /// A segment of which everything is seen: rows that were made for the query out of what it may see.
     pub fn whole(id: SegmentId, segment: Arc<Segment>, intervals: Vec<Interval>) -> Piece {
-        Piece { id, intervals, segment, seen: None }
+        Piece { id, intervals, segment, seen: None, is_published: false }
     }
 
     /// A segment of a table, of which so much is seen; `None` is all of it.
     pub fn of(id: SegmentId, segment: Arc<Segment>, intervals: Vec<Interval>, seen: Option<Arc<Seen>>) -> Piece {
-        Piece { id, intervals, segment, seen }
+        Piece { id, intervals, segment, seen, is_published: false }
+    }
+
+    /// The same, of a segment that is published: under its name there is never another.
+    pub fn published(self, is_published: bool) -> Piece {
+        Piece { is_published, ..self }
+    }
+
+    /// What tells the file of a published segment from all others; `None` of rows that are not published, or are in memory.
+    pub fn fingerprint(&self) -> Option<u128> {
+        self.segment.fingerprint().filter(|_| self.is_published)
+    }
+
+    /// Rows of the segment, seen or not.
+    pub fn rows(&self) -> usize {
+        self.segment.rows()
+    }
+
+    /// The key of what of it is seen; `None` where that is all.
+    pub fn restriction(&self) -> Option<&str> {
+        self.seen.as_ref().map(|seen| seen.restricted.key.as_str())
     }
 
     /// Its columns as a query sees them, with the query's own.

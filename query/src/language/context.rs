@@ -61,10 +61,12 @@ impl<'a> Context<'a> {
 }
 
 /// Keys that are true or false.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 17] = [
     "finalize",
     "grandTotal",
     "groupByEnableMultiValueUnnesting",
+    "populateCache",
+    "populateResultLevelCache",
     "requireTimeCondition",
     "resultAsArray",
     "returnPartialResults",
@@ -75,6 +77,8 @@ const FLAGS: [&str; 13] = [
     "sqlStringifyArrays",
     "useApproximateCountDistinct",
     "useApproximateTopN",
+    "useCache",
+    "useResultLevelCache",
 ];
 
 /// Keys that are whole numbers and not negative.

@@ -13,10 +13,10 @@ use super::run::{AtWork, Attempt, Patience, Run};
 use super::{Lot, Request, Wanted, asking, is_of_node};
 use crate::broker::{at_once, submit, wait};
 use crate::budget::Taken;
+use crate::cache::Key;
 use crate::cluster::{NodeAsk, What};
 use crate::engine::group;
 use crate::engine::inspect::{self, Analysed};
-use crate::engine::keys::same_type;
 use crate::engine::search::{self, Hits};
 use crate::error::{Error, Result};
 use crate::finish::finish;
@@ -29,6 +29,7 @@ use crate::wire::columns::{self, PieceColumns};
 use crate::wire::frame::{Frames, Kind, broken};
 use crate::wire::groups::{self, Merger};
 use crate::wire::table;
+use crate::wire::types::{differ, joined, keys_of};
 use segment::block::{Block, Value};
 
 /// Bytes of answers that are taken in, and made rows of, within the time that another thread would take to begin.
@@ -62,11 +63,16 @@ struct Gathered {
     uncovered: Vec<Interval>,
     /// Bytes of all answers.
     bytes: usize,
+    /// Which segments all came from, if none of them grows.
+    cut: Option<Key>,
 }
 
 impl Request {
     /// The outcome of a query over tables that is no scan.
     pub async fn folded(&self, query: &Arc<Query>) -> Result<Outcome> {
+        if let Some(kept) = self.kept(query)? {
+            return Ok(kept);
+        }
         let mut what = asking(query);
         let mut gathered = None;
         if let Query::SegmentMetadata(q) = &**query {
@@ -85,6 +91,7 @@ impl Request {
             None => self.gather(query.scope(), What::Query(Box::new(what)), Some(query), None).await?,
         };
         refuse_gaps(&gathered.uncovered, &self.budget)?;
+        let (asked, cut) = (query, gathered.cut);
         let (query, budget) = (query.clone(), self.budget.clone());
         let is_small = gathered.bytes <= SMALL_BYTES;
         let finished = move || {
@@ -112,7 +119,9 @@ impl Request {
             let context = ResponseContext { uncovered, ..ResponseContext::default() };
             Ok(Outcome { context, touched, buckets, rows })
         };
-        self.worked(is_small, finished).await
+        let outcome = self.worked(is_small, finished).await?;
+        self.keep(asked, cut, &outcome);
+        Ok(outcome)
     }
 
     /// The columns of some segments of a table, and which of them are realtime.
@@ -177,7 +186,7 @@ impl Request {
                     }
                     let uncovered = self.uncovered(scope, &run.wanted, &taken_in, gaps)?;
                     let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();
-                    return Ok(Gathered { sink, openings, uncovered, bytes });
+                    return Ok(Gathered { sink, openings, uncovered, bytes, cut: None });
                 };
                 let fresh = self.shown(&wanted, run.wanted.number, run.stuck(), patient).await?;
                 if !run.renew(fresh) {
@@ -248,7 +257,7 @@ impl Request {
             // What a value is called may hang on the types that other nodes have.
             let all = taken_in.iter().fold(asked, |all, (_, types)| joined(types, &all));
             if let Some(Query::Timeseries(_) | Query::TopN(_) | Query::GroupBy(_)) = query.map(|query| &**query)
-                && taken_in.iter().any(|(_, types)| differ(query, types, &all))
+                && taken_in.iter().any(|(_, types)| differ(query.map_or(0, |query| keys_of(query)), types, &all))
             {
                 restarts += 1;
                 if restarts > RESTARTS_MAX {
@@ -263,8 +272,11 @@ impl Request {
             }
         }
         let uncovered = self.uncovered(scope, &run.wanted, &taken_in, Vec::new())?;
-        let openings = taken_in.into_iter().map(|(opening, _)| opening).collect();
-        Ok(Gathered { sink, openings, uncovered, bytes })
+        let openings: Vec<Opening> = taken_in.into_iter().map(|(opening, _)| opening).collect();
+        // A node may still have as rows that grow what the picture shows as published.
+        let grows = openings.iter().any(|opening| !opening.realtime.is_empty());
+        let cut = if grows { None } else { self.cut(scope, &run.wanted)? };
+        Ok(Gathered { sink, openings, uncovered, bytes, cut })
     }
 
     /// Does work on a thread that computes, or here if it is little.
@@ -410,38 +422,4 @@ fn hits_of(table: &crate::Table) -> Result<Hits> {
         hits.insert((times[row], name.to_string(), value.clone()), counts[row]);
     }
     Ok(hits)
-}
-
-/// The types of both, key by key.
-fn joined(a: &[Vec<ValueType>], b: &[Vec<ValueType>]) -> Vec<Vec<ValueType>> {
-    let none = Vec::new();
-    let both = |at: usize| {
-        let mut types: Vec<ValueType> = Vec::new();
-        for value_type in a.get(at).unwrap_or(&none).iter().chain(b.get(at).unwrap_or(&none)) {
-            if !types.contains(value_type) {
-                types.push(value_type.clone());
-            }
-        }
-        types
-    };
-    (0..a.len().max(b.len())).map(both).collect()
-}
-
-/// Whether a node that knew only some of the types made other values of its keys than all of the types ask for: texts of 32-bit
-/// floats, if all are such, and values that count as a whole, if they are documents.
-fn differ(query: Option<&Arc<Query>>, some: &[Vec<ValueType>], all: &[Vec<ValueType>]) -> bool {
-    let keys = match query.map(|query| &**query) {
-        Some(Query::Timeseries(q)) => usize::from(q.granularity != segment::time::Granularity::All),
-        Some(Query::TopN(q)) => 1 + usize::from(q.granularity != segment::time::Granularity::All),
-        Some(Query::GroupBy(q)) => q.dimensions.len() + usize::from(q.granularity != segment::time::Granularity::All),
-        _ => 0,
-    };
-    some.iter().zip(all).enumerate().any(|(at, (some, all))| {
-        if at < keys {
-            some.contains(&ValueType::Float) && some.len() == 1 && all.len() > 1
-        } else {
-            let whole = |types: &[ValueType]| Some(same_type(types.iter().cloned())).filter(ValueType::is_document);
-            !some.is_empty() && whole(some) != whole(all)
-        }
-    })
 }

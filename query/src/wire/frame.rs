@@ -70,23 +70,42 @@ impl Frames {
     }
 
     fn take(&mut self) -> Result<Option<(Kind, Bytes)>> {
-        let Some((head, _)) = self.buffer.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_le_bytes(*head) as usize;
-        if !(1..=FRAME_MAX).contains(&length) {
-            return Err(broken("a frame's length is impossible"));
+        match length(&self.buffer)? {
+            Some(length) => opened(self.buffer.split_to(length).freeze()).map(Some),
+            None => Ok(None),
         }
-        if self.buffer.len() < HEAD + length {
-            return Ok(None);
-        }
-        let mut frame = self.buffer.split_to(HEAD + length).freeze();
-        frame.advance(4);
-        let sum = frame.get_u64_le();
-        if xxh3_64(&frame) != sum {
-            return Err(broken("a frame's checksum is another"));
-        }
-        let kind = Kind::of(frame.get_u8()).ok_or_else(|| broken("a frame is of no known kind"))?;
-        Ok(Some((kind, frame)))
     }
+}
+
+/// All frames of bytes, which share them.
+pub fn split(bytes: &Bytes) -> Result<Vec<(Kind, Bytes)>> {
+    let (mut rest, mut frames) = (bytes.clone(), Vec::new());
+    while !rest.is_empty() {
+        let length = length(&rest)?.ok_or_else(|| broken("it ends within a frame"))?;
+        frames.push(opened(rest.split_to(length))?);
+    }
+    Ok(frames)
+}
+
+/// Of the first frame, with its head; `None` if it is not all there.
+fn length(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some((head, _)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if !(1..=FRAME_MAX).contains(&length) {
+        return Err(broken("a frame's length is impossible"));
+    }
+    Ok((bytes.len() >= HEAD + length).then_some(HEAD + length))
+}
+
+/// What is in a whole frame.
+fn opened(mut frame: Bytes) -> Result<(Kind, Bytes)> {
+    frame.advance(4);
+    let sum = frame.get_u64_le();
+    if xxh3_64(&frame) != sum {
+        return Err(broken("a frame's checksum is another"));
+    }
+    let kind = Kind::of(frame.get_u8()).ok_or_else(|| broken("a frame is of no known kind"))?;
+    Ok((kind, frame))
 }
 
 /// Says that an answer is none.

@@ -21,7 +21,7 @@ use crate::engine::keys::Ids;
 use crate::engine::table::{GroupTable, Layout};
 use crate::error::{Error, Result};
 use crate::language::Query;
-use crate::partial::{FrozenKey, Partial};
+use crate::partial::{FrozenKey, Partial, Tuples};
 use crate::table::Table;
 
 /// Bytes that a frame of groups is meant to have.
@@ -313,9 +313,14 @@ impl Merger {
             taken: self.taken,
             buckets,
             types: Vec::new(),
-            ids: Vec::new(),
+            ids: self.values.iter().map(|values| values.as_ref().map(|texts| Arc::new(tuples(texts)))).collect(),
         }
     }
+}
+
+/// What tells values that are numbered as texts.
+fn tuples(texts: &Interner) -> Tuples {
+    Tuples { keys: vec![FrozenKey::merged(ValueType::String, Some(texts.freeze()))], tuples: None }
 }
 
 fn has_ids(aggregate: &Aggregate) -> bool {
