@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 /// Partitions of each demo topic.
 const PARTITIONS: i32 = 2;
 
+/// What an answer of the embedded broker takes. It waits for no records: consumers would ask it again and again without rest.
+const ANSWER_AFTER: Duration = Duration::from_millis(20);
+
 /// How long a graceful stop waits for the demo's rows to be published.
 const STOP_WAIT: Duration = Duration::from_secs(20);
 
@@ -91,6 +94,7 @@ impl Quickstart {
                 for topic in events::TOPICS {
                     cluster.create_topic(topic.name, PARTITIONS, 1).context("creating a demo topic")?;
                 }
+                cluster.broker_round_trip_time(-1, ANSWER_AFTER).context("slowing the embedded broker down")?;
                 let servers = cluster.bootstrap_servers();
                 embedded = Some(cluster);
                 servers
