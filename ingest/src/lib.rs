@@ -30,6 +30,6 @@ pub use ledger::{Allocation, Ledger, Publication, PublishMode};
 pub use positions::{PartitionKey, Positions};
 pub use report::{TaskReport, TaskState};
 pub use source::files::LocalSources;
-pub use source::hosts::HttpSources;
+pub use source::hosts::{HttpSources, Outward};
 pub use steps::{Steps, untold};
 pub use worker::{Clock, Ports, Settings, StartTask, StopReason, Worker, supervisor_of};

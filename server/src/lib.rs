@@ -1,6 +1,7 @@
 //! The roof: settings, HTTP, roles, telemetry. `Node::start` builds a node from checked settings; `run` is what the
 //! binary does.
 
+pub mod alerts;
 pub mod audit;
 pub mod auth;
 pub mod config;

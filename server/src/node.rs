@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::alerts;
 use crate::audit::{self, Audit};
 use crate::auth;
 use crate::config::{Config, Split};
@@ -441,6 +442,7 @@ async fn incomplete_until_caught_up(coordinator: &Coordinator) -> coordinator::R
 /// The loop of step 4. Nothing in it waits for anything but the catalog and the disks.
 async fn keep_in_line(app: Arc<App>, mut reporter: Reporter, cycle: Duration, mut stopping: watch::Receiver<bool>) {
     let mut changed = app.coordinator.watch();
+    let alerting = tokio::spawn(alerts::conductor::run(app.clone(), stopping.clone()));
     while !*stopping.borrow() {
         changed.mark_unchanged();
         match beat(&app, &mut reporter).await {
@@ -459,6 +461,8 @@ async fn keep_in_line(app: Arc<App>, mut reporter: Reporter, cycle: Duration, mu
             _ = stopping.changed() => {}
         }
     }
+    // What it writes is written before the catalog closes; a panic of it has been printed.
+    let _ = alerting.await;
 }
 
 /// One cycle and heartbeat; whether the orders changed what is served, so that it is worth telling at once.

@@ -1,13 +1,16 @@
 //! Which hosts input may be read from over HTTP. What counts is the address that a connection goes to: a name that leads
-//! somewhere else than it did, and a redirect, are looked at as what was asked for is.
+//! somewhere else than it did, and a redirect, are looked at as what was asked for is. What a server sends of its own goes to
+//! the same hosts and to no others ([`Outward`], [`HttpSources::addresses`]).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
+use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Where input may be read from over HTTP.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,8 +92,20 @@ impl HttpSources {
     }
 
     fn is_named(&self, uri: &Uri) -> bool {
-        let host = bare(uri.host().unwrap_or_default());
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        self.names(uri.host().unwrap_or_default(), port)
+    }
+
+    /// The addresses of a host that something may be sent to; blocks while they are looked up.
+    pub fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refused> {
+        let is_named = self.names(host, port);
+        let found = (bare(host).as_str(), port).to_socket_addrs().map_err(|_| not_allowed())?;
+        let allowed: Vec<_> = found.filter(|address| is_named || self.any_public && is_public(address.ip())).collect();
+        if allowed.is_empty() { Err(not_allowed()) } else { Ok(allowed) }
+    }
+
+    fn names(&self, host: &str, port: u16) -> bool {
+        let host = bare(host);
         self.named.iter().any(|named| {
             let is_host = match named.host.starts_with('.') {
                 true => host.len() > named.host.len() && host.ends_with(&named.host),
@@ -206,6 +221,60 @@ impl Resolver for Guarded {
     }
 }
 
+/// Sends to the hosts that input may be read from.
+pub struct Outward {
+    sources: Arc<HttpSources>,
+    agent: Agent,
+}
+
+impl Outward {
+    /// `within`: what sending may take, from the first look for the host to the answer.
+    pub fn new(sources: &Arc<HttpSources>, within: Duration) -> Outward {
+        let config = Agent::config_builder()
+            // It would be told to whoever the server names.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            // It would look up the hosts itself, wherever they are.
+            .proxy(None)
+            .timeout_global(Some(within))
+            .user_agent("henge")
+            .build();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded::new(sources.clone()));
+        Outward { sources: sources.clone(), agent }
+    }
+
+    /// Whether a URL may be sent to, as far as its words tell.
+    pub fn check(sources: &HttpSources, url: &str) -> Result<(), Refused> {
+        let uri = parsed(url)?;
+        sources.check(&uri)
+    }
+
+    /// The status of the answer; blocks until it is there. Errors tell nothing of the URL but that it is refused.
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<u16, Refused> {
+        let uri = parsed(url)?;
+        self.sources.check(&uri)?;
+        let mut request = self.agent.post(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match request.send(body) {
+            Ok(answer) => Ok(answer.status().as_u16()),
+            Err(ureq::Error::Other(error)) if error.is::<Refused>() => Err(Refused(error.to_string())),
+            Err(ureq::Error::Http(_) | ureq::Error::BadUri(_)) => Err(Refused("is not what can be asked for".into())),
+            Err(error) => Err(Refused(format!("cannot be reached: {error}"))),
+        }
+    }
+}
+
+fn parsed(url: &str) -> Result<Uri, Refused> {
+    let wrong = || Refused("must be http://HOST/PATH or https://HOST/PATH, without a name and password in it".into());
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    if is_plain && has_host { Ok(uri) } else { Err(wrong()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +357,38 @@ mod tests {
             assert!(HttpSources::new(["http"].into_iter(), [wrong].into_iter()).is_err(), "{wrong}");
         }
         assert!(HttpSources::new(["file"].into_iter(), [].into_iter()).is_err());
+    }
+
+    #[test]
+    fn what_is_sent_goes_to_the_hosts_that_are_read_and_nowhere_else() {
+        for (hosts, host, allowed) in [
+            ("*", "127.0.0.1", false),
+            ("*", "localhost", false),
+            ("*", "[::1]", false),
+            ("*", "8.8.8.8", true),
+            ("127.0.0.1:25", "127.0.0.1", true),
+            ("127.0.0.1:26", "127.0.0.1", false),
+            ("files.example", "8.8.8.8", false),
+        ] {
+            assert_eq!(sources(hosts).addresses(host, 25).is_ok(), allowed, "{hosts} {host}");
+        }
+        for (url, allowed) in [
+            ("http://a.example/x?y=z", true),
+            ("http://u:p@a.example/", false),
+            ("http:///x", false),
+            ("/x", false),
+            ("file:///etc/passwd", false),
+            ("smb://a.example/x", false),
+        ] {
+            assert_eq!(Outward::check(&sources("*"), url).is_ok(), allowed, "{url}");
+        }
+        // It is not asked at all.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let outward = Outward::new(&Arc::new(sources("*")), Duration::from_secs(5));
+        let refused = outward.post(&url, &[], b"x").unwrap_err().to_string();
+        assert!(refused.contains("ingest.http_hosts") && listener.accept().is_err(), "{refused}");
     }
 
     #[test]

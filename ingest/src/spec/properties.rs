@@ -129,7 +129,7 @@ impl Password {
 }
 
 /// A text, or a provider of one. No error has it.
-pub(super) fn password(json: &Value, path: &str) -> Result<Password> {
+pub fn password(json: &Value, path: &str) -> Result<Password> {
     let provider = match json {
         Value::String(password) => return Ok(Password::Given(password.clone())),
         Value::Object(provider) => provider,

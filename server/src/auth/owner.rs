@@ -1,9 +1,12 @@
 //! Whose something is that outlasts a request: results of statements, connections, prepared statements. A name alone does
 //! not tell, as it may be that of somebody else later.
 
+use std::sync::Arc;
+
+use query::Principal;
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, How, Identity};
+use super::{ANONYMOUS, Caller, How, Identity, PROCESS};
 
 /// One user of the catalog from its making to its deletion, or one of the provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,17 @@ impl Owner {
 }
 
 impl Identity {
+    /// Whom an owner acts as who is not there to say who they are: nobody, if they may not sign in, or are none of here.
+    pub fn acting(&self, owner: &Owner) -> Option<Arc<Principal>> {
+        let is_of_now = !owner.of_provider && owner.before == self.users_before(&owner.name);
+        match owner.name.as_str() {
+            _ if !is_of_now => None,
+            ANONYMOUS => (!self.settings.required).then(|| self.anonymous.clone()),
+            PROCESS => Some(self.process.clone()),
+            name => self.principal(name),
+        }
+    }
+
     /// Whose everything is that a caller has made.
     pub fn owner(&self, caller: &Caller) -> Owner {
         let name = caller.principal.name.clone();

@@ -24,7 +24,7 @@ use crate::node::{TASKS_END, now};
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
 use crate::rpc::statements::{Runner, Siblings};
-use crate::{audit, auth};
+use crate::{alerts, audit, auth};
 
 /// Stands for the lease and leads, until it is told to end or does not lead any more; then it returns why.
 pub async fn run(
@@ -55,11 +55,13 @@ pub async fn run(
     println!("leading at {}", ground.address);
     let cycling = tokio::spawn(cycle(app.clone(), Duration::from_millis(ground.config.cycle_ms)));
     let supervising = tokio::spawn(audit::keep_supervisors(ground.config.audit.clone(), Arc::downgrade(&coordinator)));
+    let alerting = tokio::spawn(alerts::conductor::run(app.clone(), ground.stopping.clone()));
     let lost = tokio::select! {
         lost = &mut leading => Some(lost.context("what keeps the lead has failed")?),
         _ = &mut end => None,
     };
     cycling.abort();
+    alerting.abort();
     supervising.abort();
     app.worker.shutdown(TASKS_END).await;
     if lost.is_none() {

@@ -8,6 +8,7 @@
 //! that was under way when that was reached (8 MiB).
 
 mod config;
+pub mod send;
 mod watch;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, rules, servers.
 
+pub mod alerts;
 pub mod basic_security;
 pub mod datasources;
 pub mod explain;
@@ -31,6 +32,7 @@ pub fn routes() -> Vec<Route> {
         rules::routes(),
         security::routes(),
         basic_security::routes(),
+        alerts::routes(),
     ]
     .into_iter()
     .flatten()
