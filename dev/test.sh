@@ -39,7 +39,7 @@ else
 fi
 
 run=$(mktemp -d)
-trap 'for peer in kafka postgres s3; do "dev/$peer.sh" stop "$run/$peer"; done; rm -rf "$run"' EXIT
+trap 'for peer in kafka postgres s3 redis; do "dev/$peer.sh" stop "$run/$peer"; done; rm -rf "$run"' EXIT
 
 # start PEER VARIABLE WHAT: starts a peer and tells the tests its address; where it cannot be had, says WHAT that means.
 start() {
@@ -62,6 +62,7 @@ if [ -f "$run/kafka/secure_address" ]; then
   export HENGE_TEST_KAFKA_SECURE HENGE_TEST_KAFKA_CA=$run/kafka/ca.pem
 fi
 start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suites ran on SQLite alone, failover DID NOT RUN"
+start redis HENGE_TEST_REDIS "what is kept of answers in a real Redis server was NOT TRIED"
 start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
 
 cargo test --release --workspace "$@"

@@ -14,10 +14,12 @@ use segment::storage::settings::DeepStorageSettings;
 
 use crate::traces::Settings as TraceSettings;
 
+mod cache;
 mod cluster;
 mod keys;
 mod machine;
 
+pub use cache::CacheSettings;
 pub use cluster::{ClusterSettings, Split};
 pub use keys::{KEYS, Key};
 
@@ -48,6 +50,7 @@ pub struct Config {
     pub query_memory_max_bytes: usize,
     pub query_memory_total_bytes: u64,
     pub query_policy_cache_bytes: u64,
+    pub cache: CacheSettings,
     pub query_timeout_ms: u64,
     pub query_timeout_max_ms: u64,
     pub query_body_max_bytes: usize,
@@ -405,6 +408,7 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
             bytes => bytes,
         },
         query_policy_cache_bytes: number("query.policy_cache_bytes", 0, 1 << 40)?,
+        cache: cache::cache(&text, &number, &bad)?,
         query_timeout_ms: number("query.timeout_ms", 1, 1 << 40)?,
         query_timeout_max_ms,
         query_default_context: default_context,

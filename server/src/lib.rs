@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod node;
 pub mod parts;
 pub mod quickstart;
+pub mod redis;
 pub mod roles;
 pub mod rpc;
 pub mod telemetry;

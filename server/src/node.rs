@@ -191,7 +191,7 @@ impl Node {
         let parts = Parts {
             coordinator: coordinator.clone(),
             standing: Standing::Leads(coordinator.clone()),
-            broker: Broker::new(inventory.clone(), ground.query_settings(), authorizer),
+            broker: ground.keeping(Broker::new(inventory.clone(), ground.query_settings(), authorizer)),
             historical: Some(historical.clone()),
             worker: worker.clone(),
             cluster: Arc::new(cluster),

@@ -11,6 +11,7 @@ use coordinator::Coordinator;
 use ingest::fail::FailPoints;
 use ingest::{Ledger, Ports, Worker};
 use query::budget::Memory;
+use query::cache::Caches;
 use query::{Authorizer, Broker};
 use query_sql::Sql;
 use query_sql::cluster::Cluster;
@@ -31,6 +32,7 @@ use crate::http::guard;
 use crate::http::manage::lookups;
 use crate::http::statements::{self, Statements};
 use crate::node::now;
+use crate::redis::Redis;
 use crate::roles::follow::{Hanging, Standing};
 use crate::roles::historical::Historical;
 use crate::roles::view::Followed;
@@ -77,6 +79,8 @@ pub struct Shared {
     memory: Arc<Memory>,
     bodies: Arc<Bodies>,
     traces: Traces,
+    /// Where answers are kept, if they are.
+    caches: Option<Arc<Caches>>,
 }
 
 impl Shared {
@@ -85,6 +89,10 @@ impl Shared {
             memory: Arc::new(Memory::new(config.query_memory_total_bytes)),
             bodies: Bodies::new(config.bodies_max_bytes),
             traces,
+            caches: config.cache.is_on().then(|| {
+                let beyond = config.cache.redis.clone().map(Redis::start);
+                Caches::new(config.cache.kept.clone(), beyond)
+            }),
         }
     }
 }
@@ -127,6 +135,12 @@ impl Ground {
             policy_cache_bytes: config.query_policy_cache_bytes,
             default_context: Arc::new(config.query_default_context.clone()),
         }
+    }
+
+    /// The same broker, which keeps answers where this process does.
+    pub fn keeping(&self, broker: Arc<Broker>) -> Arc<Broker> {
+        self.shared.caches.iter().for_each(|caches| broker.keep_in(caches.clone()));
+        broker
     }
 
     pub fn historical(&self, inventory: &Arc<Inventory>) -> anyhow::Result<Arc<Historical>> {

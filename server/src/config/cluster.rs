@@ -60,7 +60,7 @@ impl Split {
 }
 
 /// What the secret has at least: fewer are guessed.
-const SECRET_MIN: usize = 16;
+pub(super) const SECRET_MIN: usize = 16;
 
 impl ClusterSettings {
     /// Whether other nodes may share the metadata.

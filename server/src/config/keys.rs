@@ -175,6 +175,36 @@ pub const KEYS: &[Key] = &[
         "{}",
         "JSON object of the context keys that every native and SQL query has which does not set them itself",
     ),
+    key(
+        "cache.segments_bytes",
+        "0",
+        "memory for what queries with groups make of published segments, kept where these are, so that the same need not be computed again; 0 keeps nothing",
+    ),
+    key(
+        "cache.results_bytes",
+        "0",
+        "memory for whole answers that came from published segments alone, kept by who was asked; 0 keeps nothing",
+    ),
+    key(
+        "cache.entry_max_bytes",
+        "1000000",
+        "largest of these values that is kept",
+    ),
+    key(
+        "cache.redis_url",
+        "",
+        "redis://user:password@host:port/database, where what is made of segments is kept for other nodes too, sealed by cluster.secret; empty is nowhere",
+    ),
+    key(
+        "cache.redis_timeout_ms",
+        "5",
+        "time that Redis has for an answer; what takes longer is computed here",
+    ),
+    key(
+        "cache.redis_expire_ms",
+        "86400000",
+        "time after which Redis forgets what was put there",
+    ),
     key("sql.jdbc_connections_max", "25", "JDBC connections that are open at once"),
     key("sql.jdbc_statements_max", "4", "statements that a JDBC connection may have open"),
     key("sql.jdbc_idle_ms", "300000", "time after which a JDBC connection that nobody uses is closed"),

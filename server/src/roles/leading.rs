@@ -86,7 +86,7 @@ async fn assemble(
     tokio::spawn(view.clone().follow_own(Arc::downgrade(coordinator)));
     let own = Runner { node: node.to_string(), process: ground.process };
     let siblings = Siblings { own, view: view.clone(), peers };
-    let broker = Broker::over(view, SCATTER, ground.query_settings(), authorizer.clone());
+    let broker = ground.keeping(Broker::over(view, SCATTER, ground.query_settings(), authorizer.clone()));
     let inventory = Arc::new(Inventory::new());
     let cluster = LocalCluster {
         coordinator: coordinator.clone(),

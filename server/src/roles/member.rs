@@ -119,11 +119,11 @@ pub async fn start(
 
     let authorizer = Authorizer::new(rules);
     let (inventory, view) = (Arc::new(Inventory::new()), Followed::new(leader.peers.clone()));
-    let rows = Broker::new(inventory.clone(), ground.query_settings(), authorizer.clone());
+    let rows = ground.keeping(Broker::new(inventory.clone(), ground.query_settings(), authorizer.clone()));
     let broker = match split.has(Role::Broker) {
         true => {
             tokio::spawn(view.clone().follow(leader.clone()));
-            Broker::over(view.clone(), SCATTER, ground.query_settings(), authorizer)
+            ground.keeping(Broker::over(view.clone(), SCATTER, ground.query_settings(), authorizer))
         }
         false => rows.clone(),
     };
