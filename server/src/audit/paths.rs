@@ -6,7 +6,7 @@ use super::event::cut;
 pub const QUERIES: &str = "/druid/v2";
 
 /// Where each kind's paths begin; the first that fits counts.
-const KINDS: [(&str, &str); 21] = [
+const KINDS: [(&str, &str); 23] = [
     ("/henge/v1/security/login", "signin"),
     ("/henge/v1/security/logout", "signout"),
     ("/henge/v1/security/users", "user"),
@@ -15,6 +15,8 @@ const KINDS: [(&str, &str); 21] = [
     ("/henge/v1/security/roles", "role"),
     ("/henge/v1/security/datasources", "policy"),
     ("/henge/v1/security", "user"),
+    ("/henge/v1/saved-queries", "document"),
+    ("/henge/v1/dashboards", "document"),
     ("/henge/v1/alert-channels", "alertChannel"),
     ("/henge/v1/alerts", "alert"),
     (DRUID_SECURITY, "user"),
@@ -93,6 +95,8 @@ mod tests {
             (format!("{security}/tokens/7f"), "token", Some("7f")),
             (format!("{security}/roles/analyst"), "role", Some("analyst")),
             (format!("{security}/datasources/events"), "policy", Some("events")),
+            ("/henge/v1/dashboards/7f".into(), "document", Some("7f")),
+            ("/henge/v1/saved-queries".into(), "document", None),
             ("/henge/v1/alerts/late/silence".into(), "alert", Some("late/silence")),
             ("/henge/v1/alert-channels/ops/test".into(), "alertChannel", Some("ops/test")),
             (format!("{druid}/authentication/db/any/users/ann"), "user", Some("ann")),

@@ -33,7 +33,19 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// Whether it is a user of the catalog of which there were fewer before it than there were since.
+    pub(super) fn was_before(&self, users_before: i64) -> bool {
+        !self.of_provider && self.before < users_before
+    }
+}
+
 impl Identity {
+    /// Of the user of a name that there is, or will be next.
+    pub(super) fn owner_in_catalog(&self, name: &str) -> Owner {
+        Owner { name: name.to_string(), before: self.users_before(name), of_provider: false }
+    }
+
     /// Whom an owner acts as who is not there to say who they are: nobody, if they may not sign in, or are none of here.
     pub fn acting(&self, owner: &Owner) -> Option<Arc<Principal>> {
         let is_of_now = !owner.of_provider && owner.before == self.users_before(&owner.name);
@@ -50,7 +62,7 @@ impl Identity {
         let name = caller.principal.name.clone();
         match caller.how {
             How::Jwt { .. } => Owner { name, before: 0, of_provider: true },
-            _ => Owner { before: self.users_before(&name), name, of_provider: false },
+            _ => self.owner_in_catalog(&name),
         }
     }
 }

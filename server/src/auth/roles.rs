@@ -153,7 +153,7 @@ impl Identity {
         self.change_rule(author, move |_| Ok(put)).await
     }
 
-    /// Whoever had a role has it no more.
+    /// Whoever had a role has it no more, and what was shared with it is not.
     pub async fn delete_document<R: Rule>(
         self: &Arc<Self>,
         name: &str,
@@ -178,7 +178,11 @@ impl Identity {
             let changed = changed(this)?;
             rules(&this.coordinator, std::slice::from_ref(&changed), 0)?;
             let mut changes = Vec::new();
-            let users = if changed.kind == ROLE && changed.value.is_none() { this.users() } else { Vec::new() };
+            let is_gone = changed.kind == ROLE && changed.value.is_none();
+            if is_gone {
+                changes.extend(this.saved_without_role(&changed.name));
+            }
+            let users = if is_gone { this.users() } else { Vec::new() };
             for document in users {
                 let mut user: User = parse("user", &document.value)?;
                 if user.roles.remove(&changed.name) {

@@ -113,16 +113,6 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
         true => Ok(()),
         false => invalid(format!("the name of a {what} must have {}", names::RULE)),
     }
-    Ok(())
-}
-
-/// Unicode's `Default_Ignorable_Code_Point`: joiners, marks of direction, fillers, selectors, tags.
-fn is_invisible(ch: char) -> bool {
-    matches!(ch,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 pub fn check_password(password: &str) -> Result<()> {
@@ -296,7 +286,7 @@ impl Identity {
         Ok(())
     }
 
-    /// With its password, its tokens and its sessions.
+    /// With its password, its tokens, its sessions and whatever it kept for itself alone.
     pub async fn delete_user(self: &Arc<Self>, name: &str, expected: Option<i64>, author: &Author) -> Result<()> {
         let gone = name.to_string();
         let plan = move |this: &Identity| {
@@ -306,6 +296,7 @@ impl Identity {
             let mut changes = vec![change(USER, name, None, expected), change(PASSWORD, name, None, None)];
             changes.extend(this.owned(TOKEN, name));
             changes.extend(this.owned(SESSION, name));
+            changes.extend(this.saved_without_user(name));
             changes.push(change(GONE, name, Some(json!({"users": this.users_before(name) + 1})), None));
             Ok(changes)
         };

@@ -33,6 +33,7 @@ mod quickstart;
 mod roles;
 mod rolling;
 mod sampler;
+mod saved;
 mod secure_stream;
 mod statements;
 mod tenants;

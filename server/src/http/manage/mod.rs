@@ -1,12 +1,15 @@
-//! The coordinator's and overlord's paths: supervisors, tasks, datasources, segments, rules, servers.
+//! The coordinator's and overlord's paths (supervisors, tasks, datasources, segments, rules, servers), and Henge's own.
 
 pub mod alerts;
 pub mod basic_security;
 pub mod datasources;
 pub mod explain;
+pub mod fields;
 pub mod lookups;
+pub mod openapi;
 pub mod rules;
 pub mod sampler;
+pub mod saved;
 pub mod secrets;
 pub mod security;
 pub mod segments;
@@ -33,6 +36,8 @@ pub fn routes() -> Vec<Route> {
         security::routes(),
         basic_security::routes(),
         alerts::routes(),
+        saved::routes(),
+        openapi::routes(),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,5 @@
 //! `/henge/v1/security/…`: signing in and out, users, tokens, roles and table rules. One's own profile, password and tokens
-//! need no more than being somebody; all else needs the permission SECURITY. `openapi.json` beside this file describes it.
+//! need no more than being somebody; all else needs the permission SECURITY. `openapi/security.json` describes it.
 //!
 //! Documents have versions: an answer tells it as `ETag`, and a change with `If-Match` is made if it is still that one.
 
@@ -43,7 +43,6 @@ pub const ROOT: &str = "/henge/v1/security";
 pub fn routes() -> Vec<Route> {
     let path = |rest: &str| format!("{ROOT}{rest}");
     vec![
-        get("/henge/v1/openapi.json", Need::SignedIn, openapi),
         post(path("/login"), Need::Open, login),
         post(path("/logout"), Need::SignedIn, logout),
         get(path("/whoami"), Need::SignedIn, whoami),
@@ -135,10 +134,6 @@ fn in_person(caller: &Caller) -> Answered<()> {
             "sign in with your name and password to change your own profile, password and tokens",
         )),
     }
-}
-
-async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
 }
 
 #[derive(Deserialize)]
