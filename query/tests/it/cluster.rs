@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
+use query::cache::Caches;
 use query::cluster::{ClusterView, DataNode, NodeAnswer, NodeAsk, Route, Routes, Scatter};
 use query::local::LocalNode;
 use query::wire::answer::Closing;
@@ -233,6 +234,19 @@ pub fn spread(
     authorizer: &Arc<Authorizer>,
     lookups: &BTreeMap<String, Arc<Lookup>>,
 ) -> (Arc<View>, Arc<Broker>) {
+    spread_keeping(whole, tables, rng, settings, authorizer, lookups, |_| None)
+}
+
+/// The same with what nodes, by their names, and the broker, which has none, keep answers in.
+pub fn spread_keeping(
+    whole: &Arc<Inventory>,
+    tables: &[&str],
+    rng: &mut SmallRng,
+    settings: &Settings,
+    authorizer: &Arc<Authorizer>,
+    lookups: &BTreeMap<String, Arc<Lookup>>,
+    kept: impl Fn(&str) -> Option<Arc<Caches>>,
+) -> (Arc<View>, Arc<Broker>) {
     let names = ["a", "b", "c"];
     let mut serving: HashMap<SegmentId, Vec<String>> = HashMap::new();
     let mut held: BTreeMap<&str, Vec<Change>> = names.iter().map(|name| (*name, Vec::new())).collect();
@@ -261,6 +275,7 @@ pub fn spread(
         inventory.apply(changes);
         let broker = Broker::new(inventory, settings.clone(), authorizer.clone());
         broker.lookups().replace(lookups.clone());
+        kept(name).into_iter().for_each(|caches| broker.keep_in(caches));
         let far = Far {
             node: LocalNode::new(broker),
             seed: AtomicU64::new(rng.random()),
@@ -278,5 +293,6 @@ pub fn spread(
     });
     let broker = Broker::over(view.clone(), scatter(), settings.clone(), authorizer.clone());
     broker.lookups().replace(lookups.clone());
+    kept("").into_iter().for_each(|caches| broker.keep_in(caches));
     (view, broker)
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod expressions;
 mod fuzz;
 mod group;
+mod kept;
 mod oracle;
 mod seen;
 mod selection;
