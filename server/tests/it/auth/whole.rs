@@ -179,6 +179,8 @@ fn a_task_replaces_only_what_its_sender_sees_whole_when_it_replaces_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(dir.path(), &[("auth.first_password", ADMIN), ("ingest.http_hosts", "127.0.0.1")]);
     let held = Held::serve();
+    // By its columns policies are read.
+    load(&server, "d_seed");
     let permission =
         |kind: &str, name: &str, action: &str| json!({"resource": {"type": kind, "name": name}, "action": action});
     let writes = json!([
