@@ -32,6 +32,7 @@ use crate::language::Query;
 use crate::node::Node;
 use crate::outcome::{Outcome, Rows};
 use crate::pool::Pool;
+use crate::progress::{Part, Progress, Register};
 use crate::scatter::remote::Remote;
 use crate::scatter::{Cluster, Request};
 use crate::source;
@@ -55,6 +56,8 @@ pub struct Broker {
     cluster: Option<Arc<Cluster>>,
     /// By restriction, the columns of published segments of the cluster.
     known: Mutex<HashMap<(SegmentId, String), Arc<[PieceColumns]>>>,
+    /// How far requests are, and how those stood that ended just now.
+    progress: Register,
 }
 
 /// Name, type and whether multi-value.
@@ -85,6 +88,7 @@ struct Whole {
 pub struct Place {
     running: Arc<Mutex<Running>>,
     number: u64,
+    _part: Part,
 }
 
 /// A part of another broker's query, at work here until this is dropped.
@@ -131,6 +135,7 @@ impl Broker {
             lookups: Arc::default(),
             cluster,
             known: Mutex::default(),
+            progress: Register::default(),
         })
     }
 
@@ -222,7 +227,14 @@ impl Broker {
         let number = running.next;
         running.next += 1;
         running.statements.insert(number, Whole { budget: budget.clone(), who: who.name.clone() });
-        Ok(Place { running: self.running.clone(), number })
+        drop(running);
+        let _part = self.progress.enter(budget.query_id(), &who.name, budget.progress());
+        Ok(Place { running: self.running.clone(), number, _part })
+    }
+
+    /// How far the request of an id is, that somebody of this name asked for; for a while after its end too.
+    pub fn progress(&self, query_id: &str, who: &str) -> Option<Arc<Progress>> {
+        self.progress.find(query_id, who)
     }
 
     /// Answers a query within its budget. While it runs, and while its batches are read, [`Broker::cancel`] with the
@@ -243,20 +255,37 @@ impl Broker {
         let budget = Arc::new(budget);
         let registered = self.register(&budget, who, leaf.sight(), quota.concurrent)?;
         let is_restricted = leaf.sight().is_restricted();
-        let told = move |error: Error| if is_restricted { error.nameless() } else { error };
+        let progress = budget.progress().clone();
+        let part = self.progress.enter(budget.query_id(), &who.name, &progress);
+        if is_restricted {
+            progress.restrict();
+        }
+        let mut step = Some(progress.step(leaf.query().type_name(), tables_of(leaf.query())));
+        let failed = progress.clone();
+        let told = move |error: Error| {
+            failed.fail(matches!(error, Error::Cancelled(_)));
+            if is_restricted { error.nameless() } else { error }
+        };
         let mut outcome = match self.request(who, leaf.sight(), &budget) {
-            Some(request) => self.scatter(request, leaf).await.map_err(told)?,
+            Some(request) => self.scatter(request, leaf).await.map_err(&told)?,
             None => {
                 let (node, own) = (self.node.clone(), budget.clone());
-                self.compute(&budget, move || node.run(&leaf, &own)).await.map_err(told)?
+                self.compute(&budget, move || node.run(&leaf, &own)).await.map_err(&told)?
             }
         };
         outcome.context.overflowed = outcome.context.uncovered.len() > budget.uncovered_max();
         outcome.context.uncovered.truncate(budget.uncovered_max());
         let mut analyses = Vec::new();
         let batches = match outcome.rows {
-            Rows::Table(table) => stream::iter([Ok(Batch { segment: None, table })]).boxed(),
+            Rows::Table(table) => {
+                // It has its rows, whenever they are read.
+                if let Some(step) = step.take() {
+                    step.rows(table.rows);
+                }
+                stream::iter([Ok(Batch { segment: None, table })]).boxed()
+            }
             Rows::Analyses(list) => {
+                step = None;
                 analyses = list;
                 stream::empty().boxed()
             }
@@ -271,7 +300,17 @@ impl Broker {
             }
             Rows::Cursor(cursor) => batches(cursor, self.node.pool.clone(), budget, registered),
         };
-        let batches = batches.map(move |batch| batch.map_err(told)).boxed();
+        let batches = batches.map(move |batch| {
+            let _part = &part;
+            if let Ok(batch) = &batch {
+                progress.add_rows(batch.table.rows);
+                if let Some(step) = &step {
+                    step.rows(batch.table.rows);
+                }
+            }
+            batch.map_err(&told)
+        });
+        let batches = batches.boxed();
         Ok(Answer { context: outcome.context, touched: outcome.touched, buckets: outcome.buckets, analyses, batches })
     }
 
@@ -317,6 +356,7 @@ impl Broker {
 
     /// Ends the queries of callers who would see something else now than what they were let in for.
     pub fn policies_changed(&self) {
+        self.progress.forget_ended();
         for register in [&self.running, &self.parts] {
             for query in register.lock().queries.values() {
                 if self.authorizer().still(&query.who, &query.sight).is_err() {
@@ -328,6 +368,7 @@ impl Broker {
 
     /// Ends the queries of a principal, who may not go on asking.
     pub fn end_queries_of(&self, name: &str) {
+        self.progress.forget(name);
         for register in [&self.running, &self.parts] {
             for query in register.lock().queries.values().filter(|query| query.who.name == name) {
                 query.budget.revoke();
@@ -431,6 +472,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _left = self.running.lock().statements.remove(&self.number);
     }
+}
+
+/// What a query stands on, for who asked it.
+fn tables_of(query: &Query) -> Option<String> {
+    let mut tables = query.scope().source.tables();
+    tables.sort_unstable();
+    tables.dedup();
+    (!tables.is_empty()).then(|| tables.join(", "))
 }
 
 fn enter(register: &Arc<Mutex<Running>>, query: AtWork) -> Registered {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 use crate::language::context::Context;
+use crate::progress::Progress;
 
 /// Limits of the process, given at its start.
 #[derive(Debug, Clone)]
@@ -117,6 +118,7 @@ struct Request {
     scanned: AtomicU64,
     /// Of the memory of all queries.
     held: AtomicU64,
+    progress: Arc<Progress>,
 }
 
 /// The setting that [`Memory`] is made of; refusals name it.
@@ -517,8 +519,14 @@ impl Budget {
         Arc::as_ptr(&self.request) as usize
     }
 
+    /// How far the request is, all parts of it.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.request.progress
+    }
+
     /// Counts bytes of columns that are about to be read.
     pub fn scan(&self, bytes: u64) -> Result<()> {
+        self.request.progress.add_bytes(bytes);
         if self.request.scanned.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.scan_limit {
             return Err(Error::ResourceLimit(format!(
                 "the query reads more than the [{}] bytes of columns that your roles allow for one; narrow its interval, \

@@ -23,6 +23,7 @@ pub mod engine;
 pub mod finish;
 pub mod partial;
 pub mod pool;
+pub mod progress;
 pub mod selection;
 
 pub mod broker;

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 use crate::config::ClusterSettings;
-use crate::http::guard;
+use crate::http::{guard, queries};
 use crate::rpc::forward::{Forward, not_led};
 use crate::rpc::{self, data, statements};
 
@@ -206,6 +206,7 @@ impl Front {
 /// Whether only the one that leads can answer.
 fn is_of_leader(path: &str) -> bool {
     OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY && path != statements::CANCEL
+        && !path.starts_with(queries::ROOT)
 }
 
 /// Whether it is asked of this very process, whoever leads: of nodes, and whether it leads.

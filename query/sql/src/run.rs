@@ -52,6 +52,8 @@ pub struct Run {
     request: Arc<Budget>,
     /// Among all that is at work.
     _place: Place,
+    /// All of it, with what becomes of the rows of its leaves.
+    _step: query::progress::Open,
     /// Values that rows may be chosen by.
     values_max: u64,
     planner: Arc<Planner>,
@@ -80,10 +82,12 @@ impl Run {
         let budget = Arc::new(Budget::from_context(&context, broker.settings())?);
         let place = broker.begin(&budget, &who)?;
         let quota = broker.authorizer().current().quota(&who);
+        let _step = budget.progress().step("sql", None);
         Ok(Run {
             broker,
             who,
             context,
+            _step,
             started: Instant::now(),
             deadline: budget.remaining(),
             cancelled,

@@ -98,8 +98,11 @@ pub fn table(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<Ar
                     vec![text("druid"), text(LOOKUPS), text(name), text("TABLE"), text("YES"), text("YES")]
                 }));
                 let own = TABLES.iter().map(|(name, _)| (SCHEMA, *name));
-                let own = own.chain(sys::TABLES.iter().map(|(name, _)| (sys::SCHEMA, *name)));
-                let kept = sys::DATASOURCES.iter().filter(|(_, datasource)| broker.columns(datasource, who).is_some());
+                let sees = sees(broker, who);
+                let listed = sys::TABLES.iter().map(|(name, _)| *name).filter(|name| sees(name));
+                let own = own.chain(listed.map(|name| (sys::SCHEMA, name)));
+                let kept = sys::DATASOURCES.iter().filter(|(name, _)| sees(name));
+                let kept = kept.filter(|(_, datasource)| broker.columns(datasource, who).is_some());
                 rows.extend(own.chain(kept.map(|(name, _)| (sys::SCHEMA, *name))).map(|(schema, name)| {
                     vec![text("druid"), text(schema), text(name), text("SYSTEM_TABLE"), text("NO"), text("NO")]
                 }));
@@ -136,11 +139,19 @@ pub fn lookup(name: &str, broker: &Broker, who: &Principal) -> Option<DfResult<A
     Some(mem_table(&["k", "v"], rows))
 }
 
+/// Whether the caller may read a table of the schema `sys`: others are not listed.
+fn sees(broker: &Broker, who: &Principal) -> impl Fn(&str) -> bool {
+    let rules = broker.authorizer().current();
+    move |table| rules.may(who, Kind::SystemTable, table, Action::Read)
+}
+
 fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
+    let sees = sees(broker, who);
     let mut rows = Vec::new();
     let names = broker.datasources(who);
     let tables = names.iter().map(|name| ("druid", name.as_str(), name.as_str()));
-    let own = sys::DATASOURCES.iter().map(|(table, name)| (sys::SCHEMA, *table, *name));
+    let own = sys::DATASOURCES.iter().filter(|(table, _)| sees(table));
+    let own = own.map(|(table, name)| (sys::SCHEMA, *table, *name));
     for (schema, table, datasource) in tables.chain(own) {
         let Some(columns) = broker.columns(datasource, who) else { continue };
         for (position, (column, value_type, _)) in columns.iter().enumerate() {
@@ -153,7 +164,7 @@ fn column_rows(broker: &Broker, who: &Principal) -> Vec<Vec<Cell>> {
             rows.push(column_row(LOOKUPS, lookup, column, position, "VARCHAR", 12));
         }
     }
-    for (table, columns) in sys::TABLES {
+    for (table, columns) in sys::TABLES.iter().filter(|(table, _)| sees(table)) {
         for (position, (column, number)) in columns.iter().enumerate() {
             let (data_type, jdbc) = if *number { ("BIGINT", -5) } else { ("VARCHAR", 12) };
             rows.push(column_row(sys::SCHEMA, table, column, position, data_type, jdbc));

@@ -112,6 +112,7 @@ fn fold(
     let plan = Arc::new(plan);
     let next = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(Mutex::new(None::<Error>));
+    budget.progress().expect_segments(plan.pieces.len());
     let work = {
         let (plan, next, stop, budget) = (plan.clone(), next.clone(), stop.clone(), budget.clone());
         move |_: usize| -> Option<Worker> {
@@ -122,12 +123,18 @@ fn fold(
                     return None;
                 }
             };
-            while let Some((piece, rows)) = plan.units.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut at = next.fetch_add(1, Ordering::Relaxed);
+            while let Some((piece, rows)) = plan.units.get(at) {
                 if let Err(error) = worker.unit(&plan, &plan.pieces[*piece], rows.clone(), &budget) {
                     next.store(usize::MAX / 2, Ordering::Relaxed);
                     stop.lock().get_or_insert(error);
                     return None;
                 }
+                // With its last unit a piece is done, but for those of its units that others are at work on.
+                if plan.units.get(at + 1).is_none_or(|(next, _)| next != piece) {
+                    budget.progress().segments_done(1);
+                }
+                at = next.fetch_add(1, Ordering::Relaxed);
             }
             Some(worker)
         }

@@ -119,7 +119,9 @@ impl Request {
             let context = ResponseContext { uncovered, ..ResponseContext::default() };
             Ok(Outcome { context, touched, buckets, rows })
         };
+        let merging = Instant::now();
         let outcome = self.worked(is_small, finished).await?;
+        self.budget.progress().told("merge", None, merging.into_std(), None);
         self.keep(asked, cut, &outcome);
         Ok(outcome)
     }
@@ -160,6 +162,8 @@ impl Request {
             Ok::<_, Error>(wanted)
         };
         let mut run = Run::new(wanted()?);
+        let progress = self.budget.progress();
+        progress.expect_segments(run.wanted.segments.len());
         let mut taken_in: Vec<(Opening, Vec<Vec<ValueType>>)> = Vec::new();
         let (mut sink, mut bytes) = (self.sink(query)?, 0);
         let (mut patience, mut restarts, mut last) = (Patience::new(), 0, None);
@@ -231,6 +235,12 @@ impl Request {
                 // The other one may have all.
                 run.failed(attempt, None);
                 continue;
+            }
+            if let Some(at_work) = run.lots.get(&attempt.lot) {
+                let (since, served) = (at_work.since.into_std(), at_work.places.len().saturating_sub(missing.len()));
+                progress.segments_done(served);
+                let nodes: Vec<&str> = attempt.nodes.iter().map(|(node, _)| node.as_str()).collect();
+                progress.told("node", Some(nodes.join(", ")), since, Some(served as u64));
             }
             run.settle(&attempt, &missing);
             let asked = match &what {

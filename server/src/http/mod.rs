@@ -11,6 +11,7 @@ pub mod flight;
 pub mod guard;
 pub mod manage;
 pub mod native;
+pub mod queries;
 pub mod routes;
 pub mod sql;
 pub mod statements;

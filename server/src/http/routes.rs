@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use query::policy::{Action, Kind};
 
 use super::auth::{CONFIG, Need, Of, STATE};
-use super::{App, avatica, console, flight, manage, native, sql, statements, status};
+use super::{App, avatica, console, flight, manage, native, queries, sql, statements, status};
 use crate::rpc;
 
 /// The path answers with a slash at its end too.
@@ -51,7 +51,8 @@ const READ_STATE: Need = Need::May(Kind::State, STATE, Action::Read);
 
 /// What answers queries: nothing of it before the node is ready.
 pub fn queries() -> Vec<Route> {
-    vec![
+    let mut routes = queries::routes();
+    routes.extend([
         post("/druid/v2", Need::SignedIn, native::query),
         delete("/druid/v2/{id}", Need::SignedIn, native::cancel),
         get("/druid/v2/datasources", Need::SignedIn, native::datasources),
@@ -67,7 +68,8 @@ pub fn queries() -> Vec<Route> {
         get("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::status),
         delete("/druid/v2/sql/statements/{id}", Need::SignedIn, statements::cancel),
         get("/druid/v2/sql/statements/{id}/results", Need::SignedIn, statements::results),
-    ]
+    ]);
+    routes
 }
 
 /// Its drivers cannot read compressed answers.

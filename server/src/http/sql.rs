@@ -37,7 +37,11 @@ pub async fn query(
     let header_asked = request.format.header;
     let mut response = match measured(&app, &query_id, || answer(&app, &caller, &request, &query_id)).await {
         Ok(response) => response,
-        Err(error) => failed(&app, &error),
+        Err(error) => {
+            let cancelled = error.kind() == segment::Kind::Cancelled;
+            super::queries::failed(&app, &query_id, &caller.principal.name, cancelled);
+            failed(&app, &error)
+        }
     };
     if let Ok(id) = HeaderValue::from_str(&query_id) {
         response.headers_mut().insert("x-druid-sql-query-id", id.clone());
@@ -266,7 +270,11 @@ pub async fn cancel(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> StatusCode {
-    if app.sql.cancel(&id, app.may_end(&caller)) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
+    if !app.sql.cancel(&id, app.may_end(&caller)) {
+        return StatusCode::NOT_FOUND;
+    }
+    super::queries::failed(&app, &id, &caller.principal.name, true);
+    StatusCode::ACCEPTED
 }
 
 pub async fn engines() -> Json<Value> {

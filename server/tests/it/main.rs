@@ -29,6 +29,7 @@ mod ledger;
 mod machine;
 mod memory;
 mod oidc;
+mod progress;
 mod quickstart;
 mod roles;
 mod rolling;
