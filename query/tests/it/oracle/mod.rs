@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use query::cache::{Caches, Of};
 use query::{Authorizer, Broker, Error, Principal, Query, Settings};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -17,6 +18,7 @@ use serde_json::Value as Json;
 
 use crate::broker::{ask_as as send, ask_query, settings};
 use crate::cluster;
+use crate::kept;
 use ask::Asked;
 use events::{Event, World};
 
@@ -122,6 +124,9 @@ fn each_case(
     lookups.replace([(extract::LOOKUP.to_string(), Arc::new(Lookup::new("v1".into(), entries)))].into());
     // Of the cluster whose nodes fail: answers, and errors in place of them.
     let (mut answered, mut failed) = (0, 0);
+    // What is made of segments is kept from case to case, whoever asks: other segments of the same names, under other rules.
+    let ever = Caches::new(kept::all(), None);
+    let ever_of_nodes = Caches::new(query::cache::Settings { results_bytes_max: 0, ..kept::all() }, None);
     for seed in first..first + cases.div_ceil(QUERIES as u64) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let world = World::random(&mut rng);
@@ -143,6 +148,23 @@ fn each_case(
         let hurried = Settings { timeout_default: Duration::from_millis(500), ..settings.clone() };
         let (faulty_view, faulty) =
             cluster::spread(&inventory, &["events"], &mut dice, &hurried, &authorizer, &lookups.all());
+        let keeping = Broker::new(inventory.clone(), settings.clone(), authorizer.clone());
+        keeping.keep_in(ever.clone());
+        // Whole answers are kept by a broker for the names of segments, which are given once.
+        let of_case = Caches::new(query::cache::Settings { segments_bytes_max: 0, ..kept::all() }, None);
+        let kept_by = |node: &str| Some(if node.is_empty() { of_case.clone() } else { ever_of_nodes.clone() });
+        let (keeping_view, spread_keeping) = cluster::spread_keeping(
+            &inventory,
+            &["events"],
+            &mut dice,
+            &settings,
+            &authorizer,
+            &lookups.all(),
+            kept_by,
+        );
+        let (faulty_keeping_view, faulty_keeping) =
+            cluster::spread_keeping(&inventory, &["events"], &mut dice, &hurried, &authorizer, &lookups.all(), kept_by);
+        faulty_keeping_view.nodes.values().for_each(|node| node.faulty.store(20, Ordering::Relaxed));
         faulty_view.nodes.values().for_each(|node| node.faulty.store(20, Ordering::Relaxed));
         // Where little is kept, queries of all kinds find some of it cold and some warm.
         let budget = *[1 << 10, 1 << 14, 1 << 20].choose(&mut rng).expect("there are budgets");
@@ -159,8 +181,18 @@ fn each_case(
             let naive = asked.settle(asked.naive(&seen), &seen);
             // Without what is kept, with it, and with what this very query left there.
             // Then over a cluster, and one whose nodes fail: who gets an answer gets the same.
-            let brokers =
-                [("nothing", &uncached), ("some", &cached), ("all", &cached), ("spread", &spread), (FAULTY, &faulty)];
+            let brokers = [
+                ("nothing", &uncached),
+                ("some", &cached),
+                ("all", &cached),
+                ("spread", &spread),
+                (FAULTY, &faulty),
+                ("answers", &keeping),
+                ("answers again", &keeping),
+                (FAULTY, &faulty_keeping),
+                ("answers spread", &spread_keeping),
+                ("answers spread again", &spread_keeping),
+            ];
             for (kept, broker) in brokers {
                 let body = lookups.scope(|| runtime.block_on(send(broker, &who, &json)));
                 let body = match body {
@@ -202,8 +234,10 @@ fn each_case(
             }
         }
         drop((view, spread, faulty_view, faulty));
+        drop((keeping_view, spread_keeping, faulty_keeping_view, faulty_keeping));
         drop((uncached, cached, inventory));
         std::fs::remove_dir_all(&home).expect("the folder goes");
     }
+    assert!(ever.counts(Of::Segments).hits() > 0 && ever.counts(Of::Results).hits() > 0);
     println!("over faulty nodes [{answered}] queries were answered and [{failed}] failed");
 }
