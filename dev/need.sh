@@ -21,6 +21,8 @@ if [ "${1:-build}" = test ]; then
   python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
   has mvn || wanted+=(maven)
   has chromium || wanted+=(chromium)
+  # Its server would run from now on: dev/rules.sh needs promtool alone, dev/deploy.sh unpacks what it needs.
+  python3 -c 'import yaml' 2>/dev/null || wanted+=(python3-yaml)
   ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || wanted+=(libfaketime)
   has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 fi

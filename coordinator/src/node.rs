@@ -66,6 +66,9 @@ pub struct Member {
     pub capacity_bytes: u64,
     /// Of tasks it runs at once, without the store's own.
     pub tasks_max: usize,
+    /// Journals that it keeps beside that of the audit log; versions before these told of none.
+    #[serde(default)]
+    pub journals: Vec<String>,
 }
 
 impl Member {

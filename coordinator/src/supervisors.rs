@@ -250,6 +250,12 @@ impl Coordinator {
         self.supervisors_that(is_system)
     }
 
+    /// By node, the journals that it says it keeps.
+    pub fn journals(&self) -> std::collections::BTreeMap<String, Vec<String>> {
+        let picture = self.inner.picture.read();
+        picture.members.iter().map(|(node, member)| (node.clone(), member.told.journals.clone())).collect()
+    }
+
     fn supervisors_that(&self, are: impl Fn(&str) -> bool) -> Vec<Supervisor> {
         let picture = self.inner.picture.read();
         let entries = picture.supervisors.values().filter(|entry| are(&entry.row.spec.id));

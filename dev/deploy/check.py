@@ -8,8 +8,9 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).parents[2]
-DASHBOARD = ROOT / "deploy/compose/grafana/dashboards/henge.json"
-ALERTS = ROOT / "deploy/compose/prometheus/alerts.yml"
+DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+RULES = sorted((ROOT / "deploy/prometheus").glob("*.yml"))
+TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
 # Of the proxy's exporter and of Prometheus itself.
 OTHERS = {"haproxy_server_check_code", "haproxy_server_current_sessions", "haproxy_server_status", "up"}
 ROLES = ["coordinator", "broker", "historical", "ingest"]
@@ -20,59 +21,95 @@ def need(holds, what):
         sys.exit(what)
 
 
+def rules():
+    import yaml
+
+    return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+def targets():
+    """Of each query of a dashboard: where it stands, and the query."""
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                yield f"{path.stem}: {panel['title']}", target
+
+
 def expressions():
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    need(panels, "no panels")
-    return [(panel["title"], target["expr"]) for panel in panels if panel["type"] != "row" for target in panel["targets"]]
+    return [(where, target["expr"]) for where, target in targets() if target["datasource"]["uid"] == "prometheus"]
 
 
-def dashboard(out):
-    """The queries as rules, so that promtool reads them."""
-    rules = [{"record": f"panel:{number}", "expr": query} for number, (_, query) in enumerate(expressions())]
-    pathlib.Path(out).write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    ids = [panel["id"] for panel in panels]
-    need(len(ids) == len(set(ids)), "two panels of one id")
-    taken = {}
-    for panel in panels:
-        at = panel["gridPos"]
-        need(at["x"] + at["w"] <= 24, f"{panel['title']} is beyond the edge")
-        for cell in [(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]:
-            need(cell not in taken, f"{panel['title']} lies on {taken.get(cell)}")
-            taken[cell] = panel["title"]
+def dashboards(out):
+    """The queries as rules, so that promtool reads them; panels that lie beside each other, of data sources that there are."""
+    import yaml
+
+    asked = [{"record": f"panel:{number}", "expr": query} for number, (_, query) in enumerate(expressions())]
+    need(len(asked) > 40, f"only {len(asked)} queries found")
+    pathlib.Path(out).write_text(json.dumps({"groups": [{"name": "panels", "rules": asked}]}))
+    provisioned = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/henge.yaml").read_text())
+    sources = {one["uid"]: one["type"] for one in provisioned["datasources"]}
+    uids = set()
+    for path in DASHBOARDS:
+        board = json.loads(path.read_text())
+        need(board["uid"] == path.stem and board["uid"] not in uids, f"{path.stem}: its uid is {board['uid']}")
+        uids.add(board["uid"])
+        ids = [panel["id"] for panel in board["panels"]]
+        need(len(ids) == len(set(ids)), f"{path.stem}: two panels of one id")
+        taken = {}
+        for panel in board["panels"]:
+            at = panel["gridPos"]
+            need(at["x"] + at["w"] <= 24, f"{path.stem}: {panel['title']} is beyond the edge")
+            for cell in [(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]:
+                need(cell not in taken, f"{path.stem}: {panel['title']} lies on {taken.get(cell)}")
+                taken[cell] = panel["title"]
+            need(panel["type"] == "row" or panel["targets"], f"{path.stem}: {panel['title']} asks nothing")
+    for where, target in targets():
+        source = target["datasource"]
+        need(sources.get(source["uid"]) == source["type"], f"{where}: there is no data source {source}")
+        if "builder" in target:
+            said = json.loads(target["expr"])
+            need(said == {"builder": target["builder"], "settings": target["settings"]}, f"{where}: asks two things")
 
 
 def metrics():
-    """What alerts and dashboard name is recorded, and what is recorded is on the page of operations, in the same words."""
+    """What rules, dashboards and chart name is recorded, by Henge or by a rule, and what is recorded is on the page of operations."""
     recorded = {}
-    for path in ROOT.glob("*/src/metrics.rs"):
+    for path in [*ROOT.glob("*/src/metrics.rs")]:
         text = path.read_text()
         names = dict(re.findall(r'const (\w+): &str = "(henge_[a-z_]+)"', text))
         listed = text[text.index("SERIES") : text.index("];", text.index("SERIES"))]
         for name, meaning in re.findall(r'\(\s*"?(\w+)"?,\s*"([^"]+)",?\s*\)', listed):
             recorded[names.get(name, name)] = meaning
         need(set(re.findall(r'"(henge_[a-z_]+)"', text)) <= set(recorded), f"{path}: not all of its series were found")
-    need(len(recorded) > 30, f"only {len(recorded)} series found")
-    texts = [ALERTS.read_text(), (ROOT / "deploy/helm/henge/values.yaml").read_text()] + [query for _, query in expressions()]
-    named = set(re.findall(r"\b(henge_[a-z_]+|haproxy_[a-z_]+)\b", "\n".join(texts)))
-    unknown = sorted(n for n in named if re.sub("_(sum|count)$", "", n) not in {*recorded, *OTHERS} and n not in recorded)
+    need(len(recorded) > 50, f"only {len(recorded)} series found")
+    by_rule = {rule["record"] for rule in rules() if "record" in rule}
+    texts = [path.read_text() for path in [*RULES, *TESTS]] + [(ROOT / "deploy/helm/henge/values.yaml").read_text()]
+    texts += [query for _, query in expressions()]
+    named = set(re.findall(r"\b(henge_[a-z_]+|henge:[a-z0-9_:]+|haproxy_[a-z_]+)\b", "\n".join(texts)))
+    known = {*recorded, *OTHERS, *by_rule}
+    unknown = sorted(n for n in named if n not in known and re.sub("_(sum|count|bucket)$", "", n) not in recorded)
     need(not unknown, f"recorded nowhere: {unknown}")
     page = (ROOT / "docs/operations.md").read_text()
     lacking = sorted(name for name, meaning in recorded.items() if f"| `{name}` | {meaning} |" not in page)
     need(not lacking, f"docs/operations.md does not tell of {lacking}")
+    told = set(re.findall(r"^\| `(henge_[a-z_]+)` \|", page, re.M))
+    need(told == set(recorded), f"docs/operations.md tells of {sorted(told - set(recorded))}")
 
 
-def alerts():
-    """Each alert has a test in which it fires, and one in which it does not."""
+def tried():
+    """Each alert has a test in which it fires, and one in which it does not; what is recorded has one that looks at it."""
     import yaml
 
-    names = {rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
-    fires, rests = set(), set()
-    for test in yaml.safe_load((ROOT / "dev/deploy/alerts.test.yml").read_text())["tests"]:
-        for case in test["alert_rule_test"]:
+    alerts = {rule["alert"] for rule in rules() if "alert" in rule}
+    records = {rule["record"] for rule in rules() if "record" in rule}
+    fires, rests, looked = set(), set(), set()
+    for test in [test for path in TESTS for test in yaml.safe_load(path.read_text())["tests"]]:
+        for case in test.get("alert_rule_test", []):
             (fires if case["exp_alerts"] else rests).add(case["alertname"])
-    need(names == fires, f"never seen to fire: {sorted(names - fires)}")
-    need(names == rests, f"never seen to rest: {sorted(names - rests)}")
+        looked |= {case["expr"] for case in test.get("promql_expr_test", []) if case["exp_samples"]}
+    need(alerts == fires, f"never seen to fire: {sorted(alerts - fires)}")
+    need(alerts == rests, f"never seen to rest: {sorted(alerts - rests)}")
+    need(records == looked, f"never looked at: {sorted(records - looked)}")
 
 
 def compose(path):

@@ -69,6 +69,7 @@ impl Control {
             is_read_out: false,
             caught_up: false,
             rows: Default::default(),
+            newest_event: None,
             rates: Default::default(),
             parse_problems: Vec::new(),
             incidents: Vec::new(),

@@ -22,6 +22,8 @@ pub(crate) struct Intake {
     topics: Vec<String>,
     records: usize,
     stats: RowStats,
+    /// The latest time of the rows that were kept.
+    newest_event: Option<i64>,
     meter: Meter,
     exceptions_max: u64,
     log_exceptions: bool,
@@ -53,6 +55,7 @@ impl Intake {
             topics: Vec::new(),
             records: 0,
             stats: RowStats::default(),
+            newest_event: None,
             meter: Meter::default(),
             exceptions_max: spec.tuning.max_parse_exceptions,
             log_exceptions: spec.tuning.log_parse_exceptions,
@@ -130,6 +133,8 @@ impl Intake {
                 (from..until).contains(&time)
             });
         }
+        let times = self.batch.times();
+        self.newest_event = self.newest_event.max(self.keep.iter().map(|row| times[*row as usize]).max());
         Kept { batch: &self.batch, rows: &self.keep }
     }
 
@@ -146,6 +151,11 @@ impl Intake {
             return Err(Error::Failed(format!("Max parse exceptions[{}] exceeded", self.exceptions_max)));
         }
         Ok(())
+    }
+
+    /// The latest time of the rows that were taken in.
+    pub fn newest_event(&self) -> Option<i64> {
+        self.newest_event
     }
 
     /// Counts, and rates as of now.

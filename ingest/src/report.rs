@@ -135,6 +135,8 @@ pub struct PublishingReport {
     pub to: Positions,
     /// Already committed; waits to be served.
     pub published: bool,
+    /// When it was read to its end, or restored to be.
+    pub since: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -170,6 +172,8 @@ pub struct TaskReport {
     /// Everything that was in the stream when the task started is in.
     pub caught_up: bool,
     pub rows: RowStats,
+    /// The latest time of the rows that were taken in since the task started.
+    pub newest_event: Option<i64>,
     /// One, five and fifteen minutes.
     pub rates: [Rates; 3],
     /// The newest last.

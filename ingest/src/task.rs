@@ -209,7 +209,7 @@ impl Task {
             supervisor: setup.supervisor.clone(),
             datasource: setup.order.datasource.clone(),
         };
-        let source = Source::open(&spec.io, share, &client_name(&setup.order), setup.ports.journal.as_ref())?;
+        let source = Source::open(&spec.io, share, &client_name(&setup.order), &setup.ports.journals)?;
         let intake = Intake::new(spec, control.clone())?;
         let sequence = new_sequence(&setup, &schema, &folder, Positions::default(), control.now());
         let now = control.now();
@@ -632,6 +632,7 @@ impl Task {
             from: manifest.from.clone(),
             to: manifest.reached.clone(),
             published: false,
+            since: self.setup.control.now(),
         });
         let Some(queue) = &self.queue else { return Err(Error::Bug("the pipeline's queue is closed".into())) };
         let mut closed = closed;
@@ -732,6 +733,7 @@ impl Task {
         };
         let is_caught_up = self.is_caught_up || (self.goal.as_ref().is_some_and(reached) && self.are_served_again());
         let (rows, rates) = self.intake.stats(now);
+        let newest_event = self.intake.newest_event();
         self.measure(rows, &positions);
         let (sequence, watch) = (&self.sequence, &self.watch);
         let duration = self.setup.spec.io.task_duration_millis;
@@ -762,6 +764,7 @@ impl Task {
             let restored = report.rows.restored;
             report.rows = rows;
             report.rows.restored = restored;
+            report.newest_event = newest_event;
             report.rates = rates;
         });
     }

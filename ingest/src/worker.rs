@@ -67,8 +67,8 @@ pub struct Ports {
     pub ledger: Arc<dyn Ledger>,
     pub inventory: Arc<Inventory>,
     pub deep: DeepStorage,
-    /// What the supervisor of type `journal` reads; `None` if this process keeps none.
-    pub journal: Option<Arc<Journal>>,
+    /// What supervisors of type `journal` read, each the one that it names.
+    pub journals: Vec<Arc<Journal>>,
     pub steps: Steps,
 }
 

@@ -17,7 +17,7 @@ use crate::traces::Settings as TraceSettings;
 mod cache;
 mod cluster;
 mod keys;
-mod machine;
+pub mod machine;
 
 pub use cache::CacheSettings;
 pub use cluster::{ClusterSettings, Split};
@@ -62,6 +62,7 @@ pub struct Config {
     pub statement_bytes_max: u64,
     pub statement_owner_bytes_max: u64,
     pub audit: crate::audit::Settings,
+    pub samples: crate::samples::Settings,
     pub tasks_max: usize,
     pub ingest_body_max_bytes: usize,
     pub http_sources: ingest::HttpSources,
@@ -441,6 +442,11 @@ fn check(written: &Written, aws: &[(String, String)]) -> Result<Config, ConfigEr
                 }
                 (topic, properties) => Some(crate::audit::CopySettings { topic, properties: properties.into() }),
             },
+        },
+        samples: crate::samples::Settings {
+            interval: Duration::from_millis(number("metrics.interval_ms", 0, 1 << 40)?),
+            publish: Duration::from_millis(number("metrics.publish_ms", 100, 1 << 40)?),
+            keep_days: number("metrics.keep_days", 0, 100_000)?,
         },
         tasks_max: number("ingest.tasks_max", 1, 10_000)? as usize,
         ingest_body_max_bytes,

@@ -107,7 +107,7 @@ struct Faces {
     own: OnceLock<Router>,
     /// What only the one that leads does, once this process does.
     leading: OnceLock<Router>,
-    /// What other nodes ask of the rows of a process that does nothing by itself.
+    /// What other nodes ask of the rows of a process that does nothing by itself, and its metrics.
     rows: OnceLock<Router>,
     /// Who else leads is asked for that until then.
     forward: OnceLock<Forward>,
@@ -139,7 +139,7 @@ impl Front {
         let _ = self.0.own.set(router);
     }
 
-    /// From now on other nodes' questions are answered by this, and no others are.
+    /// From now on other nodes' questions are answered by this, and what the process says of itself; no others are.
     pub fn open_to_nodes(&self, router: Router) {
         // It is opened once.
         let _ = self.0.rows.set(router);
@@ -178,7 +178,9 @@ impl Front {
         let leading = leading.get().filter(|_| !steps_down.load(Ordering::SeqCst));
         let path = request.uri().path();
         let (of_leader, is_split) = (is_of_leader(path), forward.get().is_some());
-        let own = own.get().or(rows.get().filter(|_| path == data::QUERY));
+        // Whoever stands by has metrics of its own.
+        let rows = rows.get().filter(|_| path == data::QUERY || path.trim_end_matches('/') == METRICS);
+        let own = own.get().or(rows);
         let router = match (own, leading) {
             (_, Some(leading)) if of_leader && is_split => leading,
             // What nodes ask is refused where it has to be by who can tell nodes from others.
@@ -202,6 +204,8 @@ impl Front {
         answered.unwrap_or_else(|never| match never {})
     }
 }
+
+const METRICS: &str = "/metrics";
 
 /// Whether only the one that leads can answer.
 fn is_of_leader(path: &str) -> bool {

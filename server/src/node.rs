@@ -44,6 +44,7 @@ use crate::roles::{leading, member};
 use crate::rpc::control::Leader;
 use crate::rpc::forward::Forward;
 use crate::rpc::peers::Peers;
+use crate::samples::{self, Samples};
 use crate::traces::Traces;
 
 /// Where a node stands that says nothing else.
@@ -71,6 +72,7 @@ pub struct Node {
     /// Of the user `admin`, if it was made at this start and nobody has been told.
     pub first_password: Option<String>,
     audit: Arc<Audit>,
+    samples: Arc<Samples>,
     front: Front,
     leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -129,6 +131,8 @@ impl Opened {
 
 impl Node {
     pub async fn start(config: Config) -> anyhow::Result<Node> {
+        // What is counted before would be counted by nobody.
+        crate::telemetry::metrics();
         match config.cluster.split.clone() {
             None => Node::start_whole(config).await,
             Some(split) => Node::start_split(config, split).await,
@@ -144,6 +148,7 @@ impl Node {
         let coordinator = lead::take(&config.cluster, settings, &node, &address)
             .await
             .with_context(|| format!("opening the catalog {}", config.cluster.metadata))?;
+        crate::metrics::leads();
         // Other nodes stand by while this one works.
         coordinator.expect_nobody();
         let (resign, resigning) = oneshot::channel();
@@ -155,6 +160,10 @@ impl Node {
             .await
             .context("opening the journal of the audit log")?;
         tokio::spawn(audit::keep_house(Arc::downgrade(&audit), coordinator.clone()));
+        let folder = &config.data_dir;
+        let samples = Samples::open(config.samples.clone(), folder, address.clone(), shared_by, &coordinator)
+            .await
+            .context("opening the journal of the samples of metrics")?;
         let (stopping, leaving, front) = (opened.stopping.clone(), opened.leaving.clone(), opened.front.clone());
         let process = rand::random();
         let traces = Traces::start(config.traces.clone(), &node, "all".into())?;
@@ -164,6 +173,7 @@ impl Node {
             started,
             deep,
             audit,
+            samples,
             shared: Shared::new(&config, traces),
             process,
             stopping,
@@ -175,6 +185,8 @@ impl Node {
         let (clock, own) = (Arc::new(now), node.clone());
         let ledger: Arc<dyn Ledger> =
             Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: own, traces: ground.traces() });
+        let (house, own) = (Arc::downgrade(&ground.samples), samples::DATASOURCE.to_string());
+        tokio::spawn(samples::keep_house(house, own, ledger.clone(), Some(coordinator.clone())));
         let worker = ground.worker(&ledger, &inventory)?;
         let rules = auth::roles::load(&coordinator).await.context("the roles of the catalog")?;
         let authorizer = Authorizer::new(rules);
@@ -213,6 +225,7 @@ impl Node {
             priority: 0,
             capacity_bytes: 0,
             tasks_max: config.tasks_max,
+            journals: Vec::new(),
         };
         let reporter = Reporter::new(member, inventory, worker, Some(historical));
         let cycle = Duration::from_millis(config.cycle_ms);
@@ -223,6 +236,7 @@ impl Node {
             anyhow::ensure!(!leading.is_finished(), "another node took the lead at the start");
             tokio::time::sleep(POLL).await;
         }
+        ground.sample(&app);
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(address = %app.address, tls = opened.tls_address, ms, "serving");
         Ok(Node {
@@ -231,6 +245,7 @@ impl Node {
             app: Some(app),
             first_password,
             audit: ground.audit,
+            samples: ground.samples,
             front: opened.front,
             leave: opened.leave,
             stop: opened.stop,
@@ -258,6 +273,15 @@ impl Node {
             Audit::open_of_node(config.audit.clone(), &config.data_dir, address.clone(), &opened.node, &coordinator)
                 .await
                 .context("opening the journal of the audit log")?;
+        let samples = Samples::open_of_node(
+            config.samples.clone(),
+            &config.data_dir,
+            address.clone(),
+            &opened.node,
+            &coordinator,
+        )
+        .await
+        .context("opening the journal of the samples of metrics")?;
         let process = rand::random();
         let ground = Ground {
             config: config.clone(),
@@ -265,6 +289,7 @@ impl Node {
             started,
             deep,
             audit,
+            samples,
             shared: Shared::new(&config, traces.clone()),
             process,
             stopping,
@@ -293,6 +318,7 @@ impl Node {
             app: Some(working.app),
             first_password: None,
             audit: ground.audit,
+            samples: ground.samples,
             front: opened.front,
             leave: opened.leave,
             stop: opened.stop,
@@ -356,6 +382,7 @@ impl Node {
             keeping.await.context("the node's loop")?;
         }
         self.audit.close().await;
+        self.samples.close().await;
         if let Some(app) = &self.app {
             app.worker.shutdown(TASKS_END).await;
         }

@@ -38,6 +38,7 @@ use crate::roles::historical::Historical;
 use crate::roles::view::Followed;
 use crate::rpc::data::Answers;
 use crate::rpc::statements::Siblings;
+use crate::samples::{self, Samples};
 use crate::traces::Traces;
 
 /// Memory of a streaming task whose spec names no `maxBytesInMemory`.
@@ -65,6 +66,7 @@ pub struct Ground {
     pub started: Instant,
     pub deep: DeepStorage,
     pub audit: Arc<Audit>,
+    pub samples: Arc<Samples>,
     pub shared: Shared,
     /// By which others tell this process from one that had the node's name before.
     pub process: u64,
@@ -167,7 +169,7 @@ impl Ground {
             ledger: ledger.clone(),
             inventory: inventory.clone(),
             deep: self.deep.clone(),
-            journal: Some(self.audit.journal().clone()),
+            journals: vec![self.audit.journal().clone(), self.samples.journal().clone()],
             steps: self.steps(),
         };
         let any = config.local_sources.iter().any(|folder| folder == "*");
@@ -243,6 +245,8 @@ impl Ground {
             ),
             identity,
             metrics: crate::telemetry::metrics(),
+            memory: self.shared.memory.clone(),
+            told: Default::default(),
             ready: AtomicBool::new(false),
             view: parts.view,
             started: self.started,
@@ -252,6 +256,13 @@ impl Ground {
         });
         tokio::spawn(statements::expire(Arc::downgrade(&app)));
         Ok((app, first_password))
+    }
+
+    /// Keeps samples of what a process at work says of itself.
+    pub fn sample(&self, app: &Arc<App>) {
+        let app = Arc::downgrade(app);
+        let families = move || app.upgrade().map(|app| app.families());
+        tokio::spawn(samples::record(Arc::downgrade(&self.samples), families));
     }
 }
 

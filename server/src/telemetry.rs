@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error. A second call changes nothing (tests start many nodes in one process).
@@ -19,10 +19,16 @@ pub fn metrics() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let recorder = PrometheusBuilder::new().build_recorder();
+            let builder = PrometheusBuilder::new();
+            let times = Matcher::Full("henge_server_query_seconds".to_string());
+            let recorder = builder
+                .set_buckets_for_metric(times, &crate::metrics::QUERY_SECONDS)
+                .expect("there are bounds")
+                .build_recorder();
             let handle = recorder.handle();
             // Fails only if another recorder stands, which nothing but this function installs.
             let _ = metrics::set_global_recorder(recorder);
+            crate::metrics::describe();
             handle
         })
         .clone()

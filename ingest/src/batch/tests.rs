@@ -69,7 +69,7 @@ impl Bench {
             ledger: ledger.clone(),
             inventory: Arc::new(Inventory::new()),
             deep,
-            journal: None,
+            journals: Vec::new(),
             steps: crate::steps::untold(),
         };
         let settings = Settings {

@@ -88,10 +88,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// `client` names the reader to the brokers; `journal` is the one of this process, if it keeps one.
-    pub fn open(io: &KafkaIo, share: Share, client: &str, journal: Option<&Arc<Journal>>) -> Result<Source> {
+    /// `client` names the reader to the brokers; `journals` are those that this process keeps.
+    pub fn open(io: &KafkaIo, share: Share, client: &str, journals: &[Arc<Journal>]) -> Result<Source> {
         if let Stream::Journal(name) = &io.stream {
-            let journal = journal.filter(|journal| journal.name() == name);
+            let journal = journals.iter().find(|journal| journal.name() == name);
             let journal = journal.ok_or_else(|| Error::NotFound(format!("this process keeps no journal {name}")))?;
             return Ok(Source::Journal(JournalSource::new(journal.clone())));
         }

@@ -114,7 +114,7 @@ impl World {
             ledger: self.ledger.clone(),
             inventory: inventory.clone(),
             deep,
-            journal: None,
+            journals: Vec::new(),
             steps: henge_ingest::untold(),
         };
         Life { inventory, worker: Worker::new(ports, settings), started: AtomicUsize::new(0) }

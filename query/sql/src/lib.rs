@@ -443,7 +443,7 @@ impl Sql {
     fn prepared(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
         let statement = &*self.whole(statement);
         let key = self.plan_key(statement, who);
-        match self.kept(&key, who) {
+        match self.kept_counted(&key, who) {
             Some(prepared) => Ok(prepared),
             None => deep(|| self.prepared_anew(statement, who, key)),
         }
@@ -452,7 +452,7 @@ impl Sql {
     /// The same for a statement with all of its context, no later than its deadline.
     async fn prepared_in_time(&self, statement: &Statement, who: &Principal) -> Result<Arc<Prepared>> {
         let key = self.plan_key(statement, who);
-        if let Some(prepared) = self.kept(&key, who) {
+        if let Some(prepared) = self.kept_counted(&key, who) {
             return Ok(prepared);
         }
         let (asked, who) = (statement.clone(), who.clone());
@@ -475,6 +475,13 @@ impl Sql {
         let rules = self.broker.authorizer().current();
         let rules = rules.stamp();
         format!("{}\0{}\0{rules}\0{who:?}", key_of(statement), self.broker.lookups().generation())
+    }
+
+    fn kept_counted(&self, key: &str, who: &Principal) -> Option<Arc<Prepared>> {
+        let kept = self.kept(key, who);
+        let outcome = if kept.is_some() { "hit" } else { "miss" };
+        metrics::counter!("henge_query_plan_cache_total", "outcome" => outcome).increment(1);
+        kept
     }
 
     /// The plan that is kept for a key, if its tables are as they were.

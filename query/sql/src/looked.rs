@@ -95,8 +95,9 @@ impl Tables for Looked<'_> {
         if reference.schema() == Some(sys::SCHEMA) {
             let rules = self.sql.broker.authorizer().current();
             if !rules.may(self.who, Kind::SystemTable, reference.table(), Action::Read) {
+                let permission = if reference.table() == "metrics" { "STATE" } else { "SYSTEM_TABLE" };
                 return Err(DataFusionError::External(Box::new(Error::Query(query::Error::Denied(format!(
-                    "you may not read sys.{}; ask an administrator for SYSTEM_TABLE READ",
+                    "you may not read sys.{}; ask an administrator for {permission} READ",
                     reference.table()
                 ))))));
             }

@@ -122,7 +122,7 @@ pub const TABLES: [(&str, &[(&str, bool)]); 6] = [
 ];
 
 /// The tables of the schema that are datasources of the store's own, with the datasource's name.
-pub const DATASOURCES: [(&str, &str); 1] = [("audit", "sys.audit")];
+pub const DATASOURCES: [(&str, &str); 2] = [("audit", "sys.audit"), ("metrics", "sys.metrics")];
 
 /// The datasource that stands as a table of this schema.
 pub fn datasource(table: &str) -> Option<&'static str> {

@@ -23,6 +23,10 @@ pub const ADMIN: &str = "admin";
 /// The system table that only its own name permits.
 const AUDIT: &str = "audit";
 
+/// The system table that whoever may read metrics may read, and what that is.
+const METRICS: &str = "metrics";
+const STATE: &str = "STATE";
+
 /// Roles may include each other this deep.
 const INCLUDES_DEPTH_MAX: usize = 16;
 
@@ -184,6 +188,11 @@ impl Rules {
         let (kind, name) = match (kind, segment::system_table(name)) {
             (Kind::Datasource | Kind::Supervisor | Kind::Task, Some(table)) => (Kind::SystemTable, table),
             _ => (kind, name),
+        };
+        // As its last sample, which `/metrics` is.
+        let (kind, name) = match (kind, name) {
+            (Kind::SystemTable, METRICS) => (Kind::State, STATE),
+            other => other,
         };
         let roles = acting.iter().filter_map(|name| self.roles.get(name));
         roles.flat_map(|role| &role.permissions).any(|(of, allowed, pattern)| {

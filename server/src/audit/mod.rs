@@ -8,7 +8,7 @@
 //!    one sender or of all, have a share of what is ordinary (`shares.rs`).
 //! 3. A supervisor that nobody posted reads the journal as it would read a topic: its rows are queryable at once, published
 //!    with their positions in one transaction, and restored after a crash. Files whose lines are published are deleted.
-//!    In a cluster of roles each node has a journal, a supervisor and a task of its own (`nodes.rs`).
+//!    In a cluster of roles each node has a journal, a supervisor and a task of its own ([`journaled`](crate::journaled)).
 
 mod copy;
 mod event;
@@ -22,13 +22,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use coordinator::{Coordinator, SupervisorSpec};
-use ingest::PartitionKey;
+use coordinator::Coordinator;
 use ingest::source::journal::{Journal, JournalLimits, Refused, Room};
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::time::Instant;
 
+use crate::journaled::Journaled;
 use crate::node::now;
 
 use copy::Copy;
@@ -37,7 +36,7 @@ use shares::Shares;
 pub use copy::Settings as CopySettings;
 pub use event::Event;
 pub use layer::{Details, counted, followed, note, record};
-pub use nodes::{keep_house_of_node, keep_supervisors};
+pub use nodes::keep_house_of_node;
 
 /// The datasource and the supervisor that feeds it.
 pub const DATASOURCE: &str = "sys.audit";
@@ -68,8 +67,6 @@ const KNOWN_APART_MAX: usize = 10_000;
 /// How often published lines are looked for, and how often while the journal fills.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 const HOUSEKEEPING_IN_HASTE: Duration = Duration::from_secs(1);
-
-const DAY_MS: i64 = 86_400_000;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -137,15 +134,16 @@ impl Audit {
         coordinator: &Coordinator,
     ) -> anyhow::Result<Arc<Audit>> {
         // Each node that shares the catalog has a journal of its own, with a position of its own.
-        let own = shared_by.map_or(JOURNAL.to_string(), journal_of);
-        let published = published(coordinator, DATASOURCE, &own).await?;
+        let journaled = settings.journaled();
+        let own = shared_by.map_or(JOURNAL.to_string(), |node| journaled.journal_of(node));
+        let published = journaled.published(coordinator, DATASOURCE, &own).await?;
         let audit = Audit::of(settings, folder, node, &own, published)?;
-        coordinator.put_system_supervisor(supervisor(&audit.settings, DATASOURCE, &own), now()).await?;
+        coordinator.put_system_supervisor(journaled.supervisor(DATASOURCE, &own), now()).await?;
         Ok(audit)
     }
 
     /// Opens the journal of a node among others with roles. `address` is what events say of where they were seen. Whoever
-    /// leads puts the supervisor on record once it knows of the node ([`keep_supervisors`]).
+    /// leads puts the supervisor on record once it knows of the node.
     pub async fn open_of_node(
         settings: Settings,
         folder: &std::path::Path,
@@ -153,8 +151,9 @@ impl Audit {
         node: &str,
         coordinator: &Coordinator,
     ) -> anyhow::Result<Arc<Audit>> {
-        let own = journal_of(node);
-        let published = published(coordinator, &coordinator::of_node(DATASOURCE, node), &own).await?;
+        let journaled = settings.journaled();
+        let own = journaled.journal_of(node);
+        let published = journaled.published(coordinator, &coordinator::of_node(DATASOURCE, node), &own).await?;
         Audit::of(settings, folder, address, &own, published)
     }
 
@@ -279,7 +278,7 @@ impl Audit {
         if let Some(published) = committed.0.get(&self.journal.partition().to_string()).copied() {
             self.forget_before(published).await?;
         }
-        self.settings.expire(coordinator).await
+        Ok(self.settings.journaled().expire(coordinator).await?)
     }
 
     /// Deletes files of the journal whose lines are published, and were copied.
@@ -295,13 +294,18 @@ impl Audit {
 }
 
 impl Settings {
-    /// Takes rows out of use that are too old.
-    async fn expire(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
-        if self.retention_days > 0 {
-            let before = now().saturating_sub(self.retention_days as i64 * DAY_MS);
-            coordinator.expire_system(DATASOURCE, before, now()).await?;
+    /// As it is read and kept.
+    pub fn journaled(&self) -> Journaled {
+        Journaled {
+            datasource: DATASOURCE,
+            journal: JOURNAL,
+            data_schema: event::data_schema(DATASOURCE),
+            publish: self.publish,
+            retention_days: self.retention_days,
+            bytes_in_memory: BYTES_IN_MEMORY,
+            rows_max: rows_max(self),
+            is_told: false,
         }
-        Ok(())
     }
 }
 
@@ -309,46 +313,6 @@ impl Settings {
 /// ones by then, and the longest of queries, which are half as long, half of it.
 fn rows_max(settings: &Settings) -> u64 {
     (Room::Ordinary.of(settings.journal_bytes_max) / event::LINE_BYTES_MAX).max(1)
-}
-
-/// What the journal of a node calls itself. Names of topics hold no colon, and those of nodes no @.
-fn journal_of(node: &str) -> String {
-    format!("{JOURNAL}-{}", node.replace(':', "@"))
-}
-
-/// Up to where a journal is published.
-async fn published(coordinator: &Coordinator, supervisor: &str, journal: &str) -> anyhow::Result<i64> {
-    let committed = coordinator.positions(supervisor).await?;
-    Ok(committed.0.get(&PartitionKey::new(journal.to_string(), 0).to_string()).copied().unwrap_or(0))
-}
-
-/// Reads the journal from its first line, whatever is recorded: an audit log that is switched off publishes what it has.
-fn supervisor(settings: &Settings, id: &str, journal: &str) -> SupervisorSpec {
-    let document = json!({
-        "type": ingest::spec::JOURNAL,
-        "id": id,
-        "spec": {
-            "dataSchema": event::data_schema(DATASOURCE),
-            "ioConfig": {
-                "type": ingest::spec::JOURNAL,
-                "topic": journal,
-                "inputFormat": {"type": "json"},
-                "useEarliestOffset": true,
-                "taskDuration": format!("PT{}.{:03}S", settings.publish.as_secs(), settings.publish.subsec_millis()),
-            },
-            "tuningConfig": {"maxBytesInMemory": BYTES_IN_MEMORY, "maxTotalRows": rows_max(settings)},
-        },
-    });
-    SupervisorSpec {
-        id: id.into(),
-        datasource: DATASOURCE.into(),
-        kind: ingest::spec::JOURNAL.into(),
-        source: journal.into(),
-        document,
-        task_count: 1,
-        suspended: false,
-        scaling: None,
-    }
 }
 
 #[cfg(test)]
@@ -439,8 +403,8 @@ mod tests {
             journal_bytes_max: 1,
             copy: None,
         };
-        let spec = ingest::spec::SupervisorSpec::from_json(&supervisor(&settings, DATASOURCE, JOURNAL).document)
-            .expect("a spec");
+        let document = settings.journaled().supervisor(DATASOURCE, JOURNAL).document;
+        let spec = ingest::spec::SupervisorSpec::from_json(&document).expect("a spec");
         assert_eq!((spec.id.as_str(), spec.io.task_duration_millis), (DATASOURCE, 1500));
         assert!(spec.ignored.is_empty(), "{:?}", spec.ignored);
         assert_eq!(spec.tuning.max_total_rows, 1);

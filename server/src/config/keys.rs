@@ -250,6 +250,13 @@ pub const KEYS: &[Key] = &[
         "file of the properties (name=value) with which that topic's brokers are reached",
     ),
     key(
+        "metrics.interval_ms",
+        "15000",
+        "time between two samples of metrics that are kept in sys.metrics; 0 keeps none",
+    ),
+    key("metrics.keep_days", "7", "days that they are kept; 0 is for ever"),
+    key("metrics.publish_ms", "3600000", "time after which samples are published as a segment"),
+    key(
         "storage.deep",
         "",
         "deep storage: a folder, or s3://bucket/prefix; empty is the folder deep-storage below data_dir",

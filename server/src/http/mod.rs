@@ -10,8 +10,8 @@ pub mod error;
 pub mod flight;
 pub mod guard;
 pub mod manage;
+pub mod measure;
 pub mod native;
-pub mod queries;
 pub mod routes;
 pub mod sql;
 pub mod statements;
@@ -31,7 +31,9 @@ use axum::routing::{any, any_service};
 use coordinator::Coordinator;
 use ingest::Worker;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use query::Broker;
+use query::budget::Memory;
 use query_sql::Sql;
 use query_sql::cluster::Cluster;
 use segment::inventory::Inventory;
@@ -86,6 +88,9 @@ pub struct App {
     pub statements: statements::Statements,
     pub identity: Arc<Identity>,
     pub metrics: PrometheusHandle,
+    /// What queries may have together.
+    pub memory: Arc<Memory>,
+    pub told: Mutex<measure::Told>,
     pub ready: AtomicBool,
     /// Where rows are, if they are on other nodes.
     pub view: Option<Arc<Followed>>,
@@ -144,7 +149,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route_service(flight::PATH, flight)
         .layer(middleware::from_fn_with_state(app.audit.clone(), audit::record))
         .layer(middleware::from_fn_with_state(app.traces.clone(), traces::record))
-        .layer(middleware::map_response(error::told_when));
+        .layer(middleware::map_response(error::told_when))
+        .layer(middleware::map_response(counted));
     match app.config.cors_origins.as_slice() {
         [] => router,
         origins => router.layer(guard::cors(origins)),
@@ -163,6 +169,11 @@ async fn refuse_until_ready(State(app): State<Arc<App>>, request: Request, next:
         None => next.run(request).await,
         Some(why) => error::failed_query(&query::Error::Unavailable(why.into()).failure(), &app.address),
     }
+}
+
+async fn counted(response: Response) -> Response {
+    crate::metrics::response(response.status().as_u16());
+    response
 }
 
 async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
@@ -210,24 +221,5 @@ impl App {
         if let Some(historical) = &self.historical {
             historical.mend().await;
         }
-    }
-
-    /// Brings the gauges of `/metrics` up to date.
-    pub fn measure(&self) {
-        let published = self.inventory.published();
-        metrics::gauge!("henge_server_uptime_seconds").set(self.started.elapsed().as_secs_f64());
-        metrics::gauge!("henge_server_resident_bytes").set(status::resident_bytes() as f64);
-        metrics::gauge!("henge_segment_published_count").set(published.len() as f64);
-        metrics::gauge!("henge_segment_published_rows").set(published.iter().map(|s| s.rows() as f64).sum::<f64>());
-        let realtime: usize = self.inventory.realtime().iter().map(|(_, index)| index.rows()).sum();
-        metrics::gauge!("henge_segment_realtime_rows").set(realtime as f64);
-        if let Some(historical) = &self.historical {
-            let cache = historical.counts();
-            metrics::gauge!("henge_segment_cache_bytes").set(cache.bytes as f64);
-            metrics::counter!("henge_segment_cache_fetched_total").absolute(cache.fetched);
-            metrics::counter!("henge_segment_cache_evicted_total").absolute(cache.evicted);
-            metrics::counter!("henge_segment_quarantined_total").absolute(cache.set_aside);
-        }
-        manage::tasks::measure(self);
     }
 }

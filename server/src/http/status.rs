@@ -1,9 +1,9 @@
-//! What every process says of itself: health, version, properties, leadership, metrics.
+//! What every process says of itself: health, version, properties, leadership.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use query::policy::{Action, Kind};
@@ -83,12 +83,6 @@ pub async fn broker_load() -> Json<Value> {
 
 pub async fn historical_load() -> Json<Value> {
     Json(json!({"cacheInitialized": true}))
-}
-
-/// Prometheus text.
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.measure();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }
 
 /// Resident set of this process; 0 where the system does not tell.

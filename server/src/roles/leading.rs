@@ -24,7 +24,7 @@ use crate::node::{TASKS_END, now};
 use crate::parts::{Ground, Parts, coordinator_settings};
 use crate::rpc::peers::Peers;
 use crate::rpc::statements::{Runner, Siblings};
-use crate::{alerts, audit, auth};
+use crate::{alerts, auth, journaled};
 
 /// Stands for the lease and leads, until it is told to end or does not lead any more; then it returns why.
 pub async fn run(
@@ -51,10 +51,12 @@ pub async fn run(
         println!("user admin was made, with the password {password} (told this once)");
     }
     front.lead(router(app.clone()));
+    crate::metrics::leads();
     tracing::info!(address = ground.address, epoch = coordinator.epoch(), "leading");
     println!("leading at {}", ground.address);
     let cycling = tokio::spawn(cycle(app.clone(), Duration::from_millis(ground.config.cycle_ms)));
-    let supervising = tokio::spawn(audit::keep_supervisors(ground.config.audit.clone(), Arc::downgrade(&coordinator)));
+    let kept = vec![ground.config.audit.journaled(), ground.config.samples.journaled()];
+    let supervising = tokio::spawn(journaled::keep_supervisors(kept, Arc::downgrade(&coordinator)));
     let alerting = tokio::spawn(alerts::conductor::run(app.clone(), ground.stopping.clone()));
     let lost = tokio::select! {
         lost = &mut leading => Some(lost.context("what keeps the lead has failed")?),

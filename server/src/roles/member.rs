@@ -38,7 +38,7 @@ use crate::rpc::control::{Leader, RemoteCluster, RemoteLedger};
 use crate::rpc::data::{Answers, Tenure};
 use crate::rpc::peers::PeerError;
 use crate::rpc::statements::{Runner, Siblings};
-use crate::{audit, auth};
+use crate::{audit, auth, samples};
 
 /// How nodes are asked: rows that nobody serves now are waited for as long as it takes another node to have them.
 pub const SCATTER: Scatter =
@@ -131,7 +131,9 @@ pub async fn start(
     let ledger: Arc<dyn Ledger> = Arc::new(RemoteLedger { leader: leader.clone(), node: node.clone() });
     let worker = ground.worker(&ledger, &inventory)?;
     let journal = coordinator::of_node(audit::DATASOURCE, &node);
-    tokio::spawn(audit::keep_house_of_node(Arc::downgrade(&ground.audit), journal, ledger));
+    tokio::spawn(audit::keep_house_of_node(Arc::downgrade(&ground.audit), journal, ledger.clone()));
+    let journal = coordinator::of_node(samples::DATASOURCE, &node);
+    tokio::spawn(samples::keep_house(Arc::downgrade(&ground.samples), journal, ledger, None));
     let (process, tenure) = (ground.process, Arc::new(Tenure::default()));
     let own = Runner { node: node.clone(), process };
     let siblings = Siblings { own, view: view.clone(), peers: leader.peers.clone() };
@@ -157,6 +159,7 @@ pub async fn start(
         siblings: split.has(Role::Broker).then_some(siblings),
     };
     let (app, _) = ground.assemble(parts).await?;
+    ground.sample(&app);
     let member = Member {
         node,
         process,
@@ -166,6 +169,7 @@ pub async fn start(
         priority: split.priority,
         capacity_bytes: ground.config.cache_max_bytes,
         tasks_max: if split.has(Role::Ingest) { ground.config.tasks_max } else { 0 },
+        journals: vec![samples::JOURNAL.to_string()],
     };
     let reporter = Reporter::new(member, inventory, worker, historical);
     let follows = split.has(Role::Broker).then_some(view);

@@ -365,30 +365,3 @@ async fn complete(State(app): State<Arc<App>>, Extension(caller): Extension<Call
     let max = parameters.number("n")?;
     tasks_of(&app, &caller, vec![TaskState::Success, TaskState::Failed], &parameters, None, max).await
 }
-
-/// The gauges of `/metrics` that tell of tasks.
-pub fn measure(app: &App) {
-    // The store's own tell nobody whether streams have their tasks.
-    let mut reports = app.worker.reports();
-    reports.retain(|report| !app.worker.is_own(&report.id));
-    metrics::gauge!("henge_ingest_tasks_count").set(reports.iter().filter(|r| !r.is_ended()).count() as f64);
-    let mut lags = std::collections::BTreeMap::<String, i64>::new();
-    for report in &reports {
-        let rows = &report.rows;
-        for (outcome, count) in [
-            ("processed", rows.processed),
-            ("processed_with_error", rows.processed_with_error),
-            ("unparseable", rows.unparseable),
-            ("thrown_away", rows.thrown_away.total()),
-        ] {
-            let task = report.id.clone();
-            metrics::counter!("henge_ingest_rows_total", "task" => task, "outcome" => outcome).absolute(count);
-        }
-        if let Some(supervisor) = &report.supervisor {
-            *lags.entry(supervisor.clone()).or_default() += report.lag().values().sum::<i64>();
-        }
-    }
-    for (supervisor, lag) in lags {
-        metrics::gauge!("henge_ingest_lag", "supervisor" => supervisor).set(lag as f64);
-    }
-}
