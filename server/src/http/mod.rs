@@ -12,6 +12,7 @@ pub mod guard;
 pub mod manage;
 pub mod measure;
 pub mod native;
+pub mod queries;
 pub mod routes;
 pub mod sql;
 pub mod statements;

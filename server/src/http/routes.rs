@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use query::policy::{Action, Kind};
 
 use super::auth::{CONFIG, Need, Of, STATE};
-use super::{App, avatica, console, flight, manage, native, queries, sql, statements, status};
+use super::{App, avatica, console, flight, manage, measure, native, queries, sql, statements, status};
 use crate::rpc;
 
 /// The path answers with a slash at its end too.
@@ -103,7 +103,7 @@ pub fn status() -> Vec<Route> {
         get("/druid/coordinator/v1/isLeader", Need::Open, status::is_leader),
         get("/druid/indexer/v1/leader", READ_STATE, status::leader),
         get("/druid/indexer/v1/isLeader", Need::Open, status::is_leader),
-        get("/metrics", READ_STATE, status::metrics),
+        get("/metrics", READ_STATE, measure::metrics),
     ]
 }
 
