@@ -8,6 +8,44 @@ import { preview, type PreviewServer } from "vite";
 
 export const OUT = new URL("./out/", import.meta.url).pathname;
 
+export const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
+
+const post = (path: string, body: unknown): Promise<Response> => fetch(HENGE + path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const sql = async (query: string): Promise<Record<string, unknown>[]> => (await (await post("/druid/v2/sql", { query })).json()) as Record<string, unknown>[];
+
+/** Where the demo's streams are. */
+export async function brokers(): Promise<string> {
+  const answer = await fetch(`${HENGE}/druid/indexer/v1/supervisor/wikipedia`);
+  const { spec } = (await answer.json()) as { spec: { ioConfig: { consumerProperties: Record<string, string> } } };
+  return spec.ioConfig.consumerProperties["bootstrap.servers"] ?? "";
+}
+
+/** Takes a datasource that a walk made out of use. */
+export const forget = async (name: string): Promise<void> => {
+  await fetch(`${HENGE}/druid/coordinator/v1/datasources/${encodeURIComponent(name)}`, { method: "DELETE" });
+};
+
+/** Runs a batch task to its end, until its rows answer queries; `more` goes into its dataSchema. */
+export async function put(name: string, inputSource: object, more: object = {}, inputFormat: object = { type: "json" }): Promise<void> {
+  const answer = await post("/druid/indexer/v1/task", {
+    type: "index_parallel",
+    spec: {
+      dataSchema: { dataSource: name, timestampSpec: { column: "__time", format: "auto" }, dimensionsSpec: { useSchemaDiscovery: true }, granularitySpec: { segmentGranularity: "YEAR", rollup: false }, ...more },
+      ioConfig: { type: "index_parallel", inputSource, inputFormat },
+      tuningConfig: { type: "index_parallel" },
+    },
+  });
+  const { task, error } = (await answer.json()) as { task?: string; error?: string };
+  if (task === undefined) throw new Error(error ?? `status ${answer.status}`);
+  for (;;) {
+    const { status } = (await (await fetch(`${HENGE}/druid/indexer/v1/task/${encodeURIComponent(task)}/status`)).json()) as { status: { statusCode: string; errorMsg: string | null } };
+    if (status.statusCode === "FAILED") throw new Error(status.errorMsg ?? "the task failed");
+    if (status.statusCode === "SUCCESS" && (await sql(`SELECT COUNT(*) AS n FROM "${name}"`))[0]?.n !== undefined) return;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
 export interface Served {
   url: string;
   close: () => Promise<void>;

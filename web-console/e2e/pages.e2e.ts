@@ -304,48 +304,6 @@ test("a newcomer comes from a topic to a chart", async () => {
   await context.close();
 });
 
-test("form and spec are one document, and a sample of the stream fills in what it can", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
-  await page.goto(`${site.url}/load`);
-  await page.getByLabel("Brokers").fill(await brokers());
-  await page.getByLabel("Topic", { exact: true }).fill("shop.orders");
-  expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("shop_orders");
-  await page.getByLabel("Topic", { exact: true }).fill("payments");
-  await page.getByLabel("Begin with").selectOption("new");
-  await page.getByRole("button", { name: "Show some events" }).click();
-  await page.getByRole("grid", { name: "Some events" }).waitFor({ timeout: 30_000 });
-  expect(await page.getByLabel("Column of the time").inputValue()).toBe("ts");
-  expect(await page.getByLabel("Written as").inputValue()).toBe("millis");
-  await page.getByLabel("Find columns and their types").uncheck();
-  const types = await page.getByLabel(/Type of column/).evaluateAll((fields) => fields.map((field) => (field as { value?: string }).value));
-  expect(types).toContain("double");
-  expect(types).toContain("string");
-  await page.getByLabel(/Roll up/).check();
-  await page.getByText(/rows? would be left/).waitFor();
-  await shot(page, "load-sample");
-  expect(await axe(page)).toEqual([]);
-  // A time that is none of the events' makes no rows of them: each is told with its reason.
-  await page.getByLabel("Column of the time").fill("merchant");
-  await page.getByText(/could not be read\./).waitFor({ timeout: 30_000 });
-  await page.getByRole("list", { name: "Events that could not be read" }).getByText(/merchant/).first().waitFor();
-  await shot(page, "load-unread");
-  expect(await axe(page)).toEqual([]);
-  await page.locator(".cm-content").click();
-  await page.keyboard.press("Control+a");
-  await page.keyboard.insertText('{"type": "kafka", "spec": {"dataSchema": {"dataSource": "by_hand", "timestampSpec": {"column": "t", "format": "iso"}}, "ioConfig": {"topic": "x"}}}');
-  await page.getByText("needs a broker").waitFor();
-  expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("by_hand");
-  await page.keyboard.press("Backspace");
-  await page.getByText("The spec is not JSON at the moment.").waitFor();
-  // Nothing of a spec that was to be changed stays in the form for a new one.
-  await page.goto(`${site.url}/load?edit=payments`);
-  await expect.poll(() => page.getByLabel("Name of the datasource").inputValue()).toBe("payments");
-  await page.getByRole("navigation").getByRole("link", { name: "Load data" }).click();
-  await expect.poll(() => page.getByLabel("Name of the datasource").inputValue()).toBe("");
-  expect(complaints).toEqual([]);
-  await context.close();
-});
-
 test("a supervisor is suspended and goes on", async () => {
   const { context, page } = await visit(browser, "dark");
   await page.goto(`${site.url}/ingestion?supervisor=payments`);

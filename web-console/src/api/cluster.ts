@@ -74,6 +74,12 @@ export async function markUnused(datasource: string, ids: string[]): Promise<voi
   await ask(`/druid/coordinator/v1/datasources/${segment(datasource)}/markUnused`, { json: { segmentIds: ids } });
 }
 
+/** How much of what is published of it is served, in percent; nothing is published of one that is not known. */
+export async function loadedPercent(datasource: string, signal?: AbortSignal): Promise<number> {
+  const all = await askJson<Record<string, number> | null>(`/druid/coordinator/v1/datasources/${segment(datasource)}/loadstatus?forceMetadataRefresh=true`, { signal });
+  return all?.[datasource] ?? 0;
+}
+
 export async function dropDatasource(datasource: string): Promise<void> {
   await ask(`/druid/coordinator/v1/datasources/${segment(datasource)}`, { method: "DELETE" });
 }

@@ -163,6 +163,15 @@ export async function taskLog(id: string, signal?: AbortSignal): Promise<string>
   return (await ask(`/druid/indexer/v1/task/${segment(id)}/log`, { signal })).text();
 }
 
+export async function postTask(spec: unknown): Promise<string> {
+  return (await askJson<{ task: string }>("/druid/indexer/v1/task", { json: spec })).task;
+}
+
+/** One task, as the list has it. */
+export async function taskStatus(id: string, signal?: AbortSignal): Promise<Task> {
+  return (await askJson<{ status: Task }>(`/druid/indexer/v1/task/${segment(id)}/status`, { signal })).status;
+}
+
 export async function cancelTask(id: string): Promise<void> {
   await ask(`/druid/indexer/v1/task/${segment(id)}/shutdown`, { method: "POST" });
 }
@@ -178,6 +187,10 @@ export interface Sampled {
 export interface SampleAnswer {
   numRowsRead: number;
   numRowsIndexed: number;
+  /** Dimensions as a spec would list them, with the types that the sample has. */
+  logicalDimensions?: { name: string; type: string }[];
+  /** Columns of the rows, `__time` among them, with Druid's names of their types. */
+  logicalSegmentSchema?: { name: string; type: string }[];
   /** The rows that the spec's rollup leaves of those that are indexed; of a spec that rolls up. */
   numRowsRolledUp?: number;
   data: Sampled[];

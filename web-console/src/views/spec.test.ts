@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { at, BROKERS, dimensionsOf, FIRST, GRANULARITY, lacks, NAME, nameOfTopic, put, readingOf, suggestTime, suggestTypes, timeFormatOf, TIME_COLUMN, TIME_FORMAT, TOPIC, withDimensions, type Json } from "./spec";
+import { APPENDS, at, BROKERS, DATA, dimensionsOf, FIRST, FLATTEN, FORMAT, formatOf, formatOfName, formatOfText, GRANULARITY, held, keepOf, lacks, listOf, METRICS, NAME, nameOfTopic, placeOf, put, readingOf, shownSpec, sourceOf, suggestMetrics, suggestPaths, suggestTime, suggestTypes, timeFormatOf, TIME_COLUMN, TIME_FORMAT, TOPIC, toSample, TRANSFORMS, URIS, wholeSpec, withDimensions, withKeep, withList, withSource, type Json } from "./spec";
 
 test("a change touches its path and nothing else", () => {
   const spec: Json = { ...FIRST, context: { keep: [1] } };
@@ -57,4 +57,74 @@ test("a sample is the same while what is read, and as what, is the same", () => 
   expect(readingOf(withDimensions(FIRST, [{ name: "a", type: "long" }]))).not.toBe(before);
   expect(readingOf(put(FIRST, TIME_FORMAT, "millis"))).not.toBe(before);
   expect(readingOf({})).toBe("[null,null]");
+});
+
+test("another source keeps schema and format, and nothing that only the first had", () => {
+  const kafka = put(put(FIRST, NAME, "shop"), FORMAT, { type: "csv", columns: ["a"] });
+  const pasted = withSource(kafka, "inline");
+  expect([sourceOf(kafka), sourceOf(pasted), pasted.type]).toEqual(["kafka", "inline", "index_parallel"]);
+  expect([at(pasted, NAME), at(pasted, FORMAT), at(pasted, TOPIC)]).toEqual(["shop", { type: "csv", columns: ["a"] }, undefined]);
+  expect(at(pasted, [...GRANULARITY, "segmentGranularity"])).toBe("DAY");
+  const fetched = withSource(put(put(pasted, APPENDS, true), [...GRANULARITY, "segmentGranularity"], "MONTH"), "http");
+  expect([sourceOf(fetched), at(fetched, APPENDS), at(fetched, [...GRANULARITY, "segmentGranularity"]), at(fetched, DATA)]).toEqual(["http", true, "MONTH", undefined]);
+  expect(lacks(fetched)).toEqual(["an address"]);
+  expect(lacks(put(fetched, URIS, ["https://example.org/a"]))).toEqual([]);
+  expect(at(withSource(put(fetched, FORMAT, { type: "parquet" }), "kafka"), FORMAT)).toEqual({ type: "json" });
+  expect(sourceOf({ type: "index_parallel", spec: { ioConfig: { inputSource: { type: "s3" } } } })).toBe("other");
+});
+
+test("names and first lines tell the format", () => {
+  expect(["a/b.json.gz", "x.CSV", "https://h/x.tsv?y=1", "p.parquet", "a.log", "a.bin", ""].map(formatOfName)).toEqual(["json", "csv", "tsv", "parquet", "lines", null, null]);
+  expect(['\n {"a":1}', "a,b\n1,2", "a\tb", "word"].map(formatOfText)).toEqual(["json", "csv", "tsv", null]);
+  expect([formatOf("csv", "http"), formatOf("csv", "kafka")]).toEqual([{ type: "csv", findColumnsFromHeader: true, tryParseNumbers: true }, { type: "csv", findColumnsFromHeader: false, columns: [], tryParseNumbers: true }]);
+});
+
+test("which events are kept goes to the spec and back", () => {
+  for (const keep of [{ is: "equal", column: "a", value: "b" }, { is: "differs", column: "a", value: "" }, { is: "expression", expression: "a > 1" }, { is: "all" }] as const) {
+    expect(keepOf(withKeep(FIRST, keep))).toEqual(keep);
+  }
+  const other = put(FIRST, ["spec", "dataSchema", "transformSpec", "filter"], { type: "and", fields: [] });
+  expect(keepOf(other)).toEqual({ is: "other" });
+  expect(withKeep(other, { is: "other" })).toBe(other);
+  expect(keepOf(put(FIRST, ["spec", "dataSchema", "transformSpec", "filter"], { type: "not", field: { type: "not", field: { type: "selector", dimension: "a", value: "b" } } }))).toEqual({ is: "other" });
+});
+
+test("fields within fields are suggested as paths, once, and none that is there", () => {
+  const rows = [{ a: 1, user: { name: { first: "x" }, "e mail's": "y", tags: [1] } }, { user: { name: { first: "z" }, age: 3 } }];
+  expect(suggestPaths(rows, ["$.user.age"])).toEqual([
+    { name: "user_name_first", expr: "$.user.name.first" },
+    { name: "user_e_mail_s", expr: "$.user['e mail\\'s']" },
+  ]);
+  expect(suggestPaths([{ a: { b: { c: { d: { e: { f: { g: { h: 1 } } } } } } } }], [])).toEqual([]);
+});
+
+test("what is a number is summed, and what only names something is not", () => {
+  expect(suggestMetrics([{ name: "amount", type: "double" }, { name: "items", type: "long" }, { name: "order_id", type: "long" }, { name: "customerId", type: "long" }, { name: "paid", type: "double" }, { name: "country", type: "string" }]).map((one) => [one.type, one.name])).toEqual([["count", "events"], ["doubleSum", "amount"], ["longSum", "items"], ["doubleSum", "paid"]]);
+});
+
+test("what is begun and not filled in is not looked at, but asked for before it is sent", () => {
+  let spec = withSource(put(FIRST, NAME, "x"), "inline");
+  spec = put(spec, DATA, `${"a".repeat(200_000)}\n${"b".repeat(200_000)}\nc`);
+  spec = put(put(spec, FLATTEN, [{ type: "path", name: "", expr: "$." }]), TRANSFORMS, [{ type: "expression", name: "u", expression: "upper(a)" }, { type: "expression", name: "", expression: "" }]);
+  spec = put(withDimensions(spec, [{ name: "a", type: "string" }, { name: " ", type: "long" }]), METRICS, [{ type: "count", name: "n" }, { type: "longSum", name: "s", fieldName: "" }]);
+  const looked = toSample(spec);
+  expect(listOf(looked, FLATTEN)).toEqual([]);
+  expect(listOf(looked, TRANSFORMS)).toHaveLength(1);
+  expect(dimensionsOf(looked)).toEqual([{ name: "a", type: "string" }]);
+  expect(listOf(looked, METRICS)).toEqual([{ type: "count", name: "n" }]);
+  expect(at(looked, DATA)).toBe("a".repeat(200_000));
+  expect(lacks(spec)).toEqual(["a name for each path", "a name and an expression for each computed column"]);
+  expect(at(withList(spec, TRANSFORMS, []), TRANSFORMS)).toBeUndefined();
+});
+
+test("a long text stands beside the spec, and comes back unless it was replaced", () => {
+  const data = "x".repeat(5_000);
+  const spec = put(withSource(FIRST, "inline"), DATA, data);
+  const { shown, beside } = shownSpec(spec);
+  expect(at(shown, DATA)).toBe(held(data));
+  expect(wholeSpec(shown, beside)).toEqual(spec);
+  expect(at(wholeSpec(put(shown, DATA, "y"), beside), DATA)).toBe("y");
+  expect(shownSpec(put(spec, DATA, "short")).beside).toBeNull();
+  expect(placeOf(spec)).not.toBe(placeOf(put(spec, DATA, "y")));
+  expect(placeOf(put(FIRST, TOPIC, "a"))).not.toBe(placeOf(FIRST));
 });

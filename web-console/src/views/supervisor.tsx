@@ -1,12 +1,12 @@
 // One supervisor: how far it is behind by partition, what its tasks read, what could not be parsed, its spec and what it was.
 
-import * as Tabs from "@radix-ui/react-tabs";
 import { useState, type ReactNode } from "react";
 import { actOnSupervisor, parseErrors, supervisorHistory, supervisorSpec, supervisorStats, supervisorStatus, type SupervisorAction, type SupervisorStatus } from "../api/ingestion";
 import { may } from "../api/session";
 import { Dialog, type Question } from "../parts/dialog";
 import { bytes, count, duration, figure, plural } from "../parts/format";
 import { useLive } from "../parts/live";
+import { Document, LiveDocument, Panes } from "../parts/panes";
 import { Empty, Shown } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
 import { Link, usePlace } from "../router";
@@ -63,26 +63,16 @@ export function SupervisorDetail({ id, onClose, ask, round }: { id: string; onCl
         ) : undefined
       }
     >
-      <Tabs.Root defaultValue={usePlace().parameters.get("about") === "errors" ? "errors" : "status"}>
-        <Tabs.List className="tabs" aria-label="About this supervisor">
-          <Tabs.Trigger value="status">Status</Tabs.Trigger>
-          <Tabs.Trigger value="errors">Parse errors</Tabs.Trigger>
-          <Tabs.Trigger value="spec">Spec</Tabs.Trigger>
-          <Tabs.Trigger value="history">History</Tabs.Trigger>
-        </Tabs.List>
-        <Tabs.Content value="status" className="tab-content">
-          <Shown live={live}>{(now) => <StatusOf id={id} now={now} />}</Shown>
-        </Tabs.Content>
-        <Tabs.Content value="errors" className="tab-content">
-          <Errors id={id} />
-        </Tabs.Content>
-        <Tabs.Content value="spec" className="tab-content">
-          <SpecOf id={id} />
-        </Tabs.Content>
-        <Tabs.Content value="history" className="tab-content">
-          <Versions id={id} />
-        </Tabs.Content>
-      </Tabs.Root>
+      <Panes
+        label="About this supervisor"
+        first={usePlace().parameters.get("about") === "errors" ? "errors" : "status"}
+        panes={[
+          { key: "status", title: "Status", show: () => <Shown live={live}>{(now) => <StatusOf id={id} now={now} />}</Shown> },
+          { key: "errors", title: "Parse errors", show: () => <Errors id={id} /> },
+          { key: "spec", title: "Spec", show: () => <LiveDocument id={id} load={supervisorSpec} /> },
+          { key: "history", title: "History", show: () => <Versions id={id} /> },
+        ]}
+      />
     </Dialog>
   );
 }
@@ -252,11 +242,6 @@ function Errors({ id }: { id: string }): ReactNode {
   );
 }
 
-function SpecOf({ id }: { id: string }): ReactNode {
-  const live = useLive((signal) => supervisorSpec(id, signal), [id]);
-  return <Shown live={live}>{(spec) => <pre className="document">{JSON.stringify(spec, null, 2)}</pre>}</Shown>;
-}
-
 function Versions({ id }: { id: string }): ReactNode {
   const live = useLive((signal) => supervisorHistory(id, signal), [id]);
   const [open, setOpen] = useState<number | null>(0);
@@ -274,7 +259,7 @@ function Versions({ id }: { id: string }): ReactNode {
                   {open === at ? "Hide" : "Show"}
                 </button>
               </div>
-              {open === at && <pre className="document spec">{JSON.stringify(one.spec, null, 2)}</pre>}
+              {open === at && <Document of={one.spec} className="spec" />}
             </li>
           ))}
         </ul>

@@ -1,31 +1,74 @@
 // One task: its status, what its report counts, events that it could not read, its log and spec.
 
-import * as Tabs from "@radix-ui/react-tabs";
 import type { ReactNode } from "react";
-import { cancelTask, taskLog, taskReport, tasks, taskSpec } from "../api/ingestion";
+import { asApiError } from "../api/error";
+import { cancelTask, taskLog, taskReport, taskSpec, taskStatus, type Task } from "../api/ingestion";
 import { may } from "../api/session";
 import { Dialog, type Question } from "../parts/dialog";
 import { bytes, count, duration } from "../parts/format";
 import { useLive } from "../parts/live";
+import { Document, LiveDocument, Panes } from "../parts/panes";
 import { Empty, Shown } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
 import { useSession } from "../session";
 
-type Report = {
-  ingestionStatsAndErrors?: {
-    payload?: {
-      ingestionState?: string;
-      errorMsg?: string | null;
-      rowStats?: Record<string, Record<string, unknown> | undefined> & { totals?: Record<string, Record<string, number>> };
-      unparseableEvents?: Record<string, unknown>;
-      segmentsPublished?: number;
-    };
+interface Payload {
+  ingestionState?: string;
+  rowStats?: Record<string, Record<string, unknown> | undefined> & { totals?: Record<string, Record<string, number>> };
+  unparseableEvents?: Record<string, unknown>;
+  segmentsPublished?: number;
+  ignored?: string[] | null;
+}
+
+/** What a task's report tells, whichever stage it is in. */
+export interface Told {
+  stage: string | null;
+  /** Every figure of it that is a number, by its name. */
+  counts: [string, number][];
+  processed: number;
+  processedBytes: number;
+  processedWithError: number;
+  thrownAway: number;
+  unparseable: number;
+  segments: number | null;
+  /** Events that were not understood, as they came, with the reason where it is told. */
+  events: string[];
+  /** Fields of the spec that have no meaning here. */
+  ignored: string[];
+}
+
+export function reportOf(report: unknown): Told {
+  const payload = (report as { ingestionStatsAndErrors?: { payload?: Payload } } | null)?.ingestionStatsAndErrors?.payload;
+  const stats = (payload?.rowStats?.totals?.buildSegments ?? payload?.rowStats?.buildSegments ?? {}) as Record<string, unknown>;
+  const number = (name: string): number => (typeof stats[name] === "number" ? stats[name] : 0);
+  return {
+    stage: payload?.ingestionState?.toLowerCase().replaceAll("_", " ") ?? null,
+    counts: Object.entries(stats).filter((one): one is [string, number] => typeof one[1] === "number"),
+    processed: number("processed"),
+    processedBytes: number("processedBytes"),
+    processedWithError: number("processedWithError"),
+    thrownAway: number("thrownAway"),
+    unparseable: number("unparseable"),
+    segments: typeof payload?.segmentsPublished === "number" ? payload.segmentsPublished : null,
+    events: Object.values(payload?.unparseableEvents ?? {})
+      .flat()
+      .filter((one) => one !== null && one !== undefined)
+      .map((one) => (typeof one === "string" ? one : JSON.stringify(one, null, 2))),
+    ignored: Array.isArray(payload?.ignored) ? payload.ignored : [],
   };
-};
+}
 
 export function TaskDetail({ id, onClose, ask }: { id: string; onClose: () => void; ask: (question: Question) => void }): ReactNode {
   const { who } = useSession();
-  const live = useLive(async (signal) => (await tasks(signal)).find((one) => one.id === id) ?? null, [id], 5000);
+  const live = useLive(
+    (signal) =>
+      taskStatus(id, signal).catch((thrown: unknown) => {
+        if (asApiError(thrown).kind === "missing") return null;
+        throw thrown;
+      }),
+    [id],
+    3000,
+  );
   const task = live.data;
   const writes = task !== null && (may(who, "DATASOURCE", task.dataSource, "WRITE") || may(who, "TASK", task.dataSource, "WRITE"));
   return (
@@ -55,111 +98,86 @@ export function TaskDetail({ id, onClose, ask }: { id: string; onClose: () => vo
         ) : undefined
       }
     >
-      <Tabs.Root defaultValue="status">
-        <Tabs.List className="tabs" aria-label="About this task">
-          <Tabs.Trigger value="status">Status</Tabs.Trigger>
-          <Tabs.Trigger value="report">Report</Tabs.Trigger>
-          <Tabs.Trigger value="log">Log</Tabs.Trigger>
-          <Tabs.Trigger value="spec">Spec</Tabs.Trigger>
-        </Tabs.List>
-        <Tabs.Content value="status" className="tab-content">
-          <Shown live={live}>
-            {(one) =>
-              one === null ? (
-                <Empty title="There is no such task any more" />
-              ) : (
-                <>
-                  <dl className="facts">
-                    <dt>State</dt>
-                    <dd>
-                      <Badge tone={toneOf(one.statusCode)}>{one.statusCode.toLowerCase()}</Badge>
-                    </dd>
-                    <dt>Kind</dt>
-                    <dd>{one.type}</dd>
-                    <dt>Datasource</dt>
-                    <dd>
-                      <Name>{one.dataSource}</Name>
-                    </dd>
-                    <dt>Made</dt>
-                    <dd>
-                      <Instant at={one.createdTime} />
-                    </dd>
-                    <dt>Took</dt>
-                    <dd>{one.duration < 0 ? "still at work" : duration(one.duration)}</dd>
-                    <dt>Node</dt>
-                    <dd>{one.location?.host == null ? "–" : `${one.location.host}:${one.location.port}`}</dd>
-                  </dl>
-                  {one.errorMsg !== null && (
-                    <div className="notice bad">
-                      <div className="said">
-                        <bdi>{one.errorMsg}</bdi>
-                      </div>
-                    </div>
-                  )}
-                </>
-              )
-            }
-          </Shown>
-        </Tabs.Content>
-        <Tabs.Content value="report" className="tab-content">
-          <ReportOf id={id} />
-        </Tabs.Content>
-        <Tabs.Content value="log" className="tab-content">
-          <LogOf id={id} />
-        </Tabs.Content>
-        <Tabs.Content value="spec" className="tab-content">
-          <SpecOf id={id} />
-        </Tabs.Content>
-      </Tabs.Root>
+      <Panes
+        label="About this task"
+        panes={[
+          { key: "status", title: "Status", show: () => <Shown live={live}>{(one) => (one === null ? <Empty title="There is no such task any more" /> : <StatusOf task={one} />)}</Shown> },
+          { key: "report", title: "Report", show: () => <ReportOf id={id} /> },
+          { key: "log", title: "Log", show: () => <LiveDocument id={id} load={taskLog} everyMs={5000} /> },
+          { key: "spec", title: "Spec", show: () => <LiveDocument id={id} load={taskSpec} /> },
+        ]}
+      />
     </Dialog>
   );
 }
 
+function StatusOf({ task: one }: { task: Task }): ReactNode {
+  return (
+    <>
+      <dl className="facts">
+        <dt>State</dt>
+        <dd>
+          <Badge tone={toneOf(one.statusCode)}>{one.statusCode.toLowerCase()}</Badge>
+        </dd>
+        <dt>Kind</dt>
+        <dd>{one.type}</dd>
+        <dt>Datasource</dt>
+        <dd>
+          <Name>{one.dataSource}</Name>
+        </dd>
+        <dt>Made</dt>
+        <dd>
+          <Instant at={one.createdTime} />
+        </dd>
+        <dt>Took</dt>
+        <dd>{one.duration < 0 ? "still at work" : duration(one.duration)}</dd>
+        <dt>Node</dt>
+        <dd>{one.location?.host == null ? "–" : `${one.location.host}:${one.location.port}`}</dd>
+      </dl>
+      {one.errorMsg !== null && (
+        <div className="notice bad">
+          <div className="said">
+            <bdi>{one.errorMsg}</bdi>
+          </div>
+        </div>
+      )}
+    </>
+  );
+}
+
+const wordsOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
 function ReportOf({ id }: { id: string }): ReactNode {
-  const live = useLive((signal) => taskReport(id, signal) as Promise<Report>, [id], 5000);
+  const live = useLive((signal) => taskReport(id, signal), [id], 5000);
   return (
     <Shown live={live}>
       {(report) => {
-        const payload = report?.ingestionStatsAndErrors?.payload;
-        const counts = (payload?.rowStats?.totals?.buildSegments ?? payload?.rowStats?.buildSegments ?? {}) as Record<string, unknown>;
-        const events = Object.values(payload?.unparseableEvents ?? {}).flat();
+        const told = reportOf(report);
         return (
           <>
             <dl className="facts">
               <dt>Stage</dt>
-              <dd>{payload?.ingestionState?.toLowerCase().replaceAll("_", " ") ?? "–"}</dd>
-              {Object.entries(counts).map(([name, value]) =>
-                typeof value === "number" ? (
-                  <div key={name} style={{ display: "contents" }}>
-                    <dt>{name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)}</dt>
-                    <dd>{name === "processedBytes" ? bytes(value) : count(value)}</dd>
-                  </div>
-                ) : null,
-              )}
+              <dd>{told.stage ?? "–"}</dd>
+              {told.counts.map(([name, value]) => (
+                <div key={name} style={{ display: "contents" }}>
+                  <dt>{wordsOf(name)}</dt>
+                  <dd>{name === "processedBytes" ? bytes(value) : count(value)}</dd>
+                </div>
+              ))}
             </dl>
-            {events.length > 0 && (
+            {told.events.length > 0 && (
               <>
                 <h3>Events that were not understood</h3>
-                <pre className="document">{events.slice(0, 100).map((one) => (typeof one === "string" ? one : JSON.stringify(one, null, 2))).join("\n\n")}</pre>
+                <Document of={told.events.slice(0, 100).join("\n\n")} />
               </>
             )}
             <details>
               <summary className="muted">The report as JSON</summary>
-              <pre className="document">{JSON.stringify(report, null, 2)}</pre>
+              <Document of={report} />
             </details>
           </>
         );
       }}
     </Shown>
   );
-}
-
-function LogOf({ id }: { id: string }): ReactNode {
-  const live = useLive((signal) => taskLog(id, signal), [id], 5000);
-  return <Shown live={live}>{(text) => <pre className="document">{text}</pre>}</Shown>;
-}
-
-function SpecOf({ id }: { id: string }): ReactNode {
-  const live = useLive((signal) => taskSpec(id, signal), [id]);
-  return <Shown live={live}>{(spec) => <pre className="document">{JSON.stringify(spec, null, 2)}</pre>}</Shown>;
 }
