@@ -6,17 +6,21 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/parts.css";
 import "./styles/views.css";
+import "./styles/boards.css";
 import { Failed, Loading, Empty } from "./parts/state";
 import { asApiError } from "./api/error";
 import { Link, usePlace } from "./router";
 import { SessionGate, useSession } from "./session";
 import { PAGES, Shell } from "./shell";
 import { Home } from "./views/home";
+import { useWatch, WatchGate } from "./watch";
 
 const views: Record<string, LazyExoticComponent<ComponentType> | ComponentType> = {
   "/": Home,
   "/query": lazy(() => import("./views/query")),
   "/explore": lazy(() => import("./views/explore")),
+  "/dashboards": lazy(() => import("./views/dashboards")),
+  "/alerts": lazy(() => import("./views/alerts")),
   "/load": lazy(() => import("./views/load")),
   "/datasources": lazy(() => import("./views/datasources")),
   "/segments": lazy(() => import("./views/segments")),
@@ -48,9 +52,10 @@ class Catch extends Component<{ children: ReactNode }, { error: Error | null }> 
 function Page(): ReactNode {
   const { path } = usePlace();
   const { who } = useSession();
+  const { offers } = useWatch();
   const View = views[path];
   const page = PAGES.find((one) => one.path === path);
-  if (View === undefined || (page !== undefined && !page.shown(who))) {
+  if (View === undefined || (page !== undefined && !page.shown(who, offers))) {
     return (
       <div className="page">
         <Empty title="There is no such page">
@@ -73,9 +78,11 @@ if (root !== null) {
   createRoot(root).render(
     <StrictMode>
       <SessionGate>
-        <Shell>
-          <Page />
-        </Shell>
+        <WatchGate>
+          <Shell>
+            <Page />
+          </Shell>
+        </WatchGate>
       </SessionGate>
     </StrictMode>,
   );

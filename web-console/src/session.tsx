@@ -8,6 +8,7 @@ import { signIn, signOut, whoAmI, type Who } from "./api/session";
 import { Dialog } from "./parts/dialog";
 import { Mark } from "./parts/icon";
 import { Failed, Loading } from "./parts/state";
+import { follow } from "./settings";
 
 const Session = createContext<{ who: Who; leave: () => Promise<void> } | null>(null);
 
@@ -49,6 +50,10 @@ export function SessionGate({ children }: { children: ReactNode }): ReactNode {
     );
     return () => whenSignedOut(null);
   }, [state.is]);
+
+  // Who came by name and password has settings of their own.
+  const person = state.is === "somebody" && state.who.how === "session" ? state.who.username : null;
+  useEffect(() => void follow(person !== null), [person]);
 
   const release = (again: boolean): void => {
     for (const resolve of waiting.current.splice(0)) resolve(again);

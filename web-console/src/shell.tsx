@@ -4,16 +4,19 @@ import * as Menu from "@radix-ui/react-dropdown-menu";
 import { useEffect, useState, type ReactNode } from "react";
 import { mayAny, mayAudit, maySeeSegments, type Who } from "./api/session";
 import { Icon, Mark, type IconName } from "./parts/icon";
+import { useNow } from "./parts/live";
 import { go, Link, usePlace } from "./router";
 import { useSession } from "./session";
 import { set, useSettings } from "./settings";
+import { useWatch, type Watch } from "./watch";
+import { wanting } from "./views/alerting";
 
 interface PageEntry {
   path: string;
   title: string;
   icon: IconName;
   group: "ask" | "data" | "run";
-  shown: (who: Who) => boolean;
+  shown: (who: Who, offers: Watch["offers"]) => boolean;
 }
 
 const everybody = (): boolean => true;
@@ -22,11 +25,13 @@ export const PAGES: PageEntry[] = [
   { path: "/", title: "Home", icon: "home", group: "ask", shown: everybody },
   { path: "/query", title: "Query", icon: "query", group: "ask", shown: everybody },
   { path: "/explore", title: "Explore", icon: "explore", group: "ask", shown: everybody },
+  { path: "/dashboards", title: "Dashboards", icon: "dashboards", group: "ask", shown: (_, offers) => offers.dashboards !== false },
   { path: "/load", title: "Load data", icon: "load", group: "data", shown: (who) => mayAny(who, "DATASOURCE", "WRITE") },
   { path: "/datasources", title: "Datasources", icon: "datasources", group: "data", shown: everybody },
   { path: "/segments", title: "Segments", icon: "segments", group: "data", shown: maySeeSegments },
   { path: "/ingestion", title: "Ingestion", icon: "ingestion", group: "data", shown: (who) => mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") || mayAny(who, "TASK", "READ") },
   { path: "/lookups", title: "Lookups", icon: "lookups", group: "data", shown: (who) => mayAny(who, "LOOKUP", "READ") },
+  { path: "/alerts", title: "Alerts", icon: "bell", group: "run", shown: (_, offers) => offers.alerts !== false },
   { path: "/services", title: "Services", icon: "services", group: "run", shown: (who) => mayAny(who, "STATE", "READ") },
   { path: "/access", title: "Access", icon: "access", group: "run", shown: (who) => mayAny(who, "SECURITY", "READ") },
   { path: "/audit", title: "Audit log", icon: "audit", group: "run", shown: mayAudit },
@@ -40,6 +45,7 @@ const GROUPS = [
 
 export function Shell({ children }: { children: ReactNode }): ReactNode {
   const { who } = useSession();
+  const { offers } = useWatch();
   const { path } = usePlace();
   const [open, setOpen] = useState(false);
   useEffect(() => {
@@ -65,7 +71,7 @@ export function Shell({ children }: { children: ReactNode }): ReactNode {
           <span>Henge</span>
         </Link>
         {GROUPS.map(([group, title]) => {
-          const pages = PAGES.filter((page) => page.group === group && page.shown(who));
+          const pages = PAGES.filter((page) => page.group === group && page.shown(who, offers));
           if (pages.length === 0) return null;
           return (
             <div key={group} className="side-group">
@@ -76,6 +82,7 @@ export function Shell({ children }: { children: ReactNode }): ReactNode {
                     <Link to={page.path} title={page.title} aria-current={path === page.path ? "page" : undefined}>
                       <Icon name={page.icon} />
                       <span>{page.title}</span>
+                      {page.path === "/alerts" && <Firing />}
                     </Link>
                   </li>
                 ))}
@@ -90,6 +97,19 @@ export function Shell({ children }: { children: ReactNode }): ReactNode {
         {children}
       </main>
     </div>
+  );
+}
+
+/** How many alerts want somebody now. */
+function Firing(): ReactNode {
+  const { alerts } = useWatch();
+  const now = useNow(10_000);
+  const many = wanting(alerts ?? [], now).length;
+  if (many === 0) return null;
+  return (
+    <span className="mark" aria-label={`${many} firing`}>
+      {many > 99 ? "99+" : many}
+    </span>
   );
 }
 

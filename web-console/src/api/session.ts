@@ -73,3 +73,6 @@ export const maySeeSegments = (who: Who): boolean => may(who, "SYSTEM_TABLE", "s
 export function mayAudit(who: Who): boolean {
   return who.mayAdminister || (who.permissions ?? []).some((one) => one.resource.type === "SYSTEM_TABLE" && one.resource.name === "audit" && one.action === "READ");
 }
+
+/** Alerts are the cluster's: a name of the permission is that of a rule. */
+export const mayAlert = (who: Who, action: "READ" | "WRITE"): boolean => mayAny(who, "ALERT", action);

@@ -5,8 +5,8 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Cell, Column } from "../api/sql";
 import { useSettings } from "../settings";
-import { figure, instant, short, type Zone } from "./format";
-import { bars, heat, slices, timeSeries, type ChartKind, type Series, type Shape } from "./shape";
+import { instant, quantity, type Zone } from "./format";
+import { bars, heat, shapeOf, slices, timeSeries, type ChartKind, type Series, type Shape } from "./shape";
 import { Empty } from "./state";
 
 const COLOURS = Array.from({ length: 8 }, (_, at) => `var(--c${at + 1})`);
@@ -31,11 +31,13 @@ interface LinesProps {
   series: Series[];
   label: string;
   height?: number;
+  /** Of the values; see `quantity`. */
+  unit?: string | null;
   /** Told in milliseconds when a stretch is chosen by dragging; without it, dragging zooms. */
   onBrush?: (from: number, to: number) => void;
 }
 
-export function TimeLines({ times, series, label, height, onBrush }: LinesProps): ReactNode {
+export function TimeLines({ times, series, label, height, unit, onBrush }: LinesProps): ReactNode {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const { zone } = useSettings();
@@ -60,7 +62,7 @@ export function TimeLines({ times, series, label, height, onBrush }: LinesProps)
         scales: { x: { time: true } },
         cursor: { drag: { x: true, y: false, setScale: brush.current === undefined }, points: { size: 6 } },
         legend: { live: true },
-        axes: [{ ...axis, space: 84, values: (_, ticks, __, ___, step) => ticks.map((tick, at) => tickText(tick, at === 0 ? null : (ticks[at - 1] ?? null), step, zone)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => short(tick)) }],
+        axes: [{ ...axis, space: 84, values: (_, ticks, __, ___, step) => ticks.map((tick, at) => tickText(tick, at === 0 ? null : (ticks[at - 1] ?? null), step, zone)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => quantity(tick, unit, true)) }],
         series: [
           { label: "Time", value: (_, stamp) => (stamp === null ? "–" : instant(stamp, zone)) },
           ...series.map((one, at) => ({
@@ -69,7 +71,7 @@ export function TimeLines({ times, series, label, height, onBrush }: LinesProps)
             width: 1.5,
             spanGaps: times.length < 5000,
             points: { show: times.length <= 40 },
-            value: (_: uPlot, value: number | null) => (value === null || value === undefined ? "–" : figure(value)),
+            value: (_: uPlot, value: number | null) => (value === null || value === undefined ? "–" : quantity(value, unit)),
           })),
         ],
         hooks: {
@@ -101,7 +103,7 @@ export function TimeLines({ times, series, label, height, onBrush }: LinesProps)
       made.destroy();
       plot.current = null;
     };
-  }, [times, series, zone, theme, height]);
+  }, [times, series, zone, theme, height, unit]);
 
   const onKeyDown = (event: KeyboardEvent): void => {
     const made = plot.current;
@@ -165,7 +167,7 @@ function whole(plot: uPlot): void {
 
 const tell = (name: string, time: boolean, zone: Zone): string => (time ? instant(name, zone) : name);
 
-export function Bars({ items, left, time = false }: { items: { name: string; value: number }[]; left: number; time?: boolean }): ReactNode {
+export function Bars({ items, left, time = false, unit }: { items: { name: string; value: number }[]; left: number; time?: boolean; unit?: string | null }): ReactNode {
   const { zone } = useSettings();
   const high = Math.max(0, ...items.map((one) => one.value));
   const low = Math.min(0, ...items.map((one) => one.value));
@@ -184,7 +186,7 @@ export function Bars({ items, left, time = false }: { items: { name: string; val
                 <rect x={((Math.min(0, one.value) - low) / span) * 100} width={Math.max(0.15, (Math.abs(one.value) / span) * 100)} height="10" rx="0.5" fill="var(--c1)" />
               </svg>
             </span>
-            <span className="value">{figure(one.value)}</span>
+            <span className="value">{quantity(one.value, unit)}</span>
           </div>
         );
       })}
@@ -193,7 +195,7 @@ export function Bars({ items, left, time = false }: { items: { name: string; val
   );
 }
 
-function Pie({ parts }: { parts: { name: string; value: number; share: number }[] }): ReactNode {
+function Pie({ parts, unit }: { parts: { name: string; value: number; share: number }[]; unit?: string | null }): ReactNode {
   let from = -Math.PI / 2;
   const at = (angle: number, radius: number): string => `${(100 + radius * Math.cos(angle)).toFixed(2)} ${(100 + radius * Math.sin(angle)).toFixed(2)}`;
   const paths = parts.map((part) => {
@@ -220,7 +222,7 @@ function Pie({ parts }: { parts: { name: string; value: number; share: number }[
             <bdi className="name" title={part.name}>
               {part.name === "" ? "(empty)" : part.name}
             </bdi>
-            <span>{figure(part.value)}</span>
+            <span>{quantity(part.value, unit)}</span>
             <span className="muted">{(part.share * 100).toFixed(1)}%</span>
           </li>
         ))}
@@ -229,19 +231,30 @@ function Pie({ parts }: { parts: { name: string; value: number; share: number }[
   );
 }
 
-function HeatMap({ rows, across, down, measure, time }: { rows: Cell[][]; across: number; down: number; measure: number; time: boolean }): ReactNode {
+function HeatMap({ rows, across, down, measure, time, unit }: { rows: Cell[][]; across: number; down: number; measure: number; time: boolean; unit?: string | null }): ReactNode {
   const { zone } = useSettings();
   const map = useMemo(() => heat(rows, across, down, measure, time), [rows, across, down, measure, time]);
-  const cell = { width: Math.max(16, Math.min(60, 900 / map.across.length)), height: 22 };
-  const side = 180;
+  const box = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState(1080);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setRoom(element.clientWidth));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  const side = Math.min(180, Math.round(room * 0.3), 16 + 7 * Math.max(...map.down.map((name) => name.length), 4));
+  const cell = { width: Math.max(12, Math.min(60, (room - side) / map.across.length)), height: 22 };
+  const letters = Math.floor((side - 8) / 6.5);
   const span = map.high - map.low || 1;
-  const step = Math.ceil(map.across.length / (time ? 7 : 12));
+  const step = Math.max(1, Math.ceil(90 / cell.width));
   return (
-    <svg className="timeline" viewBox={`0 0 ${side + cell.width * map.across.length} ${cell.height * map.down.length + 28}`} style={{ maxWidth: side + cell.width * map.across.length }} role="img" aria-label="Heat map">
+    <div ref={box} className="heat-room">
+    <svg className="timeline" viewBox={`0 0 ${side + cell.width * map.across.length} ${cell.height * map.down.length + 28}`} style={{ width: side + cell.width * map.across.length }} role="img" aria-label="Heat map">
       {map.down.map((name, row) => (
         <g key={name}>
           <text x={side - 8} y={row * cell.height + 15} textAnchor="end">
-            {name.length > 26 ? `${name.slice(0, 25)}…` : name}
+            {name.length > letters ? `${name.slice(0, letters - 1)}…` : name}
           </text>
           {map.across.map((column, index) => {
             const value = map.values[row]?.[index] ?? null;
@@ -254,21 +267,48 @@ function HeatMap({ rows, across, down, measure, time }: { rows: Cell[][]; across
                 height={cell.height}
                 fill={value === null ? "var(--sunken)" : `color-mix(in oklab, var(--heat-high) ${Math.round((100 * (value - map.low)) / span)}%, var(--heat-low))`}
               >
-                <title>{`${name}, ${tell(column, time, zone)}: ${value === null ? "nothing" : figure(value)}`}</title>
+                <title>{`${name}, ${tell(column, time, zone)}: ${value === null ? "nothing" : quantity(value, unit)}`}</title>
               </rect>
             );
           })}
         </g>
       ))}
       {map.across.map((column, index) =>
-        index % step === 0 ? (
+        index % step === 0 && (map.across.length - index) * cell.width >= 70 ? (
           <text key={column} x={side + index * cell.width} y={cell.height * map.down.length + 18}>
             {tell(column, time, zone).slice(time ? 5 : 0, time ? 16 : 14)}
           </text>
         ) : null,
       )}
     </svg>
+    </div>
   );
+}
+
+/** A result as one kind of drawing, of the columns that fit it first; for where there is no room to choose others. */
+export function Drawing({ columns, rows, kind, unit, label }: { columns: Column[]; rows: Cell[][]; kind: ChartKind; unit: string | null; label: string }): ReactNode {
+  const shape = useMemo(() => shapeOf(columns, rows), [columns, rows]);
+  const time = shape.times[0] ?? null;
+  const named = shape.names[0] ?? time;
+  const measure = shape.measures[0] ?? null;
+  const lines = useMemo(() => {
+    if (kind !== "time" || time === null || measure === null) return null;
+    const split = shape.names[0] ?? null;
+    return timeSeries(columns, rows, time, split === null ? shape.measures : [measure], split);
+  }, [columns, rows, shape, kind, time, measure]);
+  const lacks = (what: string): ReactNode => <Empty title="Not to be drawn like this">{`It needs ${what}.`}</Empty>;
+  if (measure === null) return lacks("a column of numbers");
+  if (kind === "time") return lines === null ? lacks("a column of times") : <TimeLines times={lines.times} series={lines.series} label={label} unit={unit} />;
+  if (named === null) return lacks("a column of names or times");
+  if (kind === "bar") {
+    const { bars: items, left } = bars(rows, named, measure, 60);
+    return <Bars items={items} left={left} time={named === time} unit={unit} />;
+  }
+  if (kind === "pie") return <Pie parts={slices(rows, named, measure)} unit={unit} />;
+  const across = time ?? shape.names[0];
+  const down = time === null ? shape.names[1] : shape.names[0];
+  if (across === undefined || down === undefined) return lacks("two columns of names, or one beside times");
+  return <HeatMap rows={rows} across={across} down={down} measure={measure} time={time !== null} unit={unit} />;
 }
 
 /** The drawing of a result; `shape` says which are possible. */

@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
+const share = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
 const significant = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
 
 export function count(value: number | bigint | null | undefined): string {
@@ -60,6 +61,22 @@ export function duration(ms: number | null | undefined): string {
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+/** What a person calls the figures of a column: `bytes`, `ms`, `percent`, or any other word, which stands behind them. */
+export function quantity(value: number | bigint, unit: string | null | undefined, brief = false): string {
+  const size = Number(value);
+  switch (unit) {
+    case "bytes":
+      return bytes(size);
+    case "ms":
+      return size < 0 ? `-${duration(-size)}` : duration(size);
+    case "percent":
+      return `${brief ? short(size) : share.format(size)}%`;
+    default:
+      if (brief) return short(size);
+      return unit === null || unit === undefined || unit === "" ? figure(value) : `${figure(value)} ${unit}`;
+  }
 }
 
 export function ago(instant: number, now: number): string {

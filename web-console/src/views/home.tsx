@@ -8,6 +8,7 @@ import { mayAny, maySeeSegments } from "../api/session";
 import { bytes, count, duration, plural, short } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive, useNow } from "../parts/live";
+import { Spark } from "../parts/spark";
 import { Empty, Shown, Failed } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
 import { Link } from "../router";
@@ -248,18 +249,6 @@ function Figures(): ReactNode {
         <span className="tile-figure">{bytes(resident)}</span>
       </Tile>
     </>
-  );
-}
-
-function Spark({ values, label }: { values: number[]; label: string }): ReactNode {
-  const top = Math.max(...values, 1e-9);
-  const step = 100 / Math.max(1, values.length - 1);
-  const points = values.map((value, at) => `${(at * step).toFixed(2)},${(31 - (28 * value) / top).toFixed(2)}`).join(" ");
-  return (
-    <svg className="spark" viewBox="0 0 100 34" preserveAspectRatio="none" role="img" aria-label={`${label}, lately`}>
-      <line x1="0" x2="100" y1="33" y2="33" stroke="var(--line)" vectorEffect="non-scaling-stroke" />
-      {values.length > 1 && <polyline points={points} fill="none" stroke="var(--accent)" strokeWidth="1.6" vectorEffect="non-scaling-stroke" />}
-    </svg>
   );
 }
 
