@@ -37,6 +37,8 @@ export interface Run {
   rowsMax?: number;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+  /** By which the query may be asked about while it runs; made here if it is not given. */
+  id?: string;
 }
 
 /** Numbers that a double would round are kept exact. */
@@ -64,7 +66,7 @@ export class Lines {
   }
 }
 
-const newId = (): string => crypto.randomUUID?.() ?? `console-${Date.now()}-${Math.random().toString(36).slice(2)}`;
+export const newQueryId = (): string => crypto.randomUUID?.() ?? `console-${Date.now()}-${Math.random().toString(36).slice(2)}`;
 
 function uncoveredOf(answer: Response): string[] {
   try {
@@ -104,7 +106,7 @@ function ending(path: string): Ending {
 }
 
 export async function runSql(query: string, run: Run = {}): Promise<Result> {
-  const id = newId();
+  const id = run.id ?? newQueryId();
   const started = performance.now();
   const rowsMax = run.rowsMax ?? ROWS_MAX;
   const { signal, end, cancelled } = ending(`/druid/v2/sql/${segment(id)}`);
@@ -228,7 +230,7 @@ function readQuery(text: string): Record<string, unknown> {
 
 export async function runNative(text: string, run: Run = {}): Promise<Result> {
   const started = performance.now();
-  const id = newId();
+  const id = run.id ?? newQueryId();
   const query = readQuery(text);
   const context = { queryId: id, ...((query.context as object | undefined) ?? {}), ...run.context } as Record<string, unknown>;
   const { signal, end, cancelled } = ending(`/druid/v2/${segment(String(context.queryId))}`);

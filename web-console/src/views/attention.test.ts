@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { mostUrgent, type Facts } from "./attention";
 
-const well: Facts = { ready: true, short: 0, unavailable: 0, supervisors: [], failedTasks: [], datasources: 2 };
+const well: Facts = { ready: true, short: 0, unavailable: 0, supervisors: [], failedTasks: [], datasources: 2, alerts: [] };
 const reader = { id: "wiki", healthy: true, suspended: false, state: "RUNNING", lag: 0, unparseable: 0, error: null, waiting: null };
 
 test("missing rows come before sick streams, these before late ones, and the rest is counted", () => {
@@ -35,4 +35,13 @@ test("a suspended supervisor is not called sick", () => {
 test("nothing wrong is said in as many words", () => {
   expect(mostUrgent(well)).toMatchObject({ tone: "good", title: "All is well", more: 0 });
   expect(mostUrgent({ ...well, datasources: 0 }).title).toBe("Ready for your data");
+});
+
+test("an alert that pages comes before all, one for information behind what is late", () => {
+  const alert = { name: "sales stop", severity: "page", state: "firing", description: "call the shop" } as const;
+  expect(mostUrgent({ ...well, unavailable: 3, alerts: [alert] })).toMatchObject({ tone: "bad", title: "The alert sales stop fires", about: "call the shop", more: 1, to: { path: "/alerts", parameters: { name: "sales stop" } } });
+  const late = { ...well, supervisors: [{ ...reader, lag: 200_000 }] };
+  expect(mostUrgent({ ...late, alerts: [{ ...alert, severity: "ticket" }] })).toMatchObject({ tone: "warn", title: "The alert sales stop fires" });
+  expect(mostUrgent({ ...late, alerts: [{ ...alert, severity: "info" }] }).title).toBe("wiki is 200,000 events behind");
+  expect(mostUrgent({ ...well, alerts: [{ ...alert, state: "error" }] })).toMatchObject({ tone: "warn", title: "The alert sales stop cannot be evaluated" });
 });

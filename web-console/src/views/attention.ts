@@ -9,6 +9,8 @@ export interface Facts {
   supervisors: { id: string; healthy: boolean; suspended: boolean; state: string; lag: number; unparseable: number; error: string | null; waiting: string | null }[];
   failedTasks: string[];
   datasources: number;
+  /** Those that want somebody, the worst first. */
+  alerts: { name: string; severity: "page" | "ticket" | "info"; state: string; description: string | null }[];
 }
 
 export interface Urgent {
@@ -25,6 +27,14 @@ const LATE = 100_000;
 
 export function mostUrgent(facts: Facts): Urgent {
   const found: Omit<Urgent, "more">[] = [];
+  const alert = (one: Facts["alerts"][number]): Omit<Urgent, "more"> => ({
+    tone: one.state === "firing" && one.severity === "page" ? "bad" : "warn",
+    title: one.state === "firing" ? `The alert ${one.name} fires` : `The alert ${one.name} cannot be evaluated`,
+    about: one.description ?? (one.state === "firing" ? "An alert that somebody has set." : "Until it can be, it says nothing."),
+    to: { path: "/alerts", parameters: { name: one.name }, label: "See the alert" },
+  });
+  const pages = facts.alerts.filter((one) => one.state === "firing" && one.severity === "page");
+  found.push(...pages.map(alert));
   if (!facts.ready || facts.unavailable > 0) {
     found.push({
       tone: "bad",
@@ -42,6 +52,7 @@ export function mostUrgent(facts: Facts): Urgent {
       to: { path: "/ingestion", parameters: { supervisor: one.id }, label: "See why" },
     });
   }
+  found.push(...facts.alerts.filter((one) => !pages.includes(one) && one.severity !== "info").map(alert));
   for (const one of facts.supervisors.filter((each) => each.waiting !== null && !each.suspended)) {
     found.push({
       tone: "warn",
@@ -83,6 +94,7 @@ export function mostUrgent(facts: Facts): Urgent {
       to: { path: "/ingestion", label: "See them" },
     });
   }
+  found.push(...facts.alerts.filter((one) => !pages.includes(one) && one.severity === "info").map(alert));
   if (facts.short > 0) {
     found.push({
       tone: "warn",

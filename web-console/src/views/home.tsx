@@ -2,9 +2,11 @@
 // for it; who may not sees what there is to ask about.
 
 import { useEffect, useRef, useState, type ReactNode } from "react";
+import type { Alert } from "../api/alerts";
 import { datasourceNames, datasources, healthy, metrics, timeBoundary, total, type Datasource, type Sample } from "../api/cluster";
 import { supervisors, supervisorStats, supervisorStatus, tasks, type Supervisor, type SupervisorStatus, type Task } from "../api/ingestion";
 import { mayAny, maySeeSegments } from "../api/session";
+import { dashboards } from "../api/shelf";
 import { bytes, count, duration, plural, short } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive, useNow } from "../parts/live";
@@ -14,7 +16,11 @@ import { Badge, Instant, Name, toneOf } from "../parts/text";
 import { Link } from "../router";
 import { useSession } from "../session";
 import { Head } from "../shell";
+import { useSettings } from "../settings";
+import { useWatch } from "../watch";
+import { wanting } from "./alerting";
 import { mostUrgent, type Facts } from "./attention";
+import { metricRows, ratesOf, type Rates } from "./rates";
 
 interface Standing {
   ready: boolean;
@@ -50,7 +56,7 @@ async function standing(sees: { state: boolean; tables: boolean; ingestion: bool
   };
 }
 
-function factsOf(now: Standing): Facts {
+function factsOf(now: Standing, alerts: Alert[]): Facts {
   return {
     ready: now.ready,
     short: now.stored.reduce((sum, one) => sum + one.short, 0),
@@ -68,12 +74,14 @@ function factsOf(now: Standing): Facts {
     })),
     failedTasks: now.tasks.filter((task) => task.statusCode === "FAILED" && Date.now() - Date.parse(task.createdTime) < 3_600_000).map((task) => task.id),
     datasources: now.names.length,
+    alerts: wanting(alerts, Date.now()).map(({ name, severity, state, description }) => ({ name, severity, state, description: description === "" ? null : (description ?? null) })),
   };
 }
 
 export function Home(): ReactNode {
   const { who } = useSession();
   const sees = { state: mayAny(who, "STATE", "READ"), tables: maySeeSegments(who), ingestion: mayAny(who, "DATASOURCE", "WRITE") || mayAny(who, "SUPERVISOR", "READ") };
+  const { alerts } = useWatch();
   const live = useLive((signal) => standing(sees, signal), [who.username], 15_000);
   return (
     <div className="page">
@@ -85,12 +93,23 @@ export function Home(): ReactNode {
       <Shown live={live} what="Looking around">
         {(now) => (
           <>
-            <Attention facts={factsOf(now)} />
-            <div className="tiles">
-              {sees.ingestion && <Lag now={now} />}
-              {sees.tables && <Availability now={now} />}
-              {sees.state && <Figures />}
-            </div>
+            <Attention facts={factsOf(now, alerts ?? [])} />
+            <AtHand />
+            {sees.state ? (
+              <Figures>
+                {(lag) => (
+                  <>
+                    {sees.ingestion && <Lag now={now} series={lag} />}
+                    {sees.tables && <Availability now={now} />}
+                  </>
+                )}
+              </Figures>
+            ) : (
+              <div className="tiles">
+                {sees.ingestion && <Lag now={now} series={null} />}
+                {sees.tables && <Availability now={now} />}
+              </div>
+            )}
             <div className="columns">
               <DatasourceList now={now} detailed={sees.tables} />
               {sees.ingestion && <SupervisorList now={now} />}
@@ -151,11 +170,30 @@ function Tile({ title, note, children, to }: { title: string; note?: ReactNode; 
   );
 }
 
-function Lag({ now }: { now: Standing }): ReactNode {
+/** Dashboards that this person has marked. */
+function AtHand(): ReactNode {
+  const { starred } = useSettings();
+  const { offers } = useWatch();
+  const wants = starred.length > 0 && offers.dashboards === true;
+  const live = useLive(async (signal) => (wants ? ((await dashboards.list(signal)) ?? []) : []), [wants, starred.join(" ")]);
+  const shown = (live.data ?? []).filter((one) => starred.includes(one.id));
+  if (shown.length === 0) return null;
+  return (
+    <nav className="row at-hand" aria-label="Dashboards close at hand">
+      {shown.slice(0, 12).map((one) => (
+        <Link key={one.id} to="/dashboards" with={{ id: one.id }} className="button">
+          <Icon name="dashboards" size={15} /> <Name>{one.name}</Name>
+        </Link>
+      ))}
+    </nav>
+  );
+}
+
+function Lag({ now, series }: { now: Standing; series: number[] | null }): ReactNode {
   const lag = Object.values(now.statuses).reduce((sum, one) => sum + (one.aggregateLag ?? 0), 0);
   const reading = now.supervisors.filter((one) => !one.suspended).length;
   return (
-    <Tile title="Ingestion lag" to="/ingestion" note={`${plural(reading, "supervisor")} reading`}>
+    <Tile title="Ingestion lag" to="/ingestion" note={series === null ? `${plural(reading, "supervisor")} reading` : <Spark label="Events behind" values={series} />}>
       <span className="tile-figure">
         {short(lag)}
         <small>{lag === 1 ? "event" : "events"}</small>
@@ -200,8 +238,60 @@ const pointOf = (samples: Sample[]): Point => ({
   queries: total(samples, "henge_server_query_seconds_count"),
 });
 
+/** Of the whole cluster where it keeps its metrics, or else of this node. */
+function Figures({ children }: { children: (lag: number[] | null) => ReactNode }): ReactNode {
+  const live = useLive(async (signal) => {
+    const rows = await metricRows(signal);
+    return rows === null ? null : ratesOf(rows, Date.now());
+  }, [], 15_000);
+  const rates = live.data !== null && live.data.times.length >= 2 ? live.data : null;
+  return (
+    <div className="tiles">
+      {children(rates === null ? null : rates.lag)}
+      {rates === null ? <NodeFigures /> : <ClusterFigures rates={rates} />}
+    </div>
+  );
+}
+
+function ClusterFigures({ rates }: { rates: Rates }): ReactNode {
+  const last = (values: number[]): number => values[values.length - 1] ?? 0;
+  const latencies = rates.latency.map((one) => one ?? 0);
+  const known = rates.latency.filter((one) => one !== null);
+  // Rates are of seconds, and steps as long as the distance between two times.
+  const failed = rates.failed.reduce((sum, rate, at) => sum + (rate * ((rates.times[at] ?? 0) - (rates.times[at - 1] ?? (rates.times[at] ?? 0) - 30_000))) / 1000, 0);
+  const minutes = Math.max(1, Math.round(((rates.times.at(-1) ?? 0) - (rates.times[0] ?? 0)) / 60_000));
+  return (
+    <>
+      <Tile title="Events read" note={<Spark label="Events per second" values={rates.rows} />}>
+        <span className="tile-figure">
+          {short(last(rates.rows))}
+          <small>per second</small>
+        </span>
+      </Tile>
+      <Tile title="Queries" note={<Spark label="Queries per second" values={rates.queries} />}>
+        <span className="tile-figure">
+          {short(Number(last(rates.queries).toPrecision(3)))}
+          <small>per second</small>
+        </span>
+      </Tile>
+      <Tile title="Query latency" note={<Spark label="Mean time of a query" values={latencies} />}>
+        <span className="tile-figure">
+          {known.length === 0 ? "–" : duration(known[known.length - 1])}
+          <small>mean</small>
+        </span>
+      </Tile>
+      <Tile title="Queries that failed" note={<Spark label="Failed queries per second" values={rates.failed} />}>
+        <span className="tile-figure">
+          {count(Math.round(failed))}
+          <small>in {plural(minutes, "minute")}</small>
+        </span>
+      </Tile>
+    </>
+  );
+}
+
 /** Rates of this node between two looks; the last five minutes are kept while the page is open. */
-function Figures(): ReactNode {
+function NodeFigures(): ReactNode {
   const kept = useRef<Point[]>([]);
   const [points, setPoints] = useState<Point[]>([]);
   // A rate needs two looks; the second comes soon.

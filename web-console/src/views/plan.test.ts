@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { filterText, stepOf } from "./plan";
+import type { RunStep } from "../api/progress";
+import { filterText, stepOf, timed } from "./plan";
 
 test("filters read like conditions", () => {
   const filter = {
@@ -27,4 +28,21 @@ test("a query in a query is a step in a step, and the whole of time is not told"
 test("whatever comes, there is a step", () => {
   expect(stepOf({}).kind).toBe("?");
   expect(stepOf({ queryType: "scan", dataSource: "wiki", intervals: ["2026/2027"] }).facts).toEqual([{ name: "in time", text: "2026/2027" }]);
+});
+
+const ran = (id: number, parent: number | null, name: string, table: string | null, node: string | null, ms: number, rows: number, segments: number | null): RunStep => ({ id, parent, name, table, node, ms, rows, segments });
+
+test("steps of a run: what nodes did is one step, with what the plan says of it", () => {
+  const plan = [stepOf({ queryType: "groupBy", dataSource: "w", dimensions: ["channel"], intervals: [] }), stepOf({ queryType: "scan", dataSource: "p", columns: ["a"] })];
+  const { tree, left } = timed([ran(1, null, "sql", null, null, 320, 7, null), ran(2, 1, "groupBy", "w", null, 210, 7, null), ran(3, 2, "groupBy", "w", "a:1", 180, 40, 22), ran(4, 2, "groupBy", "w", "b:1", 95, 50, 18), ran(5, 1, "merge", null, null, 12, 7, null)], plan);
+  expect(tree.map((one) => [one.name, one.ms, one.inner.map((each) => [each.name, each.ms, each.rows, each.segments, each.nodes.map((node) => node.node), each.step?.facts.length])])).toEqual([
+    ["sql", 320, [["groupBy", 210, 7, 40, ["a:1", "b:1"], 1], ["merge", 12, 7, null, [], undefined]]],
+  ]);
+  expect(left.map((step) => step.kind)).toEqual(["scan"]);
+});
+
+test("steps of nodes alone, a parent that is not told and one that goes round", () => {
+  const { tree } = timed([ran(1, 99, "scan", "w", "a:1", 5, 10, 1), ran(2, 99, "scan", "w", "b:1", 9, 20, 2)], []);
+  expect(tree.map((one) => [one.ms, one.rows, one.segments, one.nodes.length])).toEqual([[9, 30, 3, 2]]);
+  expect(timed([ran(1, 2, "a", null, null, 1, 1, null), ran(2, 1, "b", null, null, 1, 1, null)], []).tree).toEqual([]);
 });

@@ -1,4 +1,7 @@
-// An explained statement as steps that people read: what each native query reads, keeps, groups and makes.
+// An explained statement as steps that people read: what each native query reads, keeps, groups and makes; and, of a run, how long
+// each step took, on which node.
+
+import type { RunStep } from "../api/progress";
 
 export interface Step {
   kind: string;
@@ -136,4 +139,74 @@ export const KINDS: Record<string, string> = {
   timeBoundary: "First and last time",
   segmentMetadata: "Describe segments",
   windowOperator: "Window",
+  sql: "The statement",
+  merge: "Put together",
+  join: "Join",
+  sort: "Order",
+  filter: "Keep some rows",
+  aggregate: "Group",
+  union: "One after another",
 };
+
+/** A step of a run, with what the plan says of it. */
+export interface Timed {
+  name: string;
+  table: string | null;
+  /** Of the slowest node. */
+  ms: number;
+  rows: number;
+  segments: number | null;
+  /** The same step on each node; none for what was done where the statement was sent. */
+  nodes: RunStep[];
+  step: Step | null;
+  inner: Timed[];
+}
+
+const alike = (a: RunStep, b: RunStep): boolean => a.name === b.name && a.table === b.table;
+const sum = (steps: RunStep[]): number | null => (steps.every((one) => one.segments === null) ? null : steps.reduce((all, one) => all + (one.segments ?? 0), 0));
+
+/** Steps of a run as a tree, the same step of several nodes as one; steps of the plan that no step of the run tells of are left over. */
+export function timed(steps: RunStep[], plan: Step[]): { tree: Timed[]; left: Step[] } {
+  const known = new Set(steps.map((one) => one.id));
+  const below = (parent: number | null): RunStep[] => steps.filter((one) => (parent === null ? one.parent === null || !known.has(one.parent) : one.parent === parent));
+  const done = new Set<number>();
+  const grow = (level: RunStep[]): Timed[] => {
+    const grown: Timed[] = [];
+    for (const first of level) {
+      if (done.has(first.id)) continue;
+      const group = first.node === null ? [first] : level.filter((one) => one.node !== null && alike(one, first) && !done.has(one.id));
+      for (const one of group) done.add(one.id);
+      const inner = group.flatMap((one) => below(one.id)).filter((one) => !done.has(one.id));
+      // What a step has done by nodes is that step.
+      const byNode = first.node === null ? inner.filter((one) => one.node !== null && alike(one, first)) : [];
+      for (const one of byNode) done.add(one.id);
+      const deeper = [...inner.filter((one) => !byNode.includes(one)), ...byNode.flatMap((one) => below(one.id))];
+      const all = first.node === null ? byNode : group;
+      grown.push({
+        name: first.name,
+        table: first.table,
+        ms: Math.max(...group.map((one) => one.ms)),
+        rows: first.node === null ? first.rows : group.reduce((rows, one) => rows + one.rows, 0),
+        segments: first.segments !== null && first.node === null ? first.segments : sum(all),
+        nodes: all,
+        step: null,
+        inner: grow(deeper),
+      });
+    }
+    return grown;
+  };
+  const tree = grow(below(null));
+  const left = new Set<Step>();
+  const gather = (step: Step): void => {
+    left.add(step);
+    step.inner.forEach(gather);
+  };
+  plan.forEach(gather);
+  const match = (one: Timed): void => {
+    one.step = [...left].find((step) => step.kind === one.name && (one.table === null ? step.reads.length === 0 : step.reads.includes(one.table))) ?? null;
+    if (one.step !== null) left.delete(one.step);
+    one.inner.forEach(match);
+  };
+  tree.forEach(match);
+  return { tree, left: [...left] };
+}

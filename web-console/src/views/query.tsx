@@ -3,30 +3,37 @@
 import * as Menu from "@radix-ui/react-dropdown-menu";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
-import { explain, quoted, routines, runNative, runSql, tables, type Plan, type Progress, type Result, type Table } from "../api/sql";
-import { may } from "../api/session";
+import { runState, type RunState } from "../api/progress";
+import { savedQueries, type Kept, type SavedQuery } from "../api/shelf";
+import { explain, newQueryId, quoted, runNative, runSql, type Plan, type Progress, type Result, type Table } from "../api/sql";
 import { Dialog } from "../parts/dialog";
-import type { Problem, Vocabulary } from "../parts/editor";
+import { Drop } from "../parts/drop";
+import type { Problem } from "../parts/editor";
 import { count, duration, plural } from "../parts/format";
 import { Icon } from "../parts/icon";
-import { useLive, useNow } from "../parts/live";
+import { useNow } from "../parts/live";
 import { Empty, Failed, Loading } from "../parts/state";
 import { Filter } from "../parts/table";
 import { Instant, Name } from "../parts/text";
 import { adjust, usePlace } from "../router";
 import { useSession } from "../session";
-import { KINDS, stepOf, type Step } from "./plan";
-import { Drop, Results } from "./results";
-import { add, close, kept, languageOf, load, remember, save, type Desk } from "./sheets";
+import { useWatch } from "../watch";
+import { PlanTree } from "./course";
+import { ClashDialog, KeepDialog, putOr, type Clash } from "./keep";
+import { Results } from "./results";
+import { Running } from "./running";
+import { SavedQueries } from "./saved";
+import { add, close, kept, languageOf, load, openKept, remember, save, unsaved, type Desk, type KeptAs } from "./sheets";
+import { useVocabulary } from "./vocabulary";
 
 const Editor = lazy(() => import("../parts/editor"));
 
 const LIMITS = [1_000, 10_000, 100_000, 1_000_000];
 
 type Outcome =
-  | { is: "running"; since: number; progress: Progress; stop: AbortController }
-  | { is: "rows"; result: Result; text: string; native: boolean; limit: number }
-  | { is: "plan"; plan: Plan }
+  | { is: "running"; since: number; progress: Progress; stop: AbortController; queryId: string | null }
+  | { is: "rows"; result: Result; text: string; native: boolean; limit: number; run: RunState | null }
+  | { is: "plan"; plan: Plan; run: RunState | null }
   | { is: "failed"; error: ApiError; part: boolean };
 
 export default function Query(): ReactNode {
@@ -36,11 +43,14 @@ export default function Query(): ReactNode {
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const [limit, setLimit] = useState(1_000);
   const [showPast, setShowPast] = useState(false);
-  const known = useLive(async (signal): Promise<Vocabulary> => {
-    const [all, functions] = await Promise.all([tables(signal), routines(signal)]);
-    // The server lists tables of the schema sys to everybody, but the audit log, and answers from them to some.
-    return { tables: all.filter((one) => one.schema !== "sys" || one.name === "audit" || may(who, "SYSTEM_TABLE", one.name, "READ")), routines: functions };
-  }, [who.username]);
+  const { offers } = useWatch();
+  const keeps = offers.dashboards !== false;
+  const [dialog, setDialog] = useState<"saved" | "save" | null>(null);
+  const [clash, setClash] = useState<Clash<SavedQuery> | null>(null);
+  const [notSaved, setNotSaved] = useState<ApiError | null>(null);
+  const known = useVocabulary();
+  // Of each sheet, how its last run went, to be laid over its plan.
+  const ran = useRef<Record<string, { text: string; run: RunState }>>({});
   const running = useRef<Record<string, AbortController>>({});
 
   useEffect(() => save(who.username, desk, kept()), [desk]);
@@ -58,6 +68,13 @@ export default function Query(): ReactNode {
     adjust({ q: null }, "replace");
   }, [parameters]);
 
+  useEffect(() => {
+    const wanted = parameters.get("saved");
+    if (wanted === null) return;
+    adjust({ saved: null }, "replace");
+    savedQueries.get(wanted).then(opened, (thrown: unknown) => setNotSaved(asApiError(thrown)));
+  }, [parameters]);
+
   useEffect(() => () => Object.values(running.current).forEach((one) => one.abort()), []);
 
   const sheet = desk.sheets.find((one) => one.id === desk.open) ?? desk.sheets[0];
@@ -68,6 +85,39 @@ export default function Query(): ReactNode {
   const settle = useCallback((of: string, next: Outcome) => setOutcomes((before) => ({ ...before, [of]: next })), []);
   const write = (next: string): void => setDesk((before) => ({ ...before, sheets: before.sheets.map((one) => (one.id === before.open ? { ...one, text: next } : one)) }));
 
+  const asKept = ({ id: of, version, content, mayEdit }: Kept<SavedQuery>): KeptAs => ({ id: of, version, text: content.text, mayEdit });
+  function opened(document: Kept<SavedQuery>): void {
+    setDesk((before) => openKept(before, document.name, asKept(document)));
+    setDialog(null);
+  }
+  /** A kept query was saved, renamed or taken as somebody else left it. */
+  const changed = (document: Kept<SavedQuery>, takeText: boolean): void =>
+    setDesk((before) => ({
+      ...before,
+      sheets: before.sheets.map((one) => (one.kept?.id === document.id || (takeText && one.id === before.open) ? { ...one, title: document.name, ...(takeText && one.id === before.open ? { text: document.content.text } : {}), kept: asKept(document) } : one)),
+    }));
+  const content = (): SavedQuery => ({ language: language === "json" ? "native" : "sql", text });
+
+  const saveIt = async (): Promise<void> => {
+    if (sheet === undefined || text.trim() === "") return;
+    setNotSaved(null);
+    if (sheet.kept === undefined || !sheet.kept.mayEdit) return setDialog("save");
+    if (!unsaved(sheet)) return;
+    try {
+      // Its words are those that it has now: here only the text was changed.
+      const { name, description, sharedWith, version } = await savedQueries.get(sheet.kept.id);
+      const mine = { name, description, sharedWith, content: content() };
+      const answer = version === sheet.kept.version ? await putOr(savedQueries, sheet.kept.id, sheet.kept.version, mine) : { clash: { theirs: await savedQueries.get(sheet.kept.id), mine } };
+      if ("clash" in answer) setClash(answer.clash);
+      else changed(answer.kept, true);
+    } catch (thrown) {
+      const error = asApiError(thrown);
+      // Deleted by somebody: it can be saved anew.
+      if (error.kind === "missing") setDesk((before) => ({ ...before, sheets: before.sheets.map(({ kept: as, ...one }) => (one.id === sheet.id || as === undefined ? one : { ...one, kept: as })) }));
+      setNotSaved(error);
+    }
+  };
+
   const run = async (selected: string | null): Promise<void> => {
     // As it stands in the editor: places in errors count from its first character.
     const asked = selected ?? text;
@@ -76,21 +126,28 @@ export default function Query(): ReactNode {
     const stop = new AbortController();
     running.current[id] = stop;
     const since = Date.now();
-    settle(id, { is: "running", since, progress: { rows: 0, bytes: 0 }, stop });
+    let queryId = newQueryId();
     const native = languageOf(asked) === "json";
+    if (native) queryId = ownId(asked) ?? queryId;
+    settle(id, { is: "running", since, progress: { rows: 0, bytes: 0 }, stop, queryId });
     let told = 0;
     const onProgress = (progress: Progress): void => {
       // Each is a drawing of the page; ten a second are enough.
       if (Date.now() - told < 100) return;
       told = Date.now();
-      settle(id, { is: "running", since, progress, stop });
+      settle(id, { is: "running", since, progress, stop, queryId });
     };
     const past = { text: asked, at: since };
     try {
-      const result = await (native ? runNative(asked, { signal: stop.signal, rowsMax: limit }) : runSql(asked, { signal: stop.signal, rowsMax: limit, onProgress, context: { sqlOuterLimit: limit } }));
+      const result = await (native ? runNative(asked, { signal: stop.signal, rowsMax: limit, id: queryId }) : runSql(asked, { signal: stop.signal, rowsMax: limit, onProgress, id: queryId, context: { sqlOuterLimit: limit } }));
       if (running.current[id] !== stop) return;
-      settle(id, { is: "rows", result, text: asked, native, limit });
+      const answered = { is: "rows" as const, result, text: asked, native, limit };
+      settle(id, { ...answered, run: null });
       setDesk((before) => ({ ...before, past: remember(before.past, { ...past, tookMs: result.elapsedMs, rows: result.rows.length }) }));
+      const state = await runState(queryId);
+      if (running.current[id] !== stop || state === null) return;
+      ran.current[id] = { text: asked, run: state };
+      settle(id, { ...answered, run: state });
     } catch (thrown) {
       if (running.current[id] !== stop) return;
       const error = asApiError(thrown);
@@ -104,11 +161,12 @@ export default function Query(): ReactNode {
     running.current[id]?.abort();
     const stop = new AbortController();
     running.current[id] = stop;
-    settle(id, { is: "running", since: Date.now(), progress: { rows: 0, bytes: 0 }, stop });
+    settle(id, { is: "running", since: Date.now(), progress: { rows: 0, bytes: 0 }, stop, queryId: null });
     try {
       const plan = await explain(text, {}, stop.signal);
       if (running.current[id] !== stop) return;
-      settle(id, { is: "plan", plan });
+      const last = ran.current[id];
+      settle(id, { is: "plan", plan, run: last?.text === text ? last.run : null });
     } catch (thrown) {
       if (running.current[id] !== stop) return;
       settle(id, { is: "failed", error: asApiError(thrown), part: false });
@@ -126,7 +184,15 @@ export default function Query(): ReactNode {
       <div className="workbench">
         <Schema tables={known.data?.tables ?? null} error={known.error} retry={known.refresh} onUse={(statement) => setDesk((before) => (text.trim() === "" ? { ...before, sheets: before.sheets.map((one) => (one.id === id ? { ...one, text: statement } : one)) } : add(before, statement)))} />
         <div className="bench">
-          <section className="panel column bench-top" aria-label="Statement">
+          <section
+            className="panel column bench-top"
+            aria-label="Statement"
+            onKeyDown={(event) => {
+              if (!keeps || event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
+              event.preventDefault();
+              void saveIt();
+            }}
+          >
             <div className="sheet-tabs" role="group" aria-label="Sheets">
               {desk.sheets.map((one) => (
                 <span key={one.id} className={one.id === id ? "sheet-tab on" : "sheet-tab"}>
@@ -135,6 +201,7 @@ export default function Query(): ReactNode {
                     if (title !== undefined && title !== "") setDesk({ ...desk, sheets: desk.sheets.map((each) => (each.id === one.id ? { ...each, title: title.slice(0, 60) } : each)) });
                   }}>
                     <Name>{one.title}</Name>
+                    {unsaved(one) && <span className="unsaved" role="img" aria-label="not saved" />}
                   </button>
                   <button type="button" aria-label={`Close ${one.title}`} onClick={() => {
                     running.current[one.id]?.abort();
@@ -177,7 +244,17 @@ export default function Query(): ReactNode {
                 </select>
               </label>
               <span className="told">{language === "json" ? "native query" : "SQL"}</span>
-              <span className="spread">
+              <span className="spread row">
+                {keeps && (
+                  <>
+                    <button type="button" disabled={text.trim() === "" || (sheet?.kept !== undefined && !unsaved(sheet))} title="Ctrl+S" onClick={() => void saveIt()}>
+                      <Icon name="save" size={15} /> {sheet?.kept === undefined || sheet.kept.mayEdit ? "Save" : "Save as"}
+                    </button>
+                    <button type="button" onClick={() => setDialog("saved")}>
+                      <Icon name="open" size={15} /> Saved
+                    </button>
+                  </>
+                )}
                 <button type="button" onClick={() => setShowPast(true)}>
                   <Icon name="clock" size={15} /> History
                 </button>
@@ -185,19 +262,38 @@ export default function Query(): ReactNode {
             </div>
           </section>
           <section className="panel column" aria-label="Result">
-            <Below outcome={outcome} needsUser={who.authenticated} />
+            {notSaved !== null && (
+              <div className="inside-notice">
+                <Failed error={notSaved} retry={() => setNotSaved(null)} />
+              </div>
+            )}
+            <Below outcome={outcome} needsUser={who.authenticated} keeps={keeps} />
           </section>
         </div>
       </div>
+      {dialog === "saved" && <SavedQueries onOpen={opened} onChanged={(document) => changed(document, false)} onClose={() => setDialog(null)} />}
+      {dialog === "save" && sheet !== undefined && (
+        <KeepDialog
+          title="Save this query"
+          words={{ name: /^Query \d+$/.test(sheet.title) ? "" : sheet.kept === undefined ? sheet.title : `${sheet.title} (copy)`, description: null, sharedWith: [] }}
+          action="Save it"
+          onClose={() => setDialog(null)}
+          onKeep={async (words) => {
+            const made = await savedQueries.make({ ...words, content: content() });
+            setDesk((before) => ({ ...before, sheets: before.sheets.map((one) => (one.id === sheet.id ? { ...one, title: made.name, kept: asKept(made) } : one)) }));
+          }}
+        />
+      )}
+      {clash !== null && <ClashDialog shelf={savedQueries} clash={clash} what="query" onClose={() => setClash(null)} onDone={(document) => changed(document, true)} />}
       {showPast && <History desk={desk} onClose={() => setShowPast(false)} onUse={(chosen) => { setDesk(add(desk, chosen)); setShowPast(false); }} onClear={() => setDesk({ ...desk, past: [] })} />}
     </div>
   );
 }
 
-function Below({ outcome, needsUser }: { outcome: Outcome | undefined; needsUser: boolean }): ReactNode {
+function Below({ outcome, needsUser, keeps }: { outcome: Outcome | undefined; needsUser: boolean; keeps: boolean }): ReactNode {
   if (outcome === undefined) return <Empty title="Nothing has been run yet">Write a statement above and press Ctrl+Enter, or choose a table on the left.</Empty>;
-  if (outcome.is === "running") return <Running outcome={outcome} />;
-  if (outcome.is === "plan") return <PlanTree plan={outcome.plan} />;
+  if (outcome.is === "running") return <Running since={outcome.since} progress={outcome.progress} queryId={outcome.queryId} />;
+  if (outcome.is === "plan") return <PlanTree plan={outcome.plan} run={outcome.run} />;
   if (outcome.is === "failed") {
     return outcome.error.kind === "cancelled" ? (
       <Empty title="Cancelled">{outcome.error.message}</Empty>
@@ -207,70 +303,17 @@ function Below({ outcome, needsUser }: { outcome: Outcome | undefined; needsUser
       </div>
     );
   }
-  return <Results key={outcome.result.queryId} result={outcome.result} text={outcome.text} native={outcome.native} context={{}} limit={outcome.limit} needsUser={needsUser} />;
+  return <Results key={outcome.result.queryId} result={outcome.result} text={outcome.text} native={outcome.native} context={{}} limit={outcome.limit} needsUser={needsUser} run={outcome.run} keeps={keeps} />;
 }
 
-function Running({ outcome }: { outcome: { since: number; progress: Progress } }): ReactNode {
-  const now = useNow(200);
-  return (
-    <>
-      <div className="progress" role="progressbar" aria-label="The query runs">
-        <span />
-      </div>
-      <div className="state">
-        <strong className="figures">{duration(Math.max(0, now - outcome.since))}</strong>
-        <span>{outcome.progress.rows === 0 ? "The server is at work" : `${plural(outcome.progress.rows, "row")} so far`}</span>
-      </div>
-    </>
-  );
-}
-
-function PlanTree({ plan }: { plan: Plan }): ReactNode {
-  return (
-    <div className="chart">
-      <div className="row muted" style={{ marginBottom: 12 }}>
-        Reads {plan.resources.map((one) => one.name).join(", ") || "nothing"} in {plural(plan.native.length, "native query", "native queries")}
-        {plan.native.length > 1 && ", whose rows are put together where the statement was sent"}
-      </div>
-      <div style={{ display: "grid", gap: 12 }}>
-        {plan.native.map((one, at) => (
-          <StepCard key={at} step={stepOf(one.query)} />
-        ))}
-      </div>
-    </div>
-  );
-}
-
-function StepCard({ step }: { step: Step }): ReactNode {
-  return (
-    <div className="step">
-      <div className="step-card">
-        <h3>
-          {KINDS[step.kind] ?? step.kind} <span className="chip mono">{step.kind}</span>
-          {step.reads.map((name) => (
-            <span key={name} className="chip">
-              <Name>{name}</Name>
-            </span>
-          ))}
-        </h3>
-        <dl className="facts">
-          {step.facts.map((fact) => (
-            <div key={fact.name} style={{ display: "contents" }}>
-              <dt>{fact.name}</dt>
-              <dd className="mono">{fact.text}</dd>
-            </div>
-          ))}
-        </dl>
-        <details>
-          <summary className="muted">The query as JSON</summary>
-          <pre className="document">{JSON.stringify(step.query, null, 2)}</pre>
-        </details>
-      </div>
-      {step.inner.map((inner, at) => (
-        <StepCard key={at} step={inner} />
-      ))}
-    </div>
-  );
+/** The identifier that a native query gives itself. */
+function ownId(text: string): string | null {
+  try {
+    const said = (JSON.parse(text) as { context?: { queryId?: unknown } }).context?.queryId;
+    return typeof said === "string" ? said : null;
+  } catch {
+    return null;
+  }
 }
 
 function Schema({ tables: all, error, retry, onUse }: { tables: Table[] | null; error: ApiError | null; retry: () => void; onUse: (statement: string) => void }): ReactNode {

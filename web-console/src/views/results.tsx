@@ -3,8 +3,10 @@
 import * as Menu from "@radix-ui/react-dropdown-menu";
 import { lazy, Suspense, useMemo, useState, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
+import type { RunState } from "../api/progress";
 import { download, type Cell, type Column, type ExportFormat, type Result } from "../api/sql";
 import { Dialog } from "../parts/dialog";
+import { Drop } from "../parts/drop";
 import { bytes, duration, figure, instant, plural, type Zone } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { shapeOf, type ChartKind } from "../parts/shape";
@@ -14,6 +16,8 @@ import { useSettings } from "../settings";
 import { asCurl, asPython } from "./handover";
 
 const Chart = lazy(() => import("../parts/chart"));
+const Course = lazy(() => import("./course").then((part) => ({ default: part.Course })));
+const AddPanel = lazy(() => import("./add-panel").then((part) => ({ default: part.AddPanel })));
 
 const KIND_NAMES: Record<ChartKind, string> = { time: "Over time", bar: "Bars", pie: "Shares", heat: "Heat map" };
 
@@ -46,17 +50,23 @@ interface ResultsProps {
   context: Record<string, unknown>;
   limit: number;
   needsUser: boolean;
+  /** How the run went, once it is told. */
+  run: RunState | null;
+  /** Whether the server keeps dashboards, to which a result may be added. */
+  keeps: boolean;
 }
 
-export function Results({ result, text, native, context, limit, needsUser }: ResultsProps): ReactNode {
+export function Results({ result, text, native, context, limit, needsUser, run, keeps }: ResultsProps): ReactNode {
   const { zone } = useSettings();
-  const [as, setAs] = useState<"table" | ChartKind>("table");
+  const [as, setAs] = useState<"table" | "course" | ChartKind>("table");
+  const [adding, setAdding] = useState(false);
   const [cell, setCell] = useState<{ row: Cell[]; column: string; text: string | null } | null>(null);
   const [failed, setFailed] = useState<ApiError | null>(null);
   const [told, setTold] = useState<string | null>(null);
   const columns = useMemo(() => tableColumns(result.columns, zone), [result.columns, zone]);
   const shape = useMemo(() => shapeOf(result.columns, result.rows), [result]);
-  const shown = as !== "table" && !shape.kinds.includes(as) ? "table" : as;
+  const hasCourse = run !== null && run.steps.length > 0;
+  const shown = as === "table" || (as === "course" ? hasCourse : shape.kinds.includes(as)) ? as : "table";
   const cut = result.cut || result.rows.length >= limit;
 
   const keep = async (format: ExportFormat, name: string): Promise<void> => {
@@ -94,6 +104,11 @@ export function Results({ result, text, native, context, limit, needsUser }: Res
               {KIND_NAMES[kind]}
             </button>
           ))}
+          {hasCourse && (
+            <button type="button" aria-pressed={shown === "course"} onClick={() => setAs("course")}>
+              <Icon name="tree" size={15} /> Course
+            </button>
+          )}
         </div>
         <span className="told" role="status">
           {cut && <strong>first </strong>}
@@ -102,6 +117,11 @@ export function Results({ result, text, native, context, limit, needsUser }: Res
           {told !== null && ` · ${told}`}
         </span>
         <span className="row spread">
+          {keeps && !native && (
+            <button type="button" onClick={() => setAdding(true)}>
+              <Icon name="dashboards" size={15} /> Add to a dashboard
+            </button>
+          )}
           <Drop label="Download" icon="load">
             {native ? (
               <Menu.Item onSelect={() => void keep("object", "result.json")}>JSON</Menu.Item>
@@ -144,9 +164,18 @@ export function Results({ result, text, native, context, limit, needsUser }: Res
             if ((column.text(row)?.length ?? 0) > 24 || whole !== column.text(row)) setCell({ row, column: column.title, text: whole });
           }}
         />
-      ) : (
+      ) : shown === "course" && run !== null ? (
+        <Suspense fallback={<Loading />}>
+          <Course text={text} native={native} run={run} />
+        </Suspense>
+      ) : shown === "course" ? null : (
         <Suspense fallback={<Loading what="Drawing" />}>
           <Chart columns={result.columns} rows={result.rows} shape={shape} kind={shown} />
+        </Suspense>
+      )}
+      {adding && (
+        <Suspense>
+          <AddPanel text={text} kind={({ table: "table", course: "table", time: "line", bar: "bar", pie: "pie", heat: "heat" } as const)[shown]} onClose={() => setAdding(false)} />
         </Suspense>
       )}
       {cell !== null && (
@@ -189,24 +218,5 @@ export function asTabs(result: Result, zone: Zone): string {
     );
   }
   return lines.join("\n");
-}
-
-export function Drop({ label, icon, children }: { label: string; icon?: Parameters<typeof Icon>[0]["name"]; children: ReactNode }): ReactNode {
-  return (
-    <Menu.Root modal={false}>
-      <Menu.Trigger asChild>
-        <button type="button">
-          {icon !== undefined && <Icon name={icon} size={15} />}
-          {label}
-          <Icon name="down" size={13} />
-        </button>
-      </Menu.Trigger>
-      <Menu.Portal>
-        <Menu.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
-          {children}
-        </Menu.Content>
-      </Menu.Portal>
-    </Menu.Root>
-  );
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { add, close, languageOf, load, remember, save, type Past } from "./sheets";
+import { add, close, languageOf, load, openKept, remember, save, unsaved, type Past } from "./sheets";
 
 const store = (): Pick<Storage, "getItem" | "setItem"> & { kept: Map<string, string> } => {
   const kept = new Map<string, string>();
@@ -43,4 +43,20 @@ test("what is run again moves up, and no more than a hundred are kept", () => {
 
 test("a JSON object is a native query", () => {
   expect([languageOf("  {"), languageOf("SELECT '{'"), languageOf("")]).toEqual(["json", "sql", "sql"]);
+});
+
+test("a kept query opens once, is known when the page is opened again, and a changed one is not lost", () => {
+  const storage = store();
+  const kept = { id: "q", version: 3, text: "SELECT 1", mayEdit: true };
+  let desk = openKept(load("ann", storage), "Ones", kept);
+  expect(desk.sheets.map((one) => [one.title, one.kept?.version])).toEqual([["Query 1", undefined], ["Ones", 3]]);
+  save("ann", desk, storage);
+  desk = openKept(load("ann", storage), "Ones, renamed", { ...kept, version: 4 });
+  expect(desk.sheets.map((one) => [one.title, one.kept?.version])).toEqual([["Query 1", undefined], ["Ones, renamed", 4]]);
+  const changed = { ...desk, sheets: desk.sheets.map((one) => (one.id === desk.open ? { ...one, text: "SELECT 2" } : one)) };
+  expect(changed.sheets.map(unsaved)).toEqual([false, true]);
+  expect(openKept(changed, "Ones", kept).sheets.map((one) => one.text)).toEqual(["", "SELECT 2", "SELECT 1"]);
+  // What is no mark of a kept query is taken for none.
+  storage.setItem("henge.desk.bob", JSON.stringify({ sheets: [{ id: "a", title: "A", text: "x", kept: { id: 7 } }], open: "a" }));
+  expect(load("bob", storage).sheets[0]?.kept).toBeUndefined();
 });

@@ -5,6 +5,15 @@ export interface Sheet {
   id: string;
   title: string;
   text: string;
+  /** Of a query that the server keeps: which, and its text as it was when it was opened or saved last. */
+  kept?: KeptAs;
+}
+
+export interface KeptAs {
+  id: string;
+  version: number;
+  text: string;
+  mayEdit: boolean;
 }
 
 export interface Past {
@@ -38,6 +47,8 @@ export function kept(): Pick<Storage, "getItem" | "setItem"> {
 
 const keyOf = (username: string): string => `henge.desk.${username}`;
 
+const isKeptAs = (said: Partial<KeptAs> | undefined): said is KeptAs => typeof said?.id === "string" && typeof said.version === "number" && typeof said.text === "string" && typeof said.mayEdit === "boolean";
+
 export function load(username: string, storage: Pick<Storage, "getItem">): Desk {
   try {
     const said = JSON.parse(storage.getItem(keyOf(username)) ?? "null") as Partial<Desk> | null;
@@ -45,7 +56,7 @@ export function load(username: string, storage: Pick<Storage, "getItem">): Desk 
     const first = sheets[0];
     if (first !== undefined) {
       return {
-        sheets: sheets.map((one, at) => ({ ...one, title: typeof one.title === "string" ? one.title : `Query ${at + 1}` })),
+        sheets: sheets.map(({ kept: as, ...one }, at) => ({ ...one, ...(isKeptAs(as) ? { kept: as } : {}), title: typeof one.title === "string" ? one.title : `Query ${at + 1}` })),
         open: sheets.some((one) => one.id === said?.open) ? (said?.open ?? first.id) : first.id,
         past: (said?.past ?? []).filter((one) => typeof one.text === "string").slice(0, PAST_MAX),
       };
@@ -58,7 +69,7 @@ export function load(username: string, storage: Pick<Storage, "getItem">): Desk 
 }
 
 export function save(username: string, desk: Desk, storage: Pick<Storage, "setItem">): void {
-  const kept: Desk = { ...desk, sheets: desk.sheets.map((one) => ({ ...one, text: one.text.slice(0, TEXT_MAX) })) };
+  const kept: Desk = { ...desk, sheets: desk.sheets.map((one) => ({ ...one, text: one.text.slice(0, TEXT_MAX), ...(one.kept === undefined ? {} : { kept: { ...one.kept, text: one.kept.text.slice(0, TEXT_MAX) } }) })) };
   try {
     storage.setItem(keyOf(username), JSON.stringify(kept));
   } catch {
@@ -89,3 +100,14 @@ export function close(desk: Desk, id: string): Desk {
 
 /** A text that begins a JSON object is a native query. */
 export const languageOf = (text: string): "sql" | "json" => (/^\s*\{/.test(text) ? "json" : "sql");
+
+/** Whether a sheet says something else than what is kept of it. */
+export const unsaved = (sheet: Sheet): boolean => sheet.kept !== undefined && sheet.kept.text !== sheet.text;
+
+/** With a kept query: in the sheet where it is open already, if that has not been changed, or else in a new one. */
+export function openKept(desk: Desk, name: string, kept: KeptAs): Desk {
+  const same = desk.sheets.find((one) => one.kept?.id === kept.id && !unsaved(one));
+  if (same !== undefined) return { ...desk, open: same.id, sheets: desk.sheets.map((one) => (one.id === same.id ? { ...one, title: name, text: kept.text, kept } : one)) };
+  const next = add(desk, kept.text);
+  return { ...next, sheets: next.sheets.map((one) => (one.id === next.open ? { ...one, title: name, kept } : one)) };
+}

@@ -1,0 +1,41 @@
+// How far a running query is, and where its time went once it has ended.
+
+import { askJson, segment } from "./client";
+import { ifServed } from "./shelf";
+
+export interface RunStep {
+  id: number;
+  parent: number | null;
+  /** `sql`, `merge`, `join`, or the type of a native query. */
+  name: string;
+  table: string | null;
+  node: string | null;
+  rows: number;
+  ms: number;
+  segments: number | null;
+}
+
+export interface RunState {
+  id: string;
+  state: "running" | "ended" | "failed" | "cancelled";
+  elapsedMs: number;
+  rows: number;
+  bytes: number;
+  /** `null` for whom a number of segments would tell of rows that others may see. */
+  segments: { done: number; total: number } | null;
+  steps: RunStep[];
+}
+
+let served = true;
+
+/** `null` where the server does not tell it: one that is older is asked once, and a query that it has forgotten is no failure. */
+export async function runState(id: string, signal?: AbortSignal): Promise<RunState | null> {
+  if (!served) return null;
+  try {
+    const state = await ifServed(askJson<RunState>(`/henge/v1/queries/${segment(id)}`, { signal, stranger: true }));
+    if (state === null) served = false;
+    return state;
+  } catch {
+    return null;
+  }
+}
