@@ -149,6 +149,28 @@ export async function setRules(datasource: string, list: Rule[], comment: string
   await ask(`/druid/coordinator/v1/rules/${segment(datasource)}`, { json: list, headers: { "X-Druid-Comment": comment } });
 }
 
+export interface PastRules {
+  time: string;
+  author: string;
+  rules: Rule[];
+}
+
+/** What the rules of a datasource were, newest first. */
+export async function ruleHistory(datasource: string, signal?: AbortSignal): Promise<PastRules[]> {
+  const all = await askJson<{ auditTime: string; auditInfo?: { author?: string }; payload: string }[]>(`/druid/coordinator/v1/rules/${segment(datasource)}/history?count=20`, { signal });
+  return all.map((one) => ({ time: one.auditTime, author: one.auditInfo?.author ?? "somebody", rules: JSON.parse(one.payload) as Rule[] }));
+}
+
+/** What is stored of a datasource, or of all of them, summed by interval; the newest, if there are very many. */
+export async function storedSpans(datasource: string | null, signal?: AbortSignal): Promise<{ datasource: string; from: number; to: number; segments: number; rows: number; size: number }[]> {
+  const found = await rowsOf<{ datasource: string; start: string; end: string; segments: number; rows: number; size: number }>(
+    `SELECT datasource, "start", "end", COUNT(*) AS segments, SUM(num_rows) AS "rows", SUM("size") AS "size" FROM sys.segments
+     WHERE is_active = 1 AND is_published = 1 AND ${datasource === null ? "datasource NOT LIKE 'sys.%'" : `datasource = ${literal(datasource)}`} GROUP BY 1, 2, 3 ORDER BY "start" DESC LIMIT 50000`,
+    signal,
+  );
+  return found.map(({ start, end, ...more }) => ({ ...more, from: Date.parse(start), to: Date.parse(end) }));
+}
+
 export interface Lookup {
   tier: string;
   name: string;

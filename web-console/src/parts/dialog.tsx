@@ -2,7 +2,7 @@
 // `Confirm` is how everything is asked that cannot be taken back.
 
 import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
-import { asApiError, type ApiError } from "../api/error";
+import { useAct } from "./act";
 import { Icon } from "./icon";
 import { Failed } from "./state";
 
@@ -71,20 +71,12 @@ export interface Question {
 
 export function Confirm({ question, onClose, onDone }: { question: Question; onClose: () => void; onDone?: () => void }): ReactNode {
   const [typed, setTyped] = useState("");
-  const [error, setError] = useState<ApiError | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, error, run } = useAct();
   const ready = question.type === undefined || typed === question.type;
   const act = async (): Promise<void> => {
-    setBusy(true);
-    setError(null);
-    try {
-      await question.act();
-      onDone?.();
-      onClose();
-    } catch (thrown) {
-      setError(asApiError(thrown));
-      setBusy(false);
-    }
+    if (!(await run(question.act))) return;
+    onDone?.();
+    onClose();
   };
   return (
     <Dialog

@@ -1,24 +1,24 @@
 // Datasources: what is stored of each, how long it is kept, and taking one out of use.
 
 import * as Menu from "@radix-ui/react-dropdown-menu";
-import { lazy, Suspense, useState, type ReactNode } from "react";
-import { datasourceNames, datasources, dropDatasource, restoreDatasource, rules, setRules, timeBoundary, type Datasource, type Rule } from "../api/cluster";
-import { asApiError, type ApiError } from "../api/error";
+import { useState, type ReactNode } from "react";
+import { datasourceNames, datasources, dropDatasource, restoreDatasource, rules, timeBoundary, type Datasource, type Rule } from "../api/cluster";
 import { may, mayAny, maySeeSegments } from "../api/session";
 import { rowsOf, quoted, literal } from "../api/sql";
+import { useAct } from "../parts/act";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
-import { bytes, count, plural } from "../parts/format";
+import { Drop } from "../parts/drop";
+import { bytes, count } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
-import { Empty, Failed, Loading, Shown } from "../parts/state";
-import { Filter, matching, Table, type TableColumn } from "../parts/table";
+import { Empty, Failed, Shown } from "../parts/state";
+import type { TableColumn } from "../parts/table";
 import { Badge, Instant, Name } from "../parts/text";
 import { adjust, go, Link, usePlace } from "../router";
 import { useSession } from "../session";
-import { Head } from "../shell";
-import { Drop } from "./results";
-
-const Editor = lazy(() => import("../parts/editor"));
+import { ListPage } from "./list";
+import { CLUSTER, Retention } from "./retention";
+import { ruleText } from "./rules";
 
 interface Row extends Datasource {
   /** Whether its segments may be told. */
@@ -26,17 +26,11 @@ interface Row extends Datasource {
   rules: Rule[] | null;
 }
 
-export function ruleText(rule: Rule): string {
-  const copies = Object.entries(rule.tieredReplicants ?? {}).map(([tier, number]) => `${plural(number, "copy", "copies")} in ${tier}`).join(", ");
-  const what = rule.type.startsWith("load") ? "keep" : rule.type.startsWith("drop") ? "drop" : rule.type;
-  const when = rule.type.endsWith("Forever") ? "for ever" : rule.type.endsWith("BeforeByPeriod") ? `older than ${rule.period}` : rule.type.endsWith("ByPeriod") ? `the last ${rule.period}` : rule.type.endsWith("ByInterval") ? `${rule.interval}` : "";
-  return `${what} ${when}${copies === "" ? "" : ` (${copies})`}`.trim();
-}
+const retained = (row: Row | null): string => (row === null || row.rules === null || row.rules.length === 0 ? "as the cluster" : row.rules.map(ruleText).join("; "));
 
 export default function Datasources(): ReactNode {
   const { who } = useSession();
   const { parameters } = usePlace();
-  const [wanted, setWanted] = useState("");
   const [question, setQuestion] = useState<Question | null>(null);
   const sees = maySeeSegments(who);
   const live = useLive(
@@ -53,16 +47,10 @@ export default function Datasources(): ReactNode {
     10_000,
   );
   const chosen = parameters.get("name");
-  const [cluster, setCluster] = useState<Rule[] | null>(null);
-  const [error, setError] = useState<ApiError | null>(null);
-  const retention = async (): Promise<void> => {
-    setError(null);
-    try {
-      setCluster((await rules())._default ?? []);
-    } catch (thrown) {
-      setError(asApiError(thrown));
-    }
-  };
+  const [editing, setEditing] = useState<{ name: string; all: Record<string, Rule[]> } | null>(null);
+  const { error, run } = useAct();
+  // What they are when it is opened, not when the list was last asked for.
+  const retention = (name: string): void => void run(async () => setEditing({ name, all: await rules() }));
   const editsCluster = may(who, "CONFIG", "CONFIG", "WRITE");
   const untold = (row: Row, text: string): string => (row.told ? text : "–");
   const columns: TableColumn<Row>[] = [
@@ -89,47 +77,50 @@ export default function Datasources(): ReactNode {
           { key: "span", title: "From", width: 190, text: (row) => row.earliest, show: (row) => <Instant at={row.earliest} /> },
         ] satisfies TableColumn<Row>[])
       : []),
-    { key: "rules", title: "Retention", width: 230, text: (row) => (row.rules === null ? "as the cluster" : row.rules.map(ruleText).join("; ")), show: (row) => <span className={row.rules === null ? "muted cell-text" : "cell-text"}>{row.rules === null ? "as the cluster" : row.rules.map(ruleText).join("; ")}</span> },
+    { key: "rules", title: "Retention", width: 230, text: retained, show: (row) => <span className={row.rules === null ? "muted cell-text" : "cell-text"} title={retained(row)}>{retained(row)}</span> },
   ];
   return (
-    <div className="page fill">
-      <Head title="Datasources" about="What can be queried, how much of it there is, and how long it is kept.">
-        <Filter value={wanted} onChange={setWanted} label="Find a datasource" />
-        {editsCluster && (
-          <button type="button" onClick={() => void retention()}>
-            Retention of the cluster…
-          </button>
-        )}
-        {mayAny(who, "DATASOURCE", "WRITE") && (
-          <Link to="/load" className="button primary">
-            <Icon name="load" /> Load data
-          </Link>
-        )}
-      </Head>
-      {error !== null && <Failed error={error} />}
-      <Shown live={live}>
-        {(all) => (
-          <section className="panel column" aria-label="Datasources">
-            <Table label="Datasources" rows={matching(all, columns, wanted)} columns={columns} sort={{ key: "name", down: false }} heightMax={2000} onOpen={(row) => adjust({ name: row.datasource })} empty={<Empty title={wanted === "" ? "No data yet" : "None of that name"} />} />
-          </section>
-        )}
-      </Shown>
+    <ListPage
+      title="Datasources"
+      about="What can be queried, how much of it there is, and how long it is kept."
+      find="Find a datasource"
+      live={live}
+      columns={columns}
+      sort={{ key: "name", down: false }}
+      onOpen={(row) => adjust({ name: row.datasource })}
+      empty={(others) => <Empty title={others ? "None of that name" : "No data yet"} />}
+      notice={error !== null && <Failed error={error} />}
+      actions={
+        <>
+          {editsCluster && (
+            <button type="button" onClick={() => retention(CLUSTER)}>
+              Retention of the cluster…
+            </button>
+          )}
+          {mayAny(who, "DATASOURCE", "WRITE") && (
+            <Link to="/load" className="button primary">
+              <Icon name="load" /> Load data
+            </Link>
+          )}
+        </>
+      }
+    >
       {chosen !== null && live.data !== null && (
         <One
           name={chosen}
           row={live.data.find((row) => row.datasource === chosen) ?? null}
           onClose={() => adjust({ name: null })}
-          onChanged={live.refresh}
+          onRetention={() => retention(chosen)}
           ask={setQuestion}
         />
       )}
-      {cluster !== null && <Retention name="_default" now={cluster} onClose={() => setCluster(null)} onDone={live.refresh} />}
+      {editing !== null && <Retention name={editing.name} all={editing.all} onClose={() => setEditing(null)} onDone={live.refresh} />}
       {question !== null && <Confirm question={question} onClose={() => setQuestion(null)} onDone={live.refresh} />}
-    </div>
+    </ListPage>
   );
 }
 
-function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | null; onClose: () => void; onChanged: () => void; ask: (question: Question) => void }): ReactNode {
+function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row | null; onClose: () => void; onRetention: () => void; ask: (question: Question) => void }): ReactNode {
   const { who } = useSession();
   const columns = useLive((signal) => rowsOf<{ COLUMN_NAME: string; DATA_TYPE: string }>(`SELECT COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'druid' AND TABLE_NAME = ${literal(name)} ORDER BY ORDINAL_POSITION`, signal), [name]);
   const told = row?.told === true;
@@ -142,7 +133,6 @@ function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | 
     [name, told],
   );
   const writes = may(who, "DATASOURCE", name, "WRITE");
-  const [editing, setEditing] = useState(false);
   return (
     <Dialog
       kind="side"
@@ -152,7 +142,7 @@ function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | 
         <>
           {writes && (
             <Drop label="Actions">
-              <Menu.Item onSelect={() => setEditing(true)}>Change its retention…</Menu.Item>
+              <Menu.Item onSelect={onRetention}>Change its retention…</Menu.Item>
               <Menu.Item
                 onSelect={() =>
                   ask({
@@ -217,7 +207,7 @@ function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | 
               </>
             )}
             <dt>Retention</dt>
-            <dd>{row?.rules === null || row === null ? "as the cluster" : row.rules.map(ruleText).join("; ")}</dd>
+            <dd>{retained(row)}</dd>
           </dl>
         )}
       </Shown>
@@ -244,63 +234,6 @@ function One({ name, row, onClose, onChanged, ask }: { name: string; row: Row | 
           </table>
         )}
       </Shown>
-      {editing && <Retention name={name} now={row?.rules ?? []} onClose={() => setEditing(false)} onDone={onChanged} />}
-    </Dialog>
-  );
-}
-
-function Retention({ name, now, onClose, onDone }: { name: string; now: Rule[]; onClose: () => void; onDone: () => void }): ReactNode {
-  const [text, setText] = useState(JSON.stringify(now.length === 0 ? [{ type: "loadByPeriod", period: "P30D", includeFuture: true, tieredReplicants: { _default_tier: 1 } }, { type: "dropForever" }] : now, null, 2));
-  const [error, setError] = useState<ApiError | null>(null);
-  let list: Rule[] | null = null;
-  try {
-    const read = JSON.parse(text) as unknown;
-    list = Array.isArray(read) ? (read as Rule[]) : null;
-  } catch {
-    list = null;
-  }
-  const save = async (): Promise<void> => {
-    try {
-      await setRules(name, list ?? [], "console");
-      onDone();
-      onClose();
-    } catch (thrown) {
-      setError(asApiError(thrown));
-    }
-  };
-  return (
-    <Dialog
-      title={name === "_default" ? "How long everything is kept that has no rules of its own" : `How long ${name} is kept`}
-      onClose={onClose}
-      foot={
-        <>
-          <button type="button" onClick={onClose}>
-            Keep it as it is
-          </button>
-          <button type="button" className="primary" disabled={list === null || (name === "_default" && list.length === 0)} onClick={() => void save()}>
-            {list?.length === 0 ? "Go by the cluster's rules" : "Set these rules"}
-          </button>
-        </>
-      }
-    >
-      <p>The first rule that matches a segment holds. {name === "_default" ? "Each datasource's own rules are read before these." : "An empty list goes by the rules of the cluster."} Segments that a drop rule matches leave at the coordinator's next cycle, and with them their rows leave all answers.</p>
-      <div style={{ height: 260, border: "1px solid var(--line)", borderRadius: 6, overflow: "hidden" }}>
-        <Suspense fallback={<Loading />}>
-          <Editor value={text} onChange={setText} language="json" label="Rules" />
-        </Suspense>
-      </div>
-      {list === null ? (
-        <p className="wrong">This is not a list of rules in JSON.</p>
-      ) : (
-        <ol>
-          {list.map((rule, at) => (
-            <li key={at}>
-              {at + 1}. {typeof rule?.type === "string" ? ruleText(rule) : "a rule needs a type"}
-            </li>
-          ))}
-        </ol>
-      )}
-      {error !== null && <Failed error={error} />}
     </Dialog>
   );
 }

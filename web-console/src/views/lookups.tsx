@@ -2,16 +2,16 @@
 
 import { lazy, Suspense, useState, type ReactNode } from "react";
 import { deleteLookup, initialiseLookups, lookups, putLookup, type Lookup } from "../api/cluster";
-import { asApiError, type ApiError } from "../api/error";
 import { may, mayAny } from "../api/session";
+import { useAct } from "../parts/act";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
-import { Empty, Failed, Loading, Shown } from "../parts/state";
-import { Filter, matching, Table, type TableColumn } from "../parts/table";
+import { ListPage } from "./list";
+import { Empty, Failed, Loading } from "../parts/state";
+import type { TableColumn } from "../parts/table";
 import { useSession } from "../session";
-import { Head } from "../shell";
 
 const Editor = lazy(() => import("../parts/editor"));
 
@@ -25,27 +25,26 @@ const columns: TableColumn<Lookup>[] = [
 
 export default function Lookups(): ReactNode {
   const { who } = useSession();
-  const [wanted, setWanted] = useState("");
   const [open, setOpen] = useState<Lookup | "new" | null>(null);
   const [question, setQuestion] = useState<Question | null>(null);
   const live = useLive(lookups, [], 15_000);
   return (
-    <div className="page fill">
-      <Head title="Lookups" about="Keys and what they stand for, for LOOKUP(…) in queries.">
-        <Filter value={wanted} onChange={setWanted} label="Find a lookup" />
-        {mayAny(who, "LOOKUP", "WRITE") && (
+    <ListPage
+      title="Lookups"
+      about="Keys and what they stand for, for LOOKUP(…) in queries."
+      find="Find a lookup"
+      live={live}
+      columns={columns}
+      onOpen={setOpen}
+      empty={(others) => <Empty title={others ? "None like that" : "No lookups yet"}>{!others && "A lookup names what your data holds as codes: countries, products, teams."}</Empty>}
+      actions={
+        mayAny(who, "LOOKUP", "WRITE") && (
           <button type="button" className="primary" onClick={() => setOpen("new")}>
             <Icon name="add" /> New lookup
           </button>
-        )}
-      </Head>
-      <Shown live={live}>
-        {(all) => (
-          <section className="panel column" aria-label="Lookups">
-            <Table label="Lookups" rows={matching(all, columns, wanted)} columns={columns} heightMax={2000} onOpen={setOpen} empty={<Empty title={all.length === 0 ? "No lookups yet" : "None like that"}>{all.length === 0 && "A lookup names what your data holds as codes: countries, products, teams."}</Empty>} />
-          </section>
-        )}
-      </Shown>
+        )
+      }
+    >
       {open !== null && (
         <Edit
           lookup={open === "new" ? null : open}
@@ -74,7 +73,7 @@ export default function Lookups(): ReactNode {
           }}
         />
       )}
-    </div>
+    </ListPage>
   );
 }
 
@@ -83,8 +82,7 @@ function Edit({ lookup, first, onClose, onDone, onDelete }: { lookup: Lookup | n
   const [name, setName] = useState(lookup?.name ?? "");
   const [tier, setTier] = useState(lookup?.tier ?? "__default");
   const [text, setText] = useState(JSON.stringify(lookup?.extractor ?? { type: "map", map: { DE: "Germany", FR: "France" } }, null, 2));
-  const [error, setError] = useState<ApiError | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { busy, error, run } = useAct();
   const writes = lookup === null ? mayAny(who, "LOOKUP", "WRITE") : may(who, "LOOKUP", lookup.name, "WRITE");
   let extractor: unknown = null;
   try {
@@ -93,18 +91,14 @@ function Edit({ lookup, first, onClose, onDone, onDelete }: { lookup: Lookup | n
     extractor = null;
   }
   const save = async (): Promise<void> => {
-    setBusy(true);
-    setError(null);
-    try {
+    const done = await run(async () => {
       if (lookup === null && first) await initialiseLookups();
       // Versions go up: the same one would not replace what is there.
       await putLookup(tier, name, new Date().toISOString(), extractor);
-      onDone();
-      onClose();
-    } catch (thrown) {
-      setError(asApiError(thrown));
-      setBusy(false);
-    }
+    });
+    if (!done) return;
+    onDone();
+    onClose();
   };
   return (
     <Dialog

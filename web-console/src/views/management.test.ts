@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { attributesOf } from "./access";
 import { statementOf } from "./audit";
-import { ruleText } from "./datasources";
+import { ruleText } from "./rules";
 import { nodes } from "./services";
 import { asTabs, cellText } from "./results";
 

@@ -1,13 +1,12 @@
 // Services: the processes of the cluster, what each does, how full it is and since when it runs.
 
-import { useState, type ReactNode } from "react";
+import type { ReactNode } from "react";
 import { servers, workers, type Server, type Worker } from "../api/cluster";
 import { bytes, count, plural } from "../parts/format";
 import { useLive, useNow } from "../parts/live";
-import { Shown } from "../parts/state";
-import { Filter, matching, Table, type TableColumn } from "../parts/table";
+import { ListPage } from "./list";
+import type { TableColumn } from "../parts/table";
 import { Badge, Instant, Name } from "../parts/text";
-import { Head } from "../shell";
 
 interface Node {
   server: string;
@@ -61,7 +60,6 @@ export function Meter({ of, within }: { of: number; within: number }): ReactNode
 }
 
 export default function Services(): ReactNode {
-  const [wanted, setWanted] = useState("");
   const now = useNow(5000);
   const live = useLive(async (signal) => nodes(...(await Promise.all([servers(signal), workers(signal)]))), [], 5000);
   const columns: TableColumn<Node>[] = [
@@ -105,21 +103,5 @@ export default function Services(): ReactNode {
     { key: "since", title: "Started", width: 125, text: (one) => one.started, show: (one) => <Instant at={one.started} relative={now} /> },
     { key: "version", title: "Version", width: 75, text: (one) => one.version },
   ];
-  return (
-    <div className="page fill">
-      <Head title="Services" about="The processes of this cluster, and what each of them does.">
-        <Filter value={wanted} onChange={setWanted} label="Find a node" />
-      </Head>
-      <Shown live={live}>
-        {(all) => (
-          <section className="panel column" aria-label="Nodes">
-            <header>
-              <h2>{plural(all.length, "node")}</h2>
-            </header>
-            <Table label="Nodes" rows={matching(all, columns, wanted)} columns={columns} heightMax={2000} />
-          </section>
-        )}
-      </Shown>
-    </div>
-  );
+  return <ListPage title="Services" about="The processes of this cluster, and what each of them does." find="Find a node" live={live} columns={columns} />;
 }
