@@ -29,6 +29,7 @@ const views: Record<string, LazyExoticComponent<ComponentType> | ComponentType> 
   "/lookups": lazy(() => import("./views/lookups")),
   "/access": lazy(() => import("./views/access")),
   "/audit": lazy(() => import("./views/audit")),
+  "/api": lazy(() => import("./views/reference")),
   "/me": lazy(() => import("./views/me")),
 };
 

@@ -35,6 +35,7 @@ export const PAGES: PageEntry[] = [
   { path: "/services", title: "Services", icon: "services", group: "run", shown: (who) => mayAny(who, "STATE", "READ") },
   { path: "/access", title: "Access", icon: "access", group: "run", shown: (who) => mayAny(who, "SECURITY", "READ") },
   { path: "/audit", title: "Audit log", icon: "audit", group: "run", shown: mayAudit },
+  { path: "/api", title: "API", icon: "tree", group: "run", shown: everybody },
 ];
 
 const GROUPS = [

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { asCurl, asPython } from "./handover";
+import { asCurl, asCurlOf, asPython } from "./handover";
 
 const HOSTILE = `SELECT 'it''s $(touch /tmp/no) \`x\` "q" \\' || '😀\u202e'\nFROM "a b"`;
 
@@ -20,4 +20,11 @@ test("the text of a program holds the statement in ASCII", () => {
   expect(program).toMatch(/^[\x00-\x7f]*$/);
   expect(program).toContain("\\U0001f600");
   expect(program).toContain("\\u202e");
+});
+
+test("a request of any kind is one command, whatever its body holds", () => {
+  expect(asCurlOf("http://h:1", "GET", "/status", null, false)).toBe("curl 'http://h:1/status'");
+  expect(asCurlOf("http://h:1", "PUT", "/a/{name}", '{"it\'s": 1}', true)).toBe(
+    `curl -u "$HENGE_USER:$HENGE_PASSWORD" -X PUT 'http://h:1/a/{name}' \\\n  -H 'Content-Type: application/json' \\\n  --data-binary '{"it'\\''s": 1}'`,
+  );
 });

@@ -13,6 +13,13 @@ export function asCurl(origin: string, text: string, native: boolean, needsUser:
   ].join("\n");
 }
 
+/** Any request; marks in its path stay as they are, for whoever fills them in. */
+export function asCurlOf(origin: string, method: string, path: string, body: string | null, needsUser: boolean): string {
+  const lines = [`curl ${needsUser ? '-u "$HENGE_USER:$HENGE_PASSWORD" ' : ""}${method === "GET" ? "" : `-X ${method} `}${shell(origin + path)}`];
+  if (body !== null) lines.push("  -H 'Content-Type: application/json'", `  --data-binary ${shell(body)}`);
+  return lines.join(" \\\n");
+}
+
 /** JSON's escapes of a text are Python's, as long as everything beyond ASCII is escaped. */
 const python = (text: string): string => JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
