@@ -61,11 +61,82 @@ export interface Segment {
   replication_factor: number;
 }
 
-export async function segments(datasource: string, signal?: AbortSignal): Promise<Segment[]> {
+/** Which segments of a datasource are meant. */
+export interface SegmentsWanted {
+  datasource: string;
+  /** Instants between which they lie, at least in part. */
+  from?: string | null;
+  to?: string | null;
+  /** A part of their id. */
+  find?: string;
+}
+
+/** What segments can be sorted by, and the column of each. */
+const ORDERS: Record<string, string> = { start: '"start"', end: '"end"', version: "version", partition: "partition_num", rows: "num_rows", size: '"size"', copies: "num_replicas" };
+
+const whereOf = ({ datasource, from, to, find }: SegmentsWanted): string =>
+  [
+    `datasource = ${literal(datasource)}`,
+    ...(from ? [`"end" > ${literal(from)}`] : []),
+    ...(to ? [`"start" < ${literal(to)}`] : []),
+    ...(find !== undefined && find.trim() !== "" ? [`ICONTAINS_STRING(segment_id, ${literal(find.trim())})`] : []),
+  ].join(" AND ");
+
+/** One page of them. */
+export async function segments(wanted: SegmentsWanted, by: { key: string; down: boolean } | null, page: number, size: number, signal?: AbortSignal): Promise<Segment[]> {
+  const order = by === null || ORDERS[by.key] === undefined ? '"start" DESC' : `${ORDERS[by.key]} ${by.down ? "DESC" : "ASC"}`;
   return rowsOf<Segment>(
     `SELECT segment_id, datasource, "start", "end", "size", version, partition_num, num_replicas, num_rows, is_active, is_published,
        is_available, is_realtime, is_overshadowed, replication_factor
-     FROM sys.segments WHERE datasource = ${literal(datasource)} ORDER BY "start" DESC, version DESC, partition_num LIMIT 50000`,
+     FROM sys.segments WHERE ${whereOf(wanted)} ORDER BY ${order}, "start" DESC, version DESC, partition_num LIMIT ${size} OFFSET ${page * size}`,
+    signal,
+  );
+}
+
+/** What there is of them in all. Where nothing of it has changed, nothing has to be asked for again. */
+export interface SegmentsTotal {
+  segments: number;
+  rows: number;
+  size: number;
+  available: number;
+  copies: number;
+  overshadowed: number;
+  active: number;
+  newest: string | null;
+}
+
+export async function segmentsTotal(wanted: SegmentsWanted, signal?: AbortSignal): Promise<SegmentsTotal> {
+  const [found] = await rowsOf<SegmentsTotal>(
+    `SELECT COUNT(*) AS segments, COALESCE(SUM(num_rows), 0) AS "rows", COALESCE(SUM("size"), 0) AS "size", SUM(is_available) AS available, SUM(num_replicas) AS copies,
+       SUM(is_overshadowed) AS overshadowed, SUM(is_active) AS active, MAX(version) AS newest
+     FROM sys.segments WHERE ${whereOf(wanted)}`,
+    signal,
+  );
+  return found ?? { segments: 0, rows: 0, size: 0, available: 0, copies: 0, overshadowed: 0, active: 0, newest: null };
+}
+
+/** Segments of one interval and version that fare alike. */
+export interface SegmentsGroup {
+  start: string;
+  end: string;
+  version: string;
+  is_active: number;
+  is_available: number;
+  is_realtime: number;
+  is_overshadowed: number;
+  /** Have fewer copies than the rules want. */
+  is_short: number;
+  segments: number;
+  rows: number;
+  size: number;
+}
+
+/** All of them as a picture needs them; the newest `most`. */
+export async function segmentGroups(datasource: string, most: number, signal?: AbortSignal): Promise<SegmentsGroup[]> {
+  return rowsOf<SegmentsGroup>(
+    `SELECT "start", "end", version, is_active, is_available, is_realtime, is_overshadowed, CASE WHEN replication_factor > num_replicas THEN 1 ELSE 0 END AS is_short,
+       COUNT(*) AS segments, SUM(num_rows) AS "rows", SUM("size") AS "size"
+     FROM sys.segments WHERE datasource = ${literal(datasource)} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY "start" DESC LIMIT ${most}`,
     signal,
   );
 }

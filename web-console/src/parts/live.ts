@@ -14,8 +14,11 @@ export interface Live<T> {
   refresh: () => void;
 }
 
-/** Asks at once, when `about` changes, and `everyMs` after each answer; what would be due while the page is hidden, when it is shown. */
-export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: DependencyList, everyMs: number | null = null): Live<T> {
+/**
+ * Asks at once, when `about` changes, and `everyMs` after each answer; what would be due while the page is hidden, when it is shown.
+ * Another `edition` is of the same: it is asked for anew, and what is known stays until it comes.
+ */
+export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: DependencyList, everyMs: number | null = null, edition: unknown = null): Live<T> {
   const [state, setState] = useState<{ data: T | null; error: ApiError | null; at: number | null }>({ data: null, error: null, at: null });
   const [round, setRound] = useState(0);
   const latest = useRef(load);
@@ -65,7 +68,7 @@ export function useLive<T>(load: (signal: AbortSignal) => Promise<T>, about: Dep
       stop.abort();
       window.clearTimeout(timer);
     };
-  }, [...about, everyMs, round]);
+  }, [...about, everyMs, round, edition]);
 
   const refresh = useCallback(() => setRound((before) => before + 1), []);
   return { ...state, loading: state.data === null && state.error === null, refresh };
@@ -79,4 +82,24 @@ export function useNow(everyMs = 1000): number {
     return () => window.clearInterval(timer);
   }, [everyMs]);
   return now;
+}
+
+/** A value once it has stayed the same for so long: what is typed, when nobody types any more. */
+export function useSettled<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = window.setTimeout(() => setSettled(value), ms);
+    return () => window.clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}
+
+/** A number that goes up when a value that was known becomes another; the first that is known changes nothing. */
+export function useEdition(value: unknown): number {
+  const seen = useRef<string | null>(null);
+  const edition = useRef(0);
+  const text = value === null || value === undefined ? null : JSON.stringify(value);
+  if (text !== null && seen.current !== null && text !== seen.current) edition.current += 1;
+  seen.current = text;
+  return edition.current;
 }

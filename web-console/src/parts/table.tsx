@@ -20,6 +20,8 @@ export interface TableColumn<R> {
   /** What is copied, measured, filtered and, without `show`, shown. */
   text: (row: R) => string | null;
   value?: (row: R) => Sortable;
+  /** Nobody sorts by it. */
+  unsorted?: boolean;
   show?: (row: R, at: number) => ReactNode;
 }
 
@@ -34,6 +36,8 @@ interface TableProps<R> {
   columns: TableColumn<R>[];
   onOpen?: (row: R, column: TableColumn<R>) => void;
   sort?: Sort | null;
+  /** The rows come sorted by `sort`, as a page of more; who chooses another order is told to whoever asks for them. */
+  onSort?: (sort: Sort | null) => void;
   empty?: ReactNode;
   /** Pixels that the table takes at most before it scrolls; without it, all the room there is. */
   heightMax?: number;
@@ -75,8 +79,10 @@ function widthOf<R>(column: TableColumn<R>, rows: R[]): number {
   return Math.round(Math.min(380, Math.max(70, longest * 7.4 + 26)));
 }
 
-export function Table<R>({ label, rows, columns, onOpen, sort: first = null, empty, heightMax, fit = true }: TableProps<R>): ReactNode {
-  const [sort, setSort] = useState<Sort | null>(first);
+export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onSort, empty, heightMax, fit = true }: TableProps<R>): ReactNode {
+  const [own, setOwn] = useState<Sort | null>(first);
+  const sort = onSort === undefined ? own : first;
+  const setSort = onSort ?? setOwn;
   const [at, setAt] = useState<{ row: number; column: number } | null>(null);
   const [room, setRoom] = useState(0);
   const box = useRef<HTMLDivElement>(null);
@@ -90,7 +96,7 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, emp
     return () => observer.disconnect();
   }, []);
 
-  const shown = useMemo(() => sorted(rows, columns, sort), [rows, columns, sort]);
+  const shown = useMemo(() => (onSort === undefined ? sorted(rows, columns, sort) : rows), [rows, columns, sort, onSort === undefined]);
   const names = columns.map((column) => column.key).join("\u0000");
   // Widths hold while rows are refreshed, so that nothing moves under the eye.
   const filled = rows.length > 0;
@@ -166,19 +172,25 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, emp
                 key={item.key}
                 role="columnheader"
                 aria-colindex={item.index + 1}
-                aria-sort={by === null ? "none" : by.down ? "descending" : "ascending"}
+                aria-sort={column.unsorted === true ? undefined : by === null ? "none" : by.down ? "descending" : "ascending"}
                 className={column.end === true ? "end" : undefined}
                 style={{ left: item.start, width: widths[item.index] }}
               >
-                <button
-                  type="button"
-                  title={`Sort by ${column.title}`}
-                  onClick={() => setSort(by === null ? { key: column.key, down: column.end === true } : by.down === (column.end === true) ? { ...by, down: !by.down } : null)}
-                >
-                  <bdi className="cell-text">{column.title}</bdi>
-                  {column.note !== undefined && <span className="type">{column.note}</span>}
-                  {by !== null && <span aria-hidden="true">{by.down ? "↓" : "↑"}</span>}
-                </button>
+                {column.unsorted === true ? (
+                  <span className="unsorted">
+                    <bdi className="cell-text">{column.title}</bdi>
+                  </span>
+                ) : (
+                  <button
+                    type="button"
+                    title={`Sort by ${column.title}`}
+                    onClick={() => setSort(by === null ? { key: column.key, down: column.end === true } : by.down === (column.end === true) ? { ...by, down: !by.down } : null)}
+                  >
+                    <bdi className="cell-text">{column.title}</bdi>
+                    {column.note !== undefined && <span className="type">{column.note}</span>}
+                    {by !== null && <span aria-hidden="true">{by.down ? "↓" : "↑"}</span>}
+                  </button>
+                )}
               </div>
             );
           })}

@@ -22,10 +22,16 @@ test("a process of several roles is one node, with its tasks", () => {
 });
 
 test("what is chosen in the audit log is text in its statement", () => {
-  const sql = statementOf("query", "O'Neill", "", 24);
+  const wanted = { kind: "query", user: "O'Neill", outcome: "", hours: 24, find: " it's " };
+  const sql = statementOf(wanted);
   expect(sql).toContain(`"user" = 'O''Neill'`);
   expect(sql).toContain("INTERVAL '24' HOUR");
+  expect(sql).toContain("ICONTAINS_STRING(statement, 'it''s')");
   expect(sql).not.toContain("outcome");
+  expect(sql).toMatch(/ORDER BY __time DESC\nLIMIT 5000$/);
+  expect(statementOf(wanted, { key: "took", down: true }, 2)).toMatch(/ORDER BY duration_ms DESC, __time DESC\nLIMIT 200 OFFSET 400$/);
+  expect(statementOf(wanted, { key: "time", down: false }, 0)).toMatch(/ORDER BY __time ASC\nLIMIT 200 OFFSET 0$/);
+  expect(statementOf(wanted, { key: "1; DROP", down: true })).toContain("ORDER BY __time DESC");
 });
 
 test("attributes are lines of names and values", () => {

@@ -79,6 +79,9 @@ const Method = ({ of }: { of: string }): ReactNode => <span className={`method $
 function One({ of, resolve }: { of: Operation; resolve: Api["resolve"] }): ReactNode {
   const { who } = useSession();
   const [told, setTold] = useState<string | null>(null);
+  // The rights stand at the end of what is told of it, and here in a place of their own.
+  const rights = /\s*Needs ([^.]*)\.\s*$/.exec(of.description);
+  const about = rights === null ? of.description : of.description.slice(0, rights.index);
   const json = of.bodies.find((one) => one.type.includes("json"));
   const example = json?.schema == null ? (json === undefined ? null : {}) : exampleOf(json.schema, resolve);
   const query = of.parameters.filter((one) => one.in === "query" && one.required).map((one) => `${encodeURIComponent(one.name)}={${one.name}}`);
@@ -98,10 +101,10 @@ function One({ of, resolve }: { of: Operation; resolve: Api["resolve"] }): React
         <Method of={of.method} /> <bdi className="mono">{of.path}</bdi>
       </h2>
       {of.summary !== "" && <p className="lead">{of.summary}</p>}
-      {of.description !== "" && <p>{of.description}</p>}
+      {about !== "" && <p>{about}</p>}
       <dl className="facts">
         <dt>Rights</dt>
-        <dd>{of.needs ?? (of.open ? "none: also without signing in" : (/Needs [^.]*\./.exec(of.description)?.[0] ?? "to be signed in"))}</dd>
+        <dd>{of.needs ?? (of.open ? "none: also without signing in" : (rights?.[1] ?? "to be signed in"))}</dd>
       </dl>
       {of.parameters.length > 0 && (
         <>

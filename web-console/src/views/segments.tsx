@@ -1,19 +1,22 @@
 // Segments of a datasource: a picture of time with its versions, and the list below it.
 
-import { useMemo, useState, type ReactNode } from "react";
-import { datasources, markUnused, segments, type Segment } from "../api/cluster";
+import { useEffect, useMemo, useState, type ReactNode } from "react";
+import { datasources, markUnused, segmentGroups, segments, segmentsTotal, type Segment, type SegmentsGroup, type SegmentsWanted } from "../api/cluster";
 import { may } from "../api/session";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { bytes, count, instant, plural } from "../parts/format";
-import { useLive } from "../parts/live";
-import { Empty, Shown } from "../parts/state";
-import { Filter, matching, Table, type TableColumn } from "../parts/table";
+import { useEdition, useLive, useSettled } from "../parts/live";
+import { PAGE, Pager } from "../parts/pager";
+import { Pick } from "../parts/pick";
+import { Empty, Failed, Shown } from "../parts/state";
+import { Filter, Table, type Sort, type TableColumn } from "../parts/table";
 import { Badge, Instant, Name, type Tone } from "../parts/text";
 import { adjust, usePlace } from "../router";
 import { useSession } from "../session";
 import { useSettings } from "../settings";
 import { Head } from "../shell";
 import { fateOf, layOut, type Block, type Fate } from "./timeline";
+import "../styles/pages.css";
 
 const FATES: Record<Fate, { text: string; tone: Tone; fill: string }> = {
   realtime: { text: "still filling", tone: "accent", fill: "var(--c3)" },
@@ -24,23 +27,35 @@ const FATES: Record<Fate, { text: string; tone: Tone; fill: string }> = {
   unused: { text: "out of use", tone: "quiet", fill: "var(--line)" },
 };
 
+/** Blocks of the picture; what is older is in the list alone. */
+const BLOCKS = 4_000;
+
 export default function Segments(): ReactNode {
   const { who } = useSession();
   const { parameters } = usePlace();
-  const [wanted, setWanted] = useState("");
+  const [typed, setTyped] = useState("");
+  const find = useSettled(typed, 300);
+  const [sort, setSort] = useState<Sort | null>({ key: "start", down: true });
   const [open, setOpen] = useState<Segment | null>(null);
   const [question, setQuestion] = useState<Question | null>(null);
-  const names = useLive((signal) => datasources(signal), [who.username], 30_000);
+  const names = useLive((signal) => datasources(signal), [who.username], 60_000);
   const source = parameters.get("source") ?? names.data?.[0]?.datasource ?? null;
-  const from = parameters.get("from");
-  const to = parameters.get("to");
-  const live = useLive((signal) => (source === null ? Promise.resolve([]) : segments(source, signal)), [source], 10_000);
+  const [from, to] = [parameters.get("from"), parameters.get("to")];
+  const wanted: SegmentsWanted | null = source === null ? null : { datasource: source, from, to, find };
+  const about = JSON.stringify(wanted);
+  // One row is asked for again and again; the list and the picture, when it says that something has changed.
+  const totals = useLive(async (signal) => (wanted === null ? null : segmentsTotal(wanted, signal)), [about], 10_000);
+  const edition = useEdition(totals.data);
+  const [page, setPage] = useState(0);
+  useEffect(() => setPage(0), [about, sort]);
+  const list = useLive(async (signal) => (wanted === null ? [] : segments(wanted, sort, page, PAGE, signal)), [about], null, `${edition} ${JSON.stringify(sort)} ${page}`);
+  const groups = useLive(async (signal) => (source === null ? [] : segmentGroups(source, BLOCKS, signal)), [source], null, edition);
   const columns: TableColumn<Segment>[] = [
     { key: "start", title: "From", width: 180, text: (one) => one.start, show: (one) => <Instant at={one.start} /> },
     { key: "end", title: "To", width: 180, text: (one) => one.end, show: (one) => <Instant at={one.end} /> },
-    { key: "fate", title: "State", width: 150, text: (one) => FATES[fateOf(one)].text, show: (one) => <Badge tone={FATES[fateOf(one)].tone}>{FATES[fateOf(one)].text}</Badge> },
+    { key: "fate", title: "State", width: 150, unsorted: true, text: (one) => FATES[fateOf(one)].text, show: (one) => <Badge tone={FATES[fateOf(one)].tone}>{FATES[fateOf(one)].text}</Badge> },
     { key: "version", title: "Version", text: (one) => one.version },
-    { key: "partition", title: "Partition", width: 90, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
+    { key: "partition", title: "Partition", width: 100, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
     { key: "rows", title: "Rows", width: 120, end: true, text: (one) => count(one.num_rows), value: (one) => one.num_rows },
     { key: "size", title: "Size", width: 100, end: true, text: (one) => (one.is_published === 1 ? bytes(one.size) : "–"), value: (one) => one.size },
     { key: "copies", title: "Copies", width: 90, end: true, text: (one) => (one.replication_factor > 0 ? `${one.num_replicas} of ${one.replication_factor}` : String(one.num_replicas)), value: (one) => one.num_replicas },
@@ -48,56 +63,51 @@ export default function Segments(): ReactNode {
   return (
     <div className="page fill">
       <Head title="Segments" about="Each block is an interval in one version; what stands below another is not read.">
-        <label className="row">
-          <span className="muted">Datasource</span>
-          <select value={source ?? ""} onChange={(event) => adjust({ source: event.target.value, from: null, to: null })}>
-            {source === null && <option value="">none</option>}
-            {source !== null && names.data?.every((one) => one.datasource !== source) === true && <option value={source}>{source}</option>}
-            {names.data?.map((one) => (
-              <option key={one.datasource} value={one.datasource}>
-                {one.datasource}
-              </option>
-            ))}
-          </select>
-        </label>
-        <Filter value={wanted} onChange={setWanted} label="Find a segment" />
+        <Pick label="Datasource" value={source ?? ""} of={source === null ? [["", "none"]] : (names.data ?? []).map((one) => [one.datasource, one.datasource])} onChange={(value) => adjust({ source: value, from: null, to: null })} />
+        <Filter value={typed} onChange={setTyped} label="Find a segment" />
       </Head>
-      <Shown live={live}>
-        {(all) => {
-          const within = all.filter((one) => (from === null || one.end > from) && (to === null || one.start < to));
-          return (
+      {totals.error !== null && <Failed error={totals.error} retry={totals.refresh} />}
+      <section className="panel" aria-label="Timeline">
+        <div className="inside" style={{ display: "grid", gap: 10 }}>
+          <Shown live={groups}>{(all) => (all.length === 0 ? <Empty title="No segments" /> : <Picture groups={all} onChoose={(block) => adjust({ from: new Date(block.from).toISOString(), to: new Date(block.to).toISOString() })} />)}</Shown>
+          <div className="legend">
+            {(Object.keys(FATES) as Fate[]).map((fate) => (
+              <span key={fate}>
+                <svg className="swatch" viewBox="0 0 12 12" aria-hidden="true">
+                  <rect width="12" height="12" fill={FATES[fate].fill} />
+                </svg>
+                {FATES[fate].text}
+              </span>
+            ))}
+            <span className="grow" />
+            {groups.data !== null && groups.data.length >= BLOCKS && <span>the newest {count(BLOCKS)} blocks</span>}
+            {totals.data !== null && (
+              <span className="figures">
+                {plural(totals.data.segments, "segment")} · {plural(totals.data.rows, "row")} · {bytes(totals.data.size)}
+              </span>
+            )}
+            {from !== null && (
+              <button type="button" onClick={() => adjust({ from: null, to: null })}>
+                Show all of time
+              </button>
+            )}
+          </div>
+        </div>
+      </section>
+      <section className="panel column grow" aria-label="Segments">
+        <Shown live={list}>
+          {(shown) => (
             <>
-              <section className="panel" aria-label="Timeline">
-                <div className="inside" style={{ display: "grid", gap: 10 }}>
-                  {all.length === 0 ? <Empty title="No segments" /> : <Picture segments={all} onChoose={(block) => adjust({ from: new Date(block.from).toISOString(), to: new Date(block.to).toISOString() })} />}
-                  <div className="legend">
-                    {(Object.keys(FATES) as Fate[]).map((fate) => (
-                      <span key={fate}>
-                        <svg className="swatch" viewBox="0 0 12 12" aria-hidden="true">
-                          <rect width="12" height="12" fill={FATES[fate].fill} />
-                        </svg>
-                        {FATES[fate].text}
-                      </span>
-                    ))}
-                    <span className="grow" />
-                    <span className="figures">
-                      {plural(within.length, "segment")} · {count(within.reduce((sum, one) => sum + one.num_rows, 0))} rows · {bytes(within.reduce((sum, one) => sum + one.size, 0))}
-                    </span>
-                    {from !== null && (
-                      <button type="button" onClick={() => adjust({ from: null, to: null })}>
-                        Show all of time
-                      </button>
-                    )}
-                  </div>
-                </div>
-              </section>
-              <section className="panel column grow" aria-label="Segments">
-                <Table label="Segments" rows={matching(within, columns, wanted)} columns={columns} onOpen={setOpen} />
-              </section>
+              <Table label="Segments" rows={shown} columns={columns} sort={sort} onSort={setSort} onOpen={setOpen} empty={<Empty title={typed === "" ? "No segments" : "None like that"} />} />
+              {(page > 0 || shown.length === PAGE) && (
+                <footer className="under">
+                  <Pager page={page} total={totals.data?.segments ?? null} shown={shown.length} of="segments" onPage={setPage} />
+                </footer>
+              )}
             </>
-          );
-        }}
-      </Shown>
+          )}
+        </Shown>
+      </section>
       {open !== null && (
         <Dialog
           kind="side"
@@ -163,7 +173,9 @@ export default function Segments(): ReactNode {
           onClose={() => setQuestion(null)}
           onDone={() => {
             setOpen(null);
-            live.refresh();
+            totals.refresh();
+            list.refresh();
+            groups.refresh();
           }}
         />
       )}
@@ -174,9 +186,9 @@ export default function Segments(): ReactNode {
 const WIDTH = 1200;
 const LANE = 26;
 
-function Picture({ segments: all, onChoose }: { segments: Segment[]; onChoose: (block: Block) => void }): ReactNode {
+function Picture({ groups, onChoose }: { groups: SegmentsGroup[]; onChoose: (block: Block) => void }): ReactNode {
   const { zone } = useSettings();
-  const { blocks, lanes, from, to } = useMemo(() => layOut(all), [all]);
+  const { blocks, lanes, from, to } = useMemo(() => layOut(groups), [groups]);
   if (blocks.length === 0) return null;
   const span = to - from;
   const x = (at: number): number => ((at - from) / span) * WIDTH;
@@ -188,9 +200,8 @@ function Picture({ segments: all, onChoose }: { segments: Segment[]; onChoose: (
     <svg className="timeline" viewBox={`0 0 ${WIDTH} ${shown * LANE + 24}`} role="group" aria-label={`${blocks.length} intervals from ${instant(from, zone)} to ${instant(to, zone)}`}>
       {blocks
         .filter((one) => one.lane < 8)
-        .slice(0, 4000)
-        .map((block) => {
-          const text = `${instant(block.from, zone)} to ${instant(block.to, zone)}: ${FATES[block.fate].text}, ${plural(block.segments.length, "segment")}, ${count(block.rows)} rows, ${bytes(block.size)}, version ${block.version}`;
+                .map((block) => {
+          const text = `${instant(block.from, zone)} to ${instant(block.to, zone)}: ${FATES[block.fate].text}, ${plural(block.segments, "segment")}, ${count(block.rows)} rows, ${bytes(block.size)}, version ${block.version}`;
           // How full a block is shows how the rows lie in time.
           const height = 6 + (LANE - 10) * Math.sqrt(block.rows / largest);
           return (

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Segment } from "../api/cluster";
+import type { Segment, SegmentsGroup } from "../api/cluster";
 import { fateOf, layOut } from "./timeline";
 
 const segment = (start: number, end: number, version: string, more: Partial<Segment> = {}): Segment => ({
@@ -21,14 +21,29 @@ const segment = (start: number, end: number, version: string, more: Partial<Segm
   ...more,
 });
 
+const group = (start: number, end: number, version: string, more: Partial<SegmentsGroup> = {}): SegmentsGroup => ({
+  start: new Date(start * 3_600_000).toISOString(),
+  end: new Date(end * 3_600_000).toISOString(),
+  version,
+  is_active: 1,
+  is_available: 1,
+  is_realtime: 0,
+  is_overshadowed: 0,
+  is_short: 0,
+  segments: 1,
+  rows: 5,
+  size: 10,
+  ...more,
+});
+
 test("partitions of an interval are one block, as bad as the worst of them", () => {
-  const { blocks } = layOut([segment(0, 1, "a"), segment(0, 1, "a", { is_available: 0 }), segment(0, 1, "a", { replication_factor: 2 })]);
+  const { blocks } = layOut([group(0, 1, "a"), group(0, 1, "a", { is_available: 0 }), group(0, 1, "a", { is_short: 1, segments: 3, rows: 15 })]);
   expect(blocks).toHaveLength(1);
-  expect(blocks[0]).toMatchObject({ fate: "missing", rows: 15, size: 30 });
+  expect(blocks[0]).toMatchObject({ fate: "missing", rows: 25, size: 30, segments: 5 });
 });
 
 test("what is overshadowed stands below what overshadows it, and no two blocks overlap in a lane", () => {
-  const { blocks, lanes, from, to } = layOut([segment(0, 1, "a", { is_overshadowed: 1, is_active: 0 }), segment(1, 2, "a", { is_overshadowed: 1 }), segment(0, 24, "b"), segment(24, 25, "b")]);
+  const { blocks, lanes, from, to } = layOut([group(0, 1, "a", { is_overshadowed: 1, is_active: 0 }), group(1, 2, "a", { is_overshadowed: 1 }), group(0, 24, "b"), group(24, 25, "b")]);
   expect(lanes).toBe(2);
   expect([from, to]).toEqual([0, 25 * 3_600_000]);
   expect(blocks.filter((one) => one.lane === 0).map((one) => one.version)).toEqual(["b", "b"]);
@@ -38,5 +53,6 @@ test("what is overshadowed stands below what overshadows it, and no two blocks o
 test("fates", () => {
   expect(fateOf(segment(0, 1, "a", { is_realtime: 1, replication_factor: -1 }))).toBe("realtime");
   expect(fateOf(segment(0, 1, "a", { is_active: 0 }))).toBe("unused");
+  expect(fateOf(segment(0, 1, "a", { replication_factor: 2 }))).toBe("short");
   expect(layOut([]).blocks).toEqual([]);
 });

@@ -1,17 +1,20 @@
 // Segments laid out as a picture: time across, versions of the same time stacked, the one that answers on top. Pure.
 
-import type { Segment } from "../api/cluster";
+import type { Segment, SegmentsGroup } from "../api/cluster";
 
 export type Fate = "realtime" | "served" | "short" | "missing" | "overshadowed" | "unused";
 
-export function fateOf(one: Segment): Fate {
+type State = Pick<SegmentsGroup, "is_active" | "is_available" | "is_realtime" | "is_overshadowed" | "is_short">;
+
+const fateOfState = (one: State): Fate => {
   if (one.is_overshadowed === 1) return "overshadowed";
   if (one.is_active === 0) return "unused";
   if (one.is_available === 0) return "missing";
   if (one.is_realtime === 1) return "realtime";
-  if (one.replication_factor > one.num_replicas) return "short";
-  return "served";
-}
+  return one.is_short === 1 ? "short" : "served";
+};
+
+export const fateOf = (one: Segment): Fate => fateOfState({ ...one, is_short: one.replication_factor > one.num_replicas ? 1 : 0 });
 
 export interface Block {
   from: number;
@@ -19,7 +22,7 @@ export interface Block {
   lane: number;
   fate: Fate;
   version: string;
-  segments: Segment[];
+  segments: number;
   rows: number;
   size: number;
 }
@@ -27,17 +30,17 @@ export interface Block {
 const WORST: Fate[] = ["missing", "short", "realtime", "served", "overshadowed", "unused"];
 
 /** One block for each interval and version; blocks that overlap stand in lanes below each other, what answers queries first. */
-export function layOut(segments: Segment[]): { blocks: Block[]; lanes: number; from: number; to: number } {
+export function layOut(groups: SegmentsGroup[]): { blocks: Block[]; lanes: number; from: number; to: number } {
   const found = new Map<string, Block>();
-  for (const one of segments) {
-    const fate = fateOf(one);
+  for (const one of groups) {
+    const fate = fateOfState(one);
     const key = `${one.start}/${one.end}/${one.version}/${fate === "overshadowed"}`;
     const block = found.get(key);
     if (block === undefined) {
-      found.set(key, { from: Date.parse(one.start), to: Date.parse(one.end), lane: 0, fate, version: one.version, segments: [one], rows: one.num_rows, size: one.size });
+      found.set(key, { from: Date.parse(one.start), to: Date.parse(one.end), lane: 0, fate, version: one.version, segments: one.segments, rows: one.rows, size: one.size });
     } else {
-      block.segments.push(one);
-      block.rows += one.num_rows;
+      block.segments += one.segments;
+      block.rows += one.rows;
       block.size += one.size;
       if (WORST.indexOf(fate) < WORST.indexOf(block.fate)) block.fate = fate;
     }
