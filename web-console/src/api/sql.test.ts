@@ -79,3 +79,44 @@ test.each([
     expect(open).toBe(false);
   }
 });
+
+/** Answers with a body in small pieces, and tells which requests were sent. */
+function answering(pieces: () => Iterable<string>): string[] {
+  const sent: string[] = [];
+  vi.stubGlobal("fetch", (to: string, init: RequestInit) => {
+    sent.push(`${init.method} ${to.replace(/[0-9a-f-]{36}/, "ID")}`);
+    if (init.method === "DELETE") return Promise.resolve(new Response("{}", { status: 202 }));
+    const source = pieces()[Symbol.iterator]();
+    const body = new ReadableStream<Uint8Array>({
+      pull(control) {
+        const { done, value } = source.next();
+        if (done === true) control.close();
+        else control.enqueue(new TextEncoder().encode(value));
+      },
+    });
+    return Promise.resolve(new Response(body, { status: 200 }));
+  });
+  return sent;
+}
+
+test("a native answer is read as far as there is room, and the server is told to stop", async () => {
+  const sent = answering(function* () {
+    yield "[";
+    for (let at = 0; ; at += 1) yield `${at === 0 ? "" : ","}{"timestamp": "2026-01-01T00:00:00Z", "result": {"n": ${at}}}`;
+  });
+  const told: number[] = [];
+  const result = await runNative('{"queryType": "timeseries"}', { rowsMax: 100, onProgress: ({ rows }) => told.push(rows) });
+  expect([result.rows.length, result.cut, result.rows[99]?.[1]]).toEqual([100, true, 99]);
+  expect(told.at(-1)).toBe(100);
+  expect(sent).toEqual(["POST /druid/v2", "DELETE /druid/v2/ID"]);
+});
+
+test("a native answer that is whole is not cut, and one that breaks off is no answer", async () => {
+  answering(() => ['[{"segmentId": "s", "columns": ["a"], "eve', 'nts": [[1], [2]]}', ', {"segmentId": "t", "columns": ["a"], "events": [[3]]}]\n']);
+  const whole = await runNative("{}", { rowsMax: 3 });
+  expect([whole.rows, whole.cut]).toEqual([[[1], [2], [3]], false]);
+  answering(() => ['[{"timestamp": "t", "result": {"n": 1}}, {"time']);
+  await expect(runNative("{}")).rejects.toMatchObject({ message: "the answer broke off" });
+  answering(() => ['{"a": 1, ', '"b": "x"}']);
+  expect((await runNative("{}")).rows).toEqual([[1, "x"]]);
+});

@@ -4,6 +4,7 @@
 // in memory twice. A stream that breaks off lacks its empty last line, and is told as incomplete.
 
 import { ask, askJson, segment } from "./client";
+import { Elements } from "./elements";
 import { ApiError, asApiError } from "./error";
 
 export interface Column {
@@ -79,6 +80,25 @@ function uncoveredOf(answer: Response): string[] {
 
 export const ROWS_MAX = 1_000_000;
 
+/** Characters of an answer that are read: several times of them stand in memory as rows. */
+export const BYTES_MAX = 256 * 1_048_576;
+
+async function* textOf(answer: Response): AsyncGenerator<string> {
+  const reader = answer.body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
+  if (reader === undefined) throw new ApiError("failed", "the server's answer has no body");
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+  }
+}
+
+/** Rows that an element of a native answer holds. */
+function rowsIn(part: unknown): number {
+  const { result, events } = (typeof part === "object" && part !== null ? part : {}) as { result?: unknown; events?: unknown };
+  return Array.isArray(events) ? events.length : Array.isArray(result) ? result.length : 1;
+}
+
 /** What somebody who cancels a query is told. */
 interface Ending {
   /** Of the query's own request. */
@@ -125,17 +145,13 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
       },
       signal,
     });
-    const reader = answer.body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>).getReader();
-    if (reader === undefined) throw new ApiError("failed", "the server's answer has no body");
     const lines = new Lines();
     const heads: string[][] = [];
     const rows: Cell[][] = [];
     let bytes = 0;
     let ended = false;
     let cut = false;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
+    for await (const value of textOf(answer)) {
       bytes += value.length;
       for (const line of lines.take(value)) {
         if (line === "") ended = true;
@@ -144,6 +160,7 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
         else cut = true;
       }
       run.onProgress?.({ rows: rows.length, bytes });
+      if (bytes > BYTES_MAX) cut = true;
       if (cut) {
         end();
         break;
@@ -239,14 +256,35 @@ export async function runNative(text: string, run: Run = {}): Promise<Result> {
   run.signal?.addEventListener("abort", end, { once: true });
   try {
     const answer = await ask("/druid/v2", { json: { ...query, context }, signal });
-    const body = await answer.text();
-    const table = tableOfNative(parseExact(body));
-    const cut = table.rows.length > (run.rowsMax ?? ROWS_MAX);
+    const rowsMax = run.rowsMax ?? ROWS_MAX;
+    const elements = new Elements();
+    const parts: unknown[] = [];
+    let rows = 0;
+    let bytes = 0;
+    let cut = false;
+    for await (const text of textOf(answer)) {
+      bytes += text.length;
+      for (const one of elements.take(text)) {
+        if (rows > rowsMax) break;
+        const part = parseExact(one);
+        parts.push(part);
+        rows += rowsIn(part);
+      }
+      run.onProgress?.({ rows: Math.min(rows, rowsMax), bytes });
+      cut = rows > rowsMax || bytes > BYTES_MAX;
+      if (cut) {
+        end();
+        break;
+      }
+    }
+    if (cut && rows === 0) throw new ApiError("invalid", `the answer is longer than ${BYTES_MAX / 1_048_576} MiB before its first row is whole: ask for less`);
+    const single = cut ? null : elements.end();
+    const table = tableOfNative(single === null ? parts : parseExact(single));
     return {
       ...table,
-      rows: cut ? table.rows.slice(0, run.rowsMax ?? ROWS_MAX) : table.rows,
+      rows: table.rows.length > rowsMax ? table.rows.slice(0, rowsMax) : table.rows,
       cut,
-      bytes: body.length,
+      bytes,
       elapsedMs: performance.now() - started,
       uncovered: uncoveredOf(answer),
       queryId: String(context.queryId),
