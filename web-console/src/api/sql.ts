@@ -40,6 +40,8 @@ export interface Run {
   onProgress?: (progress: Progress) => void;
   /** By which the query may be asked about while it runs; made here if it is not given. */
   id?: string;
+  /** It is ended by closing its connection alone: nobody waits to hear what became of it. */
+  unasked?: boolean;
 }
 
 /** Numbers that a double would round are kept exact. */
@@ -108,10 +110,11 @@ interface Ending {
 }
 
 /** Ends a query: the server is told first, as it forgets a query whose connection has ended and could not say what became of it. */
-function ending(path: string): Ending {
+function ending(path: string, unasked = false): Ending {
   const stop = new AbortController();
   let said: Promise<string> | null = null;
   const end = (): void => {
+    if (unasked) return stop.abort();
     said ??= ask(path, { method: "DELETE", stranger: true, signal: AbortSignal.timeout(10_000) })
       .then(
         () => "The server was told to stop.",
@@ -129,7 +132,7 @@ export async function runSql(query: string, run: Run = {}): Promise<Result> {
   const id = run.id ?? newQueryId();
   const started = performance.now();
   const rowsMax = run.rowsMax ?? ROWS_MAX;
-  const { signal, end, cancelled } = ending(`/druid/v2/sql/${segment(id)}`);
+  const { signal, end, cancelled } = ending(`/druid/v2/sql/${segment(id)}`, run.unasked);
   const gone = (): boolean => run.signal?.aborted ?? false;
   if (gone()) throw await cancelled();
   run.signal?.addEventListener("abort", end, { once: true });

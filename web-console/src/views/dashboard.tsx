@@ -22,7 +22,7 @@ import { ClashDialog, KeepDialog, putOr, type Clash, type Words } from "./keep";
 import { joined, placed, settled, stepped } from "./layout";
 import { PanelBody, type Asking } from "./panel";
 import { PanelDialog, VariablesDialog, type PanelDraft } from "./panel-edit";
-import { Drop } from "./results";
+import { Drop } from "../parts/drop";
 import { Star } from "./star";
 
 export function DashboardPage({ id }: { id: string }): ReactNode {
@@ -106,12 +106,7 @@ function Opened({ first, board: atFirst, reload }: { first: Kept<unknown>; board
   return (
     <>
       <Head
-        title={
-          <span className="row">
-            <bdi>{kept.name}</bdi>
-            <Star id={kept.id} name={kept.name} />
-          </span>
-        }
+        title={<bdi>{kept.name}</bdi>}
         about={
           <>
             {kept.description !== null && kept.description !== "" && (
@@ -124,6 +119,7 @@ function Opened({ first, board: atFirst, reload }: { first: Kept<unknown>; board
           </>
         }
       >
+        <Star id={kept.id} name={kept.name} />
         {editing ? (
           <>
             <button type="button" disabled={board.panels.length >= PANELS_MAX} onClick={() => setPanel({ id: null, draft: null })}>

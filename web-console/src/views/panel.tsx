@@ -52,7 +52,7 @@ function Asked({ panel, asking }: { panel: Pick<Panel, "title" | "kind" | "query
   const blank = panel.query.trim() === "";
   const live = useLive(
     async (signal): Promise<Result | null> =>
-      blank ? null : runSql(filled(panel.query, windowOf(asking.range, Date.now()), asking.variables), { signal, rowsMax: ROWS_MAX, context: { sqlOuterLimit: ROWS_MAX, priority: -5 } }),
+      blank ? null : runSql(filled(panel.query, windowOf(asking.range, Date.now()), asking.variables), { signal, unasked: true, rowsMax: ROWS_MAX, context: { sqlOuterLimit: ROWS_MAX, priority: -5 } }),
     [panel.query, JSON.stringify(asking.range), JSON.stringify(asking.variables)],
     asking.everyMs,
   );
