@@ -295,7 +295,7 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await page.getByRole("button", { name: "Run" }).click();
     await page.getByRole("gridcell", { name: "theirs" }).waitFor();
     await page.getByRole("button", { name: "Add to a dashboard" }).click();
-    await page.getByLabel("Dashboard", { exact: true }).selectOption("new");
+    await page.getByRole("combobox", { name: "Dashboard", exact: true }).selectOption("new");
     const board = `From a query ${Date.now()}`;
     await page.getByLabel("Name of the dashboard").fill(board);
     await page.getByLabel("Title of the panel").fill("Whose");
@@ -342,14 +342,14 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await context.close();
   });
 
-  test("on a tablet panels stand one below the other", async () => {
+  test("on a tablet panels stand one below the other, figures two by two", async () => {
     const id = await keep("dashboards", "On a tablet", CONTENT);
     const { context, page } = await visit(browser, "light", { width: 700, height: 1112 });
     await page.goto(`${site.url}/dashboards?id=${id}`);
-    const [first, second] = [page.getByRole("region", { name: "Edits", exact: true }), page.getByRole("region", { name: "Added" })];
-    await first.getByText(/[\d,]+ edits/).waitFor();
-    const [a, b] = [await first.boundingBox(), await second.boundingBox()];
-    expect((b?.y ?? 0) > (a?.y ?? 0) + (a?.height ?? 0) - 1).toBe(true);
+    await page.getByRole("region", { name: "Edits", exact: true }).getByText(/[\d,]+ edits/).waitFor();
+    const at = async (name: string): Promise<{ x: number; y: number }> => (await page.getByRole("region", { name, exact: true }).boundingBox()) ?? { x: -1, y: -1 };
+    const [edits, added, lines, shares] = [await at("Edits"), await at("Added"), await at("Edits by channel"), await at("Namespaces")];
+    expect([added.y === edits.y, added.x > edits.x, lines.x === edits.x, shares.x === lines.x, shares.y > lines.y]).toEqual([true, true, true, true, true]);
     await shot(page, "dashboard-tablet");
     expect(await axe(page)).toEqual([]);
     await context.close();

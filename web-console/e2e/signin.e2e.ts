@@ -9,6 +9,9 @@ const HENGE = process.env.HENGE_AUTH_URL;
 const PASSWORD = process.env.HENGE_AUTH_PASSWORD ?? "";
 const ANN = `ann${Date.now()}`;
 const SECRET = "ann has a long password";
+/** What a server that keeps dashboards adds to everybody's pages. */
+const dashboards =
+  HENGE === undefined || (await fetch(`${HENGE}/henge/v1/dashboards`, { headers: { Authorization: `Basic ${btoa(`admin:${PASSWORD}`)}` } })).status === 404 ? [] : ["Dashboards"];
 
 describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   let browser: Browser;
@@ -133,7 +136,7 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await signIn(page, name, SECRET);
     await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).waitFor();
     const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
-    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", "Datasources", "Audit log"]);
+    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", ...dashboards, "Datasources", "Audit log", "API"]);
     await page.getByText("Newest event").or(page.getByText("No data yet")).first().waitFor();
     await page.getByRole("navigation").getByRole("link", { name: "Datasources" }).click();
     await page.getByRole("heading", { name: "Datasources" }).waitFor();
@@ -155,7 +158,7 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await page.getByText("All is well").waitFor();
     await page.waitForTimeout(1000);
     const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
-    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", "Datasources"]);
+    expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", ...dashboards, "Datasources", "API"]);
     await shot(page, "restricted-home");
     expect(await axe(page)).toEqual([]);
     for (const path of ["/query", "/explore", "/datasources?name=wikipedia"]) {
@@ -171,5 +174,53 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await page.getByText("There is no such page").waitFor();
     expect(beyond401(complaints)).toEqual([]);
     await context.close();
+  });
+
+  test.skipIf(dashboards.length === 0)("a shared dashboard shows each what they may see, and what one sets follows to another browser", async () => {
+    const made = await admin("/henge/v1/dashboards", "POST", {
+      name: `For ${ANN}`,
+      description: "shared with her role",
+      sharedWith: [ANN],
+      content: {
+        range: "PT1H",
+        refreshSeconds: null,
+        variables: [],
+        panels: [{ id: "p1", title: "Channels", kind: "table", query: "SELECT channel, COUNT(*) AS n FROM wikipedia WHERE __time >= :from GROUP BY 1", unit: null, x: 0, y: 0, w: 6, h: 5 }],
+      },
+    });
+    expect(made.status).toBe(201);
+    const { id } = (await made.json()) as { id: string };
+    const { context, page, complaints } = await visit(browser, "light");
+    await page.goto(`${site.url}/dashboards`);
+    await signIn(page, ANN, SECRET);
+    await page.getByRole("gridcell", { name: `For ${ANN}`, exact: true }).click();
+    await page.getByRole("region", { name: "Channels" }).getByRole("gridcell", { name: "#en.wikipedia" }).waitFor();
+    expect(await page.getByRole("region", { name: "Channels" }).getByRole("gridcell", { name: /wikipedia/ }).count()).toBe(1);
+    expect(await page.getByRole("button", { name: "Edit", exact: true }).count()).toBe(0);
+    await shot(page, "restricted-dashboard");
+    expect(await axe(page)).toEqual([]);
+    // She keeps it close at hand, makes it dark, and has both elsewhere.
+    await page.getByRole("button", { name: /close at hand/ }).click();
+    await page.getByRole("button", { name: new RegExp(ANN) }).last().click();
+    await page.getByRole("menuitemradio", { name: "Dark" }).click();
+    await page.keyboard.press("Escape");
+    await page.waitForTimeout(1500);
+    const other = await visit(browser, "light");
+    await other.page.goto(`${site.url}/`);
+    await signIn(other.page, ANN, SECRET);
+    await other.page.getByRole("navigation", { name: "Dashboards close at hand" }).getByText(`For ${ANN}`).waitFor();
+    expect(await other.page.evaluate("document.documentElement.dataset.theme")).toBe("dark");
+    await other.page.goto(`${site.url}/alerts`);
+    await other.page.getByText("There is no such page").waitFor();
+    await other.context.close();
+    // What she may not change she may copy, and that is hers.
+    await page.getByRole("button", { name: "More" }).click();
+    expect(await page.getByRole("menuitem", { name: "Delete…" }).count()).toBe(0);
+    await page.getByRole("menuitem", { name: "Make a copy…" }).click();
+    await page.getByRole("button", { name: "Make it" }).click();
+    await page.getByRole("button", { name: "Edit", exact: true }).waitFor();
+    expect(beyond401(complaints)).toEqual([]);
+    await context.close();
+    await admin(`/henge/v1/dashboards/${id}`, "DELETE");
   });
 });

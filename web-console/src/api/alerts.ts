@@ -21,6 +21,8 @@ export interface Rule {
   /** ISO 8601 periods. */
   every: string;
   for: string;
+  /** Tells again while it fires; without it, once. */
+  repeat?: string | null;
   severity: Severity;
   notify: string[];
   disabled?: boolean;
@@ -49,17 +51,23 @@ export interface Change {
   from: AlertState;
   to: AlertState;
   value: number | null;
-  notified: { channel: string; ok: boolean; error: string | null }[];
+  /** It was told again, and nothing changed. */
+  repeat?: boolean | null;
+  /** `ok` is `null` while it is tried. */
+  notified: { channel: string; ok: boolean | null; error: string | null; tries?: number }[];
 }
 
 const BASE = "/henge/v1/alerts";
 const at = (name: string): string => `${BASE}/${segment(name)}`;
 
+/** What a rule does not say is what holds. */
+const whole = (one: Alert): Alert => ({ ...one, for: one.for ?? "PT0S", notify: one.notify ?? [], severity: one.severity ?? "ticket", query: "sql" in one.query ? one.query : { ...one.query, over: one.query.over ?? "PT5M", function: one.query.function ?? "last" } });
+
 /** `null` of a server that has no alerts. */
-export const alerts = (signal?: AbortSignal): Promise<Alert[] | null> => ifServed(askJson<Alert[]>(BASE, { signal }));
-export const alert = (name: string, signal?: AbortSignal): Promise<Alert> => askJson<Alert>(at(name), { signal });
-/** Without a version it is a new one; with one, that is what it changes. */
-export const putAlert = (name: string, rule: Rule, version: number | null): Promise<unknown> => ask(at(name), { method: "PUT", json: { ...rule, ...(version === null ? {} : { version }) } });
+export const alerts = async (signal?: AbortSignal): Promise<Alert[] | null> => (await ifServed(askJson<Alert[]>(BASE, { signal })))?.map(whole) ?? null;
+export const alert = async (name: string, signal?: AbortSignal): Promise<Alert> => whole(await askJson<Alert>(at(name), { signal }));
+/** 409 if `version` is not the newest, or if a rule of this name is there when a new one (of no version) is made. */
+export const putAlert = (name: string, rule: Rule, version: number | null): Promise<unknown> => ask(at(name), { method: "PUT", json: { ...rule, version: version ?? 0 } });
 export const deleteAlert = (name: string): Promise<unknown> => ask(at(name), { method: "DELETE" });
 export const alertHistory = (name: string, signal?: AbortSignal): Promise<Change[]> => askJson<Change[]>(`${at(name)}/history`, { signal });
 export const silence = (name: string, until: string, reason: string): Promise<unknown> => ask(`${at(name)}/silence`, { json: { until, reason } });
@@ -79,6 +87,6 @@ export type KnownChannel = Channel & { name: string; version: number };
 
 const CHANNELS = "/henge/v1/alert-channels";
 export const channels = (signal?: AbortSignal): Promise<KnownChannel[]> => askJson<KnownChannel[]>(CHANNELS, { signal });
-export const putChannel = (name: string, channel: Channel): Promise<unknown> => ask(`${CHANNELS}/${segment(name)}`, { method: "PUT", json: channel });
+export const putChannel = (name: string, channel: Channel, version: number | null): Promise<unknown> => ask(`${CHANNELS}/${segment(name)}`, { method: "PUT", json: { ...channel, version: version ?? 0 } });
 export const deleteChannel = (name: string): Promise<unknown> => ask(`${CHANNELS}/${segment(name)}`, { method: "DELETE" });
 export const testChannel = (name: string): Promise<{ ok: boolean; error: string | null }> => askJson<{ ok: boolean; error: string | null }>(`${CHANNELS}/${segment(name)}/test`, { method: "POST" });

@@ -74,5 +74,5 @@ export function mayAudit(who: Who): boolean {
   return who.mayAdminister || (who.permissions ?? []).some((one) => one.resource.type === "SYSTEM_TABLE" && one.resource.name === "audit" && one.action === "READ");
 }
 
-/** Alerts are the cluster's: a name of the permission is that of a rule. */
-export const mayAlert = (who: Who, action: "READ" | "WRITE"): boolean => mayAny(who, "ALERT", action);
+/** Who sees the state of the cluster sees alerts; who changes its configuration changes them. */
+export const mayAlert = (who: Who, action: "READ" | "WRITE"): boolean => (action === "READ" ? mayAny(who, "STATE", "READ") : mayAny(who, "CONFIG", "WRITE"));

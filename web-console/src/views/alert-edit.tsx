@@ -20,6 +20,7 @@ const Editor = lazy(() => import("../parts/editor"));
 const EVERY = ["PT10S", "PT30S", "PT1M", "PT5M", "PT15M", "PT1H"];
 const FOR = ["PT0S", "PT30S", "PT1M", "PT5M", "PT15M", "PT1H"];
 const OVER = ["PT1M", "PT5M", "PT15M", "PT1H", "P1D"];
+const REPEAT = ["", "PT30M", "PT1H", "PT4H", "P1D"];
 const BEFORE = ["PT5M", "PT1H", "P1D", "P7D"];
 
 function Period({ label, value, of, zero, onChange }: { label: string; value: string; of: string[]; zero?: string; onChange: (value: string) => void }): ReactNode {
@@ -29,7 +30,7 @@ function Period({ label, value, of, zero, onChange }: { label: string; value: st
       <select value={value} onChange={(event) => onChange(event.target.value)}>
         {[...new Set([...of, value])].map((one) => (
           <option key={one} value={one}>
-            {one === "PT0S" && zero !== undefined ? zero : periodText(one)}
+            {(one === "PT0S" || one === "") && zero !== undefined ? zero : periodText(one)}
           </option>
         ))}
       </select>
@@ -115,7 +116,7 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
       <div className="panel-fields">
         <label className="field grow">
           <span>Name</span>
-          <input value={form.name} maxLength={128} readOnly={alert !== null} onChange={(event) => set({ name: event.target.value })} autoComplete="off" spellCheck={false} data-first />
+          <input value={form.name} maxLength={128} pattern="[A-Za-z0-9._ \-]+" title="Letters, digits, spaces, dots, dashes and underscores" readOnly={alert !== null} onChange={(event) => set({ name: event.target.value })} autoComplete="off" spellCheck={false} data-first />
         </label>
         <label className="field">
           <span>Severity</span>
@@ -149,7 +150,7 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
                 <Editor value={form.sql} onChange={(sql) => set({ sql })} language="sql" label="Statement of the rule" vocabulary={known.data} placeholder={'SELECT COUNT(*) FROM "…" WHERE __time > CURRENT_TIMESTAMP - INTERVAL \'5\' MINUTE'} />
               </Suspense>
             </div>
-            <small className="muted">The first column of the first row is the value. It is asked with the rights of who saves the rule.</small>
+            <small className="muted">The first column of the first row is the value. It is asked with the rights of who saved the rule last.</small>
           </div>
         ) : (
           <>
@@ -224,6 +225,7 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
         <div className="panel-fields">
           <Period label="Evaluated each" value={form.every} of={EVERY} onChange={(every) => set({ every })} />
           <Period label="Fires after" value={form.for} of={FOR} zero="at once" onChange={(length) => set({ for: length })} />
+          <Period label="Told again each" value={form.repeat} of={REPEAT} zero="never" onChange={(repeat) => set({ repeat })} />
         </div>
         <Trying form={form} />
       </fieldset>

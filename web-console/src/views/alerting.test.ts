@@ -33,7 +33,7 @@ test("rules in words", () => {
 
 test("a form becomes its rule and comes back as it was", () => {
   const rules: Form[] = [
-    { ...BLANK, name: "a", sql: "SELECT 1", value: "0.5", notify: ["ops"] },
+    { ...BLANK, name: "a", sql: "SELECT 1", value: "0.5", notify: ["ops"], repeat: "PT4H" },
     { ...BLANK, name: "b", from: "metric", metric: "henge_ingest_lag", labels: "supervisor=pay=ments, node=a", condition: "change", op: "<", percent: "-20", disabled: true },
     { ...BLANK, name: "c", sql: "SELECT 1", condition: "absence", description: "nothing came" },
   ];

@@ -91,6 +91,8 @@ export interface Form {
   period: string;
   every: string;
   for: string;
+  /** Nothing: it is told once. */
+  repeat: string;
   severity: Severity;
   notify: string[];
   disabled: boolean;
@@ -98,7 +100,7 @@ export interface Form {
 
 export const BLANK: Form = {
   name: "", description: "", from: "sql", sql: "", metric: "", labels: "", over: "PT5M", function: "last", condition: "threshold", op: ">", value: "", percent: "50", period: "PT1H",
-  every: "PT30S", for: "PT1M", severity: "ticket", notify: [], disabled: false,
+  every: "PT30S", for: "PT1M", repeat: "", severity: "ticket", notify: [], disabled: false,
 };
 
 export function formOf(name: string, rule: Rule): Form {
@@ -112,6 +114,7 @@ export function formOf(name: string, rule: Rule): Form {
     ...(condition.type === "threshold" ? { op: condition.op, value: String(condition.value) } : condition.type === "change" ? { op: condition.op, percent: String(condition.percent), period: condition.period } : {}),
     every: rule.every,
     for: rule.for,
+    repeat: rule.repeat ?? "",
     severity: rule.severity,
     notify: rule.notify,
     disabled: rule.disabled === true,
@@ -149,6 +152,7 @@ export function ruleOf(form: Form): { rule: Rule } | { lacks: string } {
       condition,
       every: form.every,
       for: form.for,
+      ...(form.repeat === "" ? {} : { repeat: form.repeat }),
       severity: form.severity,
       notify: form.notify,
       ...(form.disabled ? { disabled: true } : {}),

@@ -225,7 +225,7 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
         <dt>Severity</dt>
         <dd>{severityText(alert)}</dd>
         <dt>Tells</dt>
-        <dd>{alert.notify.length === 0 ? "nobody: it is seen here only" : alert.notify.join(", ")}</dd>
+        <dd>{alert.notify.length === 0 ? "nobody: it is seen here only" : `${alert.notify.join(", ")}${alert.repeat === null || alert.repeat === undefined ? "" : `, again each ${periodText(alert.repeat)} while it fires`}`}</dd>
         <dt>Owner</dt>
         <dd>
           <bdi>{alert.owner}</bdi>
@@ -259,13 +259,14 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
                 </thead>
                 <tbody>
                   {all.slice(0, 100).map((one) => (
-                    <tr key={`${one.time} ${one.from} ${one.to}`}>
+                    <tr key={`${one.time} ${one.from} ${one.to} ${String(one.repeat)}`}>
                       <td>
                         <Instant at={one.time} />
                       </td>
                       <td className="muted">{STATE_TITLES[one.from] ?? one.from}</td>
                       <td>
                         <Badge tone={stateTone(one.to)}>{STATE_TITLES[one.to] ?? one.to}</Badge>
+                        {one.repeat === true && <div className="muted small">told again</div>}
                       </td>
                       <td className="number">{one.value === null ? "–" : figure(one.value)}</td>
                       <td>
@@ -274,9 +275,10 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
                         ) : (
                           one.notified.map((each) => (
                             <div key={each.channel} title={each.error ?? undefined}>
-                              <Badge tone={each.ok ? "good" : "bad"}>
+                              <Badge tone={each.ok === null ? "warn" : each.ok ? "good" : "bad"}>
                                 <bdi>{each.channel}</bdi>
                               </Badge>
+                              {each.ok === null && <div className="muted small">not told yet</div>}
                               {each.error !== null && each.error !== undefined && (
                                 <div className="muted small">
                                   <bdi>{each.error}</bdi>

@@ -69,10 +69,12 @@ export function Channels({ all, used, again }: { all: KnownChannel[]; used: Aler
                         type="button"
                         className="bare"
                         aria-label={`Delete ${one.name}`}
+                        disabled={rules.length > 0}
+                        title={rules.length > 0 ? "Rules tell it; take it from them first" : "Delete"}
                         onClick={() =>
                           setQuestion({
                             title: `Delete the channel ${one.name}?`,
-                            consequence: rules.length === 0 ? "No rule tells it. It has to be made anew to come back, with its secrets." : `${rules.join(", ")} would tell nobody by it any more. It has to be made anew to come back, with its secrets.`,
+                            consequence: "No rule tells it. It has to be made anew to come back, with its secrets.",
                             action: "Delete it",
                             grave: true,
                             act: () => deleteChannel(one.name),
@@ -131,7 +133,7 @@ function Edit({ channel, onClose, onDone }: { channel: KnownChannel | null; onCl
     try {
       // What is left empty is not said.
       const fields = Object.fromEntries(Object.entries(draft).filter(([key, value]) => value !== "" && value !== null && key !== "headers" && key !== "consumerProperties"));
-      await putChannel(name.trim(), { ...fields, ...(pairsName === null || pairs === undefined ? {} : { [pairsName]: pairs }) } as Channel);
+      await putChannel(name.trim(), { ...fields, ...(pairsName === null || pairs === undefined ? {} : { [pairsName]: pairs }) } as Channel, channel?.version ?? null);
       onDone();
       onClose();
     } catch (thrown) {

@@ -307,7 +307,7 @@ function Above({ board, range, refresh, variables, editing, onDefault, onAgain }
               {title}
             </option>
           ))}
-          <option value="own">{fixed ? `${asText(range.from)} to ${asText(range.to)}` : "From … to …"}</option>
+          <option value="own">{fixed ? `${asText(range.from).slice(0, 16)} to ${asText(range.to).slice(0, 16)}` : "From … to …"}</option>
         </select>
       </label>
       {own !== null && typed !== null && (
@@ -462,7 +462,7 @@ function Panels({ panels, asking, editing, onPlace, onTell, onEdit, onRemove }: 
       {[...panels].sort((a, b) => a.y - b.y || a.x - b.x).map((one) => (
         <section
           key={one.id}
-          className={moving === one.id ? "panel board-panel moving" : "panel board-panel"}
+          className={`panel board-panel${one.kind === "number" ? " figure" : ""}${moving === one.id ? " moving" : ""}`}
           aria-label={one.title === "" ? KIND_TITLES[one.kind] : one.title}
           style={{ "--x": one.x + 1, "--y": one.y + 1, "--w": one.w, "--h": one.h } as React.CSSProperties}
         >

@@ -85,7 +85,8 @@ function Drawn({ panel, result }: { panel: Pick<Panel, "title" | "kind" | "unit"
         <Figure result={result} unit={panel.unit} title={panel.title} />
       ) : (
         <Suspense fallback={<Loading what="Drawing" />}>
-          <div className={`board-drawing as-${panel.kind}`}>
+          {/* What may be longer than its panel is scrolled by the keyboard too; lines are a place of it already. */}
+          <div className={`board-drawing as-${panel.kind}`} tabIndex={panel.kind === "line" ? undefined : 0} role="group" aria-label={panel.title === "" ? "Drawing" : panel.title}>
             <Drawing columns={result.columns} rows={result.rows} kind={DRAWN[panel.kind]} unit={panel.unit} label={panel.title} />
           </div>
         </Suspense>
