@@ -134,8 +134,8 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
         <input value={form.description} maxLength={2000} onChange={(event) => set({ description: event.target.value })} placeholder="what it means, and what to do about it" autoComplete="off" />
       </label>
       <fieldset>
-        <legend>The figure</legend>
-        <div className="segmented" role="group" aria-label="Where the figure comes from">
+        <legend>What is watched</legend>
+        <div className="segmented" role="group" aria-label="What is watched">
           <button type="button" aria-pressed={form.from === "sql"} onClick={() => set({ from: "sql" })}>
             A statement
           </button>
@@ -187,11 +187,11 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
         <legend>When it fires</legend>
         <div className="panel-fields">
           <label className="field">
-            <span>The figure</span>
+            <span>Figure</span>
             <select value={form.condition} onChange={(event) => set({ condition: event.target.value as Form["condition"] })}>
-              <option value="threshold">is compared with a number</option>
-              <option value="change">is compared with itself, before</option>
-              <option value="absence">is not there</option>
+              <option value="threshold">against a number</option>
+              <option value="change">against its past</option>
+              <option value="absence">is missing</option>
             </select>
           </label>
           {numbers && (

@@ -160,7 +160,7 @@ export function ruleOf(form: Form): { rule: Rule } | { lacks: string } {
   };
 }
 
-export const CHANNEL_KINDS: [Channel["type"], string][] = [["webhook", "Webhook"], ["slack", "Slack, or what takes its messages"], ["email", "Email"], ["kafka", "Kafka topic"]];
+export const CHANNEL_KINDS: [Channel["type"], string][] = [["webhook", "Webhook"], ["slack", "Slack-compatible chat"], ["email", "Email"], ["kafka", "Kafka topic"]];
 
 /** Where a channel tells, without its secrets. */
 export function channelText(channel: Channel): string {

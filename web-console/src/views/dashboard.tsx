@@ -2,22 +2,21 @@
 // own until it is saved.
 
 import * as Menu from "@radix-ui/react-dropdown-menu";
-import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent, type ReactNode } from "react";
+import { useEffect, useRef, useState, type KeyboardEvent, type PointerEvent, type ReactNode } from "react";
 import { asApiError, type ApiError } from "../api/error";
 import { dashboards, type Kept } from "../api/shelf";
 import { rowsOf } from "../api/sql";
 import { Confirm, type Question } from "../parts/dialog";
 import { keepFile } from "../parts/file";
-import { instant, plural } from "../parts/format";
+import { instant } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
 import { Empty, Failed, Shown } from "../parts/state";
 import { adjust, go, Link, usePlace } from "../router";
 import { useSettings } from "../settings";
 import { Head } from "../shell";
-import { useWatch } from "../watch";
-import { concerning } from "./alerting";
 import { chosen, filled, KIND_TITLES, marksOf, newId, PANELS_MAX, periodMs, RANGES, readBoard, REFRESHES, windowOf, type Board, type Panel, type Range, type Variable } from "./board";
+import { FiringOver } from "./firing";
 import { ClashDialog, KeepDialog, putOr, type Clash, type Words } from "./keep";
 import { joined, placed, settled, stepped } from "./layout";
 import { PanelBody, type Asking } from "./panel";
@@ -51,7 +50,6 @@ function rangeOf(board: Board, parameters: URLSearchParams): Range {
 
 function Opened({ first, board: atFirst, reload }: { first: Kept<unknown>; board: Board; reload: () => void }): ReactNode {
   const { parameters } = usePlace();
-  const { alerts } = useWatch();
   const [kept, setKept] = useState(first);
   const [board, setBoard] = useState(atFirst);
   const [saved, setSaved] = useState(atFirst);
@@ -101,7 +99,6 @@ function Opened({ first, board: atFirst, reload }: { first: Kept<unknown>; board
     }
     setBusy(false);
   };
-  const firing = useMemo(() => concerning(alerts ?? [], board.panels.map((one) => one.query)), [alerts, board.panels]);
 
   return (
     <>
@@ -177,23 +174,7 @@ function Opened({ first, board: atFirst, reload }: { first: Kept<unknown>; board
       </Head>
       <Above board={board} range={range} refresh={refresh} variables={variables} editing={editing} onDefault={(next) => change(next)} onAgain={() => setRound(round + 1)} />
       {error !== null && <Failed error={error} />}
-      {firing.length > 0 && (
-        <div className="notice bad" role="status">
-          <Icon name="bell" />
-          <div className="grow">
-            <strong>{firing.length === 1 ? "An alert fires" : `${plural(firing.length, "alert")} fire`}</strong> over what is shown here:{" "}
-            {firing.slice(0, 5).map((one, at) => (
-              <span key={one.name}>
-                {at > 0 && ", "}
-                <Link to="/alerts" with={{ name: one.name }}>
-                  <bdi>{one.name}</bdi>
-                </Link>
-              </span>
-            ))}
-            {firing.length > 5 && ` and ${plural(firing.length - 5, "more")}`}
-          </div>
-        </div>
-      )}
+      <FiringOver statements={board.panels.map((one) => one.query)} what="what is shown here" />
       {board.panels.length === 0 ? (
         <Empty title="No panels yet">
           {kept.mayEdit ? (

@@ -16,6 +16,7 @@ import type { TableColumn } from "../parts/table";
 import { Badge, Instant, Name } from "../parts/text";
 import { adjust, go, Link, usePlace } from "../router";
 import { useSession } from "../session";
+import { FiringOver } from "./firing";
 import { ListPage } from "./list";
 import { CLUSTER, Retention } from "./retention";
 import { ruleText } from "./rules";
@@ -182,6 +183,7 @@ function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row 
         </>
       }
     >
+      <FiringOver statements={[`SELECT 1 FROM ${quoted(name)}`]} what="this datasource" />
       <Shown live={span} what="Counting">
         {({ first, last, seen }) => (
           <dl className="facts">
