@@ -1,10 +1,11 @@
 // The one table of the page, for a list of three and for a result of a hundred thousand rows and three thousand columns: only the
 // cells in sight are in the document. Sorted by its heads, walked by the arrow keys; Enter opens a row, Ctrl+C copies a cell.
 
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useId, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { flushSync } from "react-dom";
 import { Icon } from "./icon";
 import { Empty } from "./state";
+import { inSight, placesOf, same, type Sight } from "./sight";
 
 export type Sortable = string | number | bigint | boolean | null;
 
@@ -84,14 +85,15 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
   const sort = onSort === undefined ? own : first;
   const setSort = onSort ?? setOwn;
   const [at, setAt] = useState<{ row: number; column: number } | null>(null);
-  const [room, setRoom] = useState(0);
+  const [room, setRoom] = useState({ width: 0, height: 0 });
+  const [sight, setSight] = useState<Sight>({ top: 0, bottom: 0, left: 0, right: 0 });
   const box = useRef<HTMLDivElement>(null);
   const id = useId();
 
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
-    const observer = new ResizeObserver(() => setRoom(element.clientWidth));
+    const observer = new ResizeObserver(() => setRoom({ width: element.clientWidth, height: element.clientHeight }));
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
@@ -102,24 +104,38 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
   const filled = rows.length > 0;
   const natural = useMemo(() => columns.map((column) => widthOf(column, rows)), [names, filled]);
   const widths = useMemo(() => {
-    const spare = room - natural.reduce((sum, width) => sum + width, 0);
-    if (spare <= 0 && (!fit || room === 0)) return natural;
+    const spare = room.width - natural.reduce((sum, width) => sum + width, 0);
+    if (spare <= 0 && (!fit || room.width === 0)) return natural;
     const wide = columns.map((column, at) => (column.end === true || column.width !== undefined ? 0 : (natural[at] ?? 0)));
     const weight = wide.reduce((sum, width) => sum + width, 0);
     if (spare <= 0) return natural.map((width, at) => (weight === 0 || wide[at] === 0 ? width : Math.max(Math.min(width, 110), width + Math.floor((spare * (wide[at] ?? 0)) / weight))));
     if (weight === 0) return natural.map((width, at) => (at === natural.length - 1 ? width + spare : width));
     return natural.map((width, at) => width + Math.floor((spare * (wide[at] ?? 0)) / weight));
-  }, [natural, room, fit]);
+  }, [natural, room.width, fit]);
 
-  const down = useVirtualizer({ count: shown.length, getScrollElement: () => box.current, estimateSize: () => ROW, overscan: 12, paddingStart: HEAD, scrollPaddingStart: HEAD });
-  const across = useVirtualizer({ horizontal: true, count: columns.length, getScrollElement: () => box.current, estimateSize: (index) => widths[index] ?? 100, overscan: 3 });
-  useEffect(() => across.measure(), [widths]);
+  const places = useMemo(() => placesOf(widths), [widths]);
+  const width = places.at(-1) ?? 0;
+
+  // Where it was scrolled to is read once for each scrolling, before anything is changed: each reading after a change would lay
+  // the page out anew. It is drawn in the same frame, so that no row comes late.
+  const look = useCallback((): void => {
+    const element = box.current;
+    if (element === null) return;
+    const next = inSight({ rows: shown.length, row: ROW, head: HEAD, places }, { top: element.scrollTop, left: element.scrollLeft, ...room });
+    setSight((before) => (same(before, next) ? before : next));
+  }, [shown.length, places, room]);
+  useLayoutEffect(look, [look]);
 
   const move = (row: number, column: number): void => {
     const next = { row: Math.max(0, Math.min(shown.length - 1, row)), column: Math.max(0, Math.min(columns.length - 1, column)) };
     setAt(next);
-    down.scrollToIndex(next.row);
-    across.scrollToIndex(next.column);
+    const element = box.current;
+    if (element === null) return;
+    const [top, left, right] = [next.row * ROW, places[next.column] ?? 0, places[next.column + 1] ?? 0];
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + ROW + HEAD > element.scrollTop + element.clientHeight) element.scrollTop = top + ROW + HEAD - element.clientHeight;
+    if (left < element.scrollLeft) element.scrollLeft = left;
+    else if (right > element.scrollLeft + element.clientWidth) element.scrollLeft = Math.min(left, right - element.clientWidth);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.target !== box.current || shown.length === 0) return;
@@ -146,8 +162,13 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
     event.preventDefault();
   };
 
-  const visible = across.getVirtualItems();
-  const width = Math.max(across.getTotalSize(), 0);
+  const visible = useMemo(() => columns.slice(sight.left, sight.right), [columns, sight.left, sight.right]);
+  const open = useRef(onOpen);
+  open.current = onOpen;
+  const onCell = useCallback((row: R, line: number, column: number, of: TableColumn<R>, opens: boolean): void => {
+    setAt({ row: line, column });
+    if (opens) open.current?.(row, of);
+  }, []);
   return (
     <div
       ref={box}
@@ -159,22 +180,22 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
       aria-activedescendant={at === null ? undefined : `${id}-${at.row}-${at.column}`}
       tabIndex={0}
       onKeyDown={onKeyDown}
+      onScroll={() => flushSync(look)}
       style={heightMax === undefined ? undefined : { height: Math.min(heightMax, HEAD + Math.max(shown.length, empty === undefined ? 1 : 5) * ROW + 2), flex: "none" }}
     >
       <div className="grid-head" role="rowgroup" style={{ width, height: HEAD }}>
         <div role="row" aria-rowindex={1}>
-          {visible.map((item) => {
-            const column = columns[item.index];
-            if (column === undefined) return null;
+          {visible.map((column, place) => {
+            const index = sight.left + place;
             const by = sort?.key === column.key ? sort : null;
             return (
               <div
-                key={item.key}
+                key={column.key}
                 role="columnheader"
-                aria-colindex={item.index + 1}
+                aria-colindex={index + 1}
                 aria-sort={column.unsorted === true ? undefined : by === null ? "none" : by.down ? "descending" : "ascending"}
                 className={column.end === true ? "end" : undefined}
-                style={{ left: item.start, width: widths[item.index] }}
+                style={{ left: places[index], width: widths[index] }}
               >
                 {column.unsorted === true ? (
                   <span className="unsorted">
@@ -199,42 +220,60 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
       {shown.length === 0 ? (
         (empty ?? <Empty title="Nothing here" />)
       ) : (
-        <div className="grid-rows" role="rowgroup" style={{ height: down.getTotalSize() - HEAD, width }}>
-          {down.getVirtualItems().map((line) => {
-            const row = shown[line.index];
-            if (row === undefined) return null;
-            return (
-              <div key={line.key} role="row" aria-rowindex={line.index + 2} className={at?.row === line.index ? "line at" : "line"} style={{ transform: `translateY(${line.start - HEAD}px)` }}>
-                {visible.map((item) => {
-                  const column = columns[item.index];
-                  if (column === undefined) return null;
-                  const here = at?.row === line.index && at.column === item.index;
-                  return (
-                    <div
-                      key={item.key}
-                      id={`${id}-${line.index}-${item.index}`}
-                      role="gridcell"
-                      aria-colindex={item.index + 1}
-                      className={`${column.end === true ? "number end" : ""}${here ? " at" : ""}`}
-                      style={{ left: item.start, width: widths[item.index] }}
-                      onClick={(event) => {
-                        setAt({ row: line.index, column: item.index });
-                        // A button or a link in the cell is what was meant.
-                        if (!(event.target instanceof Element && event.target.closest("a, button, input") !== null)) onOpen?.(row, column);
-                      }}
-                    >
-                      {column.show === undefined ? <Text>{column.text(row)}</Text> : column.show(row, line.index)}
-                    </div>
-                  );
-                })}
-              </div>
-            );
+        <div className="grid-rows" role="rowgroup" style={{ height: shown.length * ROW, width }}>
+          {shown.slice(sight.top, sight.bottom).map((row, place) => {
+            const line = sight.top + place;
+            return <Line key={line} id={id} row={row} line={line} columns={visible as TableColumn<unknown>[]} first={sight.left} places={places} at={at?.row === line ? at.column : null} onCell={onCell as CellAsked} />;
           })}
         </div>
       )}
     </div>
   );
 }
+
+type CellAsked = (row: unknown, line: number, column: number, of: TableColumn<unknown>, opens: boolean) => void;
+
+interface LineProps {
+  id: string;
+  row: unknown;
+  line: number;
+  /** Those in sight. */
+  columns: TableColumn<unknown>[];
+  /** The place of the first of them among all. */
+  first: number;
+  places: number[];
+  /** The column in it that the keyboard is at. */
+  at: number | null;
+  onCell: CellAsked;
+}
+
+/** A row. One that stays in sight is not made again. */
+const Line = memo(function Line({ id, row, line, columns, first, places, at, onCell }: LineProps): ReactNode {
+  return (
+    <div role="row" aria-rowindex={line + 2} className={at === null ? "line" : "line at"} style={{ transform: `translateY(${line * ROW}px)` }}>
+      {columns.map((column, place) => {
+        const index = first + place;
+        const left = places[index] ?? 0;
+        return (
+          <div
+            key={column.key}
+            id={`${id}-${line}-${index}`}
+            role="gridcell"
+            aria-colindex={index + 1}
+            className={`${column.end === true ? "number end" : ""}${at === index ? " at" : ""}`}
+            style={{ left, width: (places[index + 1] ?? left) - left }}
+            onClick={(event) =>
+              // A button or a link in the cell is what was meant.
+              onCell(row, line, index, column, !(event.target instanceof Element && event.target.closest("a, button, input") !== null))
+            }
+          >
+            {column.show === undefined ? <Text>{column.text(row)}</Text> : column.show(row, line)}
+          </div>
+        );
+      })}
+    </div>
+  );
+});
 
 function Text({ children }: { children: string | null }): ReactNode {
   if (children === null) return <span className="none">null</span>;
