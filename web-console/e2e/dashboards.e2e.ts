@@ -31,6 +31,9 @@ const CONTENT = {
   ],
 };
 
+/** Names that would be markup or turn what stands beside them around, if they were anything but text. */
+const HOSTILE = '<img src=x onerror="window.hurt = 1"> \u202Eesrever';
+
 /** The browser itself reports the status of a statement that is refused. */
 const beyond = (complaints: string[], ...statuses: number[]): string[] => complaints.filter((one) => !statuses.some((status) => one.includes(`status of ${status}`)));
 
@@ -238,8 +241,12 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await page.goto(`${site.url}/dashboards`);
     const chooser = page.waitForEvent("filechooser");
     await page.getByRole("button", { name: "Import" }).click();
-    await (await chooser).setFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify({ ...exported, name: "Come back" })) });
-    await page.getByRole("heading", { name: "Come back" }).waitFor();
+    await (await chooser).setFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify({ ...exported, name: HOSTILE, content: { ...exported.content, panels: [{ ...(exported.content.panels[0] as object), title: `${HOSTILE} ${"long ".repeat(20)}` }] } })) });
+    await expect.poll(() => page.locator("h1").textContent()).toBe(HOSTILE);
+    await page.getByText(/[\d,]+ edits/).waitFor();
+    await shot(page, "dashboard-hostile");
+    expect(await page.evaluate("window.hurt")).toBeUndefined();
+    expect(await page.locator("main img").count()).toBe(0);
     made.push(["dashboards", new URL(page.url()).searchParams.get("id") ?? ""]);
     await page.goto(`${site.url}/dashboards`);
     const second = page.waitForEvent("filechooser");
