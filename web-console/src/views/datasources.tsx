@@ -8,7 +8,7 @@ import { rowsOf, quoted, literal } from "../api/sql";
 import { useAct } from "../parts/act";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { Drop } from "../parts/drop";
-import { bytes, count } from "../parts/format";
+import { bytes, count, plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
 import { Empty, Failed, Shown } from "../parts/state";
@@ -204,7 +204,7 @@ function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row 
                   <Link to="/segments" with={{ source: name }}>
                     {count(row.segments)}
                   </Link>
-                  , {count(row.realtime)} of them still filling; {bytes(row.size)} published
+                  , {row.realtime === 0 ? "none" : count(row.realtime)} of them still filling; {bytes(row.size)} published
                 </dd>
               </>
             )}
@@ -232,6 +232,13 @@ function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row 
                   <td className="muted">{one.DATA_TYPE.toLowerCase()}</td>
                 </tr>
               ))}
+              {list.length > 400 && (
+                <tr>
+                  <td colSpan={2} className="muted">
+                    and {plural(list.length - 400, "more column")}
+                  </td>
+                </tr>
+              )}
             </tbody>
           </table>
         )}
