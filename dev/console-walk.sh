@@ -37,7 +37,8 @@ serve() {
   exit 1
 }
 
-serve open --rate 50
+# Alerts tell a receiver of the walk itself, which is on this machine.
+serve open --rate 50 --set ingest.http_hosts=127.0.0.1
 export HENGE_URL=$url
 password=$(python3 -c 'import secrets; print(secrets.token_urlsafe(18))')
 serve signed-in --rate 20 --set auth.required=true --set "auth.first_password=$password"

@@ -113,7 +113,7 @@ function Edit({ channel, onClose, onDone }: { channel: KnownChannel | null; onCl
   });
   const [more, setMore] = useState(() => {
     const pairs = draft.type === "kafka" ? draft.consumerProperties : draft.headers;
-    return pairs === undefined ? "" : JSON.stringify(pairs, null, 2);
+    return pairs === undefined || pairs === null ? "" : JSON.stringify(pairs, null, 2);
   });
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
