@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { axe, launch, serve, shot, visit, type Served } from "./browser";
 
 const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
-const served = (await fetch(`${HENGE}/henge/v1/dashboards`)).ok;
+const served = (await fetch(`${HENGE}/henge/v1/dashboards`)).status !== 404;
 const told = (await (await fetch(`${HENGE}/henge/v1/queries/none`)).text()).includes("there is no GET") === false;
 if (!served || !told) console.warn(`NOT WALKED: the server has no ${served ? "progress of queries" : "dashboards"}`);
 
