@@ -209,7 +209,9 @@ const METRICS: &str = "/metrics";
 
 /// Whether only the one that leads can answer.
 fn is_of_leader(path: &str) -> bool {
-    OF_LEADER.iter().any(|root| path.starts_with(root)) && path != data::QUERY && path != statements::CANCEL
+    OF_LEADER.iter().any(|root| path.starts_with(root))
+        && path != data::QUERY
+        && path != statements::CANCEL
         && !path.starts_with(queries::ROOT)
 }
 

@@ -35,14 +35,8 @@ pub const SERIES: &[(&str, &str)] = &[
         "henge_query_cache_total",
         "what queries asked the caches for, by cache (segments, results) and outcome: hit (kept), or miss",
     ),
-    (
-        "henge_query_cache_evicted_total",
-        "what was kept and went to make room, by cache",
-    ),
-    (
-        "henge_query_cache_bytes",
-        "memory of what is kept of answers, by cache",
-    ),
+    ("henge_query_cache_evicted_total", "what was kept and went to make room, by cache"),
+    ("henge_query_cache_bytes", "memory of what is kept of answers, by cache"),
     (
         "henge_query_cache_redis_total",
         "what Redis was asked for and given, by outcome: hit, miss, refused (not sealed by this cluster), failed (all that was asked for at once), put, or dropped (not put)",

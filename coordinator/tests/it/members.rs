@@ -260,7 +260,13 @@ async fn a_restarted_node_gets_its_tasks_again(store: Fresh) {
     assert_eq!(counted(&coordinator.view()).len(), 2);
 
     // The process before it is heard of late.
-    let late = Report { member: b.member.clone(), heard: Some(b.heard), seq: b.seq + 1, tasks: b.tasks.clone(), ..Report::default() };
+    let late = Report {
+        member: b.member.clone(),
+        heard: Some(b.heard),
+        seq: b.seq + 1,
+        tasks: b.tasks.clone(),
+        ..Report::default()
+    };
     assert!(matches!(coordinator.heartbeat(late, 4).await, Err(Error::Conflict(_))));
     assert_eq!(coordinator.view().nodes["b"].process, 7);
     assert!(again.beat(&coordinator, 5).await.commands.is_empty());

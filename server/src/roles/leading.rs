@@ -100,8 +100,12 @@ async fn assemble(
         split: true,
     };
     let clock = Arc::new(now);
-    let ledger: Arc<dyn Ledger> =
-        Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: ground.address.clone(), traces: ground.traces() });
+    let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger {
+        coordinator: coordinator.clone(),
+        clock,
+        node: ground.address.clone(),
+        traces: ground.traces(),
+    });
     let parts = Parts {
         coordinator: coordinator.clone(),
         standing: Standing::Leads(coordinator.clone()),

@@ -64,7 +64,9 @@ fn server(dir: &std::path::Path) -> Server {
         json!({"resource": {"type": "LOOKUP", "name": "open"}, "action": "READ"}),
     ];
     // Every system table but the audit log, which tells what others asked.
-    for (_, table) in tables(&server).into_iter().filter(|(schema, table)| schema == "sys" && table != "audit" && table != "metrics") {
+    for (_, table) in
+        tables(&server).into_iter().filter(|(schema, table)| schema == "sys" && table != "audit" && table != "metrics")
+    {
         permissions.push(json!({"resource": {"type": "SYSTEM_TABLE", "name": table}, "action": "READ"}));
     }
     let role = json!({"permissions": permissions,

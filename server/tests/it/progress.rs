@@ -144,6 +144,6 @@ fn nodes_answers_are_steps_of_a_query_over_a_cluster() {
     );
     assert!(steps.iter().any(|step| step["name"] == "merge"), "{own}");
     // It is answered by the broker that ran it, not by the one that leads.
-    assert_eq!(told(&nodes[0], "ann", "zero").status, 503);
+    assert_eq!(told(&nodes[0], "ann", "zero").status, 404);
     watch(broker);
 }

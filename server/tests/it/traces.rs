@@ -139,7 +139,8 @@ fn queries_and_segments_are_followed_through_a_cluster() {
     let steps = ["append", "freeze", "push", "publish", "commit", "load"];
     let whole = |spans: &[Span]| {
         let mut by_trace: BTreeMap<&[u8], BTreeSet<(&str, &str)>> = BTreeMap::new();
-        for span in spans.iter().filter(|span| span.about.get("henge.segment").is_some_and(|id| id.starts_with(TABLE))) {
+        for span in spans.iter().filter(|span| span.about.get("henge.segment").is_some_and(|id| id.starts_with(TABLE)))
+        {
             by_trace.entry(&span.trace).or_default().insert((&span.name, &span.node));
         }
         let is_whole = |of: &&BTreeSet<(&str, &str)>| steps.iter().all(|step| of.iter().any(|(name, _)| name == step));
@@ -182,7 +183,8 @@ fn queries_and_segments_are_followed_through_a_cluster() {
 
     // Who asks that nothing be traced, and nodes by themselves, leave nothing.
     let none = "1af7651916cd43dd8448eb211c80319d";
-    let reply = broker.send("POST", "/druid/v2/sql", &[("traceparent", &format!("00-{none}-{parent}-00"))], Some(&body));
+    let reply =
+        broker.send("POST", "/druid/v2/sql", &[("traceparent", &format!("00-{none}-{parent}-00"))], Some(&body));
     assert_eq!(reply.status, 200);
     let seen = broker.sql("SELECT 1");
     assert_eq!(seen, [[json!(1)]]);
