@@ -19,6 +19,7 @@ use segment::Interval;
 use serde_json::{Map, Value, json};
 use server::roles::view::Followed;
 use server::rpc::peers::{Peers, Secret};
+use server::traces::Traces;
 
 use crate::sql_native::median;
 
@@ -132,7 +133,7 @@ pub fn write(segments: usize, datasources: usize, to: &Path) -> anyhow::Result<(
 pub fn run(segments: usize, datasources: usize, rounds: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _within = runtime.enter();
-    let peers = Peers::new(&Secret::new("a-secret-of-the-bench".into()), None)?;
+    let peers = Peers::new(&Secret::new("a-secret-of-the-bench".into()), None, Traces::default())?;
     let of_each = segments / datasources;
     // Another process makes it: what that held is not to be counted here.
     let file = tempfile::NamedTempFile::new()?;

@@ -3,6 +3,7 @@
 //! Of a query it is the text that nodes are asked by, and what `Debug` tells of it: that has the digests of its lookups, and
 //! what becomes of groups once they are whole. What changes no value (its id, its deadlines) is not in a [`Query`] at all.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use segment::schema::ValueType;
@@ -67,6 +68,16 @@ pub fn of_part(part: &Query, elsewhere: &[Vec<ValueType>]) -> Key {
     hash.put(neutral.to_json().to_string().as_bytes());
     hash.put_debug(&neutral);
     hash.put_debug(&elsewhere);
+    hash.finish()
+}
+
+/// Of a query of a key as it is asked of these tables by whom sees this of them: how often it was asked is told to nobody else,
+/// be it by the way in which it is answered.
+pub fn of_asked(part: &Key, pieces: &[Piece]) -> Key {
+    let seen = pieces.iter().map(|piece| (piece.id.datasource.as_str(), piece.restriction()));
+    let mut hash = Hash::new("asked");
+    hash.put(part);
+    hash.put_debug(&seen.collect::<BTreeSet<_>>());
     hash.finish()
 }
 

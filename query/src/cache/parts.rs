@@ -72,7 +72,8 @@ impl Folding<'_> {
         let elsewhere = self.elsewhere.unwrap_or_default();
         let part = Arc::new(self.query.for_nodes());
         let of_part = digest::of_part(&part, elsewhere);
-        let asked = caches.ask(&of_part);
+        let of_asked = digest::of_asked(&of_part, pieces);
+        let asked = caches.ask(&of_asked);
         if asked.unfit {
             return Ok(None);
         }
@@ -94,14 +95,14 @@ impl Folding<'_> {
                 (Some(kept), _) => parts.push(kept),
                 (None, Some(key)) if populate => {
                     let partial = fold(vec![piece.clone()])?;
-                    let fits = partial.table.groups().saturating_mul(caches.settings.rows_per_group) <= piece.rows();
+                    let fits = caches.fits(&partial, piece);
                     let kept = Arc::new(Kept::of(partial)?);
                     held.grow(kept.bytes.len())?;
                     if fits && kept.bytes.len() <= caches.settings.entry_bytes_max {
                         caches.keep(key, &kept);
                     } else {
                         // The others will hardly be smaller: all that is left is folded at once, and from now on all.
-                        caches.unfit(&of_part);
+                        caches.unfit(&of_asked);
                         populate = false;
                     }
                     parts.push(kept);
@@ -118,7 +119,7 @@ impl Folding<'_> {
         let all = parts.iter().fold(elsewhere.to_vec(), |all, part| joined(&part.types, &all));
         let keys = keys_of(self.query);
         if parts.iter().any(|part| differ(keys, &joined(&part.types, elsewhere), &all)) {
-            caches.unfit(&of_part);
+            caches.unfit(&of_asked);
             return Ok(None);
         }
         let mut merger = Merger::new(self.query, self.budget)?;
@@ -167,9 +168,16 @@ impl Kept {
 }
 
 impl Caches {
-    /// Whether what is made of a piece is to be kept.
+    /// Whether what is made of a piece is to be kept. Where a part of it is seen its rows are not counted: whether there are few
+    /// would tell of the others.
     fn wants(&self, piece: &Piece) -> bool {
-        piece.fingerprint().is_some() && piece.rows() >= self.settings.rows_min
+        piece.fingerprint().is_some() && (piece.is_restricted() || piece.rows() >= self.settings.rows_min)
+    }
+
+    /// Whether a piece has so many more rows than groups that finding these is cheaper, as far as its rows are counted.
+    fn fits(&self, partial: &Partial, piece: &Piece) -> bool {
+        let least = partial.table.groups().saturating_mul(self.settings.rows_per_group);
+        piece.is_restricted() || least <= piece.rows()
     }
 
     /// What is known of a query that is asked now.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::{AlertChange, AlertNotice, AlertRecord, AlertState, NoticeOutcome};
+use query::policy::{Action, Kind};
 use segment::time::format_timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -298,9 +299,16 @@ async fn turn(app: Arc<App>, name: String, kept: Arc<Kept>) -> Turn {
         )),
         Some(owner) => {
             let path = format!("/henge/v1/alerts/{name}");
-            match evaluate::ask(&app, &kept.acting(owner), &kept.rule, &path, now).await {
-                Ok(answer) => Found::Value { met: answer.met, value: answer.value },
-                Err(error) => Found::Failed(error),
+            let owner = kept.acting(owner);
+            match app.broker.authorizer().current().may(&owner, Kind::Config, "CONFIG", Action::Write) {
+                false => Found::Failed(format!(
+                    "its owner {} may not write the configuration any more; put the rule as one who may",
+                    kept.owner.name
+                )),
+                true => match evaluate::ask(&app, &owner, &kept.rule, &path, now).await {
+                    Ok(answer) => Found::Value { met: answer.met, value: answer.value },
+                    Err(error) => Found::Failed(error),
+                },
             }
         }
     };

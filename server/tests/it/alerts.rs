@@ -486,6 +486,12 @@ fn a_rule_is_asked_as_its_owner_is_now_and_secrets_are_shown_to_nobody() {
     assert!(failed["lastError"].as_str().unwrap().contains("ann is no user any more"), "{failed}");
     put(&server, "/security/users/ann", &json!({"roles": ["watcher"]}));
     wait_for_state(&server, "own", "ok");
+    // Nor who may not have rules any more.
+    put(&server, "/security/roles/watcher", &json!({"permissions": [may("DATASOURCE", "counted", "READ")]}));
+    let failed = wait_for_state(&server, "own", "error");
+    assert!(failed["lastError"].as_str().unwrap().contains("may not write the configuration"), "{failed}");
+    put(&server, "/security/roles/watcher", &role);
+    wait_for_state(&server, "own", "ok");
     // Another of her name is not her.
     assert_eq!(server.send("DELETE", "/henge/v1/security/users/ann", &[], None).status, 200);
     put(&server, "/security/users/ann", &json!({"password": "password of ann", "roles": ["watcher"]}));
