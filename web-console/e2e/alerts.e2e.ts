@@ -67,16 +67,16 @@ describe.skipIf(!served)("alerts", () => {
     await page.getByLabel("Severity").selectOption("page");
     await page.getByLabel("Description").fill("Edits come in; nobody need get up.");
     await page.locator(".cm-content").click();
-    await page.keyboard.insertText("SELECT COUNT(*) FROM wikipedie");
-    await page.getByLabel("Number").fill("1000000000");
+    await page.keyboard.type("SELECT COUNT(*) FROM wikipedie");
+    await page.getByRole("textbox", { name: "Number" }).fill("1000000000");
     const trying = page.getByRole("status", { name: "What it would say now" });
     await trying.getByText("wikipedie").waitFor();
     await shot(page, "alert-wrong");
     await page.locator(".cm-content").click();
     await page.keyboard.press("Control+a");
-    await page.keyboard.insertText("SELECT COUNT(*) FROM wikipedia");
+    await page.keyboard.type("SELECT COUNT(*) FROM wikipedia");
     await trying.getByText("all would be well").waitFor();
-    await page.getByLabel("Number").fill("0");
+    await page.getByRole("textbox", { name: "Number" }).fill("0");
     await trying.getByText("it would fire").waitFor();
     await page.getByLabel("Evaluated each").selectOption("PT10S");
     await page.getByLabel("Fires after").selectOption("PT0S");
@@ -112,10 +112,12 @@ describe.skipIf(!served)("alerts", () => {
     await page.getByRole("button", { name: "Switch on" }).click();
     await page.getByRole("button", { name: "Switch off" }).waitFor();
     await page.getByRole("button", { name: "Change", exact: true }).click();
-    await page.getByLabel("Number").fill("1000000000");
+    await page.getByRole("textbox", { name: "Number" }).fill("1000000000");
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await dialog.getByText("it is above 1,000,000,000").waitFor();
-    expect(complaints).toEqual([]);
+    // What was tried of a table that is not there; and an inline style, refused as it should be, that the browser tells of while
+    // the statement is edited. No part of the page writes one.
+    expect(complaints.filter((one) => !/status of 400|Applying inline style/.test(one))).toEqual([]);
     await context.close();
   });
 

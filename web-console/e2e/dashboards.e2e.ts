@@ -323,7 +323,7 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
       await page.getByRole("button", { name: "Run" }).click();
     };
     // Hours of work, whose segments are read at once.
-    await run("SELECT COUNT(*) AS n FROM wikipedia a JOIN wikipedia b ON a.namespace = b.namespace JOIN wikipedia c ON b.namespace = c.namespace");
+    await run("SELECT COUNT(*) AS n FROM wikipedia a JOIN wikipedia b ON a.namespace = b.namespace JOIN wikipedia c ON b.namespace = c.namespace JOIN wikipedia d ON c.namespace = d.namespace JOIN wikipedia e ON d.namespace = e.namespace");
     await page.getByText(/rows read|of [\d,]+ segments?/).first().waitFor();
     await shot(page, "progress");
     expect(await axe(page)).toEqual([]);
@@ -345,7 +345,8 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await run('{"queryType": "timeseries", "dataSource": "wikipedia", "granularity": "hour", "intervals": ["2020/2100"], "aggregations": [{"type": "count", "name": "n"}]}');
     await page.getByRole("button", { name: "Course" }).click();
     await page.getByText("The last run took").waitFor();
-    expect(complaints).toEqual([]);
+    // The one that was cancelled ends in Druid's answer to that.
+    expect(beyond(complaints, 500)).toEqual([]);
     await context.close();
   });
 

@@ -49,7 +49,9 @@ test("hostile names and values of a real table are text wherever they are shown"
   const { context, page, complaints } = await visit(browser, "dark");
   const unhurt = async (): Promise<void> => {
     expect(await page.evaluate("window.hurt")).toBeUndefined();
-    expect(await page.locator("main b, main i, main img, main script, dialog b, dialog i, dialog img, dialog script").count()).toBe(0);
+    // What the values would make of the page, if they were taken for parts of it.
+    expect(await page.locator("main img:not(.cm-widgetBuffer), main script, dialog img:not(.cm-widgetBuffer), dialog script, [onmouseover], [onerror]").count()).toBe(0);
+    expect(await page.locator("b").getByText("bold", { exact: true }).count()).toBe(0);
   };
   await ask(page, `SELECT * FROM "${name}" ORDER BY n`);
   await page.getByRole("gridcell", { name: /window\.hurt/ }).first().waitFor();
@@ -61,7 +63,7 @@ test("hostile names and values of a real table are text wherever they are shown"
   await unhurt();
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Bars" }).click();
-  await page.getByRole("region", { name: "Result" }).getByText(/window\.hurt/).first().waitFor();
+  await page.getByRole("region", { name: "Result" }).getByText(/window\.hurt/).filter({ visible: true }).first().waitFor();
   await shot(page, "hostile-bars");
   await unhurt();
   await page.goto(`${site.url}/explore?source=${name}&split=${encodeURIComponent(JSON.stringify([COLUMN]))}`);
@@ -69,9 +71,9 @@ test("hostile names and values of a real table are text wherever they are shown"
   await shot(page, "hostile-explore");
   await unhurt();
   await page.getByRole("button", { name: /window\.hurt = 1/ }).first().click();
-  await page.getByRole("group", { name: "Filters" }).getByText(/window\.hurt/).waitFor();
+  await page.getByRole("group", { name: "Filters" }).getByText(/window\.hurt/).first().waitFor();
   await page.reload();
-  await page.getByRole("group", { name: "Filters" }).getByText(/window\.hurt/).waitFor();
+  await page.getByRole("group", { name: "Filters" }).getByText(/window\.hurt/).first().waitFor();
   await unhurt();
   await page.goto(`${site.url}/datasources?name=${name}`);
   await page.getByRole("dialog").getByText(/onmouseover/).waitFor();
