@@ -8,6 +8,7 @@ debian=$PWD/dev/.cache/deploy/debian
 if [ -z "$promtool" ] && [ ! -x "$debian/usr/bin/promtool" ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
   # Unpacked and not installed: the package would start a server.
   debs=$(mktemp -d)
+  mkdir -p "$debian"
   (cd "$debs" && apt-get download -qq -o APT::Sandbox::User=root prometheus) >&2 && dpkg -x "$debs"/prometheus_*.deb "$debian" || true
   rm -rf "$debs"
 fi
