@@ -150,7 +150,7 @@ def settings():
     need(keys, "no settings found")
     known = {"HENGE_" + key.replace(".", "_").upper() for key in keys}
     # Of compose itself, and as examples of what Kubernetes would inject.
-    known |= {"HENGE_IMAGE", "HENGE_CACHE_MAX_BYTES", "HENGE_ADMIN_PASSWORD", "HENGE_METRICS_PASSWORD", "HENGE_SERVICE_HOST", "HENGE_SECTION_NAME"}
+    known |= {"HENGE_IMAGE", "HENGE_CACHE_MAX_BYTES", "HENGE_ADMIN_PASSWORD", "HENGE_METRICS_PASSWORD", "HENGE_GRAFANA_PASSWORD", "HENGE_SERVICE_HOST", "HENGE_SECTION_NAME"}
     wrong = []
     for path in [*ROOT.glob("deploy/**/*"), *ROOT.glob("docs/operations/*.md")]:
         if path.is_file():

@@ -129,7 +129,7 @@ def hold(cluster, services):
 
     within(60, "the proxy sends to a broker", lambda: call(f"{proxy}/status/health")[0] == 200)
     command = services["setup-metrics"]["command"][0].replace("$$", "$")
-    variables = {"PATH": os.environ["PATH"], "HENGE": proxy, "ADMIN_PASSWORD": admin[1], "METRICS_PASSWORD": metrics[1]}
+    variables = {"PATH": os.environ["PATH"], "HENGE": proxy, "ADMIN_PASSWORD": admin[1], "METRICS_PASSWORD": metrics[1], "GRAFANA_PASSWORD": cluster.secrets["HENGE_GRAFANA_PASSWORD"]}
     subprocess.run(["/bin/sh", "-ec", command], env=variables, check=True, capture_output=True, timeout=60)
     cluster.watch()
 
