@@ -54,7 +54,7 @@ impl Topic {
 }
 
 pub fn hide(shown: &mut Value) {
-    for (name, value) in shown[PROPERTIES].as_object_mut().into_iter().flatten() {
+    for (name, value) in shown.get_mut(PROPERTIES).and_then(Value::as_object_mut).into_iter().flatten() {
         // What is no text (a provider that looks the value up elsewhere) may have texts within.
         if is_secret(name) || value.is_object() || value.is_array() {
             super::hide(value);
@@ -66,7 +66,7 @@ pub fn restore(posted: &mut Value, earlier: &Value) -> Answered<()> {
     let none = Map::new();
     let before = earlier[PROPERTIES].as_object().unwrap_or(&none);
     let is_same_server = posted["bootstrapServers"] == earlier["bootstrapServers"];
-    let Some(properties) = posted[PROPERTIES].as_object_mut() else { return Ok(()) };
+    let Some(properties) = posted.get_mut(PROPERTIES).and_then(Value::as_object_mut) else { return Ok(()) };
     let hidden: Vec<String> =
         properties.iter().filter(|(_, value)| **value == HIDDEN).map(|(name, _)| name.clone()).collect();
     if hidden.is_empty() {

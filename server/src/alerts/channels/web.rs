@@ -89,7 +89,7 @@ pub fn hide(shown: &mut Value) {
     if let Some(url) = shown["url"].as_str() {
         shown["url"] = json!(shown_url(url, shown["type"] == "slack"));
     }
-    if let Some(headers) = shown["headers"].as_object_mut() {
+    if let Some(headers) = shown.get_mut("headers").and_then(Value::as_object_mut) {
         headers.values_mut().for_each(super::hide);
     }
 }
@@ -122,7 +122,7 @@ pub fn restore(posted: &mut Value, earlier: &Value) -> Answered<()> {
     posted["url"] = json!(url);
     let none = Map::new();
     let known = earlier["headers"].as_object().unwrap_or(&none);
-    for (name, value) in posted["headers"].as_object_mut().into_iter().flatten() {
+    for (name, value) in posted.get_mut("headers").and_then(Value::as_object_mut).into_iter().flatten() {
         if *value != HIDDEN {
             continue;
         }
