@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Fed, Server, create_topic, feed, kafka, supervisor};
+use crate::harness::{Fed, Reply, Server, create_topic, feed, kafka, supervisor};
 
 const SAMPLER: &str = "/druid/indexer/v1/sampler";
 
@@ -126,6 +127,24 @@ fn what_cannot_be_sampled_says_so() {
     assert!(matches!(reply.status, 400 | 503) && !error.is_empty(), "{} {}", reply.status, reply.body);
 }
 
+/// As one is told to try again while earlier samples are let go.
+fn patient(server: &Server, spec: &Value) -> Reply {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let reply = server.post(SAMPLER, spec);
+        if reply.status != 503 || Instant::now() > end {
+            return reply;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn sampled(server: &Server, spec: &Value) -> Value {
+    let reply = patient(server, spec);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    reply.body
+}
+
 #[test]
 fn a_stream_is_looked_at_from_its_beginning_or_at_its_newest() {
     let Some(bootstrap) = kafka("a_stream_is_looked_at_from_its_beginning_or_at_its_newest") else { return };
@@ -139,7 +158,7 @@ fn a_stream_is_looked_at_from_its_beginning_or_at_its_newest() {
         let io = json!({"useEarliestOffset": earliest});
         let mut spec = supervisor("looked_at", &topic, &bootstrap, io, json!({}));
         spec["samplerConfig"] = json!({"numRows": 20, "timeoutMs": 15_000});
-        let told = server.post_ok(SAMPLER, &spec);
+        let told = sampled(&server, &spec);
         told["data"].as_array().unwrap().iter().map(|row| row["parsed"]["number"].as_u64().unwrap()).collect()
     };
     assert_eq!(numbers(true), (0..20).collect::<Vec<_>>());
@@ -148,12 +167,12 @@ fn a_stream_is_looked_at_from_its_beginning_or_at_its_newest() {
     let format = json!({"type": "kafka", "valueFormat": {"type": "json"}, "keyFormat": {"type": "regex", "pattern": "(.*)", "columns": ["k"]}});
     let mut spec = supervisor("looked_at", &topic, &bootstrap, json!({"inputFormat": format}), json!({}));
     spec["samplerConfig"] = json!({"numRows": 1});
-    let told = server.post_ok(SAMPLER, &spec);
+    let told = sampled(&server, &spec);
     let input = &told["data"][0]["input"];
     assert!(input["kafka.timestamp"].is_i64() && input["kafka.key"] == input["key"], "{told}");
     // A topic that there is not.
     let mut spec = supervisor("looked_at", "there-is-none", &bootstrap, json!({}), json!({}));
     spec["samplerConfig"] = json!({"timeoutMs": 15_000});
-    let reply = server.post(SAMPLER, &spec);
+    let reply = patient(&server, &spec);
     assert!(reply.status == 400 && reply.body["error"].is_string(), "{} {}", reply.status, reply.body);
 }
