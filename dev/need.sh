@@ -2,7 +2,7 @@
 # Installs what a Debian machine lacks (as root), or says what to install.
 #   dev/need.sh build     to build: a C compiler, make, Perl, Rust; npm for the web console
 #   dev/need.sh test      to test as well: Java and Maven for a real Kafka and the JDBC driver, Python for its clients,
-#                         PostgreSQL (no server is started by it), Chromium for the console, libfaketime for clocks that are off
+#                         PostgreSQL (no server is started by it), Chromium for the console, libfaketime for clocks that are off, a Redis server
 set -euo pipefail
 missing=()
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -23,6 +23,7 @@ if [ "${1:-build}" = test ]; then
   has chromium || wanted+=(chromium)
   # Its server would run from now on: dev/rules.sh needs promtool alone, dev/deploy.sh unpacks what it needs.
   python3 -c 'import yaml' 2>/dev/null || wanted+=(python3-yaml)
+  has redis-server || has redis-check-rdb || wanted+=(redis-tools)
   ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || wanted+=(libfaketime)
   has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 fi

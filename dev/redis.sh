@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A real Redis server (Debian's package redis-server, which keeps nothing on disk here) to test against.
+# A real Redis server (keeps nothing on disk here) to test against. Debian's package redis-tools is enough: its redis-check-rdb is
+# the server under another name, and no service comes with it.
 #   dev/redis.sh start [DIR]   starts it on a free port of 127.0.0.1, with a password, prints its address
 #   dev/redis.sh stop [DIR]    stops it
-# DIR holds its log and pid (default: dev/.cache/redis/run). Exit 3: it cannot be had here (apt-get install redis-server).
+# DIR holds its log and pid (default: dev/.cache/redis/run). Exit 3: it cannot be had here (apt-get install redis-tools).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 command=${1:-start}
@@ -10,13 +11,14 @@ dir=${2:-$here/.cache/redis/run}
 
 case $command in
 start)
-  command -v redis-server >/dev/null || { echo "redis.sh: no redis-server (apt-get install redis-server)" >&2; exit 3; }
+  program=$(type -P redis-server || type -P redis-check-rdb) ||
+    { echo "redis.sh: no redis-server (apt-get install redis-tools)" >&2; exit 3; }
   rm -rf "$dir"
   mkdir -p "$dir"
   for _ in $(seq 1 10); do
     port=$((20000 + RANDOM % 20000))
-    redis-server --bind 127.0.0.1 --port "$port" --requirepass testing --save '' --appendonly no --maxmemory 256mb \
-      --maxmemory-policy allkeys-lru --dir "$dir" >"$dir/log" 2>&1 </dev/null &
+    (exec -a redis-server "$program" --bind 127.0.0.1 --port "$port" --requirepass testing --save '' --appendonly no --maxmemory 256mb \
+      --maxmemory-policy allkeys-lru --dir "$dir") >"$dir/log" 2>&1 </dev/null &
     echo $! >"$dir/pid"
     for _ in $(seq 1 100); do
       if grep -q 'Ready to accept connections' "$dir/log"; then
