@@ -44,6 +44,20 @@ impl Dice {
 /// A kind of fault, and what it was.
 type Fault = (&'static str, String);
 
+/// What all answers came to, the shortest first: of long output the beginning is kept everywhere.
+fn told(watched: &Watched, faults: &[Fault]) -> String {
+    let wrong = watched.wrong.lock().unwrap();
+    let faults: Vec<&str> = faults.iter().map(|(_, what)| what.as_str()).collect();
+    format!(
+        "{} wrong answers\n{}\nfaults:\n{}\nerrors: {:#?}\nwhen the first was seen:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(20)].join("\n"),
+        faults.join("\n"),
+        watched.errors.lock().unwrap(),
+        watched.logs.lock().unwrap()
+    )
+}
+
 impl Cluster {
     /// One fault of a lane of nodes, from its beginning to its end; of clocks and versions, until it is another's turn.
     fn break_node(&self, at: usize, machines: &Machines, dice: &mut Dice) -> Fault {
@@ -232,7 +246,7 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
             std::thread::sleep(Duration::from_millis(100));
         }
 
-        let begun = Instant::now();
+        let begun = *watched.begun.get_or_init(Instant::now);
         let (cluster, faults) = (&cluster, &faults);
         let note = |from: Duration, (kind, what): Fault| {
             let (from, to) = (from.as_secs_f64(), begun.elapsed().as_secs_f64());
@@ -271,24 +285,16 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
         });
         fed.store(true, Ordering::SeqCst);
         feeding.join().unwrap();
-        // Should it not come to an end.
-        eprintln!("chaos: seed {seed}: {:#?}", faults.lock().unwrap());
-        settle(cluster, &sent, Duration::from_secs(180));
+        let faults = faults.lock().unwrap();
+        assert!(watched.wrong.lock().unwrap().is_empty(), "seed {seed}: {}", told(&watched, &faults));
+        settle(cluster, &sent, Duration::from_secs(180), &|| format!("seed {seed}: {}", told(&watched, &faults)));
     });
     let faults = faults.into_inner().unwrap();
+    assert!(watched.wrong.lock().unwrap().is_empty(), "seed {seed}: {}", told(&watched, &faults));
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     faults.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
-    let faults: Vec<&String> = faults.iter().map(|(_, what)| what).collect();
     let echoed = cluster.wires.as_ref().map(Wires::echoed).unwrap_or_default();
-    let wrong = watched.wrong.into_inner().unwrap();
     let errors = watched.errors.into_inner().unwrap();
-    assert!(
-        wrong.is_empty(),
-        "seed {seed}: {} wrong answers: {:#?}\nfaults: {faults:#?}\nerrors: {errors:#?}\n{}",
-        wrong.len(),
-        &wrong[..wrong.len().min(10)],
-        cluster.logs()
-    );
     // Each key once, too.
     cluster.assert_by_key(&sent);
     let [whole, flagged, refused] =

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -186,7 +186,7 @@ impl Cluster {
         let log = |(name, _): &(&str, &str)| {
             let log = std::fs::read_to_string(self.dir.join(name).join("server.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            format!("--- {name}:\n{}\n", lines[lines.len().saturating_sub(15)..].join("\n"))
+            format!("--- {name}:\n{}\n", lines[lines.len().saturating_sub(25)..].join("\n"))
         };
         NODES.iter().map(log).collect()
     }
@@ -316,7 +316,11 @@ pub struct Watched {
     /// The longest time between whole answers of any broker, in milliseconds.
     pub gap_max: AtomicU64,
     last_whole: Mutex<Option<Instant>>,
+    /// When what is watched began, if it has.
+    pub begun: OnceLock<Instant>,
     pub wrong: Mutex<Vec<String>>,
+    /// What the nodes logged last when the first wrong answer was seen.
+    pub logs: Mutex<String>,
     pub errors: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -361,9 +365,14 @@ impl Watched {
                         if !is_right {
                             let floor = floor[partition];
                             let flagged = answer.flagged;
-                            self.wrong.lock().unwrap().push(format!(
-                                "{name} (SQL: {by_sql}, flagged: {flagged}), partition {partition}: {count} events up to \
-                                 {up_to}, sum {sum}; {floor} before, {most} sent"
+                            let when = self.begun.get().map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+                            let mut wrong = self.wrong.lock().unwrap();
+                            if wrong.is_empty() {
+                                *self.logs.lock().unwrap() = cluster.logs();
+                            }
+                            wrong.push(format!(
+                                "{when:.1} s {name} (SQL: {by_sql}, flagged: {flagged}), partition {partition}: {count} events \
+                                 up to {up_to}, sum {sum}; {floor} before, {most} sent"
                             ));
                         } else if !answer.flagged {
                             self.floor[partition].fetch_max(*count, Ordering::SeqCst);
@@ -386,8 +395,8 @@ impl Watched {
     }
 }
 
-/// Waits until both brokers count all that was sent.
-pub fn settle(cluster: &Cluster, sent: &Sent, within: Duration) {
+/// Waits until both brokers count all that was sent; `told` is what is said first if they do not.
+pub fn settle(cluster: &Cluster, sent: &Sent, within: Duration, told: &dyn Fn() -> String) {
     let agent = agent(Duration::from_secs(30));
     let end = Instant::now() + within;
     for at in BROKERS {
@@ -402,7 +411,8 @@ pub fn settle(cluster: &Cluster, sent: &Sent, within: Duration) {
                 break;
             }
             let last = answer.map(|answer| (answer.parts, answer.flagged));
-            assert!(Instant::now() < end, "{}: {last:?} of {:?}\n{}", NODES[at].0, sent.0, cluster.logs());
+            let (name, sent) = (NODES[at].0, &sent.0);
+            assert!(Instant::now() < end, "{name}: {last:?} of {sent:?}\n{}\n{}", told(), cluster.logs());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -201,7 +201,7 @@ fn under_load_of(binary: Option<&Path>, name: &str, work: impl FnOnce(&Cluster, 
         work(cluster, watched);
         fed.store(true, Ordering::SeqCst);
         feeding.join().unwrap();
-        settle(cluster, sent, Duration::from_secs(60));
+        settle(cluster, sent, Duration::from_secs(60), &String::new);
     });
     let wrong = watched.wrong.lock().unwrap();
     assert!(
