@@ -1,13 +1,16 @@
 //! Places for looks at input: how many are at it at once, and whose.
 //!
 //! A look has its place until all that it opened is closed, also when whoever asked is gone or has got the answer. What it opened
-//! may take seconds to close, as a Kafka client waits for brokers that do not answer: nobody waits for that but the place.
+//! may take seconds to close, as a Kafka client waits for brokers that do not answer: nobody waits for that but the place, and for
+//! some seconds who looks next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result};
 
@@ -17,10 +20,20 @@ const PLACES: usize = 4;
 /// Of these, those of one user: a quarter is left to others.
 const PLACES_OF_ONE: usize = PLACES - PLACES / 4;
 
-#[derive(Default)]
+/// How long a look waits for a place before it is refused.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) struct Looks {
     /// Places that are taken, by user.
     taken: Mutex<BTreeMap<String, usize>>,
+    freed: Notify,
+    patience: Duration,
+}
+
+impl Default for Looks {
+    fn default() -> Looks {
+        Looks { taken: Mutex::default(), freed: Notify::new(), patience: PATIENCE }
+    }
 }
 
 /// Free again when it is dropped.
@@ -36,6 +49,8 @@ impl Drop for Place {
             *count -= 1;
         }
         taken.retain(|_, count| *count > 0);
+        drop(taken);
+        self.looks.freed.notify_waiters();
     }
 }
 
@@ -53,8 +68,22 @@ impl Looks {
         Ok(Place { looks: self.clone(), whose: whose.to_string() })
     }
 
-    /// Looks, on a thread of its own; `look` answers what came of it, and what it has open still. Refused while as many are at it
-    /// as there may be, of all or of this user.
+    /// A place, as soon as one is free.
+    async fn place_in_time(self: &Arc<Looks>, whose: &str) -> Result<Place> {
+        let end = Instant::now() + self.patience;
+        loop {
+            // Before it looks: a place that is freed in between wakes this too.
+            let freed = self.freed.notified();
+            match self.place(whose) {
+                Err(refused) if timeout_at(end, freed).await.is_err() => return Err(refused),
+                Err(_) => {}
+                place => return place,
+            }
+        }
+    }
+
+    /// Looks, on a thread of its own; `look` answers what came of it, and what it has open still. Refused where as many are at it
+    /// as there may be, of all or of this user, and stay so for some seconds.
     pub async fn look<T, O>(
         self: &Arc<Looks>,
         whose: &str,
@@ -63,7 +92,7 @@ impl Looks {
     where
         T: Send + 'static,
     {
-        let place = self.place(whose)?;
+        let place = self.place_in_time(whose).await?;
         let (tell, told) = oneshot::channel();
         let thread = std::thread::Builder::new().name("henge-sample".into());
         let spawned = thread.spawn(move || {
@@ -94,6 +123,10 @@ mod tests {
     }
 
     impl Looks {
+        fn impatient() -> Arc<Looks> {
+            Arc::new(Looks { patience: Duration::ZERO, ..Looks::default() })
+        }
+
         async fn until_taken(&self, count: usize) {
             while self.taken.lock().values().sum::<usize>() != count {
                 tokio::task::yield_now().await;
@@ -103,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_does_not_wait_for_what_is_to_be_closed_and_the_place_does() {
-        let looks = Arc::new(Looks::default());
+        let looks = Looks::impatient();
         let mut closing = Vec::new();
         for n in 0..PLACES_OF_ONE {
             let (close, closed) = mpsc::channel();
@@ -124,6 +157,25 @@ mod tests {
         drop(closing);
         looks.until_taken(0).await;
         looks.look("ann", || (Ok(()), ())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_for_a_place_that_is_freed_in_time() {
+        let looks = Arc::new(Looks { patience: Duration::from_secs(3600), ..Looks::default() });
+        let mut closing = Vec::new();
+        for _ in 0..PLACES_OF_ONE {
+            let (close, closed) = mpsc::channel();
+            closing.push(close);
+            looks.look("ann", move || (Ok(()), Slow(closed))).await.unwrap();
+        }
+        let next = tokio::spawn({
+            let looks = looks.clone();
+            async move { looks.look("ann", || (Ok("seen"), ())).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished());
+        drop(closing.pop());
+        assert_eq!(next.await.unwrap().unwrap(), "seen");
     }
 
     #[tokio::test]

@@ -96,6 +96,11 @@ impl HttpSources {
         self.names(uri.host().unwrap_or_default(), port)
     }
 
+    /// Whether something may be sent to a host, as far as its name tells: where that leads is known when it is looked up.
+    pub fn check_host(&self, host: &str, port: u16) -> Result<(), Refused> {
+        if self.any_public || self.names(host, port) { Ok(()) } else { Err(not_allowed()) }
+    }
+
     /// The addresses of a host that something may be sent to; blocks while they are looked up.
     pub fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refused> {
         let is_named = self.names(host, port);

@@ -30,9 +30,10 @@ pub struct Mail {
 }
 
 impl Mail {
-    pub fn parse(json: &Value) -> Answered<Mail> {
+    pub fn parse(json: &Value, hosts: &HttpSources) -> Answered<Mail> {
         let fields = Fields::of(json, "", &["type", "smtp", "user", "password", "from", "to"])?;
         let (host, port, is_tls) = server(fields.need_text("smtp", 1..=300)?)?;
+        hosts.check_host(&host, port).map_err(|refused| fields.wrong("smtp", refused))?;
         let user = match (fields.text("user", 1..=320)?, fields.get("password")) {
             (None, None) => None,
             (Some(user), Some(secret)) => Some((user.to_string(), password(secret, "password")?)),

@@ -41,7 +41,7 @@ impl Channel {
         let kind = Fields::of(json, "", &any)?.one_of("type", &TYPES)?;
         Ok(match kind {
             "webhook" | "slack" => Channel::Web(Web::parse(json, kind == "slack", hosts)?),
-            "email" => Channel::Mail(Mail::parse(json)?),
+            "email" => Channel::Mail(Mail::parse(json, hosts)?),
             _ => Channel::Kafka(kafka::Topic::parse(json)?),
         })
     }
@@ -197,6 +197,19 @@ mod tests {
         ] {
             let error = parsed(json.clone()).err().unwrap_or_else(|| panic!("{json} is taken"));
             assert!(error.starts_with(told), "{json}: {error}");
+        }
+        // Where an operator names hosts, no other is taken.
+        let named = HttpSources::new(["https"].into_iter(), ["a.example", "b.example:25"].into_iter()).unwrap();
+        let mail = |smtp: &str| json!({"type": "email", "smtp": smtp, "from": "a@b.c", "to": ["a@b.c"]});
+        for (smtp, is_taken) in [
+            ("smtp://a.example", true),
+            ("smtp://b.example:25", true),
+            ("smtp://b.example:26", false),
+            ("smtp://c.example", false),
+        ] {
+            let parsed = Channel::parse(&mail(smtp), &named);
+            let refused = parsed.err().is_some_and(|refused| refused.message.starts_with("smtp: "));
+            assert_eq!(!refused, is_taken, "{smtp}");
         }
     }
 
