@@ -158,6 +158,8 @@ impl Coordinator {
             picture: RwLock::new(picture),
             feed: RwLock::default(),
             view_changed: watch::Sender::new(ViewNumber::default()),
+            grants: parking_lot::Mutex::default(),
+            known: tokio::sync::Notify::new(),
             changed: watch::Sender::new(0),
             documents_changed: watch::Sender::new(0),
             sight: OnceLock::new(),

@@ -41,6 +41,7 @@ mod cycle;
 mod documents;
 mod error;
 mod fleet;
+mod grants;
 mod lead;
 pub mod lease;
 mod members;
@@ -63,7 +64,7 @@ mod views;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use alerts::{
     AlertChange, AlertEntry, AlertNotice, AlertRecord, AlertState, HISTORY_KEPT as ALERT_HISTORY_KEPT, NoticeOutcome,
@@ -76,6 +77,7 @@ pub use command::{
 pub use cycle::CycleReport;
 pub use documents::{Change, Document};
 pub use error::{Error, Result};
+pub use grants::Poll;
 pub use node::{Member, Role};
 pub use replacing::Sight;
 pub use scaling::{LagAggregate, Scaling};
@@ -117,6 +119,9 @@ struct Inner {
     picture: RwLock<picture::Picture>,
     feed: RwLock<view::Feed>,
     view_changed: watch::Sender<ViewNumber>,
+    grants: parking_lot::Mutex<grants::Grants>,
+    /// Brokers have newer views, or may answer by none.
+    known: Notify,
     changed: watch::Sender<u64>,
     documents_changed: watch::Sender<i64>,
     /// Knows who may replace rows.

@@ -96,9 +96,10 @@ impl Coordinator {
         placement::has_more(&picture.fleet)
     }
 
-    /// Takes a node out that is about to end: it is not waited for.
+    /// Takes a node out that is about to end: it is not waited for. It answers by no view any more.
     pub async fn forget_node(&self, node: &str, process: u64, now: i64) -> Result<()> {
         self.check_lead()?;
+        self.end_grants(node, process);
         {
             let mut picture = self.inner.picture.write();
             if picture.members.get(node).is_some_and(|member| member.told.process == process) {

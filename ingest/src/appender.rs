@@ -52,6 +52,8 @@ pub struct Appender {
     /// The index that takes rows, by start and end of its interval.
     open: BTreeMap<(i64, i64), Open>,
     next_folder: u32,
+    /// Queryable here, and not known everywhere where queries are answered.
+    unknown: Vec<SegmentId>,
 }
 
 /// What an append did, over all indexes.
@@ -65,7 +67,7 @@ pub struct Taken {
 
 impl Appender {
     pub fn new(setup: AppenderSetup) -> Appender {
-        Appender { setup, open: BTreeMap::new(), next_folder: 0 }
+        Appender { setup, open: BTreeMap::new(), next_folder: 0, unknown: Vec::new() }
     }
 
     /// Goes on with indexes of an earlier life. They are not put into the inventory: the caller does so with all others.
@@ -73,6 +75,20 @@ impl Appender {
         let used = indexes.iter().filter_map(|open| open.folder.parse::<u32>().ok()).max();
         let open = indexes.into_iter().map(|open| (key(open.id.interval), open)).collect();
         Appender { open, next_folder: used.map_or(0, |used| used + 1), ..Appender::new(setup) }
+    }
+
+    /// Whether there are indexes that are to be announced before rows are appended.
+    pub fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// Waits until new indexes are known wherever queries are answered. May be repeated after an error.
+    pub fn announce(&mut self) -> Result<()> {
+        if self.has_unknown() {
+            self.setup.runtime.block_on(self.setup.ledger.announce(&self.unknown))?;
+            self.unknown.clear();
+        }
+        Ok(())
     }
 
     /// Makes sure that every row has an index to go to. May be repeated after an error; no row is touched.
@@ -91,9 +107,10 @@ impl Appender {
         Ok(())
     }
 
-    /// Appends the rows to their indexes, after [`Appender::prepare`], which is all that can fail.
+    /// Appends the rows to their indexes, after [`Appender::prepare`] and [`Appender::announce`], which are all that can fail.
     pub fn append(&mut self, batch: &RowBatch, rows: &[u32]) -> Result<Taken> {
         self.prepare(batch, rows)?;
+        self.announce()?;
         let mut taken = Taken::default();
         let Some(first) = rows.first() else { return Ok(taken) };
         let holder = self.holder_of(batch, *first)?;
@@ -146,6 +163,7 @@ impl Appender {
         let index = Arc::new(RealtimeIndex::new(id.clone(), setup.schema.clone(), folder, Vec::new())?);
         setup.inventory.apply(vec![Change::Serve(id.clone(), Served::Realtime(index.clone()))]);
         self.next_folder += 1;
+        self.unknown.push(id.clone());
         let interval = id.interval;
         self.open.insert(key(interval), Open { id, folder: name, index });
         Ok(interval)

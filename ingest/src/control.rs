@@ -148,6 +148,11 @@ impl Control {
         }
     }
 
+    /// What the node serves is to be told at once.
+    pub fn tell(&self) {
+        self.changed.notify_one();
+    }
+
     pub fn storage_refuses(&self, reason: String) {
         let mut state = self.state.lock();
         if state.storage.as_ref() != Some(&reason) {

@@ -18,6 +18,10 @@ pub trait Ledger: Send + Sync {
     /// already decide. Only rows within the id's interval go into the segment.
     async fn allocate(&self, what: &Allocation) -> Result<SegmentId>;
 
+    /// Returns when nobody answers without these segments any more, which the node serves and has no row in yet. An answer without
+    /// them would lack the rows that other answers have counted.
+    async fn announce(&self, ids: &[SegmentId]) -> Result<()>;
+
     /// One transaction: compares and sets the positions, inserts the segments. Answers the ids of the segments, in the
     /// order given.
     ///

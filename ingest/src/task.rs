@@ -376,11 +376,18 @@ impl Task {
         let appender = &mut self.sequence.appender;
         let mut pause = Duration::from_millis(50);
         loop {
-            match appender.prepare(batch, rows) {
+            let prepared = appender.prepare(batch, rows).and_then(|()| {
+                if appender.has_unknown() {
+                    self.setup.control.tell();
+                }
+                appender.announce()
+            });
+            match prepared {
                 Ok(()) => break,
                 Err(error) if error.is_retryable() => {
                     let control = &self.setup.control;
-                    control.storage_refuses(format!("allocate a segment: {error}"));
+                    let what = if appender.has_unknown() { "announce a segment" } else { "allocate a segment" };
+                    control.storage_refuses(format!("{what}: {error}"));
                     self.is_torn = true;
                     self.setup.runtime.block_on(control.pause(pause))?;
                     pause = (pause * 2).min(Duration::from_secs(5));

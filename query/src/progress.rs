@@ -4,8 +4,8 @@
 //! counted costs an atomic addition for each segment, each batch and each node's answer, and no lock but for the steps,
 //! of which there are a few.
 //!
-//! Counts of segments tell of rows that a restricted asker does not see, and so do the nodes that have them: as soon as one
-//! query of the request is restricted, neither is told of any.
+//! Counts of segments tell of rows that a restricted asker does not see, and so do the nodes that have them, how many of
+//! them answered, and whether any had to: as soon as one query of the request is restricted, none of that is told of.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Steps of one request; later ones are not told.
+/// Steps of one request, and as many parts of these; later ones are not told.
 const STEPS_MAX: usize = 256;
 
 /// Requests that are known, those at work and those that ended not long ago.
@@ -71,6 +71,8 @@ pub enum State {
 struct Told {
     /// Its place among the steps.
     parent: Option<usize>,
+    /// Whether it is no step of its own, but what became of one elsewhere.
+    is_part: bool,
     name: &'static str,
     table: Option<String>,
     node: Option<String>,
@@ -157,25 +159,26 @@ impl Progress {
     /// Begins a step, below the first one unless it is that.
     pub fn step(self: &Arc<Self>, name: &'static str, table: Option<String>) -> Open {
         let mut steps = self.steps.lock();
-        if steps.len() >= STEPS_MAX {
+        if is_full(&steps, false) {
             return Open { of: self.clone(), at: None };
         }
         let parent = (!steps.is_empty()).then_some(0);
         let started = Instant::now();
-        steps.push(Told { parent, name, table, node: None, rows: 0, started, took: None, segments: None });
+        let (is_part, node, took, segments) = (false, None, None, None);
+        steps.push(Told { parent, is_part, name, table, node, rows: 0, started, took, segments });
         Open { of: self.clone(), at: Some(steps.len() - 1) }
     }
 
     /// A node's answer was taken in, or answers were made one: a part of the newest step that is at work.
     pub fn told(&self, name: &'static str, node: Option<String>, since: Instant, segments: Option<u64>) {
         let mut steps = self.steps.lock();
-        if steps.len() >= STEPS_MAX {
+        if is_full(&steps, true) {
             return;
         }
         let parent = steps.iter().rposition(|step| step.took.is_none());
         let table = parent.and_then(|at| steps[at].table.clone());
         let took = Some(since.elapsed());
-        steps.push(Told { parent, name, table, node, rows: 0, started: since, took, segments });
+        steps.push(Told { parent, is_part: true, name, table, node, rows: 0, started: since, took, segments });
     }
 
     /// From now on nothing is told that hangs on rows which are not seen.
@@ -225,8 +228,9 @@ impl Progress {
         let total = self.segments_total.load(Ordering::Relaxed);
         let done = self.segments_done.load(Ordering::Relaxed).min(total);
         let steps = self.steps.lock();
-        // A step of a node says where rows are.
-        let shown = steps.iter().enumerate().filter(|(_, step)| !(hides && step.node.is_some()));
+        // How many parts a step has says where rows are, and ids would say how many there are.
+        let shown: Vec<usize> = (0..steps.len()).filter(|at| !(hides && steps[*at].is_part)).collect();
+        let id = |at: usize| shown.binary_search(&at).ok().map(|place| place + 1);
         let until = ended.unwrap_or_else(Instant::now);
         Report {
             state,
@@ -234,10 +238,10 @@ impl Progress {
             rows: self.rows.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             segments: (!hides).then_some((done, total)),
-            steps: shown
-                .map(|(at, step)| Step {
-                    id: at + 1,
-                    parent: step.parent.map(|parent| parent + 1),
+            steps: (shown.iter().map(|at| &steps[*at]).enumerate())
+                .map(|(place, step)| Step {
+                    id: place + 1,
+                    parent: step.parent.and_then(id),
                     name: step.name,
                     table: step.table.clone(),
                     node: step.node.clone(),
@@ -248,6 +252,11 @@ impl Progress {
                 .collect(),
         }
     }
+}
+
+/// Whether there are as many as may be: steps, or parts of them.
+fn is_full(steps: &[Told], is_part: bool) -> bool {
+    steps.iter().filter(|step| step.is_part == is_part).count() >= STEPS_MAX
 }
 
 struct Known {
@@ -338,17 +347,25 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_a_part_is_told_neither_of_segments_nor_of_nodes() {
-        let progress = Arc::<Progress>::default();
-        let _leaf = progress.step("scan", Some("events".into()));
-        progress.expect_segments(2);
-        progress.told("node", Some("h:1".into()), Instant::now(), Some(2));
-        progress.told("merge", None, Instant::now(), Some(2));
-        progress.restrict();
-        let report = progress.report();
-        assert_eq!(report.segments, None);
-        let told: Vec<_> = report.steps.iter().map(|step| (step.name, step.segments)).collect();
-        assert_eq!(told, [("scan", None), ("merge", None)]);
+    fn who_sees_a_part_is_told_the_same_however_many_nodes_answer() {
+        let told = |nodes: usize| {
+            let progress = Arc::<Progress>::default();
+            let _sql = progress.step("sql", None);
+            for _ in 0..2 {
+                let _leaf = progress.step("scan", Some("events".into()));
+                progress.expect_segments(nodes);
+                (0..nodes).for_each(|_| progress.told("node", Some("h:1".into()), Instant::now(), Some(2)));
+                progress.told("merge", None, Instant::now(), Some(2));
+            }
+            progress.restrict();
+            let report = progress.report();
+            assert_eq!(report.segments, None);
+            report.steps.iter().map(|step| (step.id, step.parent, step.name, step.segments)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), [(1, None, "sql", None), (2, Some(1), "scan", None), (3, Some(1), "scan", None)]);
+        for nodes in [1, 3, STEPS_MAX] {
+            assert_eq!(told(nodes), told(0), "{nodes}");
+        }
     }
 
     #[test]

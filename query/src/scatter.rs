@@ -9,6 +9,7 @@
 //! 4. What cannot be reached in the end is an error that names it, or left out and told if the query takes that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -42,7 +43,15 @@ pub struct Cluster {
     /// Moves on with every query, so that replicas share the work.
     pub turn: AtomicUsize,
     /// By table, of which picture, see [`Request::witnesses`].
-    pub witnesses: Mutex<HashMap<String, (u64, Arc<[WantedSegment]>)>>,
+    pub witnesses: Mutex<HashMap<String, (u64, Arc<Witnesses>)>>,
+}
+
+/// What is known of all of a table, wherever a query looks.
+pub struct Witnesses {
+    /// Of each set of nodes that has any of it one segment, to be asked about without an interval.
+    segments: Vec<WantedSegment>,
+    /// By which it is told from what it was at other times; `None` while some of it grows.
+    mark: Option<u64>,
 }
 
 /// A query that was let in, to be answered by nodes.
@@ -129,22 +138,28 @@ impl Request {
             }
             let of_table = segments.iter().filter(|one| one.asked.id.datasource == table);
             let met: HashSet<Vec<String>> = of_table.map(|one| one.nodes.clone()).collect();
-            segments.extend(self.witnesses(table).iter().filter(|one| !met.contains(&one.nodes)).cloned());
+            segments.extend(self.witnesses(table).segments.iter().filter(|one| !met.contains(&one.nodes)).cloned());
         }
         Ok(Wanted { number: routes.number, segments, incomplete: routes.incomplete })
     }
 
-    /// A segment of a table for each set of nodes that has any, to be asked about without an interval. A query of who sees
-    /// a part of the rows meets whoever has any of the table, or does not answer, wherever it looks: else it would be told where
-    /// there are rows by what becomes of it when a node is gone.
-    fn witnesses(&self, table: &str) -> Arc<[WantedSegment]> {
+    /// A query of who sees a part of the rows meets whoever has any of the table, or does not answer, wherever it looks: else it
+    /// would be told where there are rows by what becomes of it when a node is gone. What is kept of its answers is of all of
+    /// the table too.
+    fn witnesses(&self, table: &str) -> Arc<Witnesses> {
         let number = self.cluster.view.number();
         if let Some((_, known)) = self.cluster.witnesses.lock().get(table).filter(|(of, _)| *of == number) {
             return known.clone();
         }
         let routes = self.cluster.view.routes(&[table], &[Interval::ETERNITY]);
         let mut by_nodes: BTreeMap<Vec<String>, WantedSegment> = BTreeMap::new();
+        let (mut mark, mut grows) = (0u64, false);
         for route in routes.slices {
+            grows |= route.grows;
+            let mut hasher = DefaultHasher::new();
+            (&route.id, route.interval).hash(&mut hasher);
+            // In no order.
+            mark = mark.wrapping_add(hasher.finish());
             by_nodes.entry(route.nodes.clone()).or_insert_with(|| WantedSegment {
                 asked: Asked { id: route.id, intervals: Vec::new() },
                 nodes: route.nodes,
@@ -152,14 +167,32 @@ impl Request {
                 grows: false,
             });
         }
-        let found: Arc<[WantedSegment]> = by_nodes.into_values().collect();
+        let segments: Vec<WantedSegment> = by_nodes.into_values().collect();
+        let is_any = !segments.is_empty();
+        let found = Arc::new(Witnesses { segments, mark: (!grows).then_some(mark) });
         // Names of tables that are not there are as many as anybody thinks of.
-        if !found.is_empty() {
+        if is_any {
             let mut kept = self.cluster.witnesses.lock();
             kept.retain(|_, (of, _)| *of == routes.number);
             kept.insert(table.to_string(), (routes.number, found.clone()));
         }
         found
+    }
+
+    /// What all of the tables is told by from what it was, of those of which the asker sees a part: in the order of their names.
+    /// `None` while any of them grows.
+    pub fn marks(&self, scope: &Scope) -> Result<Option<Vec<u64>>> {
+        let mut tables = scope.source.tables();
+        tables.sort_unstable();
+        tables.dedup();
+        let mut marks = Vec::new();
+        for table in tables {
+            if !matches!(self.sight.of(table)?, Restriction::Unrestricted) {
+                let Some(mark) = self.witnesses(table).mark else { return Ok(None) };
+                marks.push(mark);
+            }
+        }
+        Ok(Some(marks))
     }
 
     /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those

@@ -221,8 +221,10 @@ fn is_local(path: &str) -> bool {
 }
 
 /// What only the one that leads can answer: what changes the catalog, and how the cluster stands.
-const OF_LEADER: [&str; 7] = [
+const OF_LEADER: [&str; 8] = [
     rpc::ROOT,
+    // It begins a session.
+    "/arrow.flight.protocol.FlightService/Handshake",
     "/henge/",
     "/druid-ext/",
     "/druid/coordinator/",

@@ -183,8 +183,13 @@ impl Node {
         let inventory = Arc::new(Inventory::new());
         inventory.apply(incomplete_until_caught_up(&coordinator).await?);
         let (clock, own) = (Arc::new(now), node.clone());
-        let ledger: Arc<dyn Ledger> =
-            Arc::new(LocalLedger { coordinator: coordinator.clone(), clock, node: own, traces: ground.traces() });
+        let ledger: Arc<dyn Ledger> = Arc::new(LocalLedger {
+            coordinator: coordinator.clone(),
+            clock,
+            node: own,
+            traces: ground.traces(),
+            is_alone: true,
+        });
         let (house, own) = (Arc::downgrade(&ground.samples), samples::DATASOURCE.to_string());
         tokio::spawn(samples::keep_house(house, own, ledger.clone(), Some(coordinator.clone())));
         let worker = ground.worker(&ledger, &inventory)?;

@@ -7,6 +7,7 @@ mod documents;
 mod fencing;
 #[path = "../../src/catalog/testing.rs"]
 mod fresh;
+mod grants;
 mod leases;
 mod members;
 mod node;

@@ -38,6 +38,10 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    async fn announce(&self, _ids: &[SegmentId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn publish(&self, what: &Publication) -> Result<Vec<SegmentId>> {
         let ids = what.segments.iter().map(|s| s.id.clone());
         if std::mem::take(&mut *self.rename_once.lock()) {

@@ -346,6 +346,10 @@ impl Ledger for FakeLedger {
         Ok(id)
     }
 
+    async fn announce(&self, _ids: &[SegmentId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn publish(&self, what: &Publication) -> Result<Vec<SegmentId>> {
         let is_left = |count: &AtomicUsize| {
             count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()

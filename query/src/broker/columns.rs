@@ -27,6 +27,9 @@ const SEGMENTS_KEPT_MAX: usize = 32_768;
 /// How long nodes are waited for when columns are asked for without a query.
 const COLUMNS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How often rules are looked at while nodes are waited for.
+const RULES_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+
 impl Broker {
     /// The tables that the caller may see, by name; without the store's own.
     pub fn datasources(&self, who: &Principal) -> Vec<String> {
@@ -95,13 +98,30 @@ impl Broker {
     /// As [`Broker::columns`], for whoever must not wait on its thread, and would know a table that is not there from one
     /// whose nodes cannot be reached. What it finds [`Broker::columns`] then knows, but for tables that grow.
     pub async fn columns_of(&self, datasource: &str, who: &Principal) -> Result<Option<TableColumns>> {
-        let restriction = self.authorizer().restriction(who, datasource)?;
-        let Some(request) = self.asking(datasource, who, &restriction)? else {
-            return self.find_columns(datasource, who);
-        };
-        let key = (datasource.to_string(), restriction.key().to_string());
-        let found = self.remote_pieces(&request, datasource, &restriction).await?;
-        found.map(|found| self.keep(key, found)).transpose()
+        loop {
+            let restriction = self.authorizer().restriction(who, datasource)?;
+            let Some(request) = self.asking(datasource, who, &restriction)? else {
+                return self.find_columns(datasource, who);
+            };
+            let key = (datasource.to_string(), restriction.key().to_string());
+            tokio::select! {
+                found = self.remote_pieces(&request, datasource, &restriction) => {
+                    return found?.map(|found| self.keep(key, found)).transpose();
+                }
+                () = self.until_seen_otherwise(datasource, who, &restriction) => {}
+            }
+        }
+    }
+
+    /// Returns once the caller sees something else of a table: nodes that know of that refuse what is asked by rules of before.
+    async fn until_seen_otherwise(&self, datasource: &str, who: &Principal, restriction: &Restriction) {
+        let is_same = || self.authorizer().restriction(who, datasource).is_ok_and(|now| now.key() == restriction.key());
+        loop {
+            tokio::time::sleep(RULES_LOOK).await;
+            if !is_same() {
+                return;
+            }
+        }
     }
 
     fn keep(&self, key: (String, String), found: Found) -> Result<TableColumns> {

@@ -114,9 +114,10 @@ fn put_piece(hash: &mut Hash, piece: &Piece) -> Option<()> {
 }
 
 /// Which segments of a cluster an answer was made of: names are given once, and a published segment never changes.
-pub fn of_segments<'a>(segments: impl Iterator<Item = (&'a SegmentId, &'a [Interval])>) -> Key {
+pub fn of_segments<'a>(segments: impl Iterator<Item = (&'a SegmentId, &'a [Interval])>, marks: &[u64]) -> Key {
     let mut hash = Hash::new("segments");
     segments.for_each(|one| hash.put_debug(&one));
+    hash.put_debug(&marks);
     hash.finish()
 }
 

@@ -35,9 +35,11 @@ impl Request {
         if wanted.segments.iter().any(|one| one.grows) || !self.incomplete(scope, &wanted.incomplete)?.is_empty() {
             return Ok(None);
         }
+        // Where a part is seen only, an answer that was kept is met, or is not, wherever the query looks.
+        let Some(marks) = self.marks(scope)? else { return Ok(None) };
         // Of some it is asked only whether they are there.
         let counted = wanted.segments.iter().filter(|one| !one.asked.intervals.is_empty());
         let named = counted.map(|one| (&one.asked.id, &one.asked.intervals as &[Interval]));
-        Ok(Some(answers::of_segments(named)))
+        Ok(Some(answers::of_segments(named, &marks)))
     }
 }

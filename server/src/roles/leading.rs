@@ -83,7 +83,7 @@ async fn assemble(
 ) -> anyhow::Result<(Arc<App>, Option<String>)> {
     let rules = auth::roles::load(coordinator).await.context("the roles of the catalog")?;
     let authorizer = Authorizer::new(rules);
-    let view = Followed::new(peers.clone());
+    let view = Followed::of_leader(peers.clone(), coordinator);
     let shown = view.clone();
     tokio::spawn(view.clone().follow_own(Arc::downgrade(coordinator)));
     let own = Runner { node: node.to_string(), process: ground.process };
@@ -105,6 +105,7 @@ async fn assemble(
         clock,
         node: ground.address.clone(),
         traces: ground.traces(),
+        is_alone: false,
     });
     let parts = Parts {
         coordinator: coordinator.clone(),

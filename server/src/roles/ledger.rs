@@ -15,6 +15,8 @@ pub struct LocalLedger {
     /// Of this process.
     pub node: String,
     pub traces: Traces,
+    /// Whether there are no brokers that go by a view.
+    pub is_alone: bool,
 }
 
 #[async_trait]
@@ -36,6 +38,14 @@ impl Ledger for LocalLedger {
             at: Some(what.at),
         };
         self.coordinator.allocate(allocation, (self.clock)()).await.map_err(error)
+    }
+
+    async fn announce(&self, ids: &[SegmentId]) -> ingest::Result<()> {
+        match self.is_alone {
+            // It answers from all that it has.
+            true => Ok(()),
+            false => self.coordinator.until_known(&self.node, ids).await.map_err(error),
+        }
     }
 
     async fn publish(&self, what: &Publication) -> ingest::Result<Vec<SegmentId>> {

@@ -5,7 +5,7 @@
 //! 1. The documents are read; nobody is let in before.
 //! 2. Heartbeats, whenever something has changed and a few times within the node's lease. What is to be loaded is loaded
 //!    beside them.
-//! 3. A broker follows the view, and is ready once it has one; a historical once it has loaded what the leader has it load;
+//! 3. A broker follows the view, and is ready once it has one and may answer by it; a historical once it has loaded what the leader has it load;
 //!    others once the leader has heard of them.
 //! 4. A historical that is told to stop leaves first, so that brokers know before it answers no more.
 //! 5. Rows that grow are answered for only within the lease of what the leader heard last.
@@ -122,7 +122,8 @@ pub async fn start(
     let rows = ground.keeping(Broker::new(inventory.clone(), ground.query_settings(), authorizer.clone()));
     let broker = match split.has(Role::Broker) {
         true => {
-            tokio::spawn(view.clone().follow(leader.clone()));
+            let lease = Duration::from_millis(ground.config.cluster.node_lease_ms.unsigned_abs());
+            tokio::spawn(view.clone().follow(leader.clone(), (node.clone(), ground.process), lease));
             ground.keeping(Broker::over(view.clone(), SCATTER, ground.query_settings(), authorizer))
         }
         false => rows.clone(),
@@ -277,6 +278,7 @@ async fn keep_in_line(
     }
     // From here on it answers for nothing that another may be given.
     tenure.end();
+    view.inspect(|view| view.end());
     if let Err(error) = leader.leave(&reporter.member.node, reporter.member.process).await {
         tracing::info!(%error, "the leader was not told that this node ends");
     }

@@ -1,5 +1,6 @@
 //! What a broker knows of the cluster: the newest view that the leader gave, followed change by change. While nobody leads,
-//! the last one stands.
+//! the last one stands; once the time is over for which the leader granted it, nodes may have rows that it does not tell of,
+//! and answers say so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -10,13 +11,14 @@ use coordinator::{Coordinator, View, ViewNumber, ViewUpdate};
 use query::cluster::{ClusterView, DataNode, Route, Routes};
 use segment::Interval;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::rpc::control::Leader;
-use crate::rpc::data::RemoteNode;
+use crate::rpc::control::{FollowAnswer, Leader};
+use crate::rpc::data::{RemoteNode, Tenure};
 use crate::rpc::peers::Peers;
 
-/// How long the leader is asked to wait for something new.
-const WAIT: Duration = Duration::from_secs(10);
+/// How often the leader is asked within the time that it grants, where there is nothing new.
+const ASKS: u32 = 16;
 
 /// Rest after the leader could not be asked, or had nothing that could be used.
 const RETRY: Duration = Duration::from_millis(100);
@@ -40,20 +42,57 @@ impl Seen {
 pub struct Followed {
     seen: watch::Sender<Seen>,
     peers: Arc<Peers>,
+    basis: Basis,
+}
+
+/// What a view is known by to be the newest.
+enum Basis {
+    /// The leader granted it for a time.
+    Granted(Tenure),
+    /// It is the leader's own.
+    Leads(Weak<Coordinator>),
 }
 
 impl Followed {
     pub fn new(peers: Arc<Peers>) -> Arc<Followed> {
-        Arc::new(Followed { seen: watch::Sender::new(Seen::default()), peers })
+        Followed::by(peers, Basis::Granted(Tenure::default()))
+    }
+
+    /// The view of this process, which leads.
+    pub fn of_leader(peers: Arc<Peers>, coordinator: &Arc<Coordinator>) -> Arc<Followed> {
+        Followed::by(peers, Basis::Leads(Arc::downgrade(coordinator)))
+    }
+
+    fn by(peers: Arc<Peers>, basis: Basis) -> Arc<Followed> {
+        Arc::new(Followed { seen: watch::Sender::new(Seen::default()), peers, basis })
+    }
+
+    /// Whether no other broker answers with rows of which this view does not tell.
+    fn is_current(&self) -> bool {
+        match &self.basis {
+            Basis::Granted(tenure) => tenure.holds(),
+            Basis::Leads(coordinator) => coordinator.upgrade().is_some_and(|coordinator| coordinator.leads()),
+        }
+    }
+
+    /// This process ends: whatever it answers from here on may lack rows.
+    pub fn end(&self) {
+        if let Basis::Granted(tenure) = &self.basis {
+            tenure.end();
+        }
     }
 
     pub fn number(&self) -> ViewNumber {
         self.seen.borrow().view.number
     }
 
-    /// Whether there is any yet.
+    /// Whether there is any yet that could be answered by.
     pub fn is_known(&self) -> bool {
-        self.number().number > 0
+        let was_granted = match &self.basis {
+            Basis::Granted(tenure) => tenure.has_begun(),
+            Basis::Leads(_) => true,
+        };
+        was_granted && self.number().number > 0
     }
 
     /// Takes in what has come since; whether it is of use.
@@ -90,12 +129,21 @@ impl Followed {
         }
     }
 
-    /// Follows the leader, whoever that is, for as long as this is not dropped.
-    pub async fn follow(self: Arc<Self>, leader: Arc<Leader>) {
+    /// Follows the leader, whoever that is, as a process of a node, for as long as this is not dropped. `lease` is how long a
+    /// node counts that is not heard of.
+    pub async fn follow(self: Arc<Self>, leader: Arc<Leader>, (node, process): (String, u64), lease: Duration) {
+        let mut lease = lease;
         loop {
-            match leader.view_since(self.number(), WAIT).await {
-                Ok(update) if self.take(&update) => continue,
-                Ok(_) => {}
+            let asked_at = Instant::now();
+            match leader.follow((&node, process), self.number(), lease / ASKS, lease).await {
+                Ok(FollowAnswer { update, granted_ms }) => {
+                    let is_newest = update == ViewUpdate::Unchanged || self.take(&update);
+                    if let (true, Some(granted_ms), Basis::Granted(tenure)) = (is_newest, granted_ms, &self.basis) {
+                        lease = Duration::from_millis(granted_ms.max(1));
+                        tenure.renew(asked_at, lease);
+                        continue;
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "the view cannot be followed"),
             }
             tokio::time::sleep(RETRY).await;
@@ -111,9 +159,14 @@ fn name_of(node: &str, process: u64) -> String {
 #[async_trait]
 impl ClusterView for Followed {
     fn routes(&self, tables: &[&str], intervals: &[Interval]) -> Routes {
+        // Before the view is taken: one that was not when it was taken may be current by now as another.
+        let is_current = self.is_current();
         let Seen { picture, view, names } = self.seen.borrow().clone();
         let mut routes = Routes { number: picture, ..Routes::default() };
         let known = |node: &String| names.get(node).cloned();
+        if !is_current {
+            routes.incomplete.extend(tables.iter().map(|name| (name.to_string(), Interval::ETERNITY)));
+        }
         for name in tables {
             let Some(table) = view.tables.get(*name) else { continue };
             for within in intervals {

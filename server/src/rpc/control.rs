@@ -35,11 +35,15 @@ use crate::roles::ledger::LocalLedger;
 pub const HEARTBEAT: &str = "/henge/internal/v1/heartbeat";
 pub const LEAVE: &str = "/henge/internal/v1/leave";
 pub const VIEW: &str = "/henge/internal/v1/view";
+pub const FOLLOW: &str = "/henge/internal/v1/follow";
 pub const LEDGER: &str = "/henge/internal/v1/ledger";
 pub const SYSTEM: &str = "/henge/internal/v1/system";
 
 /// The longest that a broker's question for a newer picture is left open.
 const VIEW_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a task waits at once for brokers to know of what it is about to take in.
+const ANNOUNCE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a node waits for what it asks the leader, where nothing else bounds it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -55,10 +59,26 @@ pub struct Leader {
     known: Mutex<Option<String>>,
 }
 
+/// Of brokers of an earlier version, which answer by what they have for as long as they have nothing newer.
 #[derive(Serialize, Deserialize)]
 pub struct ViewAsk {
     since: ViewNumber,
     wait_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct FollowAsk {
+    node: String,
+    process: u64,
+    since: ViewNumber,
+    wait_ms: u64,
+}
+
+/// What is newer, and for how long from the question on the broker may answer by what it has then.
+#[derive(Serialize, Deserialize)]
+pub struct FollowAnswer {
+    pub update: ViewUpdate,
+    pub granted_ms: Option<u64>,
 }
 
 impl Leader {
@@ -111,10 +131,24 @@ impl Leader {
         self.ask(LEAVE, &Leaving { node: node.to_string(), process }, LEAVE_WITHIN).await
     }
 
-    /// What is newer than a picture; waits for it for a while. Where nothing is, an update that changes nothing.
-    pub async fn view_since(&self, since: ViewNumber, wait: Duration) -> Result<ViewUpdate, PeerError> {
-        let ask = ViewAsk { since, wait_ms: wait.as_millis() as u64 };
-        self.ask(VIEW, &ask, wait + ANSWER_WITHIN).await
+    /// What is newer than the view that a process of a node has; waits for it for a while. Where nothing is, an update that
+    /// changes nothing. A leader of an earlier version grants `without`: it does not know what brokers have.
+    pub async fn follow(
+        &self,
+        (node, process): (&str, u64),
+        since: ViewNumber,
+        wait: Duration,
+        without: Duration,
+    ) -> Result<FollowAnswer, PeerError> {
+        let wait_ms = wait.as_millis() as u64;
+        let ask = FollowAsk { node: node.to_string(), process, since, wait_ms };
+        match self.ask(FOLLOW, &ask, wait + ANSWER_WITHIN).await {
+            Err(PeerError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                let update = self.ask(VIEW, &ViewAsk { since, wait_ms }, wait + ANSWER_WITHIN).await?;
+                Ok(FollowAnswer { update, granted_ms: Some(without.as_millis() as u64) })
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -141,22 +175,42 @@ pub async fn leave(State(app): State<Arc<App>>, Json(leaving): Json<Leaving>) ->
 
 pub async fn view(State(app): State<Arc<App>>, Json(ask): Json<ViewAsk>) -> Answered<Json<ViewUpdate>> {
     let coordinator = leading(&app)?;
+    let look = || Some(coordinator.view_since(ask.since)).filter(|update| *update != ViewUpdate::Unchanged);
+    let update = when_newer(&app, coordinator, ask.wait_ms, look).await;
+    leading(&app)?;
+    Ok(Json(update.unwrap_or(ViewUpdate::Unchanged)))
+}
+
+pub async fn follow(State(app): State<Arc<App>>, Json(ask): Json<FollowAsk>) -> Answered<Json<FollowAnswer>> {
+    let coordinator = leading(&app)?;
+    let poll = coordinator.poll(&ask.node, ask.process, ask.since);
+    let look = || Some(coordinator.view_since(ask.since)).filter(|update| *update != ViewUpdate::Unchanged);
+    when_newer(&app, coordinator, ask.wait_ms, look).await;
+    let (update, granted) = coordinator.answer(&poll, ask.since);
+    leading(&app)?;
+    Ok(Json(FollowAnswer { update, granted_ms: granted.map(|granted| granted.as_millis() as u64) }))
+}
+
+/// What there is to be told as soon as there is any, or `None` after a while.
+async fn when_newer<T>(
+    app: &App,
+    coordinator: &coordinator::Coordinator,
+    wait_ms: u64,
+    look: impl Fn() -> Option<T>,
+) -> Option<T> {
     let (mut newest, mut stopping) = (coordinator.watch_view(), app.stopping.clone());
-    let until = Instant::now() + Duration::from_millis(ask.wait_ms).min(VIEW_WAIT_MAX);
-    let update = loop {
+    let until = Instant::now() + Duration::from_millis(wait_ms).min(VIEW_WAIT_MAX);
+    loop {
         newest.mark_unchanged();
-        let update = coordinator.view_since(ask.since);
-        if update != ViewUpdate::Unchanged {
-            break update;
+        if let Some(found) = look() {
+            return Some(found);
         }
         tokio::select! {
-            changed = newest.changed() => if changed.is_err() { break update },
-            () = tokio::time::sleep_until(until) => break update,
-            _ = stopping.changed() => break update,
+            changed = newest.changed() => if changed.is_err() { return None },
+            () = tokio::time::sleep_until(until) => return None,
+            _ = stopping.changed() => return None,
         }
-    };
-    leading(&app)?;
-    Ok(Json(update))
+    }
 }
 
 /// What a task of a node asks of the ledger.
@@ -170,6 +224,7 @@ pub struct LedgerMessage {
 enum LedgerAsk {
     Positions { supervisor: String },
     Allocate(AllocateAsk),
+    Announce { ids: Vec<SegmentId> },
     Publish(Box<PublishAsk>),
     IsServed { id: SegmentId },
 }
@@ -205,6 +260,7 @@ type Offsets = BTreeMap<String, i64>;
 pub enum LedgerAnswer {
     Positions(Offsets),
     Allocated(SegmentId),
+    Announced,
     Published(Vec<SegmentId>),
     Served(bool),
     /// What the ledger said of it; whatever else goes wrong is a status.
@@ -281,6 +337,18 @@ impl Ledger for RemoteLedger {
         }
     }
 
+    async fn announce(&self, ids: &[SegmentId]) -> ingest::Result<()> {
+        let message = LedgerMessage { node: self.node.clone(), ask: LedgerAsk::Announce { ids: ids.to_vec() } };
+        match self.leader.ask(LEDGER, &message, ANSWER_WITHIN).await {
+            Ok(LedgerAnswer::Announced) => Ok(()),
+            Ok(LedgerAnswer::Unavailable(text)) => Err(ingest::Error::Unavailable(text)),
+            Ok(_) => other_answer(),
+            // A leader of an earlier version does not know the question, nor what brokers know.
+            Err(PeerError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, .. }) => Ok(()),
+            Err(error) => Err(ingest::Error::Unavailable(error.to_string())),
+        }
+    }
+
     async fn publish(&self, what: &Publication) -> ingest::Result<Vec<SegmentId>> {
         let ask = PublishAsk {
             task: what.task.clone(),
@@ -311,7 +379,8 @@ impl Ledger for RemoteLedger {
 
 pub async fn ledger(State(app): State<Arc<App>>, Json(message): Json<LedgerMessage>) -> Answered<Json<LedgerAnswer>> {
     let coordinator = Arc::new(leading(&app)?.clone());
-    let ledger = LocalLedger { coordinator, clock: Arc::new(now), node: message.node, traces: app.traces.clone() };
+    let (node, traces) = (message.node, app.traces.clone());
+    let ledger = LocalLedger { coordinator, clock: Arc::new(now), node, traces, is_alone: false };
     let answered = answer_ledger(&ledger, message.ask).await;
     // What was read may be of the past if another leads; what was written is fenced.
     leading(&app)?;
@@ -340,6 +409,10 @@ async fn answer_ledger(ledger: &dyn Ledger, ask: LedgerAsk) -> ingest::Result<Le
             };
             LedgerAnswer::Allocated(ledger.allocate(&what).await?)
         }
+        LedgerAsk::Announce { ids } => match tokio::time::timeout(ANNOUNCE_WITHIN, ledger.announce(&ids)).await {
+            Ok(announced) => announced.map(|()| LedgerAnswer::Announced)?,
+            Err(_) => LedgerAnswer::Unavailable("brokers do not know of new rows yet".into()),
+        },
         LedgerAsk::Publish(ask) => {
             let what = Publication {
                 task: ask.task,

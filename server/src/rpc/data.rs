@@ -88,23 +88,40 @@ impl DataNode for RemoteNode {
     }
 }
 
-/// Until when this node surely is the one that has its rows: the coordinator that leads gives them to another only once it
-/// has not heard of this node for the lease's time, counted from when what it heard last was sent.
+/// Until when something is surely so that the leader said: that this node is the one that has its rows, for it gives them to
+/// another only once it has not heard of this node for the lease's time, counted from when what it heard last was sent; that
+/// a broker may answer by the view it has.
 #[derive(Default)]
-pub struct Tenure(Mutex<Option<Instant>>);
+pub struct Tenure(Mutex<Tenancy>);
+
+#[derive(Default)]
+struct Tenancy {
+    until: Option<Instant>,
+    has_begun: bool,
+    is_over: bool,
+}
 
 impl Tenure {
-    /// A report that was sent at a moment was taken in.
+    /// What was sent at a moment was taken in, or answered. Nothing after [`Tenure::end`].
     pub fn renew(&self, sent: Instant, lease: Duration) {
-        *self.0.lock() = Some(sent + lease);
+        let tenancy = &mut *self.0.lock();
+        if !tenancy.is_over {
+            (tenancy.until, tenancy.has_begun) = (Some(sent + lease), true);
+        }
     }
 
     pub fn end(&self) {
-        *self.0.lock() = None;
+        let tenancy = &mut *self.0.lock();
+        (tenancy.until, tenancy.is_over) = (None, true);
     }
 
     pub fn holds(&self) -> bool {
-        self.0.lock().is_some_and(|until| Instant::now() < until)
+        self.0.lock().until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether it ever held.
+    pub fn has_begun(&self) -> bool {
+        self.0.lock().has_begun
     }
 }
 
@@ -367,5 +384,7 @@ mod tests {
         tenure.renew(Instant::now(), lease);
         tenure.end();
         assert!(!tenure.holds());
+        tenure.renew(Instant::now(), lease);
+        assert!(!tenure.holds(), "it has ended");
     }
 }

@@ -29,6 +29,7 @@ pub fn routes() -> Vec<Route> {
         route(control::HEARTBEAT, post(control::heartbeat)),
         route(control::LEAVE, post(control::leave)),
         route(control::VIEW, post(control::view)),
+        route(control::FOLLOW, post(control::follow)),
         route(control::LEDGER, post(control::ledger)),
         route(control::SYSTEM, post(control::system)),
         route(statements::CANCEL, post(statements::cancel)),

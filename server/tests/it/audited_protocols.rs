@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use tonic::transport::Endpoint;
 
-use crate::harness::{Reply, Server};
+use crate::harness::{Reply, Server, node, shared};
 
 const ADMIN: &str = "the first password";
 const ANN: &str = "a long password";
@@ -120,6 +121,31 @@ fn a_handshake_of_flight_is_a_sign_in_and_its_denials_are_denials() {
     let denials = seen(&server, "kind, statement, outcome, error", "\"user\" = 'ann' AND kind <> 'signin'", 2);
     let expected = json!(["query", DENIED, "denied", "Denied"]);
     assert_eq!(denials, json!([expected, expected]));
+}
+
+/// A broker has the leader begin the session, and knows it at once.
+#[test]
+fn a_handshake_with_a_broker_begins_a_session_of_all_nodes() {
+    let Some(mut settings) = shared("handshake") else { return };
+    settings.extend([("auth.required", "true"), ("auth.first_password", ADMIN)].map(|(a, b)| (a.into(), b.into())));
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, roles: &str| node(dir.path(), name, &[("roles", roles)], &settings);
+    let (leader, broker) = (start("c", "coordinator"), start("b", "broker"));
+    [&leader, &broker].iter().for_each(|node| node.wait_healthy(Duration::from_secs(60)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = Endpoint::from_shared(broker.base.clone()).unwrap().connect().await.unwrap();
+        let client = || FlightSqlServiceClient::new(channel.clone());
+        assert!(client().handshake("admin", "a wrong password").await.is_err());
+        for _ in 0..10 {
+            let mut admin = client();
+            assert_eq!(admin.handshake("admin", ADMIN).await.unwrap(), "admin");
+            let answer = admin.execute("SELECT 1 AS one".to_string(), None).await.unwrap();
+            let ticket = answer.endpoint[0].ticket.clone().unwrap();
+            let batches: Vec<_> = admin.do_get(ticket).await.unwrap().try_collect().await.unwrap();
+            assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+        }
+    });
 }
 
 /// Two tokens are told apart, and neither is told.

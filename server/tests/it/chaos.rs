@@ -213,7 +213,102 @@ fn no_answer_is_wrong_whatever_breaks() {
     }
 }
 
+/// What of the watched cluster went on.
+struct Ran {
+    faults: Vec<Fault>,
+    events: u64,
+    watched: Watched,
+    echoed: String,
+}
+
 fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, length: Duration) {
+    let Ran { faults, events, watched, echoed } = stage(dir, bootstrap, settings, seed, |cluster, begun, note| {
+        let machines = cluster.machines.as_ref().expect("a stage has them");
+        std::thread::scope(|scope| {
+            let lane = |number: u64| Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number + 1) << 32);
+            for (number, nodes) in LANES.into_iter().enumerate() {
+                let mut dice = lane(number as u64);
+                scope.spawn(move || {
+                    while begun.elapsed() < length {
+                        std::thread::sleep(dice.within(500, 6_000));
+                        let at = nodes[dice.below(nodes.len() as u64) as usize];
+                        let from = begun.elapsed();
+                        note(from, cluster.break_node(at, machines, &mut dice));
+                    }
+                });
+            }
+            if let Some(wires) = &cluster.wires {
+                let mut dice = lane(2);
+                scope.spawn(move || {
+                    while begun.elapsed() < length {
+                        std::thread::sleep(dice.within(500, 5_000));
+                        let from = begun.elapsed();
+                        note(from, cluster.break_wires(wires, &mut dice));
+                    }
+                });
+            }
+            scope.spawn(move || {
+                while begun.elapsed() < length {
+                    cluster.revive();
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+            });
+        });
+    });
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    faults.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
+    let errors = watched.errors.into_inner().unwrap();
+    let [whole, flagged, refused] =
+        [&watched.whole, &watched.flagged, &watched.refused].map(|n| n.load(Ordering::SeqCst));
+    let all = (whole + flagged + refused).max(1) as f64;
+    println!(
+        "chaos: seed {seed}, {} s, {} faults; {events} events exact; {whole} whole answers, {flagged} that said they lack rows, \
+         {refused} refused: {:.1} % answered, {:.1} % whole; {:.1} s at most between whole answers\nfaults by kind: {kinds:?}; {echoed}\n{errors:#?}",
+        length.as_secs(),
+        faults.len(),
+        (whole + flagged) as f64 / all * 100.0,
+        whole as f64 / all * 100.0,
+        watched.gap_max.load(Ordering::SeqCst) as f64 / 1000.0
+    );
+}
+
+/// Whatever a broker knew when it lost sight of the leader, it gives for an answer only as long as that is how it is.
+#[test]
+fn a_broker_that_does_not_hear_of_the_leader_gives_no_old_answer() {
+    let Some(bootstrap) = kafka("cut off") else { return };
+    let Some(settings) = shared("cutoff") else { return };
+    if !wires::can_be_had("cut off") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ran = stage(dir.path(), &bootstrap, settings, 901, |cluster, begun, note| {
+        let wires = cluster.wires.as_ref().expect("they can be had");
+        for round in 0..4 {
+            let from = begun.elapsed();
+            let broker = NODES[BROKERS[round % BROKERS.len()]].0;
+            ["c1", "c2"].iter().for_each(|coordinator| wires.cut(broker, coordinator));
+            // What tasks close stays with them meanwhile, beside what they read on.
+            wires.refuse("deep", Some(Refusal::Busy));
+            std::thread::sleep(Duration::from_secs(8));
+            wires.refuse("deep", None);
+            ["c1", "c2"].iter().for_each(|coordinator| wires.mend(broker, coordinator));
+            note(from, ("cut off", format!("{broker} without the coordinators")));
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    });
+    let [whole, refused] = [&ran.watched.whole, &ran.watched.refused].map(|n| n.load(Ordering::SeqCst));
+    println!("cut off: {} events exact; {whole} whole answers, {refused} refused", ran.events);
+}
+
+/// Ten processes under load and what is done to them, which says when it did what; then all there is once. The number of the run
+/// is for what it leaves behind.
+fn stage(
+    dir: &Path,
+    bootstrap: &str,
+    settings: Vec<(String, String)>,
+    seed: u64,
+    work: impl FnOnce(&Cluster, Instant, &(dyn Fn(Duration, Fault) + Sync)),
+) -> Ran {
     let topic = format!("chaos-{seed}-{}", std::process::id());
     create_topic(bootstrap, &topic, PARTITIONS as i32);
     let ports: Vec<u16> = NODES.iter().map(|_| free_port()).collect();
@@ -247,67 +342,21 @@ fn run(dir: &Path, bootstrap: &str, settings: Vec<(String, String)>, seed: u64, 
         }
 
         let begun = *watched.begun.get_or_init(Instant::now);
-        let (cluster, faults) = (&cluster, &faults);
-        let note = |from: Duration, (kind, what): Fault| {
+        work(&cluster, begun, &|from: Duration, (kind, what): Fault| {
             let (from, to) = (from.as_secs_f64(), begun.elapsed().as_secs_f64());
             faults.lock().unwrap().push((kind, format!("{from:.1}–{to:.1} s {what}")));
-        };
-        let machines = cluster.machines.as_ref().expect("they are had above");
-        std::thread::scope(|scope| {
-            let lane = |number: u64| Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number + 1) << 32);
-            for (number, nodes) in LANES.into_iter().enumerate() {
-                let mut dice = lane(number as u64);
-                scope.spawn(move || {
-                    while begun.elapsed() < length {
-                        std::thread::sleep(dice.within(500, 6_000));
-                        let at = nodes[dice.below(nodes.len() as u64) as usize];
-                        let from = begun.elapsed();
-                        note(from, cluster.break_node(at, machines, &mut dice));
-                    }
-                });
-            }
-            if let Some(wires) = &cluster.wires {
-                let mut dice = lane(2);
-                scope.spawn(move || {
-                    while begun.elapsed() < length {
-                        std::thread::sleep(dice.within(500, 5_000));
-                        let from = begun.elapsed();
-                        note(from, cluster.break_wires(wires, &mut dice));
-                    }
-                });
-            }
-            scope.spawn(move || {
-                while begun.elapsed() < length {
-                    cluster.revive();
-                    std::thread::sleep(Duration::from_millis(300));
-                }
-            });
         });
         fed.store(true, Ordering::SeqCst);
         feeding.join().unwrap();
         let faults = faults.lock().unwrap();
         assert!(watched.wrong.lock().unwrap().is_empty(), "seed {seed}: {}", told(&watched, &faults));
-        settle(cluster, &sent, Duration::from_secs(180), &|| format!("seed {seed}: {}", told(&watched, &faults)));
+        settle(&cluster, &sent, Duration::from_secs(180), &|| format!("seed {seed}: {}", told(&watched, &faults)));
     });
     let faults = faults.into_inner().unwrap();
     assert!(watched.wrong.lock().unwrap().is_empty(), "seed {seed}: {}", told(&watched, &faults));
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    faults.iter().for_each(|(kind, _)| *kinds.entry(kind).or_default() += 1);
-    let echoed = cluster.wires.as_ref().map(Wires::echoed).unwrap_or_default();
-    let errors = watched.errors.into_inner().unwrap();
     // Each key once, too.
     cluster.assert_by_key(&sent);
-    let [whole, flagged, refused] =
-        [&watched.whole, &watched.flagged, &watched.refused].map(|n| n.load(Ordering::SeqCst));
-    let all = (whole + flagged + refused).max(1) as f64;
-    println!(
-        "chaos: seed {seed}, {} s, {} faults; {} events exact; {whole} whole answers, {flagged} that said they lack rows, \
-         {refused} refused: {:.1} % answered, {:.1} % whole; {:.1} s at most between whole answers\nfaults by kind: {kinds:?}; {echoed}\n{errors:#?}",
-        length.as_secs(),
-        faults.len(),
-        sent.0.iter().map(|sent| sent.load(Ordering::SeqCst)).sum::<u64>(),
-        (whole + flagged) as f64 / all * 100.0,
-        whole as f64 / all * 100.0,
-        watched.gap_max.load(Ordering::SeqCst) as f64 / 1000.0
-    );
+    let events = sent.0.iter().map(|sent| sent.load(Ordering::SeqCst)).sum();
+    let echoed = cluster.wires.as_ref().map(Wires::echoed).unwrap_or_default();
+    Ran { faults, events, watched, echoed }
 }
