@@ -121,9 +121,10 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
         origins: &app.config.cors_origins,
         address,
     };
+    let known = app.standing.known();
     let mut identified = app.identity.identify(&asked).await;
     // They may be newer than what this node has read.
-    if matches!(identified, Err(Refused::Wrong | Refused::WrongCookie)) && app.standing.catch_up().await {
+    if matches!(identified, Err(Refused::Wrong | Refused::WrongCookie)) && app.standing.catch_up(known).await {
         identified = app.identity.identify(&asked).await;
     }
     let caller = match identified {

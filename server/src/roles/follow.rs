@@ -58,11 +58,22 @@ impl Standing {
         }
     }
 
-    /// Looks for newer documents at once; whether there were any.
-    pub async fn catch_up(&self) -> bool {
+    /// The version of the documents by which something is looked at, for [`Standing::catch_up`].
+    pub fn known(&self) -> i64 {
+        match self {
+            Standing::Leads(coordinator) => coordinator.documents_version(),
+            Standing::Follows(follower) => follower.known(),
+        }
+    }
+
+    /// Looks for newer documents at once. Whether those in force now are others than those of a version, whoever looked for them.
+    pub async fn catch_up(&self, since: i64) -> bool {
         match self {
             Standing::Leads(_) => false,
-            Standing::Follows(follower) => follower.look().await,
+            Standing::Follows(follower) => {
+                follower.look().await;
+                follower.known() != since
+            }
         }
     }
 }
@@ -133,7 +144,8 @@ impl Follower {
         }
     }
 
-    async fn look(&self) -> bool {
+    /// Whatever was read before is in force when this returns.
+    async fn look(&self) {
         let mut known = self.looking.lock().await;
         let asked = Instant::now();
         match self.coordinator.refresh_documents().await {
@@ -143,12 +155,8 @@ impl Follower {
                 }
                 self.caught_up();
                 *self.asked.lock() = asked;
-                changed
             }
-            Err(error) => {
-                tracing::warn!(%error, "the documents of the catalog cannot be read");
-                false
-            }
+            Err(error) => tracing::warn!(%error, "the documents of the catalog cannot be read"),
         }
     }
 

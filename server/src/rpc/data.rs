@@ -151,9 +151,10 @@ impl Answers {
         if grows && !self.tenure.holds() {
             return Err(lost());
         }
+        let known = app.standing.known();
         let answer = match self.node.run(&ask).await {
             // The broker may know of newer rules, or lookups, than are known here.
-            Err(error @ (Error::Denied(_) | Error::Unavailable(_))) => match app.standing.catch_up().await {
+            Err(error @ (Error::Denied(_) | Error::Unavailable(_))) => match app.standing.catch_up(known).await {
                 true => self.node.run(&ask).await?,
                 false => return Err(error),
             },
