@@ -89,6 +89,7 @@ async fn rows_are_known_when_every_broker_has_them(store: Fresh) {
     assert!(one.follow(&coordinator) && one.follow(&coordinator));
     assert!(!is_known(&coordinator, 1).await);
     coordinator.forget_node("b2", 1, 1).await.unwrap();
+    assert!(one.follow(&coordinator) && one.follow(&coordinator));
     assert!(is_known(&coordinator, 1).await);
     assert!(!other.follow(&coordinator), "it is no member any more");
 
