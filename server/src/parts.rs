@@ -246,7 +246,6 @@ impl Ground {
             identity,
             metrics: crate::telemetry::metrics(),
             memory: self.shared.memory.clone(),
-            told: Default::default(),
             ready: AtomicBool::new(false),
             view: parts.view,
             started: self.started,

@@ -1,18 +1,19 @@
 //! What is looked up when `/metrics` is asked for, or a sample of it is kept: the gauges that nothing moves by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use ingest::TaskReport;
 use metrics::{counter, gauge};
 
 use super::manage::Parameters;
 use super::{App, refusal, status};
 use crate::config;
-use crate::metrics::druid;
 use crate::metrics::exposition::{Family, Format, render};
+use crate::metrics::{druid, family};
 use crate::node::now;
 
 /// The series of this process, as OpenMetrics if the caller reads that, or else as Prometheus' text; with `?names=druid`
@@ -32,15 +33,6 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) 
     ([(header::CONTENT_TYPE, format.content_type())], render(&families, format)).into_response()
 }
 
-/// A supervisor and the datasource that it feeds.
-type Fed = (String, String);
-
-/// What was told of, so that it is not told of for ever.
-#[derive(Default)]
-pub struct Told {
-    fed: BTreeSet<Fed>,
-}
-
 /// What the tasks of a supervisor here come to.
 #[derive(Default)]
 struct Work {
@@ -53,7 +45,10 @@ impl App {
     /// All series of this process, as they stand now.
     pub fn families(&self) -> Vec<Family> {
         self.measure();
-        crate::metrics::families(&self.metrics)
+        let mut families = crate::metrics::families(&self.metrics);
+        families.extend(self.of_tasks(now()));
+        families.sort_by(|a, b| a.name.cmp(&b.name));
+        families
     }
 
     fn measure(&self) {
@@ -82,51 +77,51 @@ impl App {
             counter!("henge_segment_cache_evicted_total").absolute(cache.evicted);
             counter!("henge_segment_quarantined_total").absolute(cache.set_aside);
         }
-        self.measure_tasks(now());
+        let tasks = self.worker.reports().into_iter().filter(is_posted).filter(|report| !report.is_ended()).count();
+        gauge!("henge_ingest_tasks_count").set(tasks as f64);
     }
 
-    fn measure_tasks(&self, now: i64) {
-        let reports = self.worker.reports();
-        // The store's own tell nobody whether streams have their tasks, nor how far these are.
-        let posted = || reports.iter().filter(|report| !segment::is_system(&report.datasource));
-        gauge!("henge_ingest_tasks_count").set(posted().filter(|report| !report.is_ended()).count() as f64);
-        for report in posted() {
-            let rows = &report.rows;
+    /// Series of the tasks here, which go when these do: of tasks there is no end, and what the recorder has stays.
+    fn of_tasks(&self, now: i64) -> Vec<Family> {
+        let reports: Vec<TaskReport> = self.worker.reports().into_iter().filter(is_posted).collect();
+        let mut rows = family("henge_ingest_rows_total", "counter");
+        for report in &reports {
             for (outcome, count) in [
-                ("processed", rows.processed),
-                ("processed_with_error", rows.processed_with_error),
-                ("unparseable", rows.unparseable),
-                ("thrown_away", rows.thrown_away.total()),
+                ("processed", report.rows.processed),
+                ("processed_with_error", report.rows.processed_with_error),
+                ("unparseable", report.rows.unparseable),
+                ("thrown_away", report.rows.thrown_away.total()),
             ] {
-                let task = report.id.clone();
-                counter!("henge_ingest_rows_total", "task" => task, "outcome" => outcome).absolute(count);
+                rows.add(&[("outcome", outcome), ("task", &report.id)], count as f64);
             }
         }
-        let mut works: BTreeMap<Fed, Work> = BTreeMap::new();
-        for report in posted().filter(|report| !report.is_ended()) {
-            let Some(supervisor) = report.supervisor.clone() else { continue };
-            let work = works.entry((supervisor, report.datasource.clone())).or_default();
+        let mut works: BTreeMap<(&str, &str), Work> = BTreeMap::new();
+        for report in reports.iter().filter(|report| !report.is_ended()) {
+            let Some(supervisor) = &report.supervisor else { continue };
+            let work = works.entry((supervisor, &report.datasource)).or_default();
             work.lag += report.lag().values().sum::<i64>();
             work.newest_event = work.newest_event.max(report.newest_event);
             let oldest = report.publishing.iter().map(|publishing| publishing.since);
             work.waiting_since = work.waiting_since.into_iter().chain(oldest).min();
         }
+        let mut lag = family("henge_ingest_lag", "gauge");
+        let mut newest = family("henge_ingest_newest_event_age_seconds", "gauge");
+        let mut handoff = family("henge_ingest_handoff_age_seconds", "gauge");
         let seconds = |since: i64| now.saturating_sub(since) as f64 / 1000.0;
-        for (fed, work) in &works {
-            let age = work.newest_event.map_or(f64::NAN, seconds);
-            tell(fed, work.lag as f64, age, work.waiting_since.map_or(0.0, seconds));
+        for ((supervisor, datasource), work) in &works {
+            let fed = [("datasource", *datasource), ("supervisor", *supervisor)];
+            lag.add(&fed[1..], work.lag as f64);
+            handoff.add(&fed, work.waiting_since.map_or(0.0, seconds));
+            if let Some(event) = work.newest_event {
+                newest.add(&fed, seconds(event));
+            }
         }
-        let fed: BTreeSet<Fed> = works.into_keys().collect();
-        let before = std::mem::replace(&mut self.told.lock().fed, fed.clone());
-        before.difference(&fed).for_each(|gone| tell(gone, f64::NAN, f64::NAN, f64::NAN));
+        [rows, lag, newest, handoff].into_iter().filter(|family| !family.samples.is_empty()).collect()
     }
 }
 
-/// What is not a number is left out of what is shown.
-fn tell((supervisor, datasource): &Fed, lag: f64, age: f64, handoff: f64) {
-    gauge!("henge_ingest_lag", "supervisor" => supervisor.clone()).set(lag);
-    for (name, value) in [("henge_ingest_newest_event_age_seconds", age), ("henge_ingest_handoff_age_seconds", handoff)]
-    {
-        gauge!(name, "supervisor" => supervisor.clone(), "datasource" => datasource.clone()).set(value);
-    }
+/// Whether somebody posted it, or its supervisor: the store's own tell nobody whether streams have their tasks, nor how far
+/// these are.
+fn is_posted(report: &TaskReport) -> bool {
+    !segment::is_system(&report.datasource)
 }

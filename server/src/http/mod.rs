@@ -32,7 +32,6 @@ use axum::routing::{any, any_service};
 use coordinator::Coordinator;
 use ingest::Worker;
 use metrics_exporter_prometheus::PrometheusHandle;
-use parking_lot::Mutex;
 use query::Broker;
 use query::budget::Memory;
 use query_sql::Sql;
@@ -91,7 +90,6 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// What queries may have together.
     pub memory: Arc<Memory>,
-    pub told: Mutex<measure::Told>,
     pub ready: AtomicBool,
     /// Where rows are, if they are on other nodes.
     pub view: Option<Arc<Followed>>,

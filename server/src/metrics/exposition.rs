@@ -1,7 +1,5 @@
 //! The series of this process as others read them: taken apart from what the recorder renders, in an order that stays the
 //! same, and written as Prometheus' text or as OpenMetrics.
-//!
-//! A gauge that is not a number is of something that is gone (a supervisor whose tasks are elsewhere now), and is left out.
 
 use std::fmt::Write;
 
@@ -49,6 +47,12 @@ impl Format {
 const UNITS: [&str; 4] = ["seconds", "bytes", "rows", "records"];
 
 impl Family {
+    /// Takes in a sample; labels are by name.
+    pub fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        self.samples.push(Sample { name: self.name.clone(), labels, value });
+    }
+
     /// The name without what tells a counter.
     pub fn base(&self) -> &str {
         self.name.strip_suffix("_total").filter(|_| self.kind == "counter").unwrap_or(&self.name)
@@ -71,7 +75,6 @@ pub fn families(rendered: &str) -> Vec<Family> {
             families.push(Family { name: name.into(), kind: kind.into(), help, samples: Vec::new() });
         } else if let (Some(family), Some(sample)) = (families.last_mut(), sample(line))
             && sample.name.starts_with(&family.name)
-            && !(sample.value.is_nan() && family.kind == "gauge")
         {
             family.samples.push(sample);
         }
@@ -185,7 +188,7 @@ mod tests {
     const RENDERED: &str = "# HELP b_total counted \\\\ twice\n# TYPE b_total counter\nb_total{k=\"q\\\"\\\\,\\n}\"} 3\n\
         b_total{k=\"a\",j=\"x\"} 1\n\n# TYPE a_seconds histogram\na_seconds_bucket{le=\"0.5\"} 1\n\
         a_seconds_bucket{le=\"10\"} 2\na_seconds_bucket{le=\"+Inf\"} 2\na_seconds_sum 3.5\na_seconds_count 2\n\n\
-        # TYPE gone gauge\ngone NaN\n\n# TYPE c_bytes gauge\nc_bytes 1e3\nnot a line\n";
+        # TYPE gone gauge\n\n# TYPE c_bytes gauge\nc_bytes 1e3\nnot a line\n";
 
     #[test]
     fn text_is_ordered_and_says_units() {
