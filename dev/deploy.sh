@@ -88,8 +88,7 @@ unpack() {
   (cd "$run/debs" && apt-get download -qq -o APT::Sandbox::User=root "$@") >&2 || return 1
   for package in "$run"/debs/*.deb; do dpkg -x "$package" "$debian"; done
 }
-promtool=$(type -P promtool || echo "$debian/usr/bin/promtool")
-[ -x "$promtool" ] || unpack prometheus || promtool=
+promtool=$(dev/prometheus.sh promtool || true)
 haproxy=$(type -P haproxy || echo "$debian/usr/sbin/haproxy")
 [ -x "$haproxy" ] || unpack haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 || haproxy=
 libraries=$(echo "$debian"/usr/lib/*-linux-gnu)
@@ -245,7 +244,7 @@ check "links of docs/operations and deploy lead somewhere" python3 dev/deploy/ch
 if [ "${1:-}" = --run ]; then
   echo "== processes"
   henge=$(realpath -m "${HENGE:-target/release/henge}")
-  prometheus=$(type -P prometheus || echo "$debian/usr/bin/prometheus")
+  prometheus=$(dev/prometheus.sh prometheus || true)
   if [ -x "$henge" ] && [ -x "$haproxy" ] && [ -x "$prometheus" ] && [ -f "$run/compose.yml" ] && command -v psql >/dev/null &&
     postgres=$(dev/postgres.sh start "$run/postgres") && s3=$(dev/s3.sh start "$run/s3"); then
     psql "$postgres" -qc "CREATE DATABASE henge ENCODING 'UTF8' TEMPLATE template0"

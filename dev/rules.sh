@@ -3,16 +3,7 @@
 # tests of the rules, that each rule has a test, that all they name is recorded, and the queries of the dashboards.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-promtool=${PROMTOOL:-$(type -P promtool || true)}
-debian=$PWD/dev/.cache/deploy/debian
-if [ -z "$promtool" ] && [ ! -x "$debian/usr/bin/promtool" ] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
-  # Unpacked and not installed: the package would start a server.
-  debs=$(mktemp -d)
-  mkdir -p "$debian"
-  (cd "$debs" && apt-get download -qq -o APT::Sandbox::User=root prometheus) >&2 && dpkg -x "$debs"/prometheus_*.deb "$debian" || true
-  rm -rf "$debs"
-fi
-if [ -z "$promtool" ] && [ -x "$debian/usr/bin/promtool" ]; then promtool=$debian/usr/bin/promtool; fi
+promtool=${PROMTOOL:-$(dev/prometheus.sh promtool || true)}
 if [ -z "$promtool" ]; then
   echo "NOT CHECKED: rules and dashboards (promtool of Debian's package prometheus is not there)" >&2
   exit 3

@@ -64,6 +64,14 @@ fi
 start postgres HENGE_TEST_POSTGRES "the catalog, lease, fencing and outage suites ran on SQLite alone, failover DID NOT RUN"
 start redis HENGE_TEST_REDIS "what is kept of answers in a real Redis server was NOT TRIED"
 start s3 HENGE_TEST_S3 "the suites of deep storage, its faults and failover against a real S3 server DID NOT RUN"
+# Whom it asks says the test that starts it.
+if HENGE_TEST_PROMETHEUS=$(dev/prometheus.sh prometheus); then
+  export HENGE_TEST_PROMETHEUS
+else
+  echo "=====================================================================" >&2
+  echo "NO PROMETHEUS: what dashboards and rules ask of it was NOT TRIED" >&2
+  echo "=====================================================================" >&2
+fi
 
 cargo test --release --workspace "$@"
 # A selection of tests is not about clients, who signs them in, what the pages of operations say, nor what people see.
