@@ -188,13 +188,15 @@ if [ -n "$helm" ]; then
     refused "a manifest with a wrong field is refused" serviceNome "$venv/bin/kubernetes-validate" --strict -k "$kubernetes" "$run/broken.manifests"
     if monitors=$(crd github.com/prometheus-operator/prometheus-operator v0.85.0 \
       example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml) &&
+      kept=$(crd github.com/prometheus-operator/prometheus-operator v0.85.0 \
+        example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml) &&
       scaled=$(crd github.com/kedacore/keda/v2 v2.17.2 config/crd/bases/keda.sh_scaledobjects.yaml); then
-      custom() { "$venv/bin/python" dev/deploy/check.py custom "$1" "$monitors" "$scaled"; }
-      check "ScaledObjects and ServiceMonitor by the schemas of KEDA 2.17 and Prometheus operator 0.85" custom "$run/everything.manifests"
+      custom() { "$venv/bin/python" dev/deploy/check.py custom "$1" "$monitors" "$kept" "$scaled"; }
+      check "ScaledObjects, ServiceMonitor and PrometheusRule by the schemas of KEDA 2.17 and Prometheus operator 0.85" custom "$run/everything.manifests"
       sed 's/minReplicaCount:/minReplicasCount:/' "$run/everything.manifests" >"$run/broken.manifests"
       refused "a ScaledObject with a wrong field is refused" minReplicasCount custom "$run/broken.manifests"
     else
-      absent "ScaledObjects and ServiceMonitor by a schema (need Go and the Go module proxy)"
+      absent "ScaledObjects, ServiceMonitor and PrometheusRule by a schema (need Go and the Go module proxy)"
     fi
   else
     absent "manifests by Kubernetes' schemas (need kubernetes-validate: python3-venv and PyPI)"

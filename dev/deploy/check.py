@@ -241,6 +241,11 @@ def manifests(path):
         need(all(policies["nodes"]["podSelector"]["matchLabels"].items() <= labels.items() for labels in pods.values()), "some nodes are open")
         need("henge-role-broker" in policies["clients"]["podSelector"]["matchLabels"], "clients reach more than brokers")
         need({} not in [who.get("podSelector", 0) for who in policies["nodes"]["ingress"][0]["from"]], "all pods reach nodes")
+    for one in kinds.get("PrometheusRule", []):
+        told = [rule for group in one["spec"]["groups"] for rule in group["rules"]]
+        own = [rule for rule in rules() if rule in told]
+        need(told == own, "rules that deploy/prometheus has not")
+        need(0 < len(rules()) - len(told) < 5 and any("record" in rule for rule in told), f"{len(told)} rules of {len(rules())}")
     scaled = [*kinds.get("HorizontalPodAutoscaler", []), *kinds.get("ScaledObject", [])]
     for one in scaled:
         target = one["spec"]["scaleTargetRef"]
