@@ -149,8 +149,9 @@ def settings():
         keys |= set(re.findall(r'key\(\s*"([a-z0-9_.]+)"', path.read_text()))
     need(keys, "no settings found")
     known = {"HENGE_" + key.replace(".", "_").upper() for key in keys}
-    # Of compose itself, and as examples of what Kubernetes would inject.
+    # Of compose itself, of Grafana and of the tests, and as examples of what Kubernetes would inject.
     known |= {"HENGE_IMAGE", "HENGE_CACHE_MAX_BYTES", "HENGE_ADMIN_PASSWORD", "HENGE_METRICS_PASSWORD", "HENGE_GRAFANA_PASSWORD", "HENGE_SERVICE_HOST", "HENGE_SECTION_NAME"}
+    known |= {"HENGE_URL", "HENGE_USER", "HENGE_PASSWORD", "HENGE_TEST_PREVIOUS"}
     wrong = []
     for path in [*ROOT.glob("deploy/**/*"), *ROOT.glob("docs/operations/*.md")]:
         if path.is_file():
@@ -159,6 +160,8 @@ def settings():
     need(not wrong, f"no settings: {sorted(wrong)}")
     # Names of the settings themselves, where pages and the chart quote them.
     sections = {key.split(".")[0] for key in keys if "." in key}
+    # Fields of an alert.
+    keys |= {"query.metric", "query.sql"}
     pages = [*ROOT.glob("docs/operations/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("deploy/helm/henge/values.yaml")]
     for path in pages:
         for name in re.findall(r"`([a-z]+\.[a-z0-9_]+)[`= ]", path.read_text()):
