@@ -126,7 +126,7 @@ function Account(): ReactNode {
             <Icon name="person" />
             <span className="account-name">
               <bdi>{known ? who.username : "Not signed in"}</bdi>
-              <small>{known ? who.roles.join(", ") : "everything is open on this machine"}</small>
+              <small>{known ? who.roles.join(", ") : "no sign-in is asked for"}</small>
             </span>
           </button>
         </Menu.Trigger>

@@ -5,9 +5,10 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Cell, Column } from "../api/sql";
 import { useSettings } from "../settings";
-import { instant, quantity, type Zone } from "./format";
+import { instant, quantity, zoneName, type Zone } from "./format";
 import { bars, heat, shapeOf, slices, timeSeries, type ChartKind, type Series, type Shape } from "./shape";
 import { Empty } from "./state";
+import { useWidth } from "./width";
 
 const COLOURS = Array.from({ length: 8 }, (_, at) => `var(--c${at + 1})`);
 
@@ -61,7 +62,7 @@ export function TimeLines({ times, series, label, height, unit, onBrush }: Lines
         tzDate: (stamp) => (zone === "utc" ? uPlot.tzDate(new Date(stamp), "Etc/UTC") : new Date(stamp)),
         scales: { x: { time: true } },
         cursor: { drag: { x: true, y: false, setScale: brush.current === undefined }, points: { size: 6 } },
-        legend: { live: true },
+        legend: { live: true, markers: { width: 2 } },
         axes: [{ ...axis, space: 84, values: (_, ticks, __, ___, step) => ticks.map((tick, at) => tickText(tick, at === 0 ? null : (ticks[at - 1] ?? null), step, zone)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => quantity(tick, unit, true)) }],
         series: [
           { label: "Time", value: (_, stamp) => (stamp === null ? "–" : instant(stamp, zone)) },
@@ -75,6 +76,9 @@ export function TimeLines({ times, series, label, height, unit, onBrush }: Lines
           })),
         ],
         hooks: {
+          // Without a place that is pointed at, the legend names the lines and no more.
+          ready: [(self) => self.root.classList.add("idle")],
+          setCursor: [(self) => self.root.classList.toggle("idle", typeof self.cursor.idx !== "number")],
           setSelect: [
             (self) => {
               if (brush.current === undefined || self.select.width < 4) return;
@@ -130,13 +134,14 @@ export function TimeLines({ times, series, label, height, unit, onBrush }: Lines
   );
 }
 
-/** As short as the distance between ticks lets it be; the day stands where it begins. */
+/** As short as the distance between ticks lets it be; the day stands where it begins, the zone at the first. */
 function tickText(tick: number, before: number | null, step: number, zone: Zone): string {
   const text = instant(tick, zone);
   const day = text.slice(0, 10);
-  if (step >= 86_400_000) return day;
+  if (step >= 86_400_000) return before === null ? `${day}\n${zoneName(zone, tick)}` : day;
   const time = step < 1000 ? text.slice(11, 23).replace(/[Z+-].*$/, "") : text.slice(11, step < 60_000 ? 19 : 16);
-  return before === null || instant(before, zone).slice(0, 10) !== day ? `${time}\n${day}` : time;
+  if (before === null) return `${time}\n${day} ${zoneName(zone, tick)}`;
+  return instant(before, zone).slice(0, 10) !== day ? `${time}\n${day}` : time;
 }
 
 const bounds = (plot: uPlot): [number, number] => [plot.data[0][0] ?? 0, plot.data[0][plot.data[0].length - 1] ?? 1];
@@ -231,26 +236,31 @@ function Pie({ parts, unit }: { parts: { name: string; value: number; share: num
   );
 }
 
+/** Of a cell of a heat map, in pixels: few columns do not become bands. */
+const WIDEST = 150;
+
 function HeatMap({ rows, across, down, measure, time, unit }: { rows: Cell[][]; across: number; down: number; measure: number; time: boolean; unit?: string | null }): ReactNode {
   const { zone } = useSettings();
   const map = useMemo(() => heat(rows, across, down, measure, time), [rows, across, down, measure, time]);
-  const box = useRef<HTMLDivElement>(null);
-  const [room, setRoom] = useState(1080);
-  useEffect(() => {
-    const element = box.current;
-    if (element === null) return;
-    const observer = new ResizeObserver(() => setRoom(element.clientWidth));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
+  const [box, room] = useWidth(1080);
   const side = Math.min(180, Math.round(room * 0.3), 16 + 7 * Math.max(...map.down.map((name) => name.length), 4));
-  const cell = { width: Math.max(12, Math.min(60, (room - side) / map.across.length)), height: 22 };
+  const cell = { width: Math.max(12, Math.min(WIDEST, (room - side) / map.across.length)), height: 22 };
   const letters = Math.floor((side - 8) / 6.5);
   const span = map.high - map.low || 1;
   const step = Math.max(1, Math.ceil(90 / cell.width));
+  const known = Number.isFinite(map.low);
+  const when = time && map.across[0] !== undefined ? zoneName(zone, Date.parse(map.across[0])) : null;
   return (
     <div ref={box} className="heat-room">
-    <svg className="timeline" viewBox={`0 0 ${side + cell.width * map.across.length} ${cell.height * map.down.length + 28}`} style={{ width: side + cell.width * map.across.length }} role="img" aria-label="Heat map">
+      {known && (
+        <div className="legend" aria-hidden="true">
+          <span>
+            {quantity(map.low, unit, true)} <span className="heat-scale" /> {quantity(map.high, unit, true)}
+          </span>
+          {when !== null && <span>Times in {when}</span>}
+        </div>
+      )}
+      <svg className="timeline" viewBox={`0 0 ${side + cell.width * map.across.length} ${cell.height * map.down.length + 28}`} style={{ width: side + cell.width * map.across.length }} role="img" aria-label="Heat map">
       {map.down.map((name, row) => (
         <g key={name}>
           <text x={side - 8} y={row * cell.height + 15} textAnchor="end">
@@ -280,7 +290,7 @@ function HeatMap({ rows, across, down, measure, time, unit }: { rows: Cell[][]; 
           </text>
         ) : null,
       )}
-    </svg>
+      </svg>
     </div>
   );
 }

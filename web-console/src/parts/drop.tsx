@@ -10,9 +10,9 @@ export function Drop({ label, icon, children }: { label: string; icon?: IconName
   return (
     <Menu.Root modal={false}>
       <Menu.Trigger asChild>
-        <button type="button" ref={(button) => setHome(button?.closest("dialog") ?? null)}>
+        <button type="button" title={icon === undefined ? undefined : label} ref={(button) => setHome(button?.closest("dialog") ?? null)}>
           {icon !== undefined && <Icon name={icon} size={15} />}
-          {label}
+          {icon === undefined ? label : <span className="hand">{label}</span>}
           <Icon name="down" size={13} />
         </button>
       </Menu.Trigger>

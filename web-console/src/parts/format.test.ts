@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ago, bytes, count, duration, figure, instant, plural, short } from "./format";
+import { ago, brief, bytes, count, duration, figure, instant, plural, short, zoneName } from "./format";
 
 test("counts and figures", () => {
   expect([0, 1234567, -1234.4].map((value) => count(value))).toEqual(["0", "1,234,567", "-1,234"]);
@@ -28,7 +28,10 @@ test("bytes and durations have units", () => {
     "2 days",
     "–",
   ]);
-  expect(ago(0, 5000)).toBe("5.0 s ago");
+  expect(ago(0, 5400)).toBe("5 s ago");
+  expect(ago(0, 59_600)).toBe("1 min ago");
+  expect(ago(0, 151_000)).toBe("2 min ago");
+  expect(ago(0, 3 * 3_600_000 + 120_000)).toBe("3 h 2 min ago");
   expect(ago(60_000, 0)).toBe("in 1 min 0 s");
 });
 
@@ -41,4 +44,12 @@ test("instants say their zone", () => {
 
 test("plurals", () => {
   expect([plural(1, "row"), plural(2000, "row"), plural(2, "entry", "entries")]).toEqual(["1 row", "2,000 rows", "2 entries"]);
+});
+
+test("in lists instants are to the second, and the zone has a name", () => {
+  expect(brief("2026-11-23T02:17:47.995Z", "utc")).toBe("2026-11-23 02:17:47Z");
+  expect(brief(-1, "utc")).toBe("1969-12-31 23:59:59Z");
+  expect(brief("not a time", "utc")).toBe("not a time");
+  expect(zoneName("utc", 0)).toBe("UTC");
+  expect(zoneName("local", 0)).toMatch(/^UTC[+-]\d\d:\d\d$/);
 });

@@ -82,7 +82,9 @@ export function quantity(value: number | bigint, unit: string | null | undefined
 export function ago(instant: number, now: number): string {
   const ms = now - instant;
   if (ms < -2000) return `in ${duration(-ms)}`;
-  return ms < 1500 ? "just now" : `${duration(ms)} ago`;
+  if (ms < 1500) return "just now";
+  // How long ago is read at a glance: no fractions, and no seconds beside minutes.
+  return `${ms < 59_500 ? `${Math.round(ms / 1000)} s` : ms < 3_600_000 ? `${Math.max(1, Math.floor(ms / 60_000))} min` : duration(ms)} ago`;
 }
 
 export type Zone = "utc" | "local";
@@ -107,6 +109,19 @@ export function instant(value: string | number, zone: Zone): string {
     `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ` +
     `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}${fraction}${sign}${pad(Math.floor(far / 60))}:${pad(far % 60)}`
   );
+}
+
+/** To the second, for lists that are read down. */
+export const brief = (value: string | number, zone: Zone): string => {
+  const ms = new Date(value).getTime();
+  return Number.isNaN(ms) ? String(value) : instant(Math.floor(ms / 1000) * 1000, zone);
+};
+
+/** What the zone is called where there is little room: `UTC`, or the offset that holds at an instant. */
+export function zoneName(zone: Zone, at: number): string {
+  if (zone === "utc") return "UTC";
+  const offset = -new Date(at).getTimezoneOffset();
+  return `UTC${offset < 0 ? "-" : "+"}${pad(Math.floor(Math.abs(offset) / 60))}:${pad(Math.abs(offset) % 60)}`;
 }
 
 export const plural = (number: number, one: string, many = `${one}s`): string => `${count(number)} ${number === 1 ? one : many}`;

@@ -16,6 +16,10 @@ export interface TableColumn<R> {
   note?: string;
   /** Pixels; otherwise by what is in it. */
   width?: number;
+  /** Pixels below which a column without a width of its own does not give way. */
+  least?: number;
+  /** Left out where there is no room for all columns, the highest first; the row's own window tells it. */
+  yields?: number;
   /** Figures stand at the end of their cell. */
   end?: boolean;
   /** What is copied, measured, filtered and, without `show`, shown. */
@@ -48,6 +52,8 @@ interface TableProps<R> {
 
 const ROW = 32;
 const HEAD = 34;
+/** What a bar to scroll sideways takes of the height, at most. */
+const SCROLLBAR = 16;
 
 /** Nothing comes last whichever way it is sorted. */
 export function compare(a: Sortable, b: Sortable, down: boolean): number {
@@ -80,7 +86,21 @@ function widthOf<R>(column: TableColumn<R>, rows: R[]): number {
   return Math.round(Math.min(380, Math.max(70, longest * 7.4 + 26)));
 }
 
-export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onSort, empty, heightMax, fit = true }: TableProps<R>): ReactNode {
+const leastOf = <R,>(column: TableColumn<R>, natural: number): number => (column.width !== undefined || column.end === true ? natural : Math.min(natural, column.least ?? 110));
+
+/** The columns that there is room for: those that yield are left out one by one, until the others have what they need. */
+export function within<R>(columns: TableColumn<R>[], natural: number[], room: number): number[] {
+  let kept = columns.map((_, at) => at);
+  const needed = (): number => kept.reduce((sum, at) => sum + leastOf(columns[at] as TableColumn<R>, natural[at] ?? 0), 0);
+  while (needed() > room) {
+    const goes = kept.reduce((last, at) => ((columns[at]?.yields ?? 0) > (columns[last]?.yields ?? 0) ? at : last), kept[0] ?? 0);
+    if ((columns[goes]?.yields ?? 0) === 0) break;
+    kept = kept.filter((at) => at !== goes);
+  }
+  return kept;
+}
+
+export function Table<R>({ label, rows, columns: all, onOpen, sort: first = null, onSort, empty, heightMax, fit = true }: TableProps<R>): ReactNode {
   const [own, setOwn] = useState<Sort | null>(first);
   const sort = onSort === undefined ? own : first;
   const setSort = onSort ?? setOwn;
@@ -98,20 +118,27 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
     return () => observer.disconnect();
   }, []);
 
-  const shown = useMemo(() => (onSort === undefined ? sorted(rows, columns, sort) : rows), [rows, columns, sort, onSort === undefined]);
-  const names = columns.map((column) => column.key).join("\u0000");
+  const shown = useMemo(() => (onSort === undefined ? sorted(rows, all, sort) : rows), [rows, all, sort, onSort === undefined]);
+  const names = all.map((column) => column.key).join("\u0000");
   // Widths hold while rows are refreshed, so that nothing moves under the eye.
   const filled = rows.length > 0;
-  const natural = useMemo(() => columns.map((column) => widthOf(column, rows)), [names, filled]);
+  const wishes = useMemo(() => all.map((column) => widthOf(column, rows)), [names, filled]);
+  const kept = useMemo(() => (fit && room.width > 0 ? within(all, wishes, room.width) : all.map((_, at) => at)), [names, wishes, room.width, fit]);
+  const columns = useMemo(() => kept.map((at) => all[at] as TableColumn<R>), [all, kept]);
   const widths = useMemo(() => {
+    const natural = kept.map((at) => wishes[at] ?? 0);
     const spare = room.width - natural.reduce((sum, width) => sum + width, 0);
     if (spare <= 0 && (!fit || room.width === 0)) return natural;
-    const wide = columns.map((column, at) => (column.end === true || column.width !== undefined ? 0 : (natural[at] ?? 0)));
+    if (spare <= 0) {
+      const slack = natural.map((width, at) => width - leastOf(columns[at] as TableColumn<R>, width));
+      const whole = slack.reduce((sum, one) => sum + one, 0);
+      return natural.map((width, at) => (whole === 0 ? width : width - Math.ceil(Math.min(1, -spare / whole) * (slack[at] ?? 0))));
+    }
+    const wide = natural.map((width, at) => (columns[at]?.end === true || columns[at]?.width !== undefined ? 0 : width));
     const weight = wide.reduce((sum, width) => sum + width, 0);
-    if (spare <= 0) return natural.map((width, at) => (weight === 0 || wide[at] === 0 ? width : Math.max(Math.min(width, 110), width + Math.floor((spare * (wide[at] ?? 0)) / weight))));
     if (weight === 0) return natural.map((width, at) => (at === natural.length - 1 ? width + spare : width));
     return natural.map((width, at) => width + Math.floor((spare * (wide[at] ?? 0)) / weight));
-  }, [natural, room.width, fit]);
+  }, [wishes, kept, room.width, fit]);
 
   const places = useMemo(() => placesOf(widths), [widths]);
   const width = places.at(-1) ?? 0;
@@ -181,7 +208,7 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
       tabIndex={0}
       onKeyDown={onKeyDown}
       onScroll={() => flushSync(look)}
-      style={heightMax === undefined ? undefined : { height: Math.min(heightMax, HEAD + Math.max(shown.length, empty === undefined ? 1 : 5) * ROW + 2), flex: "none" }}
+      style={heightMax === undefined ? undefined : { height: Math.min(heightMax, HEAD + (shown.length === 0 ? 5 : shown.length) * ROW + (width > room.width ? SCROLLBAR : 0)), flex: "0 1 auto" }}
     >
       <div className="grid-head" role="rowgroup" style={{ width, height: HEAD }}>
         <div role="row" aria-rowindex={1}>
@@ -223,7 +250,7 @@ export function Table<R>({ label, rows, columns, onOpen, sort: first = null, onS
         <div className="grid-rows" role="rowgroup" style={{ height: shown.length * ROW, width }}>
           {shown.slice(sight.top, sight.bottom).map((row, place) => {
             const line = sight.top + place;
-            return <Line key={line} id={id} row={row} line={line} columns={visible as TableColumn<unknown>[]} first={sight.left} places={places} at={at?.row === line ? at.column : null} onCell={onCell as CellAsked} />;
+            return <Line key={line} id={id} row={row} line={line} last={line === shown.length - 1} columns={visible as TableColumn<unknown>[]} first={sight.left} places={places} at={at?.row === line ? at.column : null} onCell={onCell as CellAsked} />;
           })}
         </div>
       )}
@@ -237,6 +264,7 @@ interface LineProps {
   id: string;
   row: unknown;
   line: number;
+  last: boolean;
   /** Those in sight. */
   columns: TableColumn<unknown>[];
   /** The place of the first of them among all. */
@@ -248,9 +276,9 @@ interface LineProps {
 }
 
 /** A row. One that stays in sight is not made again. */
-const Line = memo(function Line({ id, row, line, columns, first, places, at, onCell }: LineProps): ReactNode {
+const Line = memo(function Line({ id, row, line, last, columns, first, places, at, onCell }: LineProps): ReactNode {
   return (
-    <div role="row" aria-rowindex={line + 2} className={at === null ? "line" : "line at"} style={{ transform: `translateY(${line * ROW}px)` }}>
+    <div role="row" aria-rowindex={line + 2} className={`line${last ? " last" : ""}${at === null ? "" : " at"}`} style={{ transform: `translateY(${line * ROW}px)` }}>
       {columns.map((column, place) => {
         const index = first + place;
         const left = places[index] ?? 0;

@@ -3,7 +3,7 @@
 
 import type { ReactNode } from "react";
 import { useSettings } from "../settings";
-import { ago, instant } from "./format";
+import { ago, brief, instant } from "./format";
 
 export function Name({ children, mono = false }: { children: string; mono?: boolean }): ReactNode {
   return (
@@ -13,14 +13,15 @@ export function Name({ children, mono = false }: { children: string; mono?: bool
   );
 }
 
-export function Instant({ at, relative }: { at: string | number | null | undefined; relative?: number }): ReactNode {
+/** An instant with its zone; `brief` to the second, for lists; with `relative`, how long before that it was. All of it is its title. */
+export function Instant({ at, relative, brief: short = false }: { at: string | number | null | undefined; relative?: number; brief?: boolean }): ReactNode {
   const { zone } = useSettings();
   if (at === null || at === undefined) return <span className="muted">–</span>;
   const whole = instant(at, zone);
   const date = new Date(at);
   return (
     <time className="figures" dateTime={Number.isNaN(date.getTime()) ? undefined : date.toISOString()} title={whole}>
-      {relative === undefined ? whole : ago(date.getTime(), relative)}
+      {relative === undefined ? (short ? brief(at, zone) : whole) : ago(date.getTime(), relative)}
     </time>
   );
 }

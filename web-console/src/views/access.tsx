@@ -11,6 +11,7 @@ import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { count, plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Empty, Failed, Loading, Shown } from "../parts/state";
 import { Filter, matching, Table, type TableColumn } from "../parts/table";
 import { Badge, Instant, Name } from "../parts/text";
@@ -47,21 +48,21 @@ export default function Access(): ReactNode {
   );
   const userColumns: TableColumn<User>[] = [
     { key: "name", title: "Name", text: (one) => one.username },
-    { key: "kind", title: "Kind", width: 110, text: (one) => one.kind },
+    { key: "kind", title: "Kind", width: 90, yields: 2, text: (one) => one.kind },
     { key: "state", title: "State", width: 130, text: (one) => (one.disabled ? "disabled" : "may sign in"), show: (one) => <Badge tone={one.disabled ? "quiet" : "good"}>{one.disabled ? "disabled" : one.kind === "service" ? "by token" : "may sign in"}</Badge> },
     { key: "roles", title: "Roles", text: (one) => one.roles.join(", ") },
-    { key: "groups", title: "Groups", text: (one) => one.groups.join(", ") },
+    { key: "groups", title: "Groups", yields: 3, text: (one) => one.groups.join(", ") },
     { key: "attributes", title: "Attributes", text: (one) => Object.entries(one.attributes).map(([name, values]) => `${name}: ${values.join(", ")}`).join("; ") },
-    { key: "changed", title: "Changed", width: 205, text: (one) => one.changed, show: (one) => <Instant at={one.changed} /> },
+    { key: "changed", title: "Changed", width: 172, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
   ];
   const roleColumns: TableColumn<Role>[] = [
     { key: "name", title: "Role", text: (one) => one.name },
     { key: "permissions", title: "Permits", text: (one) => (one.document.permissions ?? []).map((each) => `${each.resource.type} ${each.resource.name} ${each.action}`).join("; ") },
     { key: "policies", title: "Row policies", width: 120, end: true, text: (one) => count(one.document.policies?.length ?? 0), value: (one) => one.document.policies?.length ?? 0 },
     { key: "columns", title: "Column rules", width: 120, end: true, text: (one) => count(one.document.columns?.length ?? 0), value: (one) => one.document.columns?.length ?? 0 },
-    { key: "includes", title: "Includes", width: 150, text: (one) => (one.document.includes ?? []).join(", ") },
-    { key: "changed", title: "Changed", width: 205, text: (one) => one.changed, show: (one) => <Instant at={one.changed} /> },
-    { key: "by", title: "By", width: 120, text: (one) => one.changedBy },
+    { key: "includes", title: "Includes", width: 130, yields: 2, text: (one) => (one.document.includes ?? []).join(", ") },
+    { key: "changed", title: "Changed", width: 172, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
+    { key: "by", title: "By", width: 120, yields: 3, text: (one) => one.changedBy },
   ];
   return (
     <div className="page fill">
@@ -183,6 +184,12 @@ function EditUser({ user, roles: known, writes, onClose, onDone, ask }: EditUser
                 </button>
               </>
             )}
+            <span className="grow" />
+            {user === null && (
+              <button type="button" onClick={onClose}>
+                Not now
+              </button>
+            )}
             <button type="button" className="primary" disabled={name === "" || (user === null && kind === "person" && password === "")} onClick={() => void save()}>
               {user === null ? "Make the user" : "Save"}
             </button>
@@ -278,6 +285,12 @@ function EditRole({ role, all, writes, onClose, onDone, ask }: { role: Role | nu
             {role !== null && (
               <button type="button" onClick={() => ask({ title: `Delete the role ${role.name}?`, consequence: `${plural(holders.length, "user")} who ${holders.length === 1 ? "has" : "have"} it lose what it permits, and what its policies showed them.`, action: "Delete", grave: true, type: role.name, act: () => deleteRole(role.name, role.version) })}>
                 Delete…
+              </button>
+            )}
+            <span className="grow" />
+            {role === null && (
+              <button type="button" onClick={onClose}>
+                Not now
               </button>
             )}
             <button type="button" className="primary" disabled={name === "" || document === null} onClick={() => void save()}>
@@ -387,50 +400,41 @@ function Tables({ all, writes, ask }: { all: Everything; writes: boolean; ask: (
   if (names.length === 0) return <Empty title="No datasources yet" />;
   return (
     <div style={{ overflow: "auto" }}>
-      <table className="plain">
-        <thead>
-          <tr>
-            <th>Datasource</th>
-            <th>Who has no permissive policy</th>
-            <th />
-          </tr>
-        </thead>
-        <tbody>
-          {names.map((name) => {
-            const required = rules[name]?.requirePolicy === true;
-            return (
-              <tr key={name}>
-                <td>
-                  <Name>{name}</Name>
-                </td>
-                <td>
-                  <Badge tone={required ? "good" : "quiet"}>{required ? "sees no row" : "sees every row, if a role permits reading"}</Badge>
-                </td>
-                <td className="number">
-                  {writes && (
-                    <button
-                      type="button"
-                      onClick={() =>
-                        ask({
-                          title: required ? `Let ${name} be read without a policy?` : `Ask for a policy to read ${name}?`,
-                          consequence: required
-                            ? "Whoever may read it and has no permissive policy sees all of its rows from the next query on."
-                            : "Whoever has no permissive policy for it sees none of its rows from the next query on; who acts as admin is exempt.",
-                          action: required ? "Let it be read" : "Ask for a policy",
-                          grave: required,
-                          act: () => putTableRule(name, { ...rules[name], requirePolicy: !required }),
-                        })
-                      }
-                    >
-                      {required ? "Ask for none…" : "Ask for one…"}
-                    </button>
-                  )}
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
+      <Plain heads={["Datasource", "Who has no permissive policy", ""]}>
+        {names.map((name) => {
+          const required = rules[name]?.requirePolicy === true;
+          return (
+            <tr key={name}>
+              <td>
+                <Name>{name}</Name>
+              </td>
+              <td>
+                <Badge tone={required ? "good" : "quiet"}>{required ? "sees no row" : "sees every row, if a role permits reading"}</Badge>
+              </td>
+              <td className="number">
+                {writes && (
+                  <button
+                    type="button"
+                    onClick={() =>
+                      ask({
+                        title: required ? `Let ${name} be read without a policy?` : `Ask for a policy to read ${name}?`,
+                        consequence: required
+                          ? "Whoever may read it and has no permissive policy sees all of its rows from the next query on."
+                          : "Whoever has no permissive policy for it sees none of its rows from the next query on; who acts as admin is exempt.",
+                        action: required ? "Let it be read" : "Ask for a policy",
+                        grave: required,
+                        act: () => putTableRule(name, { ...rules[name], requirePolicy: !required }),
+                      })
+                    }
+                  >
+                    {required ? "Ask for none…" : "Ask for one…"}
+                  </button>
+                )}
+              </td>
+            </tr>
+          );
+        })}
+      </Plain>
     </div>
   );
 }

@@ -9,6 +9,7 @@ import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { figure, plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive, useNow } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Empty, Failed, Shown } from "../parts/state";
 import { Filter, matching, Table, type TableColumn } from "../parts/table";
 import { Badge, Instant } from "../parts/text";
@@ -26,11 +27,12 @@ export default function Alerts(): ReactNode {
   const { who } = useSession();
   const { parameters } = usePlace();
   const { refresh } = useWatch();
-  const tab = parameters.get("tab") ?? "rules";
+  const writes = mayAlert(who, "WRITE");
+  const tab = writes && parameters.get("tab") === "channels" ? "channels" : "rules";
   const name = parameters.get("name");
   const [wanted, setWanted] = useState("");
   const [editing, setEditing] = useState<Alert | "new" | null>(null);
-  const writes = mayAlert(who, "WRITE");
+  const [channel, setChannel] = useState<KnownChannel | "new" | null>(null);
   const live = useLive(async (signal) => (await askAlerts(signal)) ?? [], [who.username], 10_000);
   // Channels are told to whom may change them.
   const told = useLive(async (signal) => (writes ? askChannels(signal) : ([] as KnownChannel[])), [who.username, writes], 60_000);
@@ -43,24 +45,24 @@ export default function Alerts(): ReactNode {
     <div className="page fill">
       <Head title="Alerts" about="Rules over statements and metrics that the cluster evaluates by itself, and whom it tells.">
         {tab === "rules" && <Filter value={wanted} onChange={setWanted} label="Find a rule" />}
-        {writes && tab === "rules" && (
-          <button type="button" className="primary" onClick={() => setEditing("new")}>
-            <Icon name="add" /> New rule
+        {writes && (
+          <button type="button" className="primary" onClick={() => (tab === "rules" ? setEditing("new") : setChannel("new"))}>
+            <Icon name="add" /> {tab === "rules" ? "New rule" : "New channel"}
           </button>
         )}
       </Head>
-      <Tabs.Root value={tab} onValueChange={(value) => adjust({ tab: value === "rules" ? null : value, name: null })} className="tabs-room">
+      <Tabs.Root value={tab} onValueChange={(value) => adjust({ tab: value === "rules" ? null : value, name: null })} className="panel column">
         {writes && (
           <Tabs.List className="tabs" aria-label="About alerts">
             <Tabs.Trigger value="rules">Rules</Tabs.Trigger>
             <Tabs.Trigger value="channels">Channels</Tabs.Trigger>
           </Tabs.List>
         )}
-        <Tabs.Content value="rules" className="tab-content">
+        <Tabs.Content value="rules" className="panel-content">
           <Shown live={live}>{(all) => <Rules all={all} wanted={wanted} writes={writes} />}</Shown>
         </Tabs.Content>
-        <Tabs.Content value="channels" className="tab-content">
-          <Shown live={told}>{(all) => <Channels all={all} used={live.data ?? []} again={told.refresh} />}</Shown>
+        <Tabs.Content value="channels" className="panel-content">
+          <Shown live={told}>{(all) => <Channels all={all} used={live.data ?? []} editing={channel} onEdit={setChannel} again={told.refresh} />}</Shown>
         </Tabs.Content>
       </Tabs.Root>
       {open !== null && editing === null && <One alert={open} writes={writes} onClose={() => adjust({ name: null })} onEdit={() => setEditing(open)} again={again} />}
@@ -100,34 +102,32 @@ function Rules({ all, wanted, writes }: { all: Alert[]; wanted: string; writes: 
         </span>
       ),
     },
-    { key: "severity", title: "Severity", width: 130, text: severityText, value: (one) => SEVERITIES.findIndex(([name]) => name === one.severity) },
-    { key: "name", title: "Name", width: 220, text: (one) => one.name },
+    { key: "severity", title: "Severity", width: 125, yields: 2, text: severityText, value: (one) => SEVERITIES.findIndex(([name]) => name === one.severity) },
+    { key: "name", title: "Name", least: 180, text: (one) => one.name },
     { key: "value", title: "Value", width: 110, end: true, text: (one) => (one.value === null ? "–" : figure(one.value)), value: (one) => one.value },
-    { key: "condition", title: "Fires when", width: 190, text: (one) => conditionText(one.condition) },
-    { key: "query", title: "Of", text: (one) => queryText(one.query) },
-    { key: "since", title: "Since", width: 135, text: (one) => one.since ?? "–", show: (one) => <Instant at={one.since} relative={now} /> },
+    { key: "condition", title: "Fires when", width: 170, text: (one) => conditionText(one.condition) },
+    { key: "query", title: "Of", yields: 3, text: (one) => queryText(one.query) },
+    { key: "since", title: "Since", width: 125, yields: 1, text: (one) => one.since ?? "–", show: (one) => <Instant at={one.since} relative={now} /> },
   ];
   const bad = wanting(all, now).length;
   const quiet = all.filter((one) => silenced(one, now)).length;
   return (
     <>
       {all.length > 0 && (
-        <p className="muted" role="status">
+        <p className="toolbar told" role="status">
           {plural(all.length, "rule")}
           {bad === 0 ? "; none wants anybody now" : `; ${bad} ${bad === 1 ? "wants" : "want"} somebody`}
           {quiet > 0 && `; ${quiet} silenced`}.
         </p>
       )}
-      <section className="panel column" aria-label="Rules">
-        <Table
+      <Table
           label="Rules"
           rows={matching(ordered(all, now), columns, wanted)}
           columns={columns}
           heightMax={2000}
           onOpen={(one) => adjust({ name: one.name })}
           empty={<Empty title={all.length === 0 ? "No rules yet" : "None like that"}>{all.length === 0 && (writes ? "A rule watches a figure: rows that stop coming, errors that rise, a stream that falls behind." : "Who may change alerts has made none.")}</Empty>}
-        />
-      </section>
+      />
     </>
   );
 }
@@ -247,51 +247,40 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
             all.length === 0 ? (
               <p className="muted">Its state has not changed yet.</p>
             ) : (
-              <table className="plain">
-                <thead>
-                  <tr>
-                    <th>When</th>
-                    <th>From</th>
-                    <th>To</th>
-                    <th className="number">Value</th>
-                    <th>Told</th>
+              <Plain heads={["When", "From", "To", { figures: "Value" }, "Told"]}>
+                {all.slice(0, 100).map((one) => (
+                  <tr key={`${one.time} ${one.from} ${one.to} ${String(one.repeat)}`}>
+                    <td>
+                      <Instant at={one.time} />
+                    </td>
+                    <td className="muted">{STATE_TITLES[one.from] ?? one.from}</td>
+                    <td>
+                      <Badge tone={stateTone(one.to)}>{STATE_TITLES[one.to] ?? one.to}</Badge>
+                      {one.repeat === true && <div className="muted small">told again</div>}
+                    </td>
+                    <td className="number">{one.value === null ? "–" : figure(one.value)}</td>
+                    <td>
+                      {one.notified.length === 0 ? (
+                        <span className="muted">nobody</span>
+                      ) : (
+                        one.notified.map((each) => (
+                          <div key={each.channel} title={each.error ?? undefined}>
+                            <Badge tone={each.ok === null ? "warn" : each.ok ? "good" : "bad"}>
+                              <bdi>{each.channel}</bdi>
+                            </Badge>
+                            {each.ok === null && <div className="muted small">not told yet</div>}
+                            {each.error !== null && each.error !== undefined && (
+                              <div className="muted small">
+                                <bdi>{each.error}</bdi>
+                              </div>
+                            )}
+                          </div>
+                        ))
+                      )}
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {all.slice(0, 100).map((one) => (
-                    <tr key={`${one.time} ${one.from} ${one.to} ${String(one.repeat)}`}>
-                      <td>
-                        <Instant at={one.time} />
-                      </td>
-                      <td className="muted">{STATE_TITLES[one.from] ?? one.from}</td>
-                      <td>
-                        <Badge tone={stateTone(one.to)}>{STATE_TITLES[one.to] ?? one.to}</Badge>
-                        {one.repeat === true && <div className="muted small">told again</div>}
-                      </td>
-                      <td className="number">{one.value === null ? "–" : figure(one.value)}</td>
-                      <td>
-                        {one.notified.length === 0 ? (
-                          <span className="muted">nobody</span>
-                        ) : (
-                          one.notified.map((each) => (
-                            <div key={each.channel} title={each.error ?? undefined}>
-                              <Badge tone={each.ok === null ? "warn" : each.ok ? "good" : "bad"}>
-                                <bdi>{each.channel}</bdi>
-                              </Badge>
-                              {each.ok === null && <div className="muted small">not told yet</div>}
-                              {each.error !== null && each.error !== undefined && (
-                                <div className="muted small">
-                                  <bdi>{each.error}</bdi>
-                                </div>
-                              )}
-                            </div>
-                          ))
-                        )}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+                ))}
+              </Plain>
             )
           }
         </Shown>

@@ -68,6 +68,11 @@ export function Arrival({ task: id }: { task: string }): ReactNode {
             </Link>
           </>
         )}
+        {live.data !== null && stageOf(live.data) === "failed" && (
+          <Link to="/load" with={{ again: id }} className="button primary">
+            Change it and try again
+          </Link>
+        )}
         <Link to="/load" className="button">
           Load more
         </Link>
@@ -167,11 +172,6 @@ export function Arrival({ task: id }: { task: string }): ReactNode {
                 </div>
               </section>
               <div className="row">
-                {stage === "failed" && (
-                  <Link to="/load" with={{ again: id }} className="button primary">
-                    Change it and try again
-                  </Link>
-                )}
                 {!over && writes && (
                   <button
                     type="button"

@@ -113,20 +113,20 @@ export default function Audit(): ReactNode {
   const since = live.at === null ? null : new Date(live.at).toISOString();
   const newer = useLive(async (signal) => (since === null ? 0 : newerOf(wanted, since, signal)), [about, since], 20_000);
   const columns: TableColumn<Event>[] = [
-    { key: "time", title: "When", width: 200, text: (one) => one.__time, show: (one) => <Instant at={one.__time} /> },
-    { key: "kind", title: "What", width: 105, text: (one) => one.kind },
+    { key: "time", title: "When", width: 196, text: (one) => one.__time, show: (one) => <Instant at={one.__time} /> },
+    { key: "kind", title: "What", width: 100, text: (one) => one.kind },
     { key: "outcome", title: "Outcome", width: 110, text: (one) => one.outcome, show: (one) => <Badge tone={toneOf(one.outcome ?? "")}>{one.outcome ?? "–"}</Badge> },
     { key: "user", title: "Who", width: 130, text: (one) => one.user ?? "nobody known" },
-    { key: "about", title: "About", unsorted: true, text: (one) => one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`, show: (one) => <bdi className={one.statement === null ? "cell-text" : "cell-text mono"}>{(one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`).slice(0, 300)}</bdi> },
-    { key: "sources", title: "Datasources", width: 130, unsorted: true, text: (one) => many(one.datasources) },
-    { key: "rows", title: "Rows", width: 90, end: true, text: (one) => count(one.rows), value: (one) => one.rows },
+    { key: "about", title: "About", least: 220, unsorted: true, text: (one) => one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`, show: (one) => <bdi className={one.statement === null ? "cell-text" : "cell-text mono"}>{(one.statement ?? one.object ?? `${one.method ?? ""} ${one.path ?? ""}`).slice(0, 300)}</bdi> },
+    { key: "sources", title: "Datasources", width: 130, yields: 2, unsorted: true, text: (one) => many(one.datasources) },
+    { key: "rows", title: "Rows", width: 90, yields: 1, end: true, text: (one) => count(one.rows), value: (one) => one.rows },
     { key: "took", title: "Took", width: 90, end: true, text: (one) => duration(one.duration_ms), value: (one) => one.duration_ms },
   ];
   return (
     <div className="page fill">
       <Head title="Audit log" about="Every query, sign-in, refusal and change, as it was recorded. Nothing here can be changed by anybody.">
         <button type="button" onClick={() => go("/query", { q: statementOf(wanted, sort) })}>
-          Open as a query
+          <Icon name="query" size={15} /> Open as a query
         </button>
       </Head>
       <section className="panel column grow" aria-label="Events">

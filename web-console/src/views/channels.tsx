@@ -5,14 +5,23 @@ import { deleteChannel, putChannel, testChannel, type Alert, type Channel, type 
 import { asApiError, type ApiError } from "../api/error";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { Icon } from "../parts/icon";
+import { Plain } from "../parts/plain";
 import { Empty, Failed } from "../parts/state";
 import { Badge, Name } from "../parts/text";
 import { CHANNEL_KINDS, channelText } from "./alerting";
 
 type Outcome = { ok: boolean; error: string | null } | "trying";
 
-export function Channels({ all, used, again }: { all: KnownChannel[]; used: Alert[]; again: () => void }): ReactNode {
-  const [editing, setEditing] = useState<KnownChannel | "new" | null>(null);
+interface ChannelsProps {
+  all: KnownChannel[];
+  used: Alert[];
+  /** Which one is being changed, or made. */
+  editing: KnownChannel | "new" | null;
+  onEdit: (channel: KnownChannel | "new" | null) => void;
+  again: () => void;
+}
+
+export function Channels({ all, used, editing, onEdit, again }: ChannelsProps): ReactNode {
   const [question, setQuestion] = useState<Question | null>(null);
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const test = async (name: string): Promise<void> => {
@@ -21,77 +30,60 @@ export function Channels({ all, used, again }: { all: KnownChannel[]; used: Aler
     settle(await testChannel(name).catch((thrown: unknown) => ({ ok: false, error: asApiError(thrown).message })));
   };
   return (
-    <section className="panel" aria-label="Channels">
-      <header>
-        <h2 className="grow">Channels</h2>
-        <button type="button" className="primary" onClick={() => setEditing("new")}>
-          <Icon name="add" size={15} /> New channel
-        </button>
-      </header>
+    <section aria-label="Channels">
       {all.length === 0 ? (
         <Empty title="No channels yet">A channel is where alerts are told: a webhook, a chat, email or a Kafka topic.</Empty>
       ) : (
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Name</th>
-              <th>Kind</th>
-              <th>Tells</th>
-              <th>Used by</th>
-              <th />
-            </tr>
-          </thead>
-          <tbody>
-            {all.map((one) => {
-              const rules = used.filter((rule) => rule.notify.includes(one.name)).map((rule) => rule.name);
-              const outcome = outcomes[one.name];
-              return (
-                <tr key={one.name}>
-                  <td>
-                    <Name>{one.name}</Name>
-                  </td>
-                  <td>{CHANNEL_KINDS.find(([kind]) => kind === one.type)?.[1] ?? one.type}</td>
-                  <td>
-                    <Name mono>{channelText(one)}</Name>
-                  </td>
-                  <td>{rules.length === 0 ? <span className="muted">no rule</span> : <Name>{rules.join(", ")}</Name>}</td>
-                  <td className="number">
-                    <span className="row end" role="status">
-                      {outcome === "trying" && <span className="muted">sending…</span>}
-                      {outcome !== undefined && outcome !== "trying" && (outcome.ok ? <Badge tone="good">it arrived</Badge> : <Badge tone="bad">{outcome.error ?? "it did not arrive"}</Badge>)}
-                      <button type="button" disabled={outcome === "trying"} onClick={() => void test(one.name)}>
-                        Send a test
-                      </button>
-                      <button type="button" onClick={() => setEditing(one)}>
-                        Change
-                      </button>
-                      <button
-                        type="button"
-                        className="bare"
-                        aria-label={`Delete ${one.name}`}
-                        disabled={rules.length > 0}
-                        title={rules.length > 0 ? "Rules tell it; take it from them first" : "Delete"}
-                        onClick={() =>
-                          setQuestion({
-                            title: `Delete the channel ${one.name}?`,
-                            consequence: "No rule tells it. It has to be made anew to come back, with its secrets.",
-                            action: "Delete it",
-                            grave: true,
-                            act: () => deleteChannel(one.name),
-                          })
-                        }
-                      >
-                        <Icon name="close" size={15} />
-                      </button>
-                    </span>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
+        <Plain heads={["Name", "Kind", "Tells", "Used by", ""]}>
+          {all.map((one) => {
+            const rules = used.filter((rule) => rule.notify.includes(one.name)).map((rule) => rule.name);
+            const outcome = outcomes[one.name];
+            return (
+              <tr key={one.name}>
+                <td>
+                  <Name>{one.name}</Name>
+                </td>
+                <td>{CHANNEL_KINDS.find(([kind]) => kind === one.type)?.[1] ?? one.type}</td>
+                <td>
+                  <Name mono>{channelText(one)}</Name>
+                </td>
+                <td>{rules.length === 0 ? <span className="muted">no rule</span> : <Name>{rules.join(", ")}</Name>}</td>
+                <td className="number">
+                  <span className="row end" role="status">
+                    {outcome === "trying" && <span className="muted">sending…</span>}
+                    {outcome !== undefined && outcome !== "trying" && (outcome.ok ? <Badge tone="good">it arrived</Badge> : <Badge tone="bad">{outcome.error ?? "it did not arrive"}</Badge>)}
+                    <button type="button" disabled={outcome === "trying"} onClick={() => void test(one.name)}>
+                      Send a test
+                    </button>
+                    <button type="button" onClick={() => onEdit(one)}>
+                      Change
+                    </button>
+                    <button
+                      type="button"
+                      className="bare"
+                      aria-label={`Delete ${one.name}`}
+                      disabled={rules.length > 0}
+                      title={rules.length > 0 ? "Rules tell it; take it from them first" : "Delete"}
+                      onClick={() =>
+                        setQuestion({
+                          title: `Delete the channel ${one.name}?`,
+                          consequence: "No rule tells it. It has to be made anew to come back, with its secrets.",
+                          action: "Delete it",
+                          grave: true,
+                          act: () => deleteChannel(one.name),
+                        })
+                      }
+                    >
+                      <Icon name="close" size={15} />
+                    </button>
+                  </span>
+                </td>
+              </tr>
+            );
+          })}
+        </Plain>
       )}
-      {editing !== null && <Edit channel={editing === "new" ? null : editing} onClose={() => setEditing(null)} onDone={again} />}
+      {editing !== null && <Edit channel={editing === "new" ? null : editing} onClose={() => onEdit(null)} onDone={again} />}
       {question !== null && <Confirm question={question} onClose={() => setQuestion(null)} onDone={again} />}
     </section>
   );

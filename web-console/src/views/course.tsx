@@ -5,6 +5,7 @@ import type { RunState } from "../api/progress";
 import { explain, type Plan } from "../api/sql";
 import { bytes, count, duration, plural } from "../parts/format";
 import { useLive } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Failed, Loading } from "../parts/state";
 import { Name } from "../parts/text";
 import { KINDS, stepOf, timed, type Step, type Timed } from "./plan";
@@ -88,35 +89,26 @@ function TimedCard({ one, most }: { one: Timed; most: number }): ReactNode {
           <Bar ms={one.ms} most={most} />
         </h3>
         <div className="muted figures">
-          {plural(one.rows, "row")}
+          {/* A step that only puts others together reads no rows of its own. */}
+          {(one.rows > 0 || one.inner.length === 0) && plural(one.rows, "row")}
           {one.segments !== null && ` of ${plural(one.segments, "segment")}`}
           {one.nodes.length > 1 && ` on ${plural(one.nodes.length, "node")}; the time is that of the slowest`}
         </div>
         {one.nodes.length > 0 && (
-          <table className="plain nodes">
-            <thead>
-              <tr>
-                <th>Node</th>
-                <th>Time</th>
-                <th className="number">Rows</th>
-                <th className="number">Segments</th>
+          <Plain className="nodes" heads={["Node", "Time", { figures: "Rows" }, { figures: "Segments" }]}>
+            {[...one.nodes].sort((a, b) => b.ms - a.ms).map((node) => (
+              <tr key={node.id}>
+                <td>
+                  <Name mono>{node.node ?? "here"}</Name>
+                </td>
+                <td>
+                  <Bar ms={node.ms} most={most} />
+                </td>
+                <td className="number">{count(node.rows)}</td>
+                <td className="number">{count(node.segments)}</td>
               </tr>
-            </thead>
-            <tbody>
-              {[...one.nodes].sort((a, b) => b.ms - a.ms).map((node) => (
-                <tr key={node.id}>
-                  <td>
-                    <Name mono>{node.node ?? "here"}</Name>
-                  </td>
-                  <td>
-                    <Bar ms={node.ms} most={most} />
-                  </td>
-                  <td className="number">{count(node.rows)}</td>
-                  <td className="number">{count(node.segments)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+            ))}
+          </Plain>
         )}
         {one.step !== null && <Facts step={one.step} />}
       </div>

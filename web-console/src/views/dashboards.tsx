@@ -37,12 +37,12 @@ function List(): ReactNode {
   const live = useLive((signal) => dashboards.list(signal), [who.username], 30_000);
   const columns: TableColumn<Entry>[] = [
     { key: "star", title: "★", width: 52, text: (one) => (starred.includes(one.id) ? "close at hand" : ""), value: (one) => (starred.includes(one.id) ? 0 : 1), show: (one) => <Star id={one.id} name={one.name} /> },
-    { key: "name", title: "Name", width: 260, text: (one) => one.name },
+    { key: "name", title: "Name", width: 240, text: (one) => one.name },
     { key: "description", title: "About", text: (one) => one.description ?? "" },
-    { key: "owner", title: "Owner", width: 140, text: (one) => (one.owner === null ? "nobody any more" : one.owner === who.username ? "you" : one.owner) },
-    { key: "shared", title: "Shared with", width: 200, text: (one) => (one.sharedWith.length === 0 ? "nobody" : one.sharedWith.join(", ")) },
+    { key: "owner", title: "Owner", yields: 3, width: 130, text: (one) => (one.owner === null ? "nobody any more" : one.owner === who.username ? "you" : one.owner) },
+    { key: "shared", title: "Shared with", yields: 2, width: 180, text: (one) => (one.sharedWith.length === 0 ? "nobody" : one.sharedWith.join(", ")) },
     { key: "updated", title: "Changed", width: 130, text: (one) => one.updated, show: (one) => <Instant at={one.updated} relative={now} /> },
-    { key: "by", title: "by", width: 130, text: (one) => (one.updatedBy === who.username ? "you" : one.updatedBy) },
+    { key: "by", title: "By", yields: 1, width: 130, text: (one) => (one.updatedBy === who.username ? "you" : one.updatedBy) },
   ];
   const importIt = async (): Promise<void> => {
     setError(null);
@@ -70,7 +70,7 @@ function List(): ReactNode {
       <Head title="Dashboards" about="Statements drawn side by side, kept fresh. Everybody sees in them what they themselves may see.">
         <Filter value={wanted} onChange={setWanted} label="Find a dashboard" />
         <button type="button" onClick={() => void importIt()}>
-          <Icon name="load" size={15} /> Import
+          <Icon name="raise" size={15} /> Import
         </button>
         <button type="button" className="primary" onClick={() => setMaking(true)}>
           <Icon name="add" /> New dashboard

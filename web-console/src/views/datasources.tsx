@@ -11,6 +11,7 @@ import { Drop } from "../parts/drop";
 import { bytes, count, plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Empty, Failed, Shown } from "../parts/state";
 import type { TableColumn } from "../parts/table";
 import { Badge, Instant, Name } from "../parts/text";
@@ -55,13 +56,13 @@ export default function Datasources(): ReactNode {
   const editsCluster = may(who, "CONFIG", "CONFIG", "WRITE");
   const untold = (row: Row, text: string): string => (row.told ? text : "–");
   const columns: TableColumn<Row>[] = [
-    { key: "name", title: "Name", text: (row) => row.datasource },
+    { key: "name", title: "Name", least: 180, text: (row) => row.datasource },
     ...(sees
       ? ([
           {
             key: "available",
             title: "Availability",
-            width: 200,
+            width: 180,
             text: (row) => untold(row, row.available === row.segments ? "all available" : `${row.segments - row.available} missing`),
             show: (row) =>
               row.told ? (
@@ -72,13 +73,13 @@ export default function Datasources(): ReactNode {
                 <span className="muted">not for you to see</span>
               ),
           },
-          { key: "segments", title: "Segments", width: 110, end: true, text: (row) => untold(row, count(row.segments)), value: (row) => row.segments },
-          { key: "rows", title: "Rows", width: 130, end: true, text: (row) => untold(row, count(row.rows)), value: (row) => row.rows },
-          { key: "size", title: "Published", width: 110, end: true, text: (row) => untold(row, bytes(row.size)), value: (row) => row.size },
-          { key: "span", title: "From", width: 190, text: (row) => row.earliest, show: (row) => <Instant at={row.earliest} /> },
+          { key: "segments", title: "Segments", width: 100, yields: 2, end: true, text: (row) => untold(row, count(row.segments)), value: (row) => row.segments },
+          { key: "rows", title: "Rows", width: 120, end: true, text: (row) => untold(row, count(row.rows)), value: (row) => row.rows },
+          { key: "size", title: "Published", width: 100, end: true, text: (row) => untold(row, bytes(row.size)), value: (row) => row.size },
+          { key: "span", title: "From", width: 172, yields: 3, text: (row) => row.earliest, show: (row) => <Instant at={row.earliest} brief /> },
         ] satisfies TableColumn<Row>[])
       : []),
-    { key: "rules", title: "Retention", width: 230, text: retained, show: (row) => <span className={row.rules === null ? "muted cell-text" : "cell-text"} title={retained(row)}>{retained(row)}</span> },
+    { key: "rules", title: "Retention", least: 120, text: retained, show: (row) => <span className={row.rules === null ? "muted cell-text" : "cell-text"} title={retained(row)}>{retained(row)}</span> },
   ];
   return (
     <ListPage
@@ -202,9 +203,9 @@ function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row 
                 <dt>Segments</dt>
                 <dd>
                   <Link to="/segments" with={{ source: name }}>
-                    {count(row.segments)}
+                    {plural(row.segments, "segment")}
                   </Link>
-                  , {row.realtime === 0 ? "none" : count(row.realtime)} of them still filling; {bytes(row.size)} published
+                  {row.realtime > 0 && `, ${row.realtime === row.segments ? "" : `${count(row.realtime)} of them `}still filling`}; {row.size === 0 ? "nothing published yet" : `${bytes(row.size)} published`}
                 </dd>
               </>
             )}
@@ -216,31 +217,23 @@ function One({ name, row, onClose, onRetention, ask }: { name: string; row: Row 
       <h3>Columns</h3>
       <Shown live={columns}>
         {(list) => (
-          <table className="plain">
-            <thead>
-              <tr>
-                <th>Name</th>
-                <th>Type</th>
+          <Plain heads={["Name", "Type"]}>
+            {list.slice(0, 400).map((one) => (
+              <tr key={one.COLUMN_NAME}>
+                <td>
+                  <Name>{one.COLUMN_NAME}</Name>
+                </td>
+                <td className="muted">{one.DATA_TYPE.toLowerCase()}</td>
               </tr>
-            </thead>
-            <tbody>
-              {list.slice(0, 400).map((one) => (
-                <tr key={one.COLUMN_NAME}>
-                  <td>
-                    <Name>{one.COLUMN_NAME}</Name>
-                  </td>
-                  <td className="muted">{one.DATA_TYPE.toLowerCase()}</td>
-                </tr>
-              ))}
-              {list.length > 400 && (
-                <tr>
-                  <td colSpan={2} className="muted">
-                    and {plural(list.length - 400, "more column")}
-                  </td>
-                </tr>
-              )}
-            </tbody>
-          </table>
+            ))}
+            {list.length > 400 && (
+              <tr>
+                <td colSpan={2} className="muted">
+                  and {plural(list.length - 400, "more column")}
+                </td>
+              </tr>
+            )}
+          </Plain>
         )}
       </Shown>
     </Dialog>

@@ -7,7 +7,7 @@ import { rowsOf, tables, type Column } from "../api/sql";
 import { figure, instant, short } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
-import { Empty, Shown } from "../parts/state";
+import { Empty, Loading, Shown } from "../parts/state";
 import { Name } from "../parts/text";
 import { go, usePlace } from "../router";
 import { useSession } from "../session";
@@ -134,9 +134,9 @@ function Pivot({ view, names, columns }: { view: View; names: string[]; columns:
           </label>
           <fieldset>
             <legend>Split by</legend>
-            <div style={{ display: "grid", maxHeight: 340, overflow: "auto" }}>
+            <div className="split-choices">
               {dimensions.slice(0, 300).map((name) => (
-                <label key={name} className="check" style={{ minHeight: 27 }}>
+                <label key={name} className="check">
                   <input type="checkbox" checked={view.splits.includes(name)} disabled={!view.splits.includes(name) && view.splits.length >= 8} onChange={(event) => set({ splits: event.target.checked ? [...view.splits, name] : view.splits.filter((one) => one !== name) })} />
                   <Name>{name}</Name>
                 </label>
@@ -172,10 +172,10 @@ function Pivot({ view, names, columns }: { view: View; names: string[]; columns:
                     <span className="tile-figure">{data.total === null ? "–" : figure(data.total)}</span>
                   </header>
                   <div className="inside">
-                    <Suspense fallback={<div style={{ height: 220 }} />}>
+                    <Suspense fallback={<div className="chart-to-come"><Loading what="Drawing" /></div>}>
                       <TimeLines times={data.times} series={data.series} label={measureName(view.measure)} height={200} onBrush={(from, to) => set({ span: { from: Math.round(from), to: Math.round(to) } })} />
                     </Suspense>
-                    <p className="muted" style={{ fontSize: 12 }}>
+                    <p className="muted small">
                       Drag across the chart to look closer.{" "}
                       {"from" in view.span && (
                         <button type="button" className="link" onClick={() => set({ span: { last: 3600 } })}>

@@ -10,6 +10,7 @@ import { dashboards } from "../api/shelf";
 import { bytes, count, duration, plural, short } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive, useNow } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Spark } from "../parts/spark";
 import { Empty, Shown, Failed } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
@@ -209,7 +210,7 @@ function Availability({ now }: { now: Standing }): ReactNode {
   const size = now.stored.reduce((sum, one) => sum + one.size, 0);
   const rows = now.stored.reduce((sum, one) => sum + one.rows, 0);
   return (
-    <Tile title="Segments available" to="/segments" note={`${count(rows)} rows, ${bytes(size)} published`}>
+    <Tile title="Segments available" to="/segments" note={`${plural(rows, "row")}, ${size === 0 ? "none published yet" : `${bytes(size)} published`}`}>
       <span className="tile-figure">
         {share}%
         <small>
@@ -262,23 +263,14 @@ function ClusterFigures({ rates }: { rates: Rates }): ReactNode {
   const minutes = Math.max(1, Math.round(((rates.times.at(-1) ?? 0) - (rates.times[0] ?? 0)) / 60_000));
   return (
     <>
-      <Tile title="Events read" note={<Spark label="Events per second" values={rates.rows} />}>
-        <span className="tile-figure">
-          {short(last(rates.rows))}
-          <small>per second</small>
-        </span>
+      <Tile title="Events read per second" note={<Spark label="Events per second" values={rates.rows} />}>
+        <span className="tile-figure">{short(last(rates.rows))}</span>
       </Tile>
-      <Tile title="Queries" note={<Spark label="Queries per second" values={rates.queries} />}>
-        <span className="tile-figure">
-          {short(Number(last(rates.queries).toPrecision(3)))}
-          <small>per second</small>
-        </span>
+      <Tile title="Queries per second" note={<Spark label="Queries per second" values={rates.queries} />}>
+        <span className="tile-figure">{short(Number(last(rates.queries).toPrecision(3)))}</span>
       </Tile>
-      <Tile title="Query latency" note={<Spark label="Mean time of a query" values={latencies} />}>
-        <span className="tile-figure">
-          {known.length === 0 ? "–" : duration(known[known.length - 1])}
-          <small>mean</small>
-        </span>
+      <Tile title="Mean time of a query" note={<Spark label="Mean time of a query" values={latencies} />}>
+        <span className="tile-figure">{known.length === 0 ? "–" : duration(known[known.length - 1])}</span>
       </Tile>
       <Tile title="Queries that failed" note={<Spark label="Failed queries per second" values={rates.failed} />}>
         <span className="tile-figure">
@@ -320,19 +312,13 @@ function NodeFigures(): ReactNode {
   const uptime = live.data === null ? null : total(live.data, "henge_server_uptime_seconds") * 1000;
   return (
     <>
-      <Tile title="Events read" note={<Spark label="Events per second" values={rates.map((one) => one.rows)} />}>
-        <span className="tile-figure">
-          {last === undefined ? "–" : short(last.rows)}
-          <small>per second</small>
-        </span>
+      <Tile title="Events read per second" note={<Spark label="Events per second" values={rates.map((one) => one.rows)} />}>
+        <span className="tile-figure">{last === undefined ? "–" : short(last.rows)}</span>
       </Tile>
-      <Tile title="Queries" note={<Spark label="Queries per second" values={rates.map((one) => one.queries)} />}>
-        <span className="tile-figure">
-          {last === undefined ? "–" : short(last.queries)}
-          <small>per second</small>
-        </span>
+      <Tile title="Queries per second" note={<Spark label="Queries per second" values={rates.map((one) => one.queries)} />}>
+        <span className="tile-figure">{last === undefined ? "–" : short(last.queries)}</span>
       </Tile>
-      <Tile title="Query latency" note={`mean of this node; ${failed === 0 ? "no query failed" : `${plural(failed, "query", "queries")} failed`} since this page is open`}>
+      <Tile title="Mean time of a query" note={`on this node; ${failed === 0 ? "none" : count(failed)} failed of late`}>
         <span className="tile-figure">{latencies.length === 0 ? "–" : duration(latencies.at(-1))}</span>
       </Tile>
       <Tile title="Memory of this node" note={`up for ${duration(uptime)}`}>
@@ -357,33 +343,23 @@ function DatasourceList({ now, detailed }: { now: Standing; detailed: boolean })
           <Link to="/load">Load some from Kafka</Link>
         </Empty>
       ) : (
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Name</th>
-              {detailed && <th className="number">Rows</th>}
-              {detailed && <th className="number">Published</th>}
-              <th className="number">Newest event</th>
+        <Plain heads={["Name", ...(detailed ? [{ figures: "Rows" }, { figures: "Published" }] : []), { figures: "Newest event" }]}>
+          {names.map((name) => (
+            <tr key={name}>
+              <td>
+                <Link to="/explore" with={{ source: name }}>
+                  <Name>{name}</Name>
+                </Link>
+              </td>
+              {detailed && <td className="number">{count(stored[name]?.rows)}</td>}
+              {detailed && <td className="number">{bytes(stored[name]?.size)}</td>}
+              <td className="number">
+                {/* How late it was when it was asked for: the page's own waiting is no lateness of events. */}
+                <Instant at={newest.data?.[name]} relative={newest.at ?? undefined} />
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {names.map((name) => (
-              <tr key={name}>
-                <td>
-                  <Link to="/explore" with={{ source: name }}>
-                    <Name>{name}</Name>
-                  </Link>
-                </td>
-                {detailed && <td className="number">{count(stored[name]?.rows)}</td>}
-                {detailed && <td className="number">{bytes(stored[name]?.size)}</td>}
-                <td className="number">
-                  {/* How late it was when it was asked for: the page's own waiting is no lateness of events. */}
-                  <Instant at={newest.data?.[name]} relative={newest.at ?? undefined} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Plain>
       )}
     </section>
   );
@@ -401,32 +377,22 @@ function SupervisorList({ now }: { now: Standing }): ReactNode {
           <Link to="/load">Read a topic</Link>
         </Empty>
       ) : (
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Name</th>
-              <th>State</th>
-              <th className="number">Lag</th>
-              <th className="number">Tasks</th>
+        <Plain heads={["Name", "State", { figures: "Lag" }, { figures: "Tasks" }]}>
+          {now.supervisors.slice(0, 12).map((one) => (
+            <tr key={one.id}>
+              <td>
+                <Link to="/ingestion" with={{ supervisor: one.id }}>
+                  <Name>{one.id}</Name>
+                </Link>
+              </td>
+              <td>
+                <Badge tone={one.suspended ? "quiet" : toneOf(one.detailedState)}>{one.suspended ? "Suspended" : one.detailedState.toLowerCase().replaceAll("_", " ")}</Badge>
+              </td>
+              <td className="number">{count(now.statuses[one.id]?.aggregateLag)}</td>
+              <td className="number">{count(now.statuses[one.id]?.activeTasks.length)}</td>
             </tr>
-          </thead>
-          <tbody>
-            {now.supervisors.slice(0, 12).map((one) => (
-              <tr key={one.id}>
-                <td>
-                  <Link to="/ingestion" with={{ supervisor: one.id }}>
-                    <Name>{one.id}</Name>
-                  </Link>
-                </td>
-                <td>
-                  <Badge tone={one.suspended ? "quiet" : toneOf(one.detailedState)}>{one.suspended ? "Suspended" : one.detailedState.toLowerCase().replaceAll("_", " ")}</Badge>
-                </td>
-                <td className="number">{count(now.statuses[one.id]?.aggregateLag)}</td>
-                <td className="number">{count(now.statuses[one.id]?.activeTasks.length)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Plain>
       )}
     </section>
   );

@@ -69,11 +69,11 @@ function SupervisorsList({ wanted, round }: { wanted: string; round: number }): 
   );
   const columns: TableColumn<Read>[] = [
     { key: "id", title: "Supervisor", text: (one) => one.id },
-    { key: "state", title: "State", width: 190, text: (one) => (one.suspended ? "suspended" : words(one.detailedState)), show: (one) => <Badge tone={one.suspended ? "quiet" : one.healthy ? toneOf(one.detailedState) : "bad"}>{one.suspended ? "suspended" : words(one.detailedState)}</Badge> },
-    { key: "lag", title: "Lag", note: "events", width: 130, end: true, text: (one) => count(one.status?.aggregateLag), value: (one) => one.status?.aggregateLag ?? null },
-    { key: "datasource", title: "Datasource", text: (one) => one.dataSource },
-    { key: "source", title: "Reads", text: (one) => `${one.type}: ${one.source}` },
-    { key: "tasks", title: "Tasks", width: 90, end: true, text: (one) => count(one.status?.activeTasks.length), value: (one) => one.status?.activeTasks.length ?? null },
+    { key: "state", title: "State", width: 160, text: (one) => (one.suspended ? "suspended" : words(one.detailedState)), show: (one) => <Badge tone={one.suspended ? "quiet" : one.healthy ? toneOf(one.detailedState) : "bad"}>{one.suspended ? "suspended" : words(one.detailedState)}</Badge> },
+    { key: "lag", title: "Lag", note: "events", width: 120, end: true, text: (one) => count(one.status?.aggregateLag), value: (one) => one.status?.aggregateLag ?? null },
+    { key: "datasource", title: "Datasource", yields: 2, text: (one) => one.dataSource },
+    { key: "source", title: "Reads", least: 150, text: (one) => `${one.type}: ${one.source}` },
+    { key: "tasks", title: "Tasks", width: 90, yields: 1, end: true, text: (one) => count(one.status?.activeTasks.length), value: (one) => one.status?.activeTasks.length ?? null },
     { key: "errors", title: "Recent errors", width: 130, end: true, text: (one) => count(one.status?.recentErrors.length), value: (one) => one.status?.recentErrors.length ?? null },
   ];
   return (
@@ -99,14 +99,14 @@ function TasksList({ wanted, round }: { wanted: string; round: number }): ReactN
   const live = useLive(tasks, [round], 5000);
   const [state, setState] = useState("all");
   const columns: TableColumn<Task>[] = [
-    { key: "id", title: "Task", text: (one) => one.id },
+    { key: "id", title: "Task", least: 250, text: (one) => one.id },
     { key: "state", title: "State", width: 140, text: (one) => words(one.statusCode), show: (one) => <Badge tone={toneOf(one.statusCode === "RUNNING" ? one.runnerStatusCode : one.statusCode)}>{words(one.statusCode === "RUNNING" ? one.runnerStatusCode : one.statusCode)}</Badge> },
-    { key: "type", title: "Kind", width: 150, text: (one) => one.type },
+    { key: "type", title: "Kind", width: 150, yields: 3, text: (one) => one.type },
     { key: "datasource", title: "Datasource", text: (one) => one.dataSource },
-    { key: "created", title: "Made", width: 200, text: (one) => one.createdTime, show: (one) => <Instant at={one.createdTime} /> },
+    { key: "created", title: "Made", width: 172, text: (one) => one.createdTime, show: (one) => <Instant at={one.createdTime} brief /> },
     { key: "duration", title: "Took", width: 110, end: true, text: (one) => (one.duration < 0 ? "–" : duration(one.duration)), value: (one) => (one.duration < 0 ? null : one.duration) },
-    { key: "node", title: "Node", width: 170, text: (one) => (one.location?.host == null ? "–" : `${one.location.host}:${one.location.port}`) },
-    { key: "error", title: "Error", text: (one) => one.errorMsg ?? "" },
+    { key: "node", title: "Node", width: 170, yields: 4, text: (one) => (one.location?.host == null ? "–" : `${one.location.host}:${one.location.port}`) },
+    { key: "error", title: "Error", yields: 1, text: (one) => one.errorMsg ?? "" },
   ];
   return (
     <Shown live={live}>
@@ -118,7 +118,7 @@ function TasksList({ wanted, round }: { wanted: string; round: number }): ReactN
               <div className="segmented" role="group" aria-label="By state">
                 {(["all", "RUNNING", "SUCCESS", "FAILED"] as const).map((one) => (
                   <button key={one} type="button" aria-pressed={state === one} onClick={() => setState(one)}>
-                    {one === "all" ? "All" : words(one)}
+                    {{ all: "All", RUNNING: "Running", SUCCESS: "Succeeded", FAILED: "Failed" }[one]}
                   </button>
                 ))}
               </div>

@@ -17,8 +17,8 @@ const Editor = lazy(() => import("../parts/editor"));
 
 const columns: TableColumn<Lookup>[] = [
   { key: "name", title: "Name", text: (one) => one.name },
-  { key: "tier", title: "Tier", width: 160, text: (one) => one.tier },
-  { key: "type", title: "Kind", width: 160, text: (one) => String(one.extractor.type ?? "?") },
+  { key: "tier", title: "Tier", width: 130, yields: 1, text: (one) => one.tier },
+  { key: "type", title: "Kind", width: 130, text: (one) => String(one.extractor.type ?? "?") },
   { key: "entries", title: "Holds", text: (one) => (typeof one.extractor.map === "object" && one.extractor.map !== null ? plural(Object.keys(one.extractor.map).length, "entry", "entries") : "from elsewhere") },
   { key: "version", title: "Version", width: 140, text: (one) => one.version },
 ];
@@ -111,6 +111,12 @@ function Edit({ lookup, first, onClose, onDone, onDelete }: { lookup: Lookup | n
             {lookup !== null && (
               <button type="button" onClick={() => onDelete(lookup)}>
                 Delete…
+              </button>
+            )}
+            <span className="grow" />
+            {lookup === null && (
+              <button type="button" onClick={onClose}>
+                Not now
               </button>
             )}
             <button type="button" className="primary" disabled={busy || name === "" || extractor === null} onClick={() => void save()}>

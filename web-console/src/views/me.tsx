@@ -5,6 +5,7 @@ import { changePassword, makeToken, ownTokens, revokeToken } from "../api/securi
 import { asApiError, type ApiError } from "../api/error";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
 import { useLive } from "../parts/live";
+import { Plain } from "../parts/plain";
 import { Empty, Failed, Shown } from "../parts/state";
 import { Instant, Name } from "../parts/text";
 import { useSession } from "../session";
@@ -44,34 +45,24 @@ function Tokens(): ReactNode {
           all.length === 0 ? (
             <Empty title="No tokens">A token lets a program act as you, without your password.</Empty>
           ) : (
-            <table className="plain">
-              <thead>
-                <tr>
-                  <th>For</th>
-                  <th>Made</th>
-                  <th>Ends</th>
-                  <th />
+            <Plain heads={["For", "Made", "Ends", ""]}>
+              {all.map((token) => (
+                <tr key={token.id}>
+                  <td>
+                    <Name>{token.label || token.id}</Name>
+                  </td>
+                  <td>
+                    <Instant at={token.created} />
+                  </td>
+                  <td>{token.expires === null ? "never" : <Instant at={token.expires} />}</td>
+                  <td className="number">
+                    <button type="button" className="link" onClick={() => setQuestion({ title: `Revoke ${token.label || token.id}?`, consequence: "Whatever uses it is refused from its next request on.", action: "Revoke it", grave: true, act: () => revokeToken(token.id) })}>
+                      Revoke…
+                    </button>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {all.map((token) => (
-                  <tr key={token.id}>
-                    <td>
-                      <Name>{token.label || token.id}</Name>
-                    </td>
-                    <td>
-                      <Instant at={token.created} />
-                    </td>
-                    <td>{token.expires === null ? "never" : <Instant at={token.expires} />}</td>
-                    <td className="number">
-                      <button type="button" className="link" onClick={() => setQuestion({ title: `Revoke ${token.label || token.id}?`, consequence: "Whatever uses it is refused from its next request on.", action: "Revoke it", grave: true, act: () => revokeToken(token.id) })}>
-                        Revoke…
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+              ))}
+            </Plain>
           )
         }
       </Shown>

@@ -46,3 +46,11 @@ test("steps of nodes alone, a parent that is not told and one that goes round", 
   expect(tree.map((one) => [one.ms, one.rows, one.segments, one.nodes.length])).toEqual([[9, 30, 3, 2]]);
   expect(timed([ran(1, 2, "a", null, null, 1, 1, null), ran(2, 1, "b", null, null, 1, 1, null)], []).tree).toEqual([]);
 });
+
+test("a stretch of time that does not end is told as such", () => {
+  const time = (interval: string): string | undefined => stepOf({ queryType: "scan", intervals: { type: "intervals", intervals: [interval] } }).facts.find((one) => one.name === "in time")?.text;
+  expect(time("2026-11-23T09:33:35.414Z/146140482-04-24T15:36:27.903Z")).toBe("from 2026-11-23T09:33:35.414Z on");
+  expect(time("-146136543-09-08T08:23:32.096Z/2026-11-23T09:33:35.414Z")).toBe("until 2026-11-23T09:33:35.414Z");
+  expect(time("2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z")).toBe("2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z");
+  expect(time("-146136543-09-08T08:23:32.096Z/146140482-04-24T15:36:27.903Z")).toBeUndefined();
+});

@@ -63,7 +63,9 @@ function intervalsText(value: unknown): string | null {
   const intervals = list(object(value).intervals ?? value).map(String);
   // The whole of time is no restriction.
   if (intervals.length === 0 || intervals.some((one) => one.startsWith("-146136543") && /\/\+?14614/.test(one))) return null;
-  return intervals.length > 3 ? `${intervals.slice(0, 3).join(", ")}, … ${intervals.length} intervals` : intervals.join(", ");
+  // An end that no event reaches is none.
+  const open = (one: string): string => one.replace(/^-146136543[^/]*\//, "until ").replace(/^(?!until )(.*)\/\+?14614.*$/, "from $1 on");
+  return intervals.length > 3 ? `${intervals.slice(0, 3).map(open).join(", ")}, … ${intervals.length} intervals` : intervals.map(open).join(", ");
 }
 
 const named = (value: unknown): string => {

@@ -43,6 +43,8 @@ export default function Query(): ReactNode {
   const [outcomes, setOutcomes] = useState<Record<string, Outcome>>({});
   const [limit, setLimit] = useState(1_000);
   const [showPast, setShowPast] = useState(false);
+  // Where there is no room for them beside the statement, tables are laid over it when they are asked for.
+  const [showTables, setShowTables] = useState(false);
   const { offers } = useWatch();
   const keeps = offers.dashboards !== false;
   const [dialog, setDialog] = useState<"saved" | "save" | null>(null);
@@ -181,8 +183,11 @@ export default function Query(): ReactNode {
   return (
     <div className="page full">
       <h1 className="visually-hidden">Query</h1>
-      <div className="workbench">
-        <Schema tables={known.data?.tables ?? null} error={known.error} retry={known.refresh} onUse={(statement) => setDesk((before) => (text.trim() === "" ? { ...before, sheets: before.sheets.map((one) => (one.id === id ? { ...one, text: statement } : one)) } : add(before, statement)))} />
+      <div className={showTables ? "workbench with-schema" : "workbench"} onKeyDown={(event) => event.key === "Escape" && setShowTables(false)}>
+        <Schema tables={known.data?.tables ?? null} error={known.error} retry={known.refresh} onUse={(statement) => {
+          setShowTables(false);
+          setDesk((before) => (text.trim() === "" ? { ...before, sheets: before.sheets.map((one) => (one.id === id ? { ...one, text: statement } : one)) } : add(before, statement)));
+        }} />
         <div className="bench">
           <section
             className="panel column bench-top"
@@ -194,6 +199,9 @@ export default function Query(): ReactNode {
             }}
           >
             <div className="sheet-tabs" role="group" aria-label="Sheets">
+              <button type="button" className="bare tables-button" aria-expanded={showTables} onClick={() => setShowTables(!showTables)}>
+                <Icon name="datasources" size={15} /> Tables
+              </button>
               {desk.sheets.map((one) => (
                 <span key={one.id} className={one.id === id ? "sheet-tab on" : "sheet-tab"}>
                   <button type="button" aria-pressed={one.id === id} onClick={() => setDesk({ ...desk, open: one.id })} onDoubleClick={() => {
@@ -291,7 +299,7 @@ export default function Query(): ReactNode {
 }
 
 function Below({ outcome, needsUser, keeps }: { outcome: Outcome | undefined; needsUser: boolean; keeps: boolean }): ReactNode {
-  if (outcome === undefined) return <Empty title="Nothing has been run yet">Write a statement above and press Ctrl+Enter, or choose a table on the left.</Empty>;
+  if (outcome === undefined) return <Empty title="Nothing has been run yet">Write a statement above and press Ctrl+Enter, or start from a table.</Empty>;
   if (outcome.is === "running") return <Running since={outcome.since} progress={outcome.progress} queryId={outcome.queryId} />;
   if (outcome.is === "plan") return <PlanTree plan={outcome.plan} run={outcome.run} />;
   if (outcome.is === "failed") {

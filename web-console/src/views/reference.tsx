@@ -7,6 +7,7 @@ import { plural } from "../parts/format";
 import { Icon } from "../parts/icon";
 import { useLive } from "../parts/live";
 import { Document } from "../parts/panes";
+import { Plain } from "../parts/plain";
 import { Empty, Shown } from "../parts/state";
 import { Filter } from "../parts/table";
 import { adjust, Link, usePlace } from "../router";
@@ -109,29 +110,19 @@ function One({ of, resolve }: { of: Operation; resolve: Api["resolve"] }): React
       {of.parameters.length > 0 && (
         <>
           <h3>Parameters</h3>
-          <table className="plain">
-            <thead>
-              <tr>
-                <th>Name</th>
-                <th>In</th>
-                <th>Type</th>
-                <th>What it is</th>
+          <Plain heads={["Name", "In", "Type", "What it is"]}>
+            {of.parameters.map((one) => (
+              <tr key={`${one.in} ${one.name}`}>
+                <td className="mono">
+                  {one.name}
+                  {one.required && <span className="muted"> required</span>}
+                </td>
+                <td>{one.in}</td>
+                <td className="mono">{typeOf(one.schema, resolve)}</td>
+                <td>{one.description}</td>
               </tr>
-            </thead>
-            <tbody>
-              {of.parameters.map((one) => (
-                <tr key={`${one.in} ${one.name}`}>
-                  <td className="mono">
-                    {one.name}
-                    {one.required && <span className="muted"> required</span>}
-                  </td>
-                  <td>{one.in}</td>
-                  <td className="mono">{typeOf(one.schema, resolve)}</td>
-                  <td>{one.description}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+            ))}
+          </Plain>
         </>
       )}
       {of.bodies.length > 0 && (

@@ -97,7 +97,7 @@ export function Results({ result, text, native, context, limit, needsUser, run, 
       <div className="toolbar">
         <div className="segmented" role="group" aria-label="Shown as">
           <button type="button" aria-pressed={shown === "table"} onClick={() => setAs("table")}>
-            <Icon name="table" size={15} /> Table
+            Table
           </button>
           {shape.kinds.map((kind) => (
             <button key={kind} type="button" aria-pressed={shown === kind} onClick={() => setAs(kind)}>
@@ -106,7 +106,7 @@ export function Results({ result, text, native, context, limit, needsUser, run, 
           ))}
           {hasCourse && (
             <button type="button" aria-pressed={shown === "course"} onClick={() => setAs("course")}>
-              <Icon name="tree" size={15} /> Course
+              Course
             </button>
           )}
         </div>
@@ -116,10 +116,10 @@ export function Results({ result, text, native, context, limit, needsUser, run, 
           {` in ${duration(result.elapsedMs)} · ${bytes(result.bytes)}`}
           {told !== null && ` · ${told}`}
         </span>
-        <span className="row spread">
+        <span className="row spread hands">
           {keeps && !native && (
-            <button type="button" onClick={() => setAdding(true)}>
-              <Icon name="dashboards" size={15} /> Add to a dashboard
+            <button type="button" title="Add to a dashboard" onClick={() => setAdding(true)}>
+              <Icon name="dashboards" size={15} /> <span className="hand">Add to a dashboard</span>
             </button>
           )}
           <Drop label="Download" icon="load">

@@ -4,18 +4,19 @@ import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { datasources, markUnused, segmentGroups, segments, segmentsTotal, type Segment, type SegmentsGroup, type SegmentsWanted } from "../api/cluster";
 import { may } from "../api/session";
 import { Confirm, Dialog, type Question } from "../parts/dialog";
-import { bytes, count, instant, plural } from "../parts/format";
+import { bytes, count, instant, plural, zoneName } from "../parts/format";
 import { useEdition, useLive, useSettled } from "../parts/live";
 import { PAGE, Pager } from "../parts/pager";
 import { Pick } from "../parts/pick";
+import { useWidth } from "../parts/width";
 import { Empty, Failed, Shown } from "../parts/state";
 import { Filter, Table, type Sort, type TableColumn } from "../parts/table";
-import { Badge, Instant, Name, type Tone } from "../parts/text";
+import { Instant, Name, type Tone } from "../parts/text";
 import { adjust, usePlace } from "../router";
 import { useSession } from "../session";
 import { useSettings } from "../settings";
 import { Head } from "../shell";
-import { fateOf, layOut, type Block, type Fate } from "./timeline";
+import { fateOf, layOut, ticksOf, type Block, type Fate } from "./timeline";
 import "../styles/pages.css";
 
 const FATES: Record<Fate, { text: string; tone: Tone; fill: string }> = {
@@ -26,6 +27,23 @@ const FATES: Record<Fate, { text: string; tone: Tone; fill: string }> = {
   overshadowed: { text: "overshadowed", tone: "quiet", fill: "var(--line-strong)" },
   unused: { text: "out of use", tone: "quiet", fill: "var(--line)" },
 };
+
+/** The state in the colour that it has in the picture. */
+function FateBadge({ of }: { of: Fate }): ReactNode {
+  const { text, tone, fill } = FATES[of];
+  return (
+    <span className={`badge ${tone}`}>
+      <Swatch fill={fill} />
+      {text}
+    </span>
+  );
+}
+
+const Swatch = ({ fill }: { fill: string }): ReactNode => (
+  <svg className="swatch" viewBox="0 0 12 12" aria-hidden="true">
+    <rect width="12" height="12" fill={fill} />
+  </svg>
+);
 
 /** Blocks of the picture; what is older is in the list alone. */
 const BLOCKS = 4_000;
@@ -51,11 +69,11 @@ export default function Segments(): ReactNode {
   const list = useLive(async (signal) => (wanted === null ? [] : segments(wanted, sort, page, PAGE, signal)), [about], null, `${edition} ${JSON.stringify(sort)} ${page}`);
   const groups = useLive(async (signal) => (source === null ? [] : segmentGroups(source, BLOCKS, signal)), [source], null, edition);
   const columns: TableColumn<Segment>[] = [
-    { key: "start", title: "From", width: 180, text: (one) => one.start, show: (one) => <Instant at={one.start} /> },
-    { key: "end", title: "To", width: 180, text: (one) => one.end, show: (one) => <Instant at={one.end} /> },
-    { key: "fate", title: "State", width: 150, unsorted: true, text: (one) => FATES[fateOf(one)].text, show: (one) => <Badge tone={FATES[fateOf(one)].tone}>{FATES[fateOf(one)].text}</Badge> },
-    { key: "version", title: "Version", text: (one) => one.version },
-    { key: "partition", title: "Partition", width: 100, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
+    { key: "start", title: "From", width: 172, text: (one) => one.start, show: (one) => <Instant at={one.start} brief /> },
+    { key: "end", title: "To", width: 172, text: (one) => one.end, show: (one) => <Instant at={one.end} brief /> },
+    { key: "fate", title: "State", width: 150, unsorted: true, text: (one) => FATES[fateOf(one)].text, show: (one) => <FateBadge of={fateOf(one)} /> },
+    { key: "version", title: "Version", yields: 2, text: (one) => one.version },
+    { key: "partition", title: "Partition", width: 100, yields: 1, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
     { key: "rows", title: "Rows", width: 120, end: true, text: (one) => count(one.num_rows), value: (one) => one.num_rows },
     { key: "size", title: "Size", width: 100, end: true, text: (one) => (one.is_published === 1 ? bytes(one.size) : "–"), value: (one) => one.size },
     { key: "copies", title: "Copies", width: 90, end: true, text: (one) => (one.replication_factor > 0 ? `${one.num_replicas} of ${one.replication_factor}` : String(one.num_replicas)), value: (one) => one.num_replicas },
@@ -73,9 +91,7 @@ export default function Segments(): ReactNode {
           <div className="legend">
             {(Object.keys(FATES) as Fate[]).map((fate) => (
               <span key={fate}>
-                <svg className="swatch" viewBox="0 0 12 12" aria-hidden="true">
-                  <rect width="12" height="12" fill={FATES[fate].fill} />
-                </svg>
+                <Swatch fill={FATES[fate].fill} />
                 {FATES[fate].text}
               </span>
             ))}
@@ -83,7 +99,7 @@ export default function Segments(): ReactNode {
             {groups.data !== null && groups.data.length >= BLOCKS && <span>the newest {count(BLOCKS)} blocks</span>}
             {totals.data !== null && (
               <span className="figures">
-                {plural(totals.data.segments, "segment")} · {plural(totals.data.rows, "row")} · {bytes(totals.data.size)}
+                {plural(totals.data.segments, "segment")} · {plural(totals.data.rows, "row")} · {totals.data.size === 0 ? "nothing published yet" : `${bytes(totals.data.size)} published`}
               </span>
             )}
             {from !== null && (
@@ -137,7 +153,7 @@ export default function Segments(): ReactNode {
             <dd className="mono">{open.segment_id}</dd>
             <dt>State</dt>
             <dd>
-              <Badge tone={FATES[fateOf(open)].tone}>{FATES[fateOf(open)].text}</Badge>
+              <FateBadge of={fateOf(open)} />
             </dd>
             <dt>Datasource</dt>
             <dd>
@@ -183,24 +199,25 @@ export default function Segments(): ReactNode {
   );
 }
 
-const WIDTH = 1200;
 const LANE = 26;
 
 function Picture({ groups, onChoose }: { groups: SegmentsGroup[]; onChoose: (block: Block) => void }): ReactNode {
   const { zone } = useSettings();
   const { blocks, lanes, from, to } = useMemo(() => layOut(groups), [groups]);
+  const [room, width] = useWidth(1100);
   if (blocks.length === 0) return null;
   const span = to - from;
-  const x = (at: number): number => ((at - from) / span) * WIDTH;
+  const x = (at: number): number => ((at - from) / span) * width;
   const shown = Math.min(lanes, 8);
   const largest = blocks.reduce((most, one) => Math.max(most, one.rows), 1);
-  const ticks = Array.from({ length: 6 }, (_, at) => from + (span * at) / 5);
+  const ticks = ticksOf(from, to, Math.max(2, Math.floor(width / 130)));
   const day = 86_400_000;
   return (
-    <svg className="timeline" viewBox={`0 0 ${WIDTH} ${shown * LANE + 24}`} role="group" aria-label={`${blocks.length} intervals from ${instant(from, zone)} to ${instant(to, zone)}`}>
+    <div ref={room}>
+    <svg className="timeline" viewBox={`0 0 ${width} ${shown * LANE + 24}`} role="group" aria-label={`${blocks.length} intervals from ${instant(from, zone)} to ${instant(to, zone)}`}>
       {blocks
         .filter((one) => one.lane < 8)
-                .map((block) => {
+        .map((block) => {
           const text = `${instant(block.from, zone)} to ${instant(block.to, zone)}: ${FATES[block.fate].text}, ${plural(block.segments, "segment")}, ${count(block.rows)} rows, ${bytes(block.size)}, version ${block.version}`;
           // How full a block is shows how the rows lie in time.
           const height = 6 + (LANE - 10) * Math.sqrt(block.rows / largest);
@@ -226,10 +243,12 @@ function Picture({ groups, onChoose }: { groups: SegmentsGroup[]; onChoose: (blo
           );
         })}
       {ticks.map((tick, at) => (
-        <text key={tick} x={Math.min(WIDTH - 2, Math.max(2, x(tick)))} y={shown * LANE + 16} textAnchor={at === 0 ? "start" : at === 5 ? "end" : "middle"}>
+        <text key={tick} x={x(tick)} y={shown * LANE + 16} textAnchor={x(tick) < 50 ? "start" : x(tick) > width - 50 ? "end" : "middle"}>
           {span > 4 * day ? instant(tick, zone).slice(0, 10) : instant(tick, zone).slice(5, 16)}
+          {at === 0 && ` ${zoneName(zone, tick)}`}
         </text>
       ))}
     </svg>
+    </div>
   );
 }

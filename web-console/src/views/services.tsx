@@ -6,7 +6,7 @@ import { bytes, count, plural } from "../parts/format";
 import { useLive, useNow } from "../parts/live";
 import { ListPage } from "./list";
 import type { TableColumn } from "../parts/table";
-import { Badge, Instant, Name } from "../parts/text";
+import { Instant, Name } from "../parts/text";
 
 interface Node {
   server: string;
@@ -68,9 +68,9 @@ export default function Services(): ReactNode {
           <Name mono>{one.server}</Name>
         </span>
       ) },
-    { key: "roles", title: "Does", text: (one) => one.roles.join(", "), show: (one) => <span className="cell-text" title={one.roles.join(", ")}>{one.roles.join(", ")}</span> },
-    { key: "leads", title: "Leads", width: 160, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <Badge tone="accent">{one.leads.join(", ")}</Badge>) },
-    { key: "tier", title: "Tier", width: 110, text: (one) => one.tier ?? "–" },
+    { key: "roles", title: "Does", least: 150, text: (one) => one.roles.join(", "), show: (one) => <span className="cell-text" title={one.roles.join(", ")}>{one.roles.join(", ")}</span> },
+    { key: "leads", title: "Leads", width: 180, yields: 2, text: (one) => one.leads.join(", ") || "–", show: (one) => (one.leads.length === 0 ? <span className="muted">–</span> : <span className="cell-text">{one.leads.join(", ")}</span>) },
+    { key: "tier", title: "Tier", width: 110, yields: 3, text: (one) => one.tier ?? "–" },
     {
       key: "size",
       title: "Segments on disk",
@@ -101,7 +101,7 @@ export default function Services(): ReactNode {
         ),
     },
     { key: "since", title: "Started", width: 125, text: (one) => one.started, show: (one) => <Instant at={one.started} relative={now} /> },
-    { key: "version", title: "Version", width: 75, text: (one) => one.version },
+    { key: "version", title: "Version", width: 90, yields: 4, text: (one) => one.version },
   ];
   return <ListPage title="Services" about="The processes of this cluster, and what each of them does." find="Find a node" live={live} columns={columns} />;
 }

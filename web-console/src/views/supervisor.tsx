@@ -7,6 +7,7 @@ import { Dialog, type Question } from "../parts/dialog";
 import { bytes, count, duration, figure, plural } from "../parts/format";
 import { useLive } from "../parts/live";
 import { Document, LiveDocument, Panes } from "../parts/panes";
+import { Plain } from "../parts/plain";
 import { Empty, Shown } from "../parts/state";
 import { Badge, Instant, Name, toneOf } from "../parts/text";
 import { Link, usePlace } from "../router";
@@ -145,70 +146,49 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
       {partitions.length === 0 ? (
         <Empty title="No partition is known yet" />
       ) : (
-        <table className="plain">
-          <thead>
-            <tr>
-              <th className="number">Partition</th>
-              <th className="number">Read to</th>
-              <th className="number">Newest</th>
-              <th className="number">Lag</th>
-              <th>Behind</th>
-            </tr>
-          </thead>
-          <tbody>
-            {partitions.map((partition) => {
-              const lag = now.minimumLag?.[partition] ?? null;
-              return (
-                <tr key={partition}>
-                  <td className="number">{partition}</td>
-                  <td className="number">{count(current[partition])}</td>
-                  <td className="number">{count(now.latestOffsets?.[partition])}</td>
-                  <td className="number">{count(lag)}</td>
-                  <td>
-                    <span className="meter" aria-hidden="true">
-                      <svg viewBox="0 0 100 10" preserveAspectRatio="none">
-                        <rect width={((lag ?? 0) / worst) * 100} height="10" fill="var(--c2)" />
-                      </svg>
-                    </span>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
+        <Plain heads={[{ figures: "Partition" }, { figures: "Read to" }, { figures: "Newest" }, { figures: "Lag" }, "Behind"]}>
+          {partitions.map((partition) => {
+            const lag = now.minimumLag?.[partition] ?? null;
+            return (
+              <tr key={partition}>
+                <td className="number">{partition}</td>
+                <td className="number">{count(current[partition])}</td>
+                <td className="number">{count(now.latestOffsets?.[partition])}</td>
+                <td className="number">{count(lag)}</td>
+                <td>
+                  <span className="meter" aria-hidden="true">
+                    <svg viewBox="0 0 100 10" preserveAspectRatio="none">
+                      <rect width={((lag ?? 0) / worst) * 100} height="10" fill="var(--c2)" />
+                    </svg>
+                  </span>
+                </td>
+              </tr>
+            );
+          })}
+        </Plain>
       )}
       <h3>Tasks</h3>
       {reading.length === 0 ? (
         <Empty title="No task runs" />
       ) : (
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Task</th>
-              <th>State</th>
-              <th>Since</th>
-              <th className="number">Publishes in</th>
+        <Plain heads={["Task", "State", "Since", { figures: "Publishes in" }]}>
+          {reading.map((task) => (
+            <tr key={task.id}>
+              <td>
+                <Link to="/ingestion" with={{ tab: "tasks", task: task.id }}>
+                  <Name>{task.id}</Name>
+                </Link>
+              </td>
+              <td>
+                <Badge tone={toneOf(task.state ?? task.type)}>{(task.state ?? task.type).toLowerCase()}</Badge>
+              </td>
+              <td>
+                <Instant at={task.startTime} />
+              </td>
+              <td className="number">{task.remainingSeconds === null ? "–" : duration(task.remainingSeconds * 1000)}</td>
             </tr>
-          </thead>
-          <tbody>
-            {reading.map((task) => (
-              <tr key={task.id}>
-                <td>
-                  <Link to="/ingestion" with={{ tab: "tasks", task: task.id }}>
-                    <Name>{task.id}</Name>
-                  </Link>
-                </td>
-                <td>
-                  <Badge tone={toneOf(task.state ?? task.type)}>{(task.state ?? task.type).toLowerCase()}</Badge>
-                </td>
-                <td>
-                  <Instant at={task.startTime} />
-                </td>
-                <td className="number">{task.remainingSeconds === null ? "–" : duration(task.remainingSeconds * 1000)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Plain>
       )}
     </>
   );

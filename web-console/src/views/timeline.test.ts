@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Segment, SegmentsGroup } from "../api/cluster";
-import { fateOf, layOut } from "./timeline";
+import { fateOf, layOut, ticksOf } from "./timeline";
 
 const segment = (start: number, end: number, version: string, more: Partial<Segment> = {}): Segment => ({
   segment_id: `${start}-${end}-${version}`,
@@ -55,4 +55,18 @@ test("fates", () => {
   expect(fateOf(segment(0, 1, "a", { is_active: 0 }))).toBe("unused");
   expect(fateOf(segment(0, 1, "a", { replication_factor: 2 }))).toBe("short");
   expect(layOut([]).blocks).toEqual([]);
+});
+
+test("marks are round instants within the stretch, and no more than there is room for", () => {
+  const at = (text: string): number => Date.parse(text);
+  const told = (ticks: number[]): string[] => ticks.map((one) => new Date(one).toISOString().slice(5, 16));
+  expect(told(ticksOf(at("2026-11-23T09:00:00Z"), at("2026-11-23T10:00:00Z"), 5))).toEqual(["11-23T09:00", "11-23T09:15", "11-23T09:30", "11-23T09:45", "11-23T10:00"]);
+  expect(told(ticksOf(at("2026-11-23T09:07:00Z"), at("2026-11-24T03:00:00Z"), 4))).toEqual(["11-23T12:00", "11-23T18:00", "11-24T00:00"]);
+  for (let span = 7 * 60_000; span < 1e15; span *= 3.7) {
+    const [from, to] = [1_700_000_012_345 - span, 1_700_000_012_345];
+    const ticks = ticksOf(from, to, 6);
+    expect(ticks.length).toBeGreaterThan(0);
+    expect(ticks.length).toBeLessThanOrEqual(7);
+    expect(ticks.every((one) => one >= from && one <= to)).toBe(true);
+  }
 });

@@ -62,3 +62,16 @@ export function layOut(groups: SegmentsGroup[]): { blocks: Block[]; lanes: numbe
     to: blocks.reduce((most, one) => Math.max(most, one.to), -Infinity),
   };
 }
+
+const MINUTE = 60_000;
+const DAY = 1_440 * MINUTE;
+/** Distances between marks that people count in. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((one) => one * MINUTE).concat([1, 2, 7, 14, 28, 91, 182, 365, 730, 1825, 3650].map((one) => one * DAY));
+
+/** Round instants (of UTC) within a stretch, at most so many. */
+export function ticksOf(from: number, to: number, most: number): number[] {
+  const step = STEPS.find((one) => Math.floor(to / one) - Math.ceil(from / one) + 1 <= most) ?? Math.ceil((to - from) / most / DAY) * DAY;
+  const ticks = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) ticks.push(at);
+  return ticks.length === 0 ? [from] : ticks;
+}

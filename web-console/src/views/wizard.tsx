@@ -102,7 +102,7 @@ function From({ spec, set, edited, looked, look, looking }: WizardProps): ReactN
           ))}
         </div>
       )}
-      {source === "other" && <p className="muted">This spec reads from a source that the form does not know. Edit it on the right.</p>}
+      {source === "other" && <p className="muted">This spec reads from a source that the form does not know. Edit the spec itself.</p>}
       {source === "kafka" && (
         <div className="pair">
           <label className="field">
