@@ -53,7 +53,8 @@ export function TimeLines({ times, series, label, height, unit, onBrush }: Lines
     const line = colour("--line");
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const axis: uPlot.Axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font };
-    const room = (): { width: number; height: number } => ({ width: Math.max(200, element.clientWidth), height: height ?? Math.max(180, element.clientHeight - (series.length > 1 ? 64 : 44)) });
+    // The legend has as many lines as its names need.
+    const room = (): { width: number; height: number } => ({ width: Math.max(200, element.clientWidth), height: height ?? Math.max(120, element.clientHeight - (element.querySelector<HTMLElement>(".u-legend")?.offsetHeight ?? 44) - 4) });
     const data: uPlot.AlignedData = [times, ...series.map((one) => one.values)] as uPlot.AlignedData;
     const made = new uPlot(
       {
@@ -100,7 +101,12 @@ export function TimeLines({ times, series, label, height, unit, onBrush }: Lines
       else zoom(made, event.deltaY < 0 ? 0.8 : 1.25, made.posToVal(event.clientX - box.left, "x"));
     };
     made.over.addEventListener("wheel", onWheel, { passive: false });
-    const observer = new ResizeObserver(() => made.setSize(room()));
+    const fit = (): void => {
+      const { width } = room();
+      if (width !== made.width) made.setSize({ width, height: made.height });
+      made.setSize(room());
+    };
+    const observer = new ResizeObserver(fit);
     observer.observe(element);
     return () => {
       observer.disconnect();

@@ -11,7 +11,7 @@ import { SQLDialect, sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { linter, setDiagnostics, type Diagnostic } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
-import { Compartment, EditorState, type Extension, type Text } from "@codemirror/state";
+import { Compartment, EditorState, type Extension, type Text, type Transaction } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, highlightSpecialChars, keymap, lineNumbers, placeholder as placeholderOf } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { useEffect, useRef, type ReactNode } from "react";
@@ -161,6 +161,21 @@ function complete(vocabulary: () => Vocabulary | null) {
   };
 }
 
+/**
+ * Text that is typed over a selection goes in through the editor. Left to it, Chromium gives the new text the look of what it
+ * replaces by an inline style, which the page's policy refuses and the browser reports.
+ */
+const typedOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const text = event.data;
+    const { main } = view.state.selection;
+    if (event.inputType !== "insertText" || text === null || main.empty || event.isComposing || view.composing || view.state.readOnly) return false;
+    const insert = (): Transaction => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type", scrollIntoView: true });
+    if (!view.state.facet(EditorView.inputHandler).some((handles) => handles(view, main.from, main.to, text, insert))) view.dispatch(insert());
+    return true;
+  },
+});
+
 export default function Editor(props: EditorProps): ReactNode {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
@@ -190,6 +205,7 @@ export default function Editor(props: EditorProps): ReactNode {
           closeBrackets(),
           highlightActiveLine(),
           highlightSelectionMatches(),
+          typedOver,
           syntaxHighlighting(colours),
           look,
           EditorView.lineWrapping,

@@ -47,21 +47,21 @@ export default function Access(): ReactNode {
     15_000,
   );
   const userColumns: TableColumn<User>[] = [
-    { key: "name", title: "Name", text: (one) => one.username },
+    { key: "name", title: "Name", least: 200, text: (one) => one.username },
     { key: "kind", title: "Kind", width: 90, yields: 2, text: (one) => one.kind },
     { key: "state", title: "State", width: 130, text: (one) => (one.disabled ? "disabled" : "may sign in"), show: (one) => <Badge tone={one.disabled ? "quiet" : "good"}>{one.disabled ? "disabled" : one.kind === "service" ? "by token" : "may sign in"}</Badge> },
-    { key: "roles", title: "Roles", text: (one) => one.roles.join(", ") },
+    { key: "roles", title: "Roles", least: 150, text: (one) => one.roles.join(", ") },
     { key: "groups", title: "Groups", yields: 3, text: (one) => one.groups.join(", ") },
     { key: "attributes", title: "Attributes", text: (one) => Object.entries(one.attributes).map(([name, values]) => `${name}: ${values.join(", ")}`).join("; ") },
-    { key: "changed", title: "Changed", width: 172, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
+    { key: "changed", title: "Changed", width: 178, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
   ];
   const roleColumns: TableColumn<Role>[] = [
-    { key: "name", title: "Role", text: (one) => one.name },
+    { key: "name", title: "Role", least: 200, text: (one) => one.name },
     { key: "permissions", title: "Permits", text: (one) => (one.document.permissions ?? []).map((each) => `${each.resource.type} ${each.resource.name} ${each.action}`).join("; ") },
     { key: "policies", title: "Row policies", width: 120, end: true, text: (one) => count(one.document.policies?.length ?? 0), value: (one) => one.document.policies?.length ?? 0 },
     { key: "columns", title: "Column rules", width: 120, end: true, text: (one) => count(one.document.columns?.length ?? 0), value: (one) => one.document.columns?.length ?? 0 },
     { key: "includes", title: "Includes", width: 130, yields: 2, text: (one) => (one.document.includes ?? []).join(", ") },
-    { key: "changed", title: "Changed", width: 172, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
+    { key: "changed", title: "Changed", width: 178, yields: 1, text: (one) => one.changed, show: (one) => <Instant at={one.changed} brief /> },
     { key: "by", title: "By", width: 120, yields: 3, text: (one) => one.changedBy },
   ];
   return (

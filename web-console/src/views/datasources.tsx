@@ -76,7 +76,7 @@ export default function Datasources(): ReactNode {
           { key: "segments", title: "Segments", width: 100, yields: 2, end: true, text: (row) => untold(row, count(row.segments)), value: (row) => row.segments },
           { key: "rows", title: "Rows", width: 120, end: true, text: (row) => untold(row, count(row.rows)), value: (row) => row.rows },
           { key: "size", title: "Published", width: 100, end: true, text: (row) => untold(row, bytes(row.size)), value: (row) => row.size },
-          { key: "span", title: "From", width: 172, yields: 3, text: (row) => row.earliest, show: (row) => <Instant at={row.earliest} brief /> },
+          { key: "span", title: "From", width: 178, yields: 3, text: (row) => row.earliest, show: (row) => <Instant at={row.earliest} brief /> },
         ] satisfies TableColumn<Row>[])
       : []),
     { key: "rules", title: "Retention", least: 120, text: retained, show: (row) => <span className={row.rules === null ? "muted cell-text" : "cell-text"} title={retained(row)}>{retained(row)}</span> },

@@ -103,7 +103,7 @@ function TasksList({ wanted, round }: { wanted: string; round: number }): ReactN
     { key: "state", title: "State", width: 140, text: (one) => words(one.statusCode), show: (one) => <Badge tone={toneOf(one.statusCode === "RUNNING" ? one.runnerStatusCode : one.statusCode)}>{words(one.statusCode === "RUNNING" ? one.runnerStatusCode : one.statusCode)}</Badge> },
     { key: "type", title: "Kind", width: 150, yields: 3, text: (one) => one.type },
     { key: "datasource", title: "Datasource", text: (one) => one.dataSource },
-    { key: "created", title: "Made", width: 172, text: (one) => one.createdTime, show: (one) => <Instant at={one.createdTime} brief /> },
+    { key: "created", title: "Made", width: 178, text: (one) => one.createdTime, show: (one) => <Instant at={one.createdTime} brief /> },
     { key: "duration", title: "Took", width: 110, end: true, text: (one) => (one.duration < 0 ? "–" : duration(one.duration)), value: (one) => (one.duration < 0 ? null : one.duration) },
     { key: "node", title: "Node", width: 170, yields: 4, text: (one) => (one.location?.host == null ? "–" : `${one.location.host}:${one.location.port}`) },
     { key: "error", title: "Error", yields: 1, text: (one) => one.errorMsg ?? "" },

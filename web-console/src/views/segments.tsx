@@ -69,14 +69,14 @@ export default function Segments(): ReactNode {
   const list = useLive(async (signal) => (wanted === null ? [] : segments(wanted, sort, page, PAGE, signal)), [about], null, `${edition} ${JSON.stringify(sort)} ${page}`);
   const groups = useLive(async (signal) => (source === null ? [] : segmentGroups(source, BLOCKS, signal)), [source], null, edition);
   const columns: TableColumn<Segment>[] = [
-    { key: "start", title: "From", width: 172, text: (one) => one.start, show: (one) => <Instant at={one.start} brief /> },
-    { key: "end", title: "To", width: 172, text: (one) => one.end, show: (one) => <Instant at={one.end} brief /> },
-    { key: "fate", title: "State", width: 150, unsorted: true, text: (one) => FATES[fateOf(one)].text, show: (one) => <FateBadge of={fateOf(one)} /> },
-    { key: "version", title: "Version", yields: 2, text: (one) => one.version },
-    { key: "partition", title: "Partition", width: 100, yields: 1, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
-    { key: "rows", title: "Rows", width: 120, end: true, text: (one) => count(one.num_rows), value: (one) => one.num_rows },
+    { key: "start", title: "From", width: 178, text: (one) => one.start, show: (one) => <Instant at={one.start} brief /> },
+    { key: "end", title: "To", width: 178, text: (one) => one.end, show: (one) => <Instant at={one.end} brief /> },
+    { key: "fate", title: "State", width: 140, unsorted: true, text: (one) => FATES[fateOf(one)].text, show: (one) => <FateBadge of={fateOf(one)} /> },
+    { key: "version", title: "Version", yields: 3, text: (one) => one.version },
+    { key: "partition", title: "Partition", width: 100, yields: 2, end: true, text: (one) => count(one.partition_num), value: (one) => one.partition_num },
+    { key: "rows", title: "Rows", width: 110, end: true, text: (one) => count(one.num_rows), value: (one) => one.num_rows },
     { key: "size", title: "Size", width: 100, end: true, text: (one) => (one.is_published === 1 ? bytes(one.size) : "–"), value: (one) => one.size },
-    { key: "copies", title: "Copies", width: 90, end: true, text: (one) => (one.replication_factor > 0 ? `${one.num_replicas} of ${one.replication_factor}` : String(one.num_replicas)), value: (one) => one.num_replicas },
+    { key: "copies", title: "Copies", width: 90, yields: 1, end: true, text: (one) => (one.replication_factor > 0 ? `${one.num_replicas} of ${one.replication_factor}` : String(one.num_replicas)), value: (one) => one.num_replicas },
   ];
   return (
     <div className="page fill">

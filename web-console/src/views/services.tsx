@@ -74,7 +74,7 @@ export default function Services(): ReactNode {
     {
       key: "size",
       title: "Segments on disk",
-      width: 150,
+      width: 140,
       text: (one) => bytes(one.size),
       value: (one) => one.size,
       show: (one) => (
@@ -87,7 +87,7 @@ export default function Services(): ReactNode {
     {
       key: "tasks",
       title: "Tasks",
-      width: 165,
+      width: 160,
       text: (one) => (one.capacity === null ? "–" : `${one.tasks} of ${one.capacity}`),
       value: (one) => one.tasks,
       show: (one) =>

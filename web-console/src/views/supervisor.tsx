@@ -146,12 +146,12 @@ function StatusOf({ id, now }: { id: string; now: SupervisorStatus }): ReactNode
       {partitions.length === 0 ? (
         <Empty title="No partition is known yet" />
       ) : (
-        <Plain heads={[{ figures: "Partition" }, { figures: "Read to" }, { figures: "Newest" }, { figures: "Lag" }, "Behind"]}>
+        <Plain heads={["Partition", { figures: "Read to" }, { figures: "Newest" }, { figures: "Lag" }, "Behind"]}>
           {partitions.map((partition) => {
             const lag = now.minimumLag?.[partition] ?? null;
             return (
               <tr key={partition}>
-                <td className="number">{partition}</td>
+                <td className="figures">{partition}</td>
                 <td className="number">{count(current[partition])}</td>
                 <td className="number">{count(now.latestOffsets?.[partition])}</td>
                 <td className="number">{count(lag)}</td>
