@@ -99,5 +99,35 @@ export async function askJson<T>(path: string, what: Ask = {}): Promise<T> {
   }
 }
 
+/** Longest pause before a busy server is asked again, whatever it says. */
+const PATIENCE_MS = 10_000;
+
+const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const given = (): void => {
+      clearTimeout(timer);
+      reject(new ApiError("cancelled", "You cancelled it."));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", given);
+      resolve();
+    }, ms);
+    if (signal?.aborted === true) given();
+    else signal?.addEventListener("abort", given, { once: true });
+  });
+
+/** Asks again, up to `times`, when the server has no room now and says when it will (503 with Retry-After); for what changes nothing. */
+export async function patiently<T>(asked: () => Promise<T>, signal?: AbortSignal, times = 4): Promise<T> {
+  for (let again = 0; ; again += 1) {
+    try {
+      return await asked();
+    } catch (thrown) {
+      const error = asApiError(thrown);
+      if (again === times || error.status !== 503 || error.retryAfterSeconds === null) throw error;
+      await pause(Math.min(PATIENCE_MS, Math.max(500, error.retryAfterSeconds * 1000)), signal);
+    }
+  }
+}
+
 /** One segment of a path; names may hold anything. */
 export const segment = (name: string): string => encodeURIComponent(name);

@@ -1,6 +1,6 @@
 // What reads events: supervisors and tasks, what they say, and what can be done to them.
 
-import { ask, askJson, segment } from "./client";
+import { ask, askJson, patiently, segment } from "./client";
 
 export interface Supervisor {
   id: string;
@@ -196,7 +196,7 @@ export interface SampleAnswer {
   data: Sampled[];
 }
 
-/** Reads some events of what a spec names, without keeping any. */
+/** Reads some events of what a spec names, without keeping any; where too many look at once, it waits for its turn. */
 export async function sample(spec: unknown, signal?: AbortSignal): Promise<SampleAnswer> {
-  return askJson("/druid/indexer/v1/sampler", { json: spec, signal });
+  return patiently(() => askJson("/druid/indexer/v1/sampler", { json: spec, signal }), signal);
 }
