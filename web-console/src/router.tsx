@@ -14,7 +14,20 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-const here = (): string => window.location.pathname + window.location.search;
+const here = (): string => window.location.pathname + window.location.search + window.location.hash;
+
+/** These stand behind the hash, which is not sent: a statement may be longer than a server takes of an address, and is no business of logs on the way. */
+const UNSENT = new Set(["q"]);
+
+/** Characters of a link that programs that pass links on can be trusted with. */
+export const LONGEST_LINK = 32_000;
+
+/** Of an address, those before the hash and behind it. */
+export function parametersOf(url: URL): URLSearchParams {
+  const all = new URLSearchParams(url.search);
+  if (url.hash.includes("=")) for (const [name, value] of new URLSearchParams(url.hash.slice(1))) if (UNSENT.has(name)) all.set(name, value);
+  return all;
+}
 
 export interface Place {
   /** Below /console, with a slash at its beginning and none at its end. */
@@ -27,17 +40,16 @@ export function usePlace(): Place {
   return useMemo(() => {
     const url = new URL(at, window.location.origin);
     const path = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length) : url.pathname;
-    return { path: `/${path.replace(/^\/+|\/+$/g, "")}`, parameters: url.searchParams };
+    return { path: `/${path.replace(/^\/+|\/+$/g, "")}`, parameters: parametersOf(url) };
   }, [at]);
 }
 
 export type Parameters = Record<string, string | null | undefined>;
 
 export function addressOf(path: string, parameters: Parameters = {}): string {
-  const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value !== null && value !== undefined && value !== "") search.set(name, value);
-  const text = search.toString();
-  return `${BASE}${path === "/" ? "/" : path}${text === "" ? "" : `?${text}`}`;
+  const [sent, unsent] = [new URLSearchParams(), new URLSearchParams()];
+  for (const [name, value] of Object.entries(parameters)) if (value !== null && value !== undefined && value !== "") (UNSENT.has(name) ? unsent : sent).set(name, value);
+  return `${BASE}${path === "/" ? "/" : path}${sent.size === 0 ? "" : `?${sent}`}${unsent.size === 0 ? "" : `#${unsent}`}`;
 }
 
 export function go(path: string, parameters: Parameters = {}, how: "push" | "replace" = "push"): void {
@@ -51,7 +63,7 @@ export function go(path: string, parameters: Parameters = {}, how: "push" | "rep
 /** Changes some parameters and leaves the others. */
 export function adjust(change: Parameters, how: "push" | "replace" = "push"): void {
   const url = new URL(window.location.href);
-  const all: Parameters = { ...Object.fromEntries(url.searchParams), ...change };
+  const all: Parameters = { ...Object.fromEntries(parametersOf(url)), ...change };
   go(url.pathname.slice(BASE.length).replace(/\/+$/, "") || "/", all, how);
 }
 

@@ -12,6 +12,7 @@ import { Icon } from "../parts/icon";
 import { shapeOf, type ChartKind } from "../parts/shape";
 import { Empty, Failed, Loading } from "../parts/state";
 import { Table, type TableColumn } from "../parts/table";
+import { addressOf, LONGEST_LINK } from "../router";
 import { useSettings } from "../settings";
 import { asCurl, asPython } from "./handover";
 
@@ -92,6 +93,12 @@ export function Results({ result, text, native, context, limit, needsUser, run, 
     );
   };
 
+  const copyLink = (): void => {
+    const link = window.location.origin + addressOf("/query", { q: text });
+    if (link.length > LONGEST_LINK) setTold("Too long for a link: save the query and share that");
+    else copy("Link", link);
+  };
+
   return (
     <>
       <div className="toolbar">
@@ -136,7 +143,7 @@ export function Results({ result, text, native, context, limit, needsUser, run, 
           <Drop label="Copy" icon="copy">
             <Menu.Item onSelect={() => copy("curl", asCurl(window.location.origin, text, native, needsUser))}>as curl</Menu.Item>
             <Menu.Item onSelect={() => copy("Python", asPython(window.location.origin, text, native, needsUser))}>as Python</Menu.Item>
-            <Menu.Item onSelect={() => copy("Link", `${window.location.origin}/console/query?q=${encodeURIComponent(text)}`)}>as a link to this query</Menu.Item>
+            <Menu.Item onSelect={() => copyLink()}>as a link to this query</Menu.Item>
             <Menu.Item onSelect={() => copy("Rows", asTabs(result, zone))}>rows for a spreadsheet</Menu.Item>
           </Drop>
         </span>
