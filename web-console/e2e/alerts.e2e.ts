@@ -3,17 +3,14 @@
 
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { axe, launch, serve, shot, visit, type Served } from "./browser";
+import { axe, HENGE, onTablet, shot, walking } from "./browser";
 
-const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
 const served = (await fetch(`${HENGE}/henge/v1/alerts`)).status !== 404;
 if (!served) console.warn("NOT WALKED: the server has no alerts");
 
 describe.skipIf(!served)("alerts", () => {
-  let browser: Browser;
-  let site: Served;
+  const walk = walking(HENGE, 3);
   let receiver: Server;
   const told: string[] = [];
   const stamp = Date.now();
@@ -34,20 +31,16 @@ describe.skipIf(!served)("alerts", () => {
       });
     });
     await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
-    browser = await launch();
-    site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080) + 3);
   });
   afterAll(async () => {
     for (const name of [NAMES.fires, NAMES.quiet, NAMES.broken]) await send(`/henge/v1/alerts/${encodeURIComponent(name)}`, "DELETE").catch(() => undefined);
     await send(`/henge/v1/alert-channels/${NAMES.channel}`, "DELETE").catch(() => undefined);
     receiver?.close();
-    await browser?.close();
-    await site?.close();
   });
 
   test("a channel is made and tried, a rule is written with what it would say, fires, is told, silenced and switched off", async () => {
-    const { context, page, complaints } = await visit(browser, "light");
-    await page.goto(`${site.url}/alerts?tab=channels`);
+    const { context, page, complaints } = await walk.visit("light");
+    await page.goto(`${walk.url}/alerts?tab=channels`);
     await page.getByRole("button", { name: "New channel" }).click();
     await page.getByLabel("Name").fill(NAMES.channel);
     await page.getByLabel("Address").fill(address());
@@ -59,6 +52,7 @@ describe.skipIf(!served)("alerts", () => {
     await row.getByText("it arrived").waitFor();
     expect(told).toHaveLength(1);
     await shot(page, "channels");
+    await onTablet(page, "channels-tablet");
     expect(await axe(page)).toEqual([]);
 
     await page.getByRole("tab", { name: "Rules" }).click();
@@ -92,7 +86,7 @@ describe.skipIf(!served)("alerts", () => {
     expect(await axe(page)).toEqual([]);
 
     // Seen where it belongs: in the navigation, at home, and over a dashboard of its table.
-    await page.goto(`${site.url}/`);
+    await page.goto(`${walk.url}/`);
     await page.getByRole("navigation").getByLabel(/\d+ firing/).waitFor();
     await page.getByRole("region", { name: "What needs attention" }).getByText(`The alert ${NAMES.fires} fires`).waitFor();
     await shot(page, "home-alert");
@@ -127,18 +121,20 @@ describe.skipIf(!served)("alerts", () => {
       await send(`/henge/v1/alerts/${encodeURIComponent(NAMES.broken)}`, "PUT", rule("SELECT MAX(added) FROM wikipedia", { severity: "info" }));
       await send(`/henge/v1/alerts/${encodeURIComponent(NAMES.quiet)}`, "PUT", rule("SELECT COUNT(*) FROM wikipedia WHERE __time > CURRENT_TIMESTAMP + INTERVAL '1' DAY"));
     }
-    const { context, page, complaints } = await visit(browser, theme);
-    await page.goto(`${site.url}/alerts`);
+    const { context, page, complaints } = await walk.visit(theme);
+    await page.goto(`${walk.url}/alerts`);
     await page.getByRole("row", { name: new RegExp(NAMES.broken) }).getByText("Firing").waitFor({ timeout: 60_000 });
     await page.getByRole("row", { name: new RegExp(NAMES.quiet) }).getByText("All is well").waitFor({ timeout: 60_000 });
     const names = await page.getByRole("row").allInnerTexts();
     expect(names.findIndex((one) => one.includes(NAMES.broken))).toBeLessThan(names.findIndex((one) => one.includes(NAMES.quiet)));
     await shot(page, `alerts-${theme}`);
     expect(await axe(page)).toEqual([]);
+    await onTablet(page, `alerts-tablet-${theme}`);
     await page.getByRole("row", { name: new RegExp(NAMES.broken) }).getByRole("gridcell").first().click();
     await page.getByRole("dialog").getByRole("heading", { name: "History" }).waitFor();
     await shot(page, `alert-${theme}`);
     expect(await axe(page)).toEqual([]);
+    await onTablet(page, `alert-tablet-${theme}`);
     if (theme === "dark") {
       await page.getByRole("button", { name: "Delete…" }).click();
       await page.getByLabel(/Type/).fill(NAMES.broken);

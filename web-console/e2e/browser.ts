@@ -5,8 +5,9 @@ import { mkdirSync } from "node:fs";
 import { AxeBuilder } from "@axe-core/playwright";
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
 import { preview, type PreviewServer } from "vite";
+import { afterAll, beforeAll, expect } from "vitest";
 
-export const OUT = new URL("./out/", import.meta.url).pathname;
+const OUT = new URL("./out/", import.meta.url).pathname;
 
 export const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
 
@@ -46,13 +47,13 @@ export async function put(name: string, inputSource: object, more: object = {}, 
   }
 }
 
-export interface Served {
+interface Served {
   url: string;
   close: () => Promise<void>;
 }
 
 /** The page as the server has it; of a server that was built without, or with CONSOLE_DIST=1, dist/ at /console/, passing requests on to it. */
-export async function serve(henge: string, port: number): Promise<Served> {
+async function serve(henge: string, port: number): Promise<Served> {
   const own = process.env.CONSOLE_DIST === "1" ? "" : await fetch(`${henge}/console/`).then((answer) => (answer.ok ? answer.text() : ""));
   if (own.includes('id="root"')) return { url: `${henge}/console`, close: () => Promise.resolve() };
   process.env.HENGE_URL = henge;
@@ -60,10 +61,43 @@ export async function serve(henge: string, port: number): Promise<Served> {
   return { url: `http://127.0.0.1:${port}/console`, close: () => server.close() };
 }
 
-export async function launch(): Promise<Browser> {
-  mkdirSync(OUT, { recursive: true });
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+/** A browser and the console of a server, for the walks of one file. */
+export interface Walk {
+  /** Of the console, without a slash at its end; known once walks begin. */
+  readonly url: string;
+  visit: (theme: "light" | "dark", size?: Size) => Promise<Visit>;
 }
+
+/** Said once at the head of a file's walks: both are opened before the first of them and closed after the last. */
+export function walking(henge = HENGE, port = 0): Walk {
+  let browser: Browser | null = null;
+  let site: Served | null = null;
+  beforeAll(async () => {
+    mkdirSync(OUT, { recursive: true });
+    browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+    site = await serve(henge, Number(process.env.CONSOLE_PORT ?? 22080) + port);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await site?.close();
+  });
+  return {
+    get url() {
+      return site?.url ?? "";
+    },
+    visit: (theme, size) => {
+      if (browser === null) throw new Error("the walks have not begun");
+      return visit(browser, theme, size);
+    },
+  };
+}
+
+export interface Size {
+  width: number;
+  height: number;
+}
+
+export const TABLET: Size = { width: 820, height: 1180 };
 
 export interface Visit {
   context: BrowserContext;
@@ -72,7 +106,7 @@ export interface Visit {
   complaints: string[];
 }
 
-export async function visit(browser: Browser, theme: "light" | "dark", size = { width: 1440, height: 900 }): Promise<Visit> {
+async function visit(browser: Browser, theme: "light" | "dark", size: Size = { width: 1440, height: 900 }): Promise<Visit> {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, reducedMotion: "reduce", timezoneId: "Europe/Berlin", locale: "en-US" });
   const page = await context.newPage();
   const complaints: string[] = [];
@@ -92,3 +126,19 @@ export async function axe(page: Page): Promise<string[]> {
 }
 
 export const shot = (page: Page, name: string): Promise<Buffer> => page.screenshot({ path: `${OUT}${name}.png` });
+
+/** What stands there, on a tablet as well: its picture, that nothing of the page reaches beyond its side, and axe. */
+export async function onTablet(page: Page, name: string): Promise<void> {
+  const before = page.viewportSize();
+  await page.setViewportSize(TABLET);
+  await page.waitForTimeout(400);
+  await shot(page, name);
+  // Lists scroll within themselves; the page and its windows do not scroll sideways, and no button is out of reach.
+  const beyond = await page.evaluate(`[...document.querySelectorAll("main, dialog .dialog-body, main button, main .button, main select, dialog button")]
+    .filter((one) => one.closest(".grid, .sheet-tabs, .tabs, .heat-room, .operations") === null && one.checkVisibility({ visibilityProperty: true }))
+    .filter((one) => (one.matches("main, .dialog-body") ? one.scrollWidth > one.clientWidth : one.getBoundingClientRect().right > ${TABLET.width}))
+    .map((one) => one.outerHTML.slice(0, 120))`);
+  expect(beyond, name).toEqual([]);
+  expect(await axe(page), name).toEqual([]);
+  if (before !== null) await page.setViewportSize(before);
+}

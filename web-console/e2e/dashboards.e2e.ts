@@ -2,11 +2,10 @@
 // `henge quickstart`. A server that is older than them is said to be so, and not walked.
 
 import { readFileSync } from "node:fs";
-import type { Browser, Locator, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { axe, launch, serve, shot, visit, type Served } from "./browser";
+import type { Locator, Page } from "playwright-core";
+import { afterAll, describe, expect, test } from "vitest";
+import { axe, HENGE, onTablet, shot, walking } from "./browser";
 
-const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
 const served = (await fetch(`${HENGE}/henge/v1/dashboards`)).status !== 404;
 const told = (await (await fetch(`${HENGE}/henge/v1/queries/none`)).text()).includes("there is no GET") === false;
 if (!served || !told) console.warn(`NOT WALKED: the server has no ${served ? "progress of queries" : "dashboards"}`);
@@ -38,8 +37,7 @@ const HOSTILE = '<img src=x onerror="window.hurt = 1"> \u202Eesrever';
 const beyond = (complaints: string[], ...statuses: number[]): string[] => complaints.filter((one) => !statuses.some((status) => one.includes(`status of ${status}`)));
 
 describe.skipIf(!served)("dashboards and kept queries", () => {
-  let browser: Browser;
-  let site: Served;
+  const walk = walking(HENGE, 2);
   const made: [string, string][] = [];
 
   const send = async (path: string, method: string, body?: unknown): Promise<Record<string, unknown>> => {
@@ -65,24 +63,19 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await page.keyboard.insertText(text);
   };
 
-  beforeAll(async () => {
-    browser = await launch();
-    site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080) + 2);
-  });
   afterAll(async () => {
     for (const [where, id] of made) await send(`/henge/v1/${where}/${id}`, "DELETE").catch(() => undefined);
-    await browser?.close();
-    await site?.close();
   });
 
   describe.each(["light", "dark"] as const)("in %s", (theme) => {
     test("the list, a dashboard of every kind of panel, and changing it", async () => {
       const id = await keep("dashboards", `Edits at a glance, ${theme}`, CONTENT);
-      const { context, page, complaints } = await visit(browser, theme, { width: 1440, height: 1500 });
-      await page.goto(`${site.url}/dashboards`);
+      const { context, page, complaints } = await walk.visit(theme, { width: 1440, height: 1500 });
+      await page.goto(`${walk.url}/dashboards`);
       await page.getByRole("gridcell", { name: `Edits at a glance, ${theme}`, exact: true }).waitFor();
       await shot(page, `dashboards-${theme}`);
       expect(await axe(page)).toEqual([]);
+      await onTablet(page, `dashboards-tablet-${theme}`);
       expect(complaints).toEqual([]);
       await page.getByRole("gridcell", { name: `Edits at a glance, ${theme}`, exact: true }).click();
       await page.getByRole("region", { name: "Edits by channel" }).locator("canvas").waitFor();
@@ -97,6 +90,7 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
       await page.waitForTimeout(500);
       await shot(page, `dashboard-${theme}`);
       expect(await axe(page)).toEqual([]);
+      await onTablet(page, `dashboard-tablet-${theme}`);
       await page.getByRole("button", { name: "Edit", exact: true }).click();
       await page.getByRole("button", { name: "Move Namespaces", exact: true }).waitFor();
       await shot(page, `dashboard-edit-${theme}`);
@@ -116,8 +110,8 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
   });
 
   test("one is made by hand, its panels moved by the keyboard and by dragging, and it is so for whoever opens it next", async () => {
-    const { context, page, complaints } = await visit(browser, "light");
-    await page.goto(`${site.url}/dashboards`);
+    const { context, page, complaints } = await walk.visit("light");
+    await page.goto(`${walk.url}/dashboards`);
     await page.getByRole("button", { name: "New dashboard" }).click();
     await shot(page, "dashboard-new");
     expect(await axe(page)).toEqual([]);
@@ -182,13 +176,13 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
 
   test("variables and time are in the address; panels follow live data, and rest while nobody looks", async () => {
     const id = await keep("dashboards", "Variables", { ...CONTENT, refreshSeconds: 1, panels: CONTENT.panels.slice(0, 1) });
-    const { context, page, complaints } = await visit(browser, "light");
+    const { context, page, complaints } = await walk.visit("light");
     const asked: string[] = [];
     page.on("request", (request) => {
       const body = request.postData() ?? "";
       if (request.url().endsWith("/druid/v2/sql") && body.includes("sqlOuterLimit") && body.includes("TIME_FLOOR")) asked.push(body);
     });
-    await page.goto(`${site.url}/dashboards?id=${id}`);
+    await page.goto(`${walk.url}/dashboards?id=${id}`);
     await page.getByText(/[\d,]+ edits/).waitFor();
     await page.getByLabel("Channel").selectOption("#de.wikipedia");
     await page.waitForURL(/var-channel=%23de.wikipedia/);
@@ -220,8 +214,8 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
 
   test("who is overtaken chooses; a dashboard goes out as a file and comes back", async () => {
     const id = await keep("dashboards", "Overtaken", { ...CONTENT, panels: CONTENT.panels.slice(0, 2) });
-    const { context, page, complaints } = await visit(browser, "dark");
-    await page.goto(`${site.url}/dashboards?id=${id}`);
+    const { context, page, complaints } = await walk.visit("dark");
+    await page.goto(`${walk.url}/dashboards?id=${id}`);
     await page.getByRole("button", { name: "Edit", exact: true }).click();
     await page.getByRole("button", { name: "Remove Added" }).click();
     await overtake("dashboards", id, { name: "Overtaken, by somebody" });
@@ -238,7 +232,7 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     expect(file.suggestedFilename()).toBe("Overtaken.json");
     const exported = JSON.parse(readFileSync(await file.path(), "utf8")) as { content: { panels: unknown[] } };
     expect(exported.content.panels).toHaveLength(1);
-    await page.goto(`${site.url}/dashboards`);
+    await page.goto(`${walk.url}/dashboards`);
     const chooser = page.waitForEvent("filechooser");
     await page.getByRole("button", { name: "Import" }).click();
     await (await chooser).setFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify({ ...exported, name: HOSTILE, content: { ...exported.content, panels: [{ ...(exported.content.panels[0] as object), title: `${HOSTILE} ${"long ".repeat(20)}` }] } })) });
@@ -248,7 +242,7 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     expect(await page.evaluate("window.hurt")).toBeUndefined();
     expect(await page.locator("main img").count()).toBe(0);
     made.push(["dashboards", new URL(page.url()).searchParams.get("id") ?? ""]);
-    await page.goto(`${site.url}/dashboards`);
+    await page.goto(`${walk.url}/dashboards`);
     const second = page.waitForEvent("filechooser");
     await page.getByRole("button", { name: "Import" }).click();
     await (await second).setFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"panel": "<script>window.hurt = 1</script>"}') });
@@ -258,9 +252,9 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
   });
 
   test("a query is saved, shared, opened, overtaken, and put on a dashboard", async () => {
-    const { context, page, complaints } = await visit(browser, "light");
+    const { context, page, complaints } = await walk.visit("light");
     const name = `Edits by channel ${Date.now()}`;
-    await page.goto(`${site.url}/query?q=${encodeURIComponent("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1")}`);
+    await page.goto(`${walk.url}/query?q=${encodeURIComponent("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1")}`);
     await page.locator(".cm-content").getByText("COUNT").first().waitFor();
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await page.getByLabel("Name").fill(name);
@@ -295,8 +289,8 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
     await page.locator(".cm-content").getByText("'theirs'").waitFor();
     expect(await page.getByRole("img", { name: "not saved" }).count()).toBe(0);
     // It is there for a browser that has never seen it, by its link.
-    const other = await visit(browser, "dark");
-    await other.page.goto(`${site.url}/query?saved=${id}`);
+    const other = await walk.visit("dark");
+    await other.page.goto(`${walk.url}/query?saved=${id}`);
     await other.page.locator(".cm-content").getByText("'theirs'").waitFor();
     await other.context.close();
     await page.getByRole("button", { name: "Run" }).click();
@@ -317,9 +311,9 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
   });
 
   test.skipIf(!told)("a query tells how far it is, and afterwards where its time went", async () => {
-    const { context, page, complaints } = await visit(browser, "light");
+    const { context, page, complaints } = await walk.visit("light");
     const run = async (text: string): Promise<void> => {
-      await page.goto(`${site.url}/query?q=${encodeURIComponent(text)}`);
+      await page.goto(`${walk.url}/query?q=${encodeURIComponent(text)}`);
       await page.getByRole("button", { name: "Run" }).click();
     };
     // Hours of work, whose segments are read at once.
@@ -352,8 +346,8 @@ describe.skipIf(!served)("dashboards and kept queries", () => {
 
   test("on a tablet panels stand one below the other, figures two by two", async () => {
     const id = await keep("dashboards", "On a tablet", CONTENT);
-    const { context, page } = await visit(browser, "light", { width: 700, height: 1112 });
-    await page.goto(`${site.url}/dashboards?id=${id}`);
+    const { context, page } = await walk.visit("light", { width: 700, height: 1112 });
+    await page.goto(`${walk.url}/dashboards?id=${id}`);
     await page.getByRole("region", { name: "Edits", exact: true }).getByText(/[\d,]+ edits/).waitFor();
     const at = async (name: string): Promise<{ x: number; y: number }> => (await page.getByRole("region", { name, exact: true }).boundingBox()) ?? { x: -1, y: -1 };
     const [edits, added, lines, shares] = [await at("Edits"), await at("Added"), await at("Edits by channel"), await at("Namespaces")];

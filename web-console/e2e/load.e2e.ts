@@ -5,22 +5,14 @@ import { createServer, type Server } from "node:http";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { axe, brokers, forget, HENGE, launch, serve, shot, sql, visit, type Served } from "./browser";
+import { afterAll, expect, test } from "vitest";
+import { axe, brokers, forget, onTablet, shot, sql, walking } from "./browser";
 
-let browser: Browser;
-let site: Served;
+const walk = walking();
 const folder = mkdtempSync(join(tmpdir(), "henge-walk-"));
 const made: string[] = [];
 
-beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
-});
 afterAll(async () => {
-  await browser?.close();
-  await site?.close();
   rmSync(folder, { recursive: true });
   await Promise.all(made.map(forget));
 });
@@ -40,8 +32,8 @@ const orders = (many: number): string[] =>
   );
 
 test("form and spec are one document, and a sample of the stream fills in what it can", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
-  await page.goto(`${site.url}/load`);
+  const { context, page, complaints } = await walk.visit("light");
+  await page.goto(`${walk.url}/load`);
   await page.getByLabel("Brokers").fill(await brokers());
   await page.getByLabel("Topic", { exact: true }).fill("shop.orders");
   expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("shop_orders");
@@ -59,6 +51,7 @@ test("form and spec are one document, and a sample of the stream fills in what i
   await page.getByLabel(/Roll up/).check();
   await page.getByText(/rows? would be left/).waitFor();
   await shot(page, "load-sample");
+  await onTablet(page, "load-sample-tablet");
   expect(await axe(page)).toEqual([]);
   // A time that is none of the events' makes no rows of them: each is told with its reason.
   await page.getByLabel("Column of the time").fill("merchant");
@@ -74,7 +67,7 @@ test("form and spec are one document, and a sample of the stream fills in what i
   await page.keyboard.press("Backspace");
   await page.getByText("The spec is not JSON at the moment.").waitFor();
   // Nothing of a spec that was to be changed stays in the form for a new one.
-  await page.goto(`${site.url}/load?edit=payments`);
+  await page.goto(`${walk.url}/load?edit=payments`);
   await expect.poll(() => page.getByLabel("Name of the datasource").inputValue(), { timeout: 15_000 }).toBe("payments");
   await page.getByRole("navigation").getByRole("link", { name: "Load data" }).click();
   await expect.poll(() => page.getByLabel("Name of the datasource").inputValue(), { timeout: 15_000 }).toBe("");
@@ -85,8 +78,8 @@ test("form and spec are one document, and a sample of the stream fills in what i
 
 test("a pasted text: paths, computed columns and a filter are seen on its own events, and it is loaded to its end", async () => {
   const name = fresh("pasted");
-  const { context, page, complaints } = await visit(browser, "light");
-  await page.goto(`${site.url}/load`);
+  const { context, page, complaints } = await walk.visit("light");
+  await page.goto(`${walk.url}/load`);
   await page.getByRole("button", { name: "Paste or upload" }).click();
   await page.getByLabel("Events, one a line").fill([...orders(300), "no JSON at all"].join("\n"));
   await page.getByLabel("Name of the datasource").fill(name);
@@ -113,6 +106,7 @@ test("a pasted text: paths, computed columns and a filter are seen on its own ev
   await page.getByLabel("Value of the filter").fill("fr");
   await page.getByText("200 rows of 301 events · 100 left out by the filter · 1 could not be read").waitFor();
   await shot(page, "load-preview-light");
+  await onTablet(page, "load-preview-light-tablet");
   await page.getByRole("button", { name: /^Left out/ }).click();
   await page.getByRole("grid", { name: "Some events" }).getByRole("gridcell", { name: "fr", exact: true }).first().waitFor();
   // Types as the server found them; rolled up, and by how much.
@@ -150,8 +144,8 @@ test("a file that is chosen here tells its name and its format", async () => {
   // Long enough to be kept beside the spec, and to be looked at in part.
   const lines = Array.from({ length: 12_000 }, (_, at) => `${new Date(START + at * 1000).toISOString()},shop ${at % 7},${at}`);
   writeFileSync(file, ["time,shop,amount", ...lines].join("\n"));
-  const { context, page, complaints } = await visit(browser, "dark");
-  await page.goto(`${site.url}/load`);
+  const { context, page, complaints } = await walk.visit("dark");
+  await page.goto(`${walk.url}/load`);
   await page.getByRole("button", { name: "Paste or upload" }).click();
   await page.locator("input[type=file]").setInputFiles(file);
   await expect.poll(() => page.getByLabel("Name of the datasource").inputValue(), { timeout: 15_000 }).toBe(name);
@@ -164,6 +158,7 @@ test("a file that is chosen here tells its name and its format", async () => {
   await page.getByRole("button", { name: "Load it" }).click();
   await page.getByRole("link", { name: "Explore it" }).waitFor({ timeout: 60_000 });
   await shot(page, "load-arrived-dark");
+  await onTablet(page, "load-arrived-dark-tablet");
   expect(await axe(page)).toEqual([]);
   expect(await sql(`SELECT COUNT(*) AS n, SUM(amount) AS s FROM "${name}"`)).toEqual([{ n: 12_000, s: (11_999 * 12_000) / 2 }]);
   expect(complaints).toEqual([]);
@@ -173,8 +168,8 @@ test("a file that is chosen here tells its name and its format", async () => {
 test("files on the server are loaded, and a load that fails is told and can be mended", async () => {
   const name = fresh("folder");
   for (const part of [0, 1, 2]) writeFileSync(join(folder, `part-${part}.json`), orders(100).join("\n"));
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/load`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/load`);
   await page.getByRole("button", { name: "Files on the server" }).click();
   await page.getByLabel("Folder").fill(folder);
   await page.getByLabel("Files named like").fill("part-*.json");
@@ -207,8 +202,8 @@ test("files on the web are asked for by address, and what the server may not fet
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/load`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/load`);
   await page.getByRole("button", { name: "Files on the web" }).click();
   await page.getByLabel("Addresses, one a line").fill(`http://127.0.0.1:${port}/orders.json`);
   expect(await page.getByLabel("Name of the datasource").inputValue()).toBe("orders");

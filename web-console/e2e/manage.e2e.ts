@@ -1,20 +1,12 @@
 // What operators change: how long a datasource is kept, and taking it out of use, each with what follows from it.
 
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { axe, forget, HENGE, launch, put, serve, shot, sql, visit, type Served } from "./browser";
+import { afterAll, expect, test } from "vitest";
+import { axe, forget, HENGE, onTablet, put, shot, sql, walking } from "./browser";
 
-let browser: Browser;
-let site: Served;
+const walk = walking();
 const made: string[] = [];
 
-beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
-});
 afterAll(async () => {
-  await browser?.close();
-  await site?.close();
   await Promise.all(made.map(forget));
 });
 
@@ -26,8 +18,8 @@ test("what would leave is told before rules are put in force, and has to be mean
   const hour = 3_600_000;
   const rows = [400 * 24, 399 * 24, 30, 2].map((back) => JSON.stringify({ __time: new Date(Date.now() - back * hour).toISOString(), n: back }));
   await put(name, { type: "inline", data: rows.join("\n") }, { granularitySpec: { segmentGranularity: "DAY", rollup: false } });
-  const { context, page, complaints } = await visit(browser, "light");
-  await page.goto(`${site.url}/datasources?name=${name}`);
+  const { context, page, complaints } = await walk.visit("light");
+  await page.goto(`${walk.url}/datasources?name=${name}`);
   await page.getByRole("button", { name: "Actions" }).click();
   await page.getByRole("menuitem", { name: "Change its retention…" }).click();
   const window = page.getByRole("dialog", { name: /How long/ });
@@ -52,6 +44,7 @@ test("what would leave is told before rules are put in force, and has to be mean
   await question.getByText("Leaves all answers:").waitFor();
   expect(await question.getByRole("button", { name: "Let them go" }).isDisabled()).toBe(true);
   await shot(page, "retention-confirm");
+  await onTablet(page, "retention-tablet");
   expect(await axe(page)).toEqual([]);
   expect(await rulesOf(name)).toEqual([]);
   await question.getByLabel(/Type/).fill(name);
@@ -70,8 +63,8 @@ test("what would leave is told before rules are put in force, and has to be mean
 });
 
 test("the rules of the cluster are told by what they decide on", async () => {
-  const { context, page, complaints } = await visit(browser, "dark");
-  await page.goto(`${site.url}/datasources`);
+  const { context, page, complaints } = await walk.visit("dark");
+  await page.goto(`${walk.url}/datasources`);
   await page.getByRole("button", { name: "Retention of the cluster…" }).click();
   await page.getByRole("dialog").getByText("Nothing that is stored leaves.").waitFor();
   await shot(page, "retention-dark");
@@ -88,8 +81,8 @@ test("a datasource is taken out of use, and used again", async () => {
   const name = `dropped_${Date.now()}`;
   made.push(name);
   await put(name, { type: "inline", data: '{"__time": "2026-01-01T00:00:00Z", "n": 1}' });
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/datasources?name=${name}`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/datasources?name=${name}`);
   await page.getByRole("button", { name: "Actions" }).click();
   await shot(page, "datasource-actions");
   await page.getByRole("menuitem", { name: "Take it out of use…" }).click();

@@ -1,22 +1,11 @@
 // Every page in both themes, and the main actions, against a server that needs no credentials and has the live data of
 // `henge quickstart` (wikipedia and payments).
 
-import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { axe, launch, serve, shot, visit, type Served } from "./browser";
+import type { Page } from "playwright-core";
+import { describe, expect, test } from "vitest";
+import { axe, brokers, onTablet, shot, sql, TABLET, walking } from "./browser";
 
-const HENGE = process.env.HENGE_URL ?? "http://127.0.0.1:8888";
-let browser: Browser;
-let site: Served;
-
-beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
+const walk = walking();
 
 const PAGES: [string, string, string][] = [
   ["home", "/", "Supervisors"],
@@ -37,38 +26,27 @@ const PAGES: [string, string, string][] = [
   ["audit", "/audit", "query"],
 ];
 
-const sql = async (query: string): Promise<Record<string, unknown>[]> => {
-  const answer = await fetch(`${HENGE}/druid/v2/sql`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ query }) });
-  return (await answer.json()) as Record<string, unknown>[];
-};
-
-/** Where the demo's streams are. */
-const brokers = async (): Promise<string> => {
-  const answer = await fetch(`${HENGE}/druid/indexer/v1/supervisor/wikipedia`);
-  const { spec } = (await answer.json()) as { spec: { ioConfig: { consumerProperties: Record<string, string> } } };
-  return spec.ioConfig.consumerProperties["bootstrap.servers"] ?? "";
-};
-
 const ask = async (page: Page, text: string): Promise<void> => {
-  await page.goto(`${site.url}/query?q=${encodeURIComponent(text)}`);
+  await page.goto(`${walk.url}/query?q=${encodeURIComponent(text)}`);
   await page.getByRole("button", { name: "Run" }).click();
 };
 
 for (const theme of ["light", "dark"] as const) {
   describe(`in ${theme}`, () => {
     test.each(PAGES)("%s", async (name, path, text) => {
-      const { context, page, complaints } = await visit(browser, theme);
-      await page.goto(site.url + path);
+      const { context, page, complaints } = await walk.visit(theme);
+      await page.goto(walk.url + path);
       await page.getByText(text).first().waitFor({ timeout: 20_000 });
       await page.waitForTimeout(800);
       await shot(page, `${name}-${theme}`);
       expect(await axe(page)).toEqual([]);
+      await onTablet(page, `${name}-tablet-${theme}`);
       expect(complaints).toEqual([]);
       await context.close();
     });
 
     test("a result as table and as each chart, its plan, and its error", async () => {
-      const { context, page, complaints } = await visit(browser, theme);
+      const { context, page, complaints } = await walk.visit(theme);
       await ask(page, `SELECT TIME_FLOOR(__time, 'PT1M') AS "minute", channel, COUNT(*) AS edits\nFROM wikipedia WHERE __time > CURRENT_TIMESTAMP - INTERVAL '15' MINUTE GROUP BY 1, 2`);
       await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
       await shot(page, `result-table-${theme}`);
@@ -79,6 +57,7 @@ for (const theme of ["light", "dark"] as const) {
         await shot(page, `result-${file}-${theme}`);
         expect(await axe(page)).toEqual([]);
       }
+      await onTablet(page, `result-tablet-${theme}`);
       await page.getByRole("button", { name: "Explain" }).click();
       await page.getByText("grouped by").waitFor();
       await shot(page, `plan-${theme}`);
@@ -96,21 +75,32 @@ for (const theme of ["light", "dark"] as const) {
 }
 
 test("on a tablet the navigation opens over the page", async () => {
-  const { context, page, complaints } = await visit(browser, "light", { width: 834, height: 1112 });
-  await page.goto(`${site.url}/`);
+  const { context, page, complaints } = await walk.visit("light", TABLET);
+  await page.goto(`${walk.url}/`);
   await page.getByText("Supervisors").first().waitFor();
   await shot(page, "tablet");
   await page.getByRole("button", { name: "Navigation" }).click();
   await shot(page, "tablet-navigation");
   await page.getByRole("navigation").getByRole("link", { name: "Segments" }).click();
   await page.getByText("overshadowed").waitFor();
+  // What there is to ask about is laid over the statement, and goes away once something was chosen of it.
+  await page.goto(`${walk.url}/query`);
+  const tables = page.getByRole("complementary", { name: "What there is to ask about" });
+  expect(await tables.isVisible()).toBe(false);
+  await page.getByRole("button", { name: "Tables" }).click();
+  await tables.getByText("wikipedia", { exact: true }).click();
+  await shot(page, "tablet-tables");
+  expect(await axe(page)).toEqual([]);
+  await tables.getByRole("button", { name: "Show rows" }).first().click();
+  await tables.waitFor({ state: "hidden" });
+  expect(await page.locator(".cm-content").textContent()).toContain("FROM wikipedia");
   expect(complaints).toEqual([]);
   await context.close();
 });
 
 test("completion knows columns and functions", async () => {
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/query`);
+  const { context, page, complaints } = await walk.visit("light");
+  await page.goto(`${walk.url}/query`);
   await page.locator(".cm-content").click();
   await page.keyboard.type("SELECT chan FROM wikipedia");
   for (let at = 0; at < " FROM wikipedia".length; at += 1) await page.keyboard.press("ArrowLeft");
@@ -122,11 +112,13 @@ test("completion knows columns and functions", async () => {
   await page.locator(".cm-tooltip-autocomplete").getByText("TIME_FLOOR").first().waitFor();
   await page.getByText("TIME_FLOOR(<TIMESTAMP>, <CHARACTER>, <TIMESTAMP>)").waitFor();
   await shot(page, "completion");
+  // The statement was typed over another, and no style came with it.
+  expect(complaints).toEqual([]);
   await context.close();
 });
 
 test("a query can be cancelled, and the page goes on", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   const ended: number[] = [];
   page.on("response", (answer) => {
     if (answer.request().method() === "DELETE" && answer.url().includes("/druid/v2/sql/")) ended.push(answer.status());
@@ -151,11 +143,11 @@ test("a query can be cancelled, and the page goes on", async () => {
 });
 
 test("a page that is opened in the background loads, and asks again when it is shown", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   await page.addInitScript("window.away = true; Object.defineProperty(document, 'hidden', { get: () => window.away })");
-  await page.goto(`${site.url}/query`);
+  await page.goto(`${walk.url}/query`);
   await page.getByRole("complementary", { name: "What there is to ask about" }).getByText("wikipedia", { exact: true }).waitFor();
-  await page.goto(`${site.url}/services`);
+  await page.goto(`${walk.url}/services`);
   await page.waitForTimeout(1500);
   expect(await page.getByRole("gridcell", { name: /coordinator/ }).count()).toBe(0);
   await page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))");
@@ -164,7 +156,7 @@ test("a page that is opened in the background loads, and asks again when it is s
 });
 
 test("hostile strings are text", async () => {
-  const { context, page, complaints } = await visit(browser, "dark");
+  const { context, page, complaints } = await walk.visit("dark");
   await ask(page, `SELECT '<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">' AS "<b onmouseover=window.hurt=1>column</b>", U&'\\202Eesrever \\2066 \\FFFF' AS bidi, REPEAT('long ', 20000) AS huge`);
   await page.getByRole("gridcell", { name: /script/ }).first().waitFor();
   await shot(page, "hostile");
@@ -178,13 +170,13 @@ test("hostile strings are text", async () => {
 
 test("a newcomer comes from a topic to a chart", async () => {
   const name = `newcomer_${Date.now()}`;
-  const { context, page, complaints } = await visit(browser, "light");
+  const { context, page, complaints } = await walk.visit("light");
   let clicks = 0;
   const click = async (what: ReturnType<Page["locator"]>): Promise<void> => {
     clicks += 1;
     await what.click();
   };
-  await page.goto(`${site.url}/`);
+  await page.goto(`${walk.url}/`);
   await click(page.getByRole("navigation").getByRole("link", { name: "Load data" }));
   await click(page.getByLabel("Brokers"));
   await page.keyboard.type(await brokers());
@@ -212,7 +204,7 @@ test("a newcomer comes from a topic to a chart", async () => {
   expect(clicks).toBeLessThanOrEqual(12);
   expect(complaints).toEqual([]);
   // What was begun is ended, with its consequence told and its name typed.
-  await page.goto(`${site.url}/ingestion?supervisor=${name}`);
+  await page.goto(`${walk.url}/ingestion?supervisor=${name}`);
   await page.getByRole("button", { name: "End…", exact: true }).click();
   await page.getByText("Its tasks publish what they have read").waitFor();
   expect(await page.getByRole("button", { name: "End it", exact: true }).isDisabled()).toBe(true);
@@ -225,8 +217,8 @@ test("a newcomer comes from a topic to a chart", async () => {
 });
 
 test("a supervisor is suspended and goes on", async () => {
-  const { context, page } = await visit(browser, "dark");
-  await page.goto(`${site.url}/ingestion?supervisor=payments`);
+  const { context, page } = await walk.visit("dark");
+  await page.goto(`${walk.url}/ingestion?supervisor=payments`);
   await page.getByRole("button", { name: "Suspend…" }).click();
   await page.getByRole("button", { name: "Suspend it" }).click();
   await page.getByRole("button", { name: "Go on…" }).waitFor({ timeout: 15_000 });
@@ -243,13 +235,13 @@ test("a supervisor is suspended and goes on", async () => {
 });
 
 test("why tasks of a supervisor wait is told at home and with the supervisor", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
+  const { context, page, complaints } = await walk.visit("light");
   await page.route("**/supervisor/payments/status", async (route) => {
     const answer = await route.fetch();
     const status = (await answer.json()) as { payload: object };
     await route.fulfill({ response: answer, json: { ...status, payload: { ...status.payload, waiting: "no worker has room for 2 tasks" } } });
   });
-  await page.goto(`${site.url}/`);
+  await page.goto(`${walk.url}/`);
   await page.getByRole("region", { name: "What needs attention" }).getByText("no worker has room for 2 tasks").waitFor();
   await page.getByRole("link", { name: "See its tasks" }).click();
   await page.getByRole("dialog").getByText("no worker has room for 2 tasks").waitFor();
@@ -260,9 +252,9 @@ test("why tasks of a supervisor wait is told at home and with the supervisor", a
 });
 
 test("a lookup is made, used and deleted", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   const name = `countries${Date.now()}`;
-  await page.goto(`${site.url}/lookups`);
+  await page.goto(`${walk.url}/lookups`);
   await page.getByRole("button", { name: "New lookup" }).click();
   await page.getByLabel("Name").fill(name);
   await page.getByRole("button", { name: "Make it" }).click();
@@ -277,9 +269,9 @@ test("a lookup is made, used and deleted", async () => {
 });
 
 test("a role shows what a user would see before it is posted", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   const name = `walker${Date.now()}`;
-  await page.goto(`${site.url}/access`);
+  await page.goto(`${walk.url}/access`);
   await page.getByRole("button", { name: "New user" }).click();
   await page.getByLabel("Name").fill(name);
   await page.getByRole("textbox", { name: "Password" }).fill("a long enough password");
@@ -297,6 +289,7 @@ test("a role shows what a user would see before it is posted", async () => {
   await page.getByText("channel = '#en.wikipedia'").waitFor();
   await page.getByText("restricted").waitFor();
   await shot(page, "role");
+  await onTablet(page, "role-tablet");
   expect(await axe(page)).toEqual([]);
   await page.getByRole("button", { name: "Make the role" }).click();
   await page.getByRole("gridcell", { name }).first().waitFor();
@@ -314,8 +307,8 @@ test("a role shows what a user would see before it is posted", async () => {
 });
 
 test("exploring: a bar filters, the address says so, a reload shows the same", async () => {
-  const { context, page, complaints } = await visit(browser, "dark");
-  await page.goto(`${site.url}/explore?source=wikipedia&compare=1`);
+  const { context, page, complaints } = await walk.visit("dark");
+  await page.goto(`${walk.url}/explore?source=wikipedia&compare=1`);
   await page.getByRole("button", { name: /#de\.wikipedia/ }).click();
   await page.getByRole("group", { name: "Filters" }).getByText("#de.wikipedia").waitFor();
   expect(page.url()).toContain("filter=");
@@ -332,7 +325,7 @@ test("exploring: a bar filters, the address says so, a reload shows the same", a
   await page.waitForURL(/from=/);
   await page.waitForTimeout(800);
   await shot(page, "explore-brushed");
-  await page.goto(`${site.url}/explore?source=wikipedia&split=${encodeURIComponent('["channel"]')}`);
+  await page.goto(`${walk.url}/explore?source=wikipedia&split=${encodeURIComponent('["channel"]')}`);
   await page.getByRole("button", { name: /#de\.wikipedia/ }).waitFor();
   await page.getByRole("group", { name: "Split by" }).getByText("channel", { exact: true }).click();
   await page.getByRole("button", { name: /#de\.wikipedia/ }).waitFor({ state: "detached" });
@@ -343,8 +336,8 @@ test("exploring: a bar filters, the address says so, a reload shows the same", a
 });
 
 test("theme and time zone are chosen, and kept", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
-  await page.goto(`${site.url}/segments?source=wikipedia`);
+  const { context, page, complaints } = await walk.visit("light");
+  await page.goto(`${walk.url}/segments?source=wikipedia`);
   await page.getByRole("gridcell", { name: /00Z$/ }).first().waitFor();
   await page.getByRole("button", { name: /Not signed in/ }).click();
   await shot(page, "account-menu");
@@ -361,7 +354,7 @@ test("theme and time zone are chosen, and kept", async () => {
 });
 
 test("a native query is run, and one that is no JSON is told so", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   await ask(page, '{"queryType": "timeseries", "dataSource": "wikipedia", "granularity": "hour", "intervals": ["2020/2100"], "aggregations": [{"type": "count", "name": "n"}]}');
   await page.getByRole("columnheader", { name: /timestamp/ }).waitFor();
   await ask(page, '{"queryType": ');
@@ -370,7 +363,7 @@ test("a native query is run, and one that is no JSON is told so", async () => {
 });
 
 test("exports have all rows", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   await ask(page, "SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
   await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
   for (const [format, ends] of [["CSV", "csv"], ["JSON", "json"], ["Arrow stream", "arrows"]] as const) {
@@ -382,8 +375,8 @@ test("exports have all rows", async () => {
 });
 
 test("a server that goes away is told, and the page comes back by itself", async () => {
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/services`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/services`);
   await page.getByRole("gridcell", { name: /coordinator/ }).first().waitFor();
   await page.route("**/druid/**", (route) => route.abort("connectionrefused"));
   await page.getByText("No connection").waitFor({ timeout: 20_000 });
@@ -395,8 +388,8 @@ test("a server that goes away is told, and the page comes back by itself", async
 });
 
 test("the first load of the home page is small", async () => {
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/`);
   await page.getByText("Supervisors").first().waitFor();
   const loaded = (await page.evaluate(`performance.getEntriesByType("resource").filter((one) => one.name.endsWith(".js")).map((one) => one.name)`)) as string[];
   const { gzipSync } = await import("node:zlib");

@@ -1,28 +1,18 @@
 // The API's own page: what the server describes of itself, found, read and copied.
 
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { axe, HENGE, launch, serve, shot, visit, type Served } from "./browser";
+import { expect, test } from "vitest";
+import { axe, HENGE, onTablet, shot, walking } from "./browser";
 
-let browser: Browser;
-let site: Served;
+const walk = walking();
 
-beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
-});
-afterAll(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 for (const theme of ["light", "dark"] as const) {
   test(`every operation of the document is listed, found and copied, in ${theme}`, async () => {
-    const { context, page, complaints } = await visit(browser, theme);
+    const { context, page, complaints } = await walk.visit(theme);
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
     const document = (await (await fetch(`${HENGE}/henge/v1/openapi.json`)).json()) as { paths: Record<string, Record<string, unknown>> };
     const methods = Object.values(document.paths).flatMap((one) => Object.keys(one).filter((key) => /^(get|post|put|delete|patch|head)$/.test(key)));
-    await page.goto(`${site.url}/api`);
+    await page.goto(`${walk.url}/api`);
     await page.getByRole("heading", { name: `${methods.length.toLocaleString("en-US")} operations` }).waitFor();
     expect(await page.getByRole("navigation", { name: "Operations" }).getByRole("link").count()).toBe(methods.length);
     await page.getByLabel("Find a path or a word").fill("users name");
@@ -31,6 +21,7 @@ for (const theme of ["light", "dark"] as const) {
     expect(page.url()).toContain("op=PUT");
     await shot(page, `api-${theme}`);
     expect(await axe(page)).toEqual([]);
+    await onTablet(page, `api-tablet-${theme}`);
     await page.getByRole("button", { name: "Copy as curl" }).click();
     await page.getByText("Copied").waitFor();
     const copied = (await page.evaluate("navigator.clipboard.readText()")) as string;

@@ -1,9 +1,9 @@
 // Signing in, sessions that end, and a person who may see one channel only: against a server that needs credentials
 // (`henge quickstart --set auth.required=true`, HENGE_AUTH_URL, its administrator's password in HENGE_AUTH_PASSWORD).
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { axe, launch, serve, shot, visit, type Served } from "./browser";
+import { axe, onTablet, shot, walking } from "./browser";
 
 const HENGE = process.env.HENGE_AUTH_URL;
 const PASSWORD = process.env.HENGE_AUTH_PASSWORD ?? "";
@@ -14,14 +14,11 @@ const dashboards =
   HENGE === undefined || (await fetch(`${HENGE}/henge/v1/dashboards`, { headers: { Authorization: `Basic ${btoa(`admin:${PASSWORD}`)}` } })).status === 404 ? [] : ["Dashboards"];
 
 describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
-  let browser: Browser;
-  let site: Served;
+  const walk = walking(HENGE ?? "", 1);
   const admin = (path: string, method: string, body?: unknown): Promise<Response> =>
     fetch(HENGE + path, { method, headers: { Authorization: `Basic ${btoa(`admin:${PASSWORD}`)}`, "Content-Type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) });
 
   beforeAll(async () => {
-    browser = await launch();
-    site = await serve(HENGE ?? "", Number(process.env.CONSOLE_PORT ?? 22080) + 1);
     await admin(`/henge/v1/security/roles/${ANN}`, "PUT", {
       permissions: [{ resource: { type: "DATASOURCE", name: "wikipedia" }, action: "READ" }],
       policies: [{ name: "own channel", datasource: "wikipedia", kind: "permissive", sql: "channel = USER_ATTRIBUTE('channel')" }],
@@ -32,8 +29,6 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   afterAll(async () => {
     await admin(`/henge/v1/security/users/${ANN}`, "DELETE");
     await admin(`/henge/v1/security/roles/${ANN}`, "DELETE");
-    await browser?.close();
-    await site?.close();
   });
 
   const signIn = async (page: Page, name: string, password: string): Promise<void> => {
@@ -45,10 +40,11 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   const beyond401 = (complaints: string[]): string[] => complaints.filter((one) => !one.includes("status of 401"));
 
   test.each(["light", "dark"] as const)("signing in, in %s", async (theme) => {
-    const { context, page, complaints } = await visit(browser, theme);
-    await page.goto(`${site.url}/services`);
+    const { context, page, complaints } = await walk.visit(theme);
+    await page.goto(`${walk.url}/services`);
     await page.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
     await shot(page, `signin-${theme}`);
+    await onTablet(page, `signin-tablet-${theme}`);
     expect(await axe(page)).toEqual([]);
     await signIn(page, "admin", "wrong");
     await page.getByText("The name or the password is wrong.").waitFor();
@@ -65,8 +61,8 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   });
 
   test("a session that ends in the midst of work, and work that goes on", async () => {
-    const { context, page } = await visit(browser, "light");
-    await page.goto(`${site.url}/query`);
+    const { context, page } = await walk.visit("light");
+    await page.goto(`${walk.url}/query`);
     await signIn(page, ANN, SECRET);
     await page.locator(".cm-content").click();
     await page.keyboard.insertText("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
@@ -83,8 +79,8 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   });
 
   test("two tabs: who signs in in one goes on in the other, and another person begins anew", async () => {
-    const { context, page } = await visit(browser, "light");
-    await page.goto(`${site.url}/query`);
+    const { context, page } = await walk.visit("light");
+    await page.goto(`${walk.url}/query`);
     await signIn(page, ANN, SECRET);
     await page.locator(".cm-content").click();
     await page.keyboard.insertText("SELECT channel, COUNT(*) AS n FROM wikipedia GROUP BY 1");
@@ -94,7 +90,7 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
       await tab.getByRole("heading", { name: "Sign in to Henge" }).waitFor();
     };
     const second = await context.newPage();
-    await second.goto(`${site.url}/me`);
+    await second.goto(`${walk.url}/me`);
     await leave(second, new RegExp(ANN));
     await signIn(second, ANN, SECRET);
     await second.getByRole("navigation").waitFor();
@@ -111,8 +107,8 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   });
 
   test("a sign-out that the server does not answer is none", async () => {
-    const { context, page } = await visit(browser, "light");
-    await page.goto(`${site.url}/`);
+    const { context, page } = await walk.visit("light");
+    await page.goto(`${walk.url}/`);
     await signIn(page, "admin", PASSWORD);
     await page.route("**/security/logout", (route) => route.fulfill({ status: 503, body: '{"error":"the catalog is away"}' }));
     await page.getByRole("button", { name: /admin/ }).click();
@@ -131,8 +127,8 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     const name = `auditor${Date.now()}`;
     await admin(`/henge/v1/security/roles/${name}`, "PUT", { permissions: [{ resource: { type: "SYSTEM_TABLE", name: "audit" }, action: "READ" }], policies: [] });
     await admin(`/henge/v1/security/users/${name}`, "PUT", { password: SECRET, roles: [name], attributes: {} });
-    const { context, page, complaints } = await visit(browser, "light");
-    await page.goto(`${site.url}/`);
+    const { context, page, complaints } = await walk.visit("light");
+    await page.goto(`${walk.url}/`);
     await signIn(page, name, SECRET);
     await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).waitFor();
     const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
@@ -143,7 +139,7 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await page.getByRole("navigation").getByRole("link", { name: "Audit log" }).click();
     await page.getByRole("gridcell", { name: "signin" }).first().waitFor();
     await shot(page, "auditor");
-    await page.goto(`${site.url}/segments`);
+    await page.goto(`${walk.url}/segments`);
     await page.getByText("There is no such page").waitFor();
     expect(beyond401(complaints)).toEqual([]);
     await context.close();
@@ -152,25 +148,26 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
   });
 
   test("who may see one channel is shown that and no more", async () => {
-    const { context, page, complaints } = await visit(browser, "dark");
-    await page.goto(`${site.url}/`);
+    const { context, page, complaints } = await walk.visit("dark");
+    await page.goto(`${walk.url}/`);
     await signIn(page, ANN, SECRET);
     await page.getByText("All is well").waitFor();
     await page.waitForTimeout(1000);
     const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
     expect(links.map((one) => one.trim())).toEqual(["Henge", "Home", "Query", "Explore", ...dashboards, "Datasources", "API"]);
     await shot(page, "restricted-home");
+    await onTablet(page, "restricted-home-tablet");
     expect(await axe(page)).toEqual([]);
     for (const path of ["/query", "/explore", "/datasources?name=wikipedia"]) {
-      await page.goto(site.url + path);
+      await page.goto(walk.url + path);
       await page.waitForTimeout(1500);
     }
     await shot(page, "restricted-datasource");
-    await page.goto(`${site.url}/explore?source=wikipedia`);
+    await page.goto(`${walk.url}/explore?source=wikipedia`);
     await page.getByRole("button", { name: /#en\.wikipedia/ }).waitFor();
     expect(await page.getByRole("button", { name: /#de\.wikipedia/ }).count()).toBe(0);
     await shot(page, "restricted-explore");
-    await page.goto(`${site.url}/access`);
+    await page.goto(`${walk.url}/access`);
     await page.getByText("There is no such page").waitFor();
     expect(beyond401(complaints)).toEqual([]);
     await context.close();
@@ -190,8 +187,8 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     });
     expect(made.status).toBe(201);
     const { id } = (await made.json()) as { id: string };
-    const { context, page, complaints } = await visit(browser, "light");
-    await page.goto(`${site.url}/dashboards`);
+    const { context, page, complaints } = await walk.visit("light");
+    await page.goto(`${walk.url}/dashboards`);
     await signIn(page, ANN, SECRET);
     await page.getByRole("gridcell", { name: `For ${ANN}`, exact: true }).click();
     await page.getByRole("region", { name: "Channels" }).getByRole("gridcell", { name: "#en.wikipedia" }).waitFor();
@@ -205,12 +202,12 @@ describe.skipIf(HENGE === undefined)("where credentials are needed", () => {
     await page.getByRole("menuitemradio", { name: "Dark" }).click();
     await page.keyboard.press("Escape");
     await page.waitForTimeout(1500);
-    const other = await visit(browser, "light");
-    await other.page.goto(`${site.url}/`);
+    const other = await walk.visit("light");
+    await other.page.goto(`${walk.url}/`);
     await signIn(other.page, ANN, SECRET);
     await other.page.getByRole("navigation", { name: "Dashboards close at hand" }).getByText(`For ${ANN}`).waitFor();
     expect(await other.page.evaluate("document.documentElement.dataset.theme")).toBe("dark");
-    await other.page.goto(`${site.url}/alerts`);
+    await other.page.goto(`${walk.url}/alerts`);
     await other.page.getByText("There is no such page").waitFor();
     await other.context.close();
     // What she may not change she may copy, and that is hers.

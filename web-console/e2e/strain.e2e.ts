@@ -4,12 +4,11 @@
 import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { forget, HENGE, launch, put, serve, shot, sql, visit, type Served } from "./browser";
+import { forget, put, shot, sql, walking } from "./browser";
 
-let browser: Browser;
-let site: Served;
+const walk = walking();
 const folder = mkdtempSync(join(tmpdir(), "henge-strain-"));
 const at = Date.now();
 const LONG = `strain_long_${at}`;
@@ -33,8 +32,6 @@ function* wide(): Iterable<string> {
 }
 
 beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
   await write("long.json", points());
   await write("wide.json", wide());
   await put(LONG, { type: "local", files: [join(folder, "long.json")] });
@@ -42,8 +39,6 @@ beforeAll(async () => {
   expect(await sql(`SELECT COUNT(*) AS n FROM "${LONG}"`)).toEqual([{ n: POINTS }]);
 }, 180_000);
 afterAll(async () => {
-  await browser?.close();
-  await site?.close();
   rmSync(folder, { recursive: true });
   await Promise.all([LONG, WIDE].map(forget));
 });
@@ -123,7 +118,7 @@ async function smooth(page: Page, what: string, steps: number, step: string): Pr
 }
 
 const ask = async (page: Page, statement: string, rows: string, limit = "1000000"): Promise<number> => {
-  await page.goto(`${site.url}/query?q=${encodeURIComponent(statement)}`);
+  await page.goto(`${walk.url}/query?q=${encodeURIComponent(statement)}`);
   await page.getByLabel("Rows at most").selectOption(limit);
   const started = Date.now();
   await page.getByRole("button", { name: "Run" }).click();
@@ -132,7 +127,7 @@ const ask = async (page: Page, statement: string, rows: string, limit = "1000000
 };
 
 test("a million points of a real table pan and zoom", async () => {
-  const { context, page, complaints } = await visit(browser, "dark");
+  const { context, page, complaints } = await walk.visit("dark");
   const took = await ask(page, `SELECT __time, "value" FROM "${LONG}" ORDER BY __time`, "1,000,000 rows");
   const started = Date.now();
   await page.getByRole("button", { name: "Over time" }).click();
@@ -153,7 +148,7 @@ test("a million points of a real table pan and zoom", async () => {
 }, 240_000);
 
 test("a hundred thousand rows of a real table scroll, and the keyboard reaches the last", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
+  const { context, page, complaints } = await walk.visit("light");
   const took = await ask(page, `SELECT * FROM "${LONG}" LIMIT 100000`, "100,000 rows");
   console.log(`100,000 rows of 4 columns came and stood in ${took} ms`);
   await page.waitForTimeout(500);
@@ -171,7 +166,7 @@ test("a hundred thousand rows of a real table scroll, and the keyboard reaches t
 }, 180_000);
 
 test("a million rows as a table: the page says what it has, and goes on", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
+  const { context, page, complaints } = await walk.visit("light");
   await ask(page, `SELECT * FROM "${LONG}"`, "1,000,000 rows");
   await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
   await smooth(page, "1,000,000 rows, leaping through all of them", 60, `() => { document.querySelector("[role=grid]").scrollTop += 200000; }`);
@@ -189,7 +184,7 @@ test("a million rows as a table: the page says what it has, and goes on", async 
 }, 180_000);
 
 test("three thousand columns of a real table: result, schema, completion, exploring, the datasource's window", async () => {
-  const { context, page, complaints } = await visit(browser, "light");
+  const { context, page, complaints } = await walk.visit("light");
   const took = await ask(page, `SELECT * FROM "${WIDE}"`, "200 rows", "1000");
   console.log(`200 rows of 3,001 columns came and stood in ${took} ms`);
   await page.getByRole("grid", { name: "Rows of the result" }).waitFor();
@@ -205,11 +200,11 @@ test("three thousand columns of a real table: result, schema, completion, explor
   await page.keyboard.type(`SELECT c2998 FROM "${WIDE}" WHERE c299`);
   await page.keyboard.press("Control+Space");
   await page.locator(".cm-tooltip-autocomplete").getByText("c2999").first().waitFor();
-  await page.goto(`${site.url}/datasources?name=${WIDE}`);
+  await page.goto(`${walk.url}/datasources?name=${WIDE}`);
   await page.getByText("Rows stored").waitFor();
   await page.getByRole("dialog").getByText("c0001", { exact: true }).waitFor();
   await shot(page, "wide-datasource");
-  await page.goto(`${site.url}/explore?source=${WIDE}`);
+  await page.goto(`${walk.url}/explore?source=${WIDE}`);
   await page.locator(".lines-chart canvas").waitFor({ timeout: 60_000 });
   await shot(page, "wide-explore");
   expect(complaints).toEqual([]);

@@ -1,20 +1,13 @@
 // What goes wrong, and what people and their data do to a page: it says what happened, and stays usable.
 
-import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { axe, forget, HENGE, launch, put, serve, shot, visit, type Served } from "./browser";
+import type { Page } from "playwright-core";
+import { afterAll, expect, test } from "vitest";
+import { axe, forget, HENGE, put, shot, walking } from "./browser";
 
-let browser: Browser;
-let site: Served;
+const walk = walking();
 const made: string[] = [];
 
-beforeAll(async () => {
-  browser = await launch();
-  site = await serve(HENGE, Number(process.env.CONSOLE_PORT ?? 22080));
-});
 afterAll(async () => {
-  await browser?.close();
-  await site?.close();
   await Promise.all(made.map(forget));
 });
 
@@ -26,7 +19,7 @@ const fresh = async (what: string, rows: object[], more: object = {}): Promise<s
 };
 
 const ask = async (page: Page, text: string): Promise<void> => {
-  await page.goto(`${site.url}/query?q=${encodeURIComponent(text)}`);
+  await page.goto(`${walk.url}/query?q=${encodeURIComponent(text)}`);
   await page.getByRole("button", { name: "Run" }).click();
 };
 
@@ -46,7 +39,7 @@ const COLUMN = `<i onmouseover=window.hurt=1>"quoted' \u202E`;
 
 test("hostile names and values of a real table are text wherever they are shown", async () => {
   const name = await fresh("hostile", Array.from({ length: 40 }, (_, at) => ({ __time: new Date(Date.now() - at * 60_000).toISOString(), [COLUMN]: at % 2 === 0 ? EVIL : BIDI, huge: at === 0 ? "huge ".repeat(40_000) : `${at}`, nested: { [EVIL]: [EVIL] }, n: at })));
-  const { context, page, complaints } = await visit(browser, "dark");
+  const { context, page, complaints } = await walk.visit("dark");
   const unhurt = async (): Promise<void> => {
     expect(await page.evaluate("window.hurt")).toBeUndefined();
     // What the values would make of the page, if they were taken for parts of it.
@@ -66,7 +59,7 @@ test("hostile names and values of a real table are text wherever they are shown"
   await page.getByRole("region", { name: "Result" }).getByText(/window\.hurt/).filter({ visible: true }).first().waitFor();
   await shot(page, "hostile-bars");
   await unhurt();
-  await page.goto(`${site.url}/explore?source=${name}&split=${encodeURIComponent(JSON.stringify([COLUMN]))}`);
+  await page.goto(`${walk.url}/explore?source=${name}&split=${encodeURIComponent(JSON.stringify([COLUMN]))}`);
   await page.getByRole("button", { name: /window\.hurt/ }).first().waitFor();
   await shot(page, "hostile-explore");
   await unhurt();
@@ -75,11 +68,11 @@ test("hostile names and values of a real table are text wherever they are shown"
   await page.reload();
   await page.getByRole("group", { name: "Filters" }).getByText(/window\.hurt/).first().waitFor();
   await unhurt();
-  await page.goto(`${site.url}/datasources?name=${name}`);
+  await page.goto(`${walk.url}/datasources?name=${name}`);
   await page.getByRole("dialog").getByText(/onmouseover/).waitFor();
   await unhurt();
   // And in the wizard, before anything is kept.
-  await page.goto(`${site.url}/load`);
+  await page.goto(`${walk.url}/load`);
   await page.getByRole("button", { name: "Paste or upload" }).click();
   await page.getByLabel("Events, one a line").fill(JSON.stringify({ time: "2026-01-01T00:00:00Z", [COLUMN]: EVIL, deep: { [EVIL]: BIDI } }));
   await page.getByRole("button", { name: "Show some events" }).click();
@@ -93,14 +86,14 @@ test("hostile names and values of a real table are text wherever they are shown"
 
 test("a datasource that is dropped while it is open is told, and the page goes on", async () => {
   const name = await fresh("gone", [{ __time: new Date().toISOString(), a: "x" }]);
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   await ask(page, `SELECT a FROM "${name}"`);
   await page.getByRole("gridcell", { name: "x", exact: true }).waitFor();
   const exploring = await context.newPage();
-  await exploring.goto(`${site.url}/explore?source=${name}`);
+  await exploring.goto(`${walk.url}/explore?source=${name}`);
   await exploring.locator(".lines-chart canvas").waitFor();
   const listed = await context.newPage();
-  await listed.goto(`${site.url}/datasources?name=${name}`);
+  await listed.goto(`${walk.url}/datasources?name=${name}`);
   await listed.getByText("Rows stored").waitFor();
   await forget(name);
   await expect.poll(async () => (await fetch(`${HENGE}/druid/v2/sql`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ query: `SELECT COUNT(*) FROM "${name}"` }) })).status, { timeout: 30_000 }).toBe(400);
@@ -126,8 +119,8 @@ test("a datasource that is dropped while it is open is told, and the page goes o
 });
 
 test("a query whose connection is lost, before and in the midst of its answer", async () => {
-  const { context, page } = await visit(browser, "light");
-  await page.goto(`${site.url}/query`);
+  const { context, page } = await walk.visit("light");
+  await page.goto(`${walk.url}/query`);
   await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("lost") === true ? route.abort("connectionrefused") : route.continue()));
   await page.locator(".cm-content").click();
   await page.keyboard.insertText("SELECT 'lost' AS it");
@@ -148,7 +141,7 @@ test("a query whose connection is lost, before and in the midst of its answer", 
 });
 
 test("statements with errors: where, what, and what else there is", async () => {
-  const { context, page } = await visit(browser, "light");
+  const { context, page } = await walk.visit("light");
   for (const [statement, words] of [
     ["SELECT chanel FROM wikipedia", /did you mean 'channel'/],
     ["SELECT * FROM wikipedija", /wikipedija/],
@@ -163,5 +156,20 @@ test("statements with errors: where, what, and what else there is", async () => 
     await page.getByRole("alert").getByText(words).first().waitFor();
   }
   await goesOn(page);
+  await context.close();
+});
+
+test("a statement longer than a server takes of an address comes by its link, and one too long for a link is told so", async () => {
+  const { context, page, complaints } = await walk.visit("light");
+  const statement = `SELECT LENGTH('${"x".repeat(100_000)}') AS it`;
+  await page.goto(`${walk.url}/query#${new URLSearchParams({ q: statement })}`);
+  await page.locator(".cm-content").getByText("SELECT").waitFor();
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByRole("gridcell", { name: "100,000" }).waitFor();
+  expect(new URL(page.url()).hash).toBe("");
+  await page.getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("menuitem", { name: "as a link to this query" }).click();
+  await page.getByText("Too long for a link").waitFor();
+  expect(complaints).toEqual([]);
   await context.close();
 });
