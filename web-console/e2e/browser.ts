@@ -139,6 +139,7 @@ export async function onTablet(page: Page, name: string): Promise<void> {
     .filter((one) => (one.matches("main, .dialog-body") ? one.scrollWidth > one.clientWidth : one.getBoundingClientRect().right > ${TABLET.width}))
     .map((one) => one.outerHTML.slice(0, 120))`);
   expect(beyond, name).toEqual([]);
+  expect(await page.locator("dialog[open]").evaluateAll((windows) => windows.filter((one) => !one.checkVisibility({ visibilityProperty: true })).length), name).toBe(0);
   expect(await axe(page), name).toEqual([]);
   if (before !== null) await page.setViewportSize(before);
 }

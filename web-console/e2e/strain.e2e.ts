@@ -26,16 +26,18 @@ function* points(): Iterable<string> {
   for (let n = 0; n < POINTS; n += 1) yield `{"__time":"${new Date(START + n * 1000).toISOString()}","n":${n},"name":"row ${n % 1000}","value":${(50 + 40 * Math.sin(n / 5000) + (n % 17)).toFixed(2)}}`;
 }
 
+const NAMES = Array.from({ length: 3000 }, (_, column) => `c${String(column).padStart(4, "0")}`);
+
 function* wide(): Iterable<string> {
-  const names = Array.from({ length: 3000 }, (_, column) => `c${String(column).padStart(4, "0")}`);
-  for (let row = 0; row < 200; row += 1) yield JSON.stringify({ __time: new Date(START + row * 1000).toISOString(), ...Object.fromEntries(names.map((name, column) => [name, row * column])) });
+  for (let row = 0; row < 200; row += 1) yield JSON.stringify({ __time: new Date(START + row * 1000).toISOString(), ...Object.fromEntries(NAMES.map((name, column) => [name, row * column])) });
 }
 
 beforeAll(async () => {
   await write("long.json", points());
   await write("wide.json", wide());
   await put(LONG, { type: "local", files: [join(folder, "long.json")] });
-  await put(WIDE, { type: "local", files: [join(folder, "wide.json")] });
+  // Of columns that are only found there are fewer.
+  await put(WIDE, { type: "local", files: [join(folder, "wide.json")] }, { dimensionsSpec: { dimensions: NAMES.map((name) => ({ type: "long", name })) } });
   expect(await sql(`SELECT COUNT(*) AS n FROM "${LONG}"`)).toEqual([{ n: POINTS }]);
 }, 180_000);
 afterAll(async () => {

@@ -57,7 +57,7 @@ export default function Access(): ReactNode {
   ];
   const roleColumns: TableColumn<Role>[] = [
     { key: "name", title: "Role", least: 200, text: (one) => one.name },
-    { key: "permissions", title: "Permits", text: (one) => (one.document.permissions ?? []).map((each) => `${each.resource.type} ${each.resource.name} ${each.action}`).join("; ") },
+    { key: "permissions", title: "Permits", least: 240, text: (one) => (one.document.permissions ?? []).map((each) => `${each.resource.type} ${each.resource.name} ${each.action}`).join("; ") },
     { key: "policies", title: "Row policies", width: 120, end: true, text: (one) => count(one.document.policies?.length ?? 0), value: (one) => one.document.policies?.length ?? 0 },
     { key: "columns", title: "Column rules", width: 120, end: true, text: (one) => count(one.document.columns?.length ?? 0), value: (one) => one.document.columns?.length ?? 0 },
     { key: "includes", title: "Includes", width: 130, yields: 2, text: (one) => (one.document.includes ?? []).join(", ") },

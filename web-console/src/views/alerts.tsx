@@ -102,7 +102,7 @@ function Rules({ all, wanted, writes }: { all: Alert[]; wanted: string; writes: 
         </span>
       ),
     },
-    { key: "severity", title: "Severity", width: 125, yields: 2, text: severityText, value: (one) => SEVERITIES.findIndex(([name]) => name === one.severity) },
+    { key: "severity", title: "Severity", width: 138, yields: 2, text: severityText, value: (one) => SEVERITIES.findIndex(([name]) => name === one.severity) },
     { key: "name", title: "Name", least: 180, text: (one) => one.name },
     { key: "value", title: "Value", width: 110, end: true, text: (one) => (one.value === null ? "–" : figure(one.value)), value: (one) => one.value },
     { key: "condition", title: "Fires when", width: 170, text: (one) => conditionText(one.condition) },
@@ -114,7 +114,7 @@ function Rules({ all, wanted, writes }: { all: Alert[]; wanted: string; writes: 
   return (
     <>
       {all.length > 0 && (
-        <p className="toolbar told" role="status">
+        <p className="toolbar muted small" role="status">
           {plural(all.length, "rule")}
           {bad === 0 ? "; none wants anybody now" : `; ${bad} ${bad === 1 ? "wants" : "want"} somebody`}
           {quiet > 0 && `; ${quiet} silenced`}.
@@ -231,7 +231,7 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
           <bdi>{alert.owner}</bdi>
         </dd>
       </dl>
-      <div>
+      <div className="stack">
         <h3>{"sql" in alert.query ? "Statement" : "Metric"}</h3>
         <pre className="document">{"sql" in alert.query ? alert.query.sql : queryText(alert.query)}</pre>
         {"sql" in alert.query && (
@@ -240,7 +240,7 @@ function One({ alert, writes, onClose, onEdit, again }: { alert: Alert; writes: 
           </Link>
         )}
       </div>
-      <section aria-label="History">
+      <section className="stack" aria-label="History">
         <h3>History</h3>
         <Shown live={history}>
           {(all) =>

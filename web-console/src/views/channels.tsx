@@ -34,7 +34,7 @@ export function Channels({ all, used, editing, onEdit, again }: ChannelsProps): 
       {all.length === 0 ? (
         <Empty title="No channels yet">A channel is where alerts are told: a webhook, a chat, email or a Kafka topic.</Empty>
       ) : (
-        <Plain heads={["Name", "Kind", "Tells", "Used by", ""]}>
+        <Plain className="channels" heads={["Name", "Kind", "Tells", "Used by", ""]}>
           {all.map((one) => {
             const rules = used.filter((rule) => rule.notify.includes(one.name)).map((rule) => rule.name);
             const outcome = outcomes[one.name];
@@ -51,7 +51,7 @@ export function Channels({ all, used, editing, onEdit, again }: ChannelsProps): 
                 <td className="number">
                   <span className="row end" role="status">
                     {outcome === "trying" && <span className="muted">sending…</span>}
-                    {outcome !== undefined && outcome !== "trying" && (outcome.ok ? <Badge tone="good">it arrived</Badge> : <Badge tone="bad">{outcome.error ?? "it did not arrive"}</Badge>)}
+                    {outcome !== undefined && outcome !== "trying" && (outcome.ok ? <Badge tone="good">it arrived</Badge> : <span className="name" title={outcome.error ?? undefined}><Badge tone="bad">{outcome.error ?? "it did not arrive"}</Badge></span>)}
                     <button type="button" disabled={outcome === "trying"} onClick={() => void test(one.name)}>
                       Send a test
                     </button>

@@ -37,7 +37,7 @@ function List(): ReactNode {
   const live = useLive((signal) => dashboards.list(signal), [who.username], 30_000);
   const columns: TableColumn<Entry>[] = [
     { key: "star", title: "★", width: 52, text: (one) => (starred.includes(one.id) ? "close at hand" : ""), value: (one) => (starred.includes(one.id) ? 0 : 1), show: (one) => <Star id={one.id} name={one.name} /> },
-    { key: "name", title: "Name", width: 240, text: (one) => one.name },
+    { key: "name", title: "Name", least: 220, text: (one) => one.name },
     { key: "description", title: "About", text: (one) => one.description ?? "" },
     { key: "owner", title: "Owner", yields: 3, width: 130, text: (one) => (one.owner === null ? "nobody any more" : one.owner === who.username ? "you" : one.owner) },
     { key: "shared", title: "Shared with", yields: 2, width: 180, text: (one) => (one.sharedWith.length === 0 ? "nobody" : one.sharedWith.join(", ")) },
