@@ -210,6 +210,7 @@ export function AlertEditor({ alert, channels, onClose, onDone }: { alert: Alert
             <label className="field">
               <span>Number</span>
               <input inputMode="decimal" value={form.value} onChange={(event) => set({ value: event.target.value })} autoComplete="off" />
+              {Math.abs(Number(form.value)) >= 10_000 && <small className="figures">{figure(Number(form.value))}</small>}
             </label>
           )}
           {form.condition === "change" && (

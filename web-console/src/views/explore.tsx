@@ -210,6 +210,8 @@ function Change({ of }: { of: number | null }): ReactNode {
 
 function Split({ column, rows, view, onFilter }: { column: string; rows: SplitRow[]; view: View; onFilter: (filter: Filter) => void }): ReactNode {
   const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.value ?? 0)));
+  // All of a column are written alike: whole as long as the largest has room, or else all in short.
+  const told = (value: number): string => (most < 1e7 ? figure(Math.abs(value) < 100 ? value : Math.round(value)) : short(value));
   return (
     <section className="panel" aria-label={`By ${column}`}>
       <header>
@@ -228,7 +230,7 @@ function Split({ column, rows, view, onFilter }: { column: string; rows: SplitRo
               <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
                 <rect width={(100 * Math.abs(row.value ?? 0)) / most} height="10" fill={on === undefined ? "var(--c1)" : on.not ? "var(--c6)" : "var(--c2)"} />
               </svg>
-              <span className="value">{row.value === null ? "–" : short(row.value)}</span>
+              <span className="value">{row.value === null ? "–" : told(row.value)}</span>
               <span className="change">{view.compare ? <Change of={change(row.value, row.before ?? null)} /> : null}</span>
             </button>
           );

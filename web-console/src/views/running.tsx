@@ -31,7 +31,7 @@ export function Running({ since, progress, queryId }: { since: number; progress:
   const share = segments === null || segments.total === 0 ? null : Math.min(1, segments.done / segments.total);
   const nodes = new Set((state?.steps ?? []).flatMap((one) => (one.node === null ? [] : [one.node]))).size;
   const facts = [
-    segments === null ? null : `${count(segments.done)} of ${plural(segments.total, "segment")}`,
+    segments === null || segments.total === 0 ? null : `${count(segments.done)} of ${plural(segments.total, "segment")}`,
     state === null || state.rows === 0 ? null : `${plural(state.rows, "row")} read`,
     state === null || state.bytes === 0 ? null : bytes(state.bytes),
     nodes > 1 ? `on ${plural(nodes, "node")}` : null,

@@ -577,7 +577,7 @@ function Laid({ spec, set }: WizardProps): ReactNode {
         <label className="field">
           <span>Rows in a segment at most</span>
           <input type="number" min={1} step={100_000} value={Number(at(spec, rowsAt) ?? 5_000_000)} onChange={(event) => set(put(streams ? spec : put(spec, [...TUNING, "partitionsSpec", "type"], at(spec, [...TUNING, "partitionsSpec", "type"]) ?? "dynamic"), rowsAt, Math.max(1, Math.round(Number(event.target.value) || 1))))} />
-          <small>Where more come, the time has several segments.</small>
+          <small>{count(Number(at(spec, rowsAt) ?? 5_000_000))}; where more come, the time has several segments.</small>
         </label>
         {streams && (
           <label className="field">
