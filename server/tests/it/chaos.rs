@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{BROKERS, Cluster, NODES, PARTITIONS, Sent, Watched, feed, settle};
@@ -40,6 +40,9 @@ impl Dice {
         [0, off, -off, off][way as usize]
     }
 }
+
+/// Ten processes at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A kind of fault, and what it was.
 type Fault = (&'static str, String);
@@ -309,6 +312,7 @@ fn stage(
     seed: u64,
     work: impl FnOnce(&Cluster, Instant, &(dyn Fn(Duration, Fault) + Sync)),
 ) -> Ran {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let topic = format!("chaos-{seed}-{}", std::process::id());
     create_topic(bootstrap, &topic, PARTITIONS as i32);
     let ports: Vec<u16> = NODES.iter().map(|_| free_port()).collect();
