@@ -140,6 +140,8 @@ impl Coordinator {
                 let mut picture = this.inner.picture.write();
                 *picture = Picture::new(kept);
                 picture.fleet.return_ms = this.inner.settings.return_ms;
+                // Before anybody is answered.
+                this.begin_grants(&picture, term.fence.epoch);
                 this.inner.lead.term.store(Arc::new(term));
             }
             this.inner.documents_changed.send_replace(version);
@@ -164,7 +166,9 @@ impl Coordinator {
             documents_changed: watch::Sender::new(0),
             sight: OnceLock::new(),
         };
-        Coordinator { inner: Arc::new(inner) }
+        let coordinator = Coordinator { inner: Arc::new(inner) };
+        coordinator.begin_grants(&coordinator.inner.picture.read(), coordinator.epoch());
+        coordinator
     }
 
     /// Keeps the lead for another time to live. [`Error::NotLeader`] if another has it: this coordinator is to be dropped.

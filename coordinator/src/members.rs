@@ -99,13 +99,13 @@ impl Coordinator {
     /// Takes a node out that is about to end: it is not waited for. It answers by no view any more.
     pub async fn forget_node(&self, node: &str, process: u64, now: i64) -> Result<()> {
         self.check_lead()?;
-        self.end_grants(node, process);
         {
             let mut picture = self.inner.picture.write();
             if picture.members.get(node).is_some_and(|member| member.told.process == process) {
                 picture.lose(node, "it says that it ends");
             }
         }
+        self.end_grants(node, process);
         self.record(Vec::new(), Vec::new(), now).await?;
         self.wake();
         Ok(())
@@ -285,7 +285,7 @@ impl Coordinator {
     async fn record(&self, starts: Vec<String>, ends: Vec<End>, now: i64) -> Result<Vec<String>> {
         let is_quiet = || {
             let picture = self.inner.picture.read();
-            let (joined, left) = picture.members_to_record();
+            let (joined, left) = self.members_to_record(&picture);
             joined.is_empty() && left.is_empty() && self.assignments(&picture, &HashSet::new()).is_empty()
         };
         if starts.is_empty() && ends.is_empty() && is_quiet() {
@@ -293,6 +293,16 @@ impl Coordinator {
         }
         let this = self.clone();
         self.detached(async move { this.record_tasks(starts, ends, now).await }).await
+    }
+
+    /// What is lost stays on record for as long as it may answer by a view: another leader is to know of it.
+    fn members_to_record(&self, picture: &Picture) -> (Vec<Member>, Vec<String>) {
+        let (joined, mut left) = picture.members_to_record();
+        if !left.is_empty() {
+            let grants = self.inner.grants.lock();
+            left.retain(|node| !grants.has_any(node));
+        }
+        (joined, left)
     }
 
     fn assignments(&self, picture: &Picture, ended: &HashSet<&str>) -> Vec<Assignment> {
@@ -304,7 +314,7 @@ impl Coordinator {
         let ended: HashSet<&str> = ends.iter().map(|end| end.task.as_str()).collect();
         let ((joined, left), assignments) = {
             let picture = self.inner.picture.read();
-            (picture.members_to_record(), self.assignments(&picture, &ended))
+            (self.members_to_record(&picture), self.assignments(&picture, &ended))
         };
         let mut store = turn.begin().await?;
         for member in &joined {

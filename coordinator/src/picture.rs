@@ -464,16 +464,12 @@ impl Picture {
         Ok(Admitted::Member)
     }
 
-    /// A broker follows the view: a sign of life of a member. Whether it is one that is on record, so that a later leader waits
-    /// for it, and there is a view to follow.
-    pub fn hears_broker(&mut self, node: &str, process: u64) -> bool {
-        let is_begun = self.standing.is_begun();
+    /// Whether a process is a broker that may be granted a view: one that is on record, so that a later leader knows of it.
+    pub fn is_broker(&self, node: &str, process: u64) -> bool {
         let is_recorded = self.on_record.get(node).is_some_and(|member| member.process == process);
-        let Some(member) = self.members.get_mut(node).filter(|member| member.told.process == process) else {
-            return false;
-        };
-        member.heard_at = member.heard_at.max(self.now);
-        is_begun && is_recorded && member.told.roles.contains(&node::Role::Broker)
+        let member = self.members.get(node).filter(|member| member.told.process == process);
+        let is_broker = member.is_some_and(|member| member.told.roles.contains(&node::Role::Broker));
+        self.standing.is_begun() && is_recorded && is_broker
     }
 
     fn check_former(&mut self, report: &Report, has_follower: bool) -> Result<()> {

@@ -113,7 +113,7 @@ async fn a_broker_that_is_not_heard_of_is_waited_for_as_long_as_it_may_answer(st
 
 async fn only_brokers_that_a_later_leader_waits_for_are_granted_anything(store: Fresh) {
     let coordinator = open(&store, LONG).await;
-    let [mut one, _] = begun(&coordinator).await;
+    let [mut one, mut other] = begun(&coordinator).await;
     for (name, process, why) in [("b3", 1, "unknown"), ("b1", 2, "another process"), ("i", 1, "no broker")] {
         let granted = coordinator.answer(&coordinator.poll(name, process, one.1.number), one.1.number).1;
         assert_eq!(granted, None, "{why}");
@@ -126,8 +126,25 @@ async fn only_brokers_that_a_later_leader_waits_for_are_granted_anything(store: 
         seq += 1;
         beat(&next, name, &[role], seq, &[]).await;
     }
-    assert!(one.follow(&next));
-    assert!(!is_known(&next, 0).await, "its node has not told this leader of it");
+    // What the leader before granted holds on: it is by views from before.
+    beat(&next, "i", &[Role::Ingest], 20, &[rows(0)]).await;
+    assert!(!is_known(&next, 0).await, "neither asked this leader");
+    for broker in [&mut one, &mut other] {
+        assert!(broker.follow(&next));
+        assert!(!is_known(&next, 0).await, "it was told just now");
+        assert!(broker.follow(&next));
+    }
+    assert!(is_known(&next, 0).await);
+
+    // One that is lost stays on record while it may answer: another leader waits for what it knows.
+    let member = |name: &str| Member { process: 1, roles: vec![Role::Broker], ..member(name) };
+    let late = i64::MAX / 2;
+    next.heartbeat(Report { member: member("b1"), seq: 50, ..Report::default() }, late).await.unwrap();
+    let last = open(&store, LONG).await;
+    for (name, role) in [("b1", Role::Broker), ("i", Role::Ingest)] {
+        beat(&last, name, &[role], 60, &[]).await;
+    }
+    assert_eq!(last.view().number, ViewNumber::default(), "b2 is waited for");
 }
 
 async fn a_question_that_comes_again_grants_nothing_newer(store: Fresh) {

@@ -216,6 +216,38 @@ async fn a_shutdown_while_the_catalog_is_away_loses_nothing() {
     assert_eq!((life.count(), world.ledger.committed()), (4, at(&[(0, 4)])));
 }
 
+/// No row is in a segment that is not known wherever queries are answered; what waits for that is read again in the next life.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_is_there_before_its_segment_is_known() {
+    let world = World::new(1);
+    world.produce(1, 3);
+    let life = world.start_life(FailPoints::none());
+    let document = world.document(false, json!({"type": "kafka"}));
+    let task = life.start(&document);
+    reads_everything(&world, &life).await;
+    world.ledger.is_unknown.store(true, std::sync::atomic::Ordering::Relaxed);
+    // Its segment is there: nobody has to be told of that again.
+    world.produce(1, 1);
+    reads_everything(&world, &life).await;
+    let before = world.produced();
+    let event = json!({"time": 86_400_000, "key": "k9", "value": 7}).to_string();
+    world.send(TOPIC, 0, Some(event.as_bytes()));
+    world.flush();
+    let is_hindered = |condition| matches!(condition, Condition::StorageProblem(reason) if reason.contains("announce"));
+    life.wait("it says why it waits", || is_hindered(life.report(&task).condition)).await;
+    assert_eq!(life.query().0, before);
+    assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
+
+    let life = world.start_life(FailPoints::none());
+    let task = life.start(&document);
+    life.wait("it waits again", || is_hindered(life.report(&task).condition)).await;
+    assert_eq!(life.count(), 4);
+    world.ledger.is_unknown.store(false, std::sync::atomic::Ordering::Relaxed);
+    life.wait("the event is there", || life.count() == 5).await;
+    life.stop(&task, StopReason::Suspend).await;
+    assert_eq!((life.count(), world.ledger.committed()), (5, at(&[(0, 5)])));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_discards_what_is_not_published() {
     let world = World::new(1);

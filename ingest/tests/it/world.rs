@@ -262,6 +262,8 @@ pub struct FakeLedger {
     pub refusals: AtomicUsize,
     /// Whether names are refused.
     pub no_names: AtomicBool,
+    /// Whether brokers do not know of what is announced.
+    pub is_unknown: AtomicBool,
     /// Publications whose segments get another version from now on.
     pub renames: AtomicUsize,
     /// Whether it never answers who asks for positions from now on, and how many wait for it.
@@ -283,8 +285,8 @@ struct State {
 impl FakeLedger {
     fn new(deep: DeepStorage, cache: PathBuf) -> FakeLedger {
         std::fs::create_dir_all(&cache).unwrap();
-        let (state, refusals, no_names, renames, is_deaf, unheard) = Default::default();
-        FakeLedger { state, deep, cache, refusals, no_names, renames, is_deaf, unheard }
+        let (state, refusals, no_names, is_unknown, renames, is_deaf, unheard) = Default::default();
+        FakeLedger { state, deep, cache, refusals, no_names, is_unknown, renames, is_deaf, unheard }
     }
 
     fn attend(&self, inventory: Arc<Inventory>) {
@@ -346,8 +348,16 @@ impl Ledger for FakeLedger {
         Ok(id)
     }
 
-    async fn announce(&self, _ids: &[SegmentId]) -> Result<()> {
-        Ok(())
+    async fn announce(&self, ids: &[SegmentId]) -> Result<()> {
+        let inventory = self.state.lock().inventory.clone().unwrap();
+        for id in ids {
+            let rows = inventory.realtime().into_iter().find(|(there, _)| there == id).map(|(_, index)| index.rows());
+            assert_eq!(rows, Some(0), "{id} is served, and has no row yet");
+        }
+        match self.is_unknown.load(Ordering::Relaxed) {
+            true => Err(Error::unavailable("brokers do not know of it")),
+            false => Ok(()),
+        }
     }
 
     async fn publish(&self, what: &Publication) -> Result<Vec<SegmentId>> {

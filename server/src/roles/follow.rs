@@ -5,6 +5,7 @@
 //! of newer ones. One that has not seen the store for [`STALE_MAX`] answers nobody, nor one that has heard from the leader of
 //! newer documents for [`BEHIND_MAX`] and has not got them: rights may have been taken from who asks.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ impl Standing {
     pub fn known(&self) -> i64 {
         match self {
             Standing::Leads(coordinator) => coordinator.documents_version(),
-            Standing::Follows(follower) => follower.known(),
+            Standing::Follows(follower) => follower.in_force.load(Ordering::SeqCst),
         }
     }
 
@@ -72,7 +73,7 @@ impl Standing {
             Standing::Leads(_) => false,
             Standing::Follows(follower) => {
                 follower.look().await;
-                follower.known() != since
+                follower.in_force.load(Ordering::SeqCst) != since
             }
         }
     }
@@ -94,6 +95,8 @@ pub struct Follower {
     heard: Mutex<(i64, Option<Instant>)>,
     /// One looks at a time; what is in force since the last look.
     looking: tokio::sync::Mutex<Known>,
+    /// The version by which all goes that hangs on documents.
+    in_force: AtomicI64,
     /// What goes by the documents, once it is there.
     hangs: OnceLock<Hanging>,
 }
@@ -102,7 +105,8 @@ impl Follower {
     /// Of a coordinator that has read the documents just now.
     pub fn new(coordinator: Arc<Coordinator>) -> Arc<Follower> {
         let (asked, looking) = (Mutex::new(Instant::now()), Default::default());
-        Arc::new(Follower { coordinator, asked, heard: Mutex::default(), looking, hangs: OnceLock::new() })
+        let in_force = AtomicI64::default();
+        Arc::new(Follower { coordinator, asked, heard: Mutex::default(), looking, in_force, hangs: OnceLock::new() })
     }
 
     /// From now on these are told of newer documents.
@@ -161,6 +165,13 @@ impl Follower {
     }
 
     fn put_in_force(&self, known: &mut Known) {
+        // What is read meanwhile is put in force after this.
+        let version = self.known();
+        self.hand_on(known);
+        self.in_force.store(version, Ordering::SeqCst);
+    }
+
+    fn hand_on(&self, known: &mut Known) {
         let Some(Hanging { identity, lookups, rows }) = self.hangs.get() else { return };
         let (Some(identity), Some(lookups)) = (identity.upgrade(), lookups.upgrade()) else { return };
         lookups.read_again();

@@ -118,15 +118,23 @@ impl Followed {
         loop {
             newest.mark_unchanged();
             let Some(leading) = coordinator.upgrade() else { return };
-            let view = leading.view();
+            self.take_own(&leading);
             drop(leading);
-            if view.number > self.number() {
-                self.seen.send_modify(|seen| seen.next(view));
-            }
             if newest.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn take_own(&self, coordinator: &Coordinator) {
+        let view = coordinator.view();
+        self.seen.send_if_modified(|seen| {
+            let is_newer = view.number > seen.view.number;
+            if is_newer {
+                seen.next(view);
+            }
+            is_newer
+        });
     }
 
     /// Follows the leader, whoever that is, as a process of a node, for as long as this is not dropped. `lease` is how long a
@@ -161,6 +169,10 @@ impl ClusterView for Followed {
     fn routes(&self, tables: &[&str], intervals: &[Interval]) -> Routes {
         // Before the view is taken: one that was not when it was taken may be current by now as another.
         let is_current = self.is_current();
+        if let Basis::Leads(coordinator) = &self.basis {
+            // Nobody waits until this process has heard of what it says itself.
+            coordinator.upgrade().inspect(|coordinator| self.take_own(coordinator));
+        }
         let Seen { picture, view, names } = self.seen.borrow().clone();
         let mut routes = Routes { number: picture, ..Routes::default() };
         let known = |node: &String| names.get(node).cloned();

@@ -132,7 +132,8 @@ impl Leader {
     }
 
     /// What is newer than the view that a process of a node has; waits for it for a while. Where nothing is, an update that
-    /// changes nothing. A leader of an earlier version grants `without`: it does not know what brokers have.
+    /// changes nothing. A leader of an earlier version grants `without`, which is about what others grant: it does not know what
+    /// brokers have.
     pub async fn follow(
         &self,
         (node, process): (&str, u64),
@@ -142,7 +143,7 @@ impl Leader {
     ) -> Result<FollowAnswer, PeerError> {
         let wait_ms = wait.as_millis() as u64;
         let ask = FollowAsk { node: node.to_string(), process, since, wait_ms };
-        match self.ask(FOLLOW, &ask, wait + ANSWER_WITHIN).await {
+        match self.ask(FOLLOW, &ask, wait + without / 2).await {
             Err(PeerError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
                 let update = self.ask(VIEW, &ViewAsk { since, wait_ms }, wait + ANSWER_WITHIN).await?;
                 Ok(FollowAnswer { update, granted_ms: Some(without.as_millis() as u64) })

@@ -299,8 +299,14 @@ fn a_broker_that_does_not_hear_of_the_leader_gives_no_old_answer() {
             std::thread::sleep(Duration::from_secs(2));
         }
     });
-    let [whole, refused] = [&ran.watched.whole, &ran.watched.refused].map(|n| n.load(Ordering::SeqCst));
-    println!("cut off: {} events exact; {whole} whole answers, {refused} refused", ran.events);
+    let counts = [&ran.watched.whole, &ran.watched.flagged, &ran.watched.refused];
+    let [whole, flagged, refused] = counts.map(|n| n.load(Ordering::SeqCst));
+    println!(
+        "cut off: {} events exact; {whole} whole answers, {flagged} that said they lack rows, {refused} refused",
+        ran.events
+    );
+    // One that could answer nothing would give no old answer either.
+    assert!(whole > 100 && flagged > 20, "{:#?}", ran.watched.errors);
 }
 
 /// Ten processes under load and what is done to them, which says when it did what; then all there is once. The number of the run

@@ -450,7 +450,7 @@ impl Prometheus {
         }
         assert!(records.len() > 10 && alerts.len() > 20, "{records:?} {alerts:?}");
         self.until_right(|| {
-            records.iter().filter(|name| self.series(name).is_ok_and(|found| found.is_empty())).cloned().collect()
+            records.iter().filter(|name| !self.series(name).is_ok_and(|found| !found.is_empty())).cloned().collect()
         });
         let mut elsewhere = BTreeSet::new();
         for (alert, query) in &alerts {
