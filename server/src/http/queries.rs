@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use query::progress::{Report, State as Stands, Step};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
@@ -22,14 +24,25 @@ pub fn routes() -> Vec<Route> {
     vec![get(format!("{ROOT}/{{id}}"), Need::SignedIn, progress)]
 }
 
+/// How it is told that there is no such query: with status 404, or, to who looks before it is planned and is not to be told of
+/// an error, as `null`.
+#[derive(Deserialize)]
+struct Ask {
+    missing: Option<String>,
+}
+
 async fn progress(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(ask): Query<Ask>,
 ) -> Answered<Json<Value>> {
-    let found = app.broker.progress(&id, &caller.principal.name);
-    let found = found.ok_or_else(|| Refusal::not_found("there is no query of yours of this id now"))?;
-    Ok(Json(shown(&id, &found.report())))
+    match (app.broker.progress(&id, &caller.principal.name), ask.missing.as_deref()) {
+        (Some(found), _) => Ok(Json(shown(&id, &found.report()))),
+        (None, Some("null")) => Ok(Json(Value::Null)),
+        (None, Some(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "missing: must be null")),
+        (None, None) => Err(Refusal::not_found("there is no query of yours of this id now")),
+    }
 }
 
 fn ms(time: Duration) -> f64 {

@@ -87,6 +87,8 @@ fn watch(server: &Server) {
     // To others, administrators too, it is not there; nor is one that never was.
     for (who, id) in [("bob", "one"), ("admin", "one"), ("ann", "another")] {
         assert_eq!(told(server, who, id).status, 404, "{who} {id}");
+        let missing = told(server, who, &format!("{id}?missing=null"));
+        assert_eq!((missing.status, &missing.body), (200, &Value::Null), "{who} {id}");
     }
 
     // Who sees a part of the rows is told of these, and not where there are others.

@@ -1,7 +1,8 @@
 // How far a running query is, and where its time went once it has ended.
 
 import { askJson, segment } from "./client";
-import { ifServed } from "./shelf";
+import { asApiError } from "./error";
+import { unserved } from "./shelf";
 
 export interface RunStep {
   id: number;
@@ -28,14 +29,13 @@ export interface RunState {
 
 let served = true;
 
-/** `null` where the server does not tell it: one that is older is asked once, and a query that it has forgotten is no failure. */
+/** `null` where the server does not tell it, or not yet or not any more: one that is older is asked once. */
 export async function runState(id: string, signal?: AbortSignal): Promise<RunState | null> {
   if (!served) return null;
   try {
-    const state = await ifServed(askJson<RunState>(`/henge/v1/queries/${segment(id)}`, { signal, stranger: true }));
-    if (state === null) served = false;
-    return state;
-  } catch {
+    return await askJson<RunState | null>(`/henge/v1/queries/${segment(id)}?missing=null`, { signal, stranger: true });
+  } catch (thrown) {
+    if (unserved(asApiError(thrown))) served = false;
     return null;
   }
 }
