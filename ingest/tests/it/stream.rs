@@ -191,6 +191,18 @@ async fn restored_rows_are_published_or_kept_though_the_stream_does_not_answer()
     assert_eq!(life.query().0, world.produced());
 }
 
+fn is_hindered(life: &Life, task: &str, what: &str) -> bool {
+    matches!(life.report(task).condition, Condition::StorageProblem(reason) if reason.contains(what))
+}
+
+/// Sends an event of another day than all before, and returns when the task says that it waits to take it in.
+async fn waits_with_a_new_day(world: &World, life: &Life, task: &str, what: &str) {
+    let event = json!({"time": 86_400_000, "key": "k9", "value": 7}).to_string();
+    world.send(TOPIC, 0, Some(event.as_bytes()));
+    world.flush();
+    life.wait("it says why it waits", || is_hindered(life, task, what)).await;
+}
+
 /// A batch that was taken from the stream and could not be appended is read again in the next life.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_while_the_catalog_is_away_loses_nothing() {
@@ -200,14 +212,10 @@ async fn a_shutdown_while_the_catalog_is_away_loses_nothing() {
     let document = world.document(false, json!({"type": "kafka"}));
     let task = life.start(&document);
     reads_everything(&world, &life).await;
-    world.ledger.no_names.store(true, std::sync::atomic::Ordering::Relaxed);
-    let event = json!({"time": 86_400_000, "key": "k9", "value": 7}).to_string();
-    world.send(TOPIC, 0, Some(event.as_bytes()));
-    world.flush();
-    let is_hindered = |condition| matches!(condition, Condition::StorageProblem(reason) if reason.contains("allocate"));
-    life.wait("it says why it waits", || is_hindered(life.report(&task).condition)).await;
+    world.ledger.no_names.store(true, Ordering::Relaxed);
+    waits_with_a_new_day(&world, &life, &task, "allocate").await;
     assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
-    world.ledger.no_names.store(false, std::sync::atomic::Ordering::Relaxed);
+    world.ledger.no_names.store(false, Ordering::Relaxed);
 
     let life = world.start_life(FailPoints::none());
     let task = life.start(&document);
@@ -225,25 +233,21 @@ async fn no_row_is_there_before_its_segment_is_known() {
     let document = world.document(false, json!({"type": "kafka"}));
     let task = life.start(&document);
     reads_everything(&world, &life).await;
-    world.ledger.is_unknown.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.ledger.is_unknown.store(true, Ordering::Relaxed);
     // Its segment is there: nobody has to be told of that again.
     world.produce(1, 1);
     reads_everything(&world, &life).await;
     let before = world.produced();
-    let event = json!({"time": 86_400_000, "key": "k9", "value": 7}).to_string();
-    world.send(TOPIC, 0, Some(event.as_bytes()));
-    world.flush();
-    let is_hindered = |condition| matches!(condition, Condition::StorageProblem(reason) if reason.contains("announce"));
-    life.wait("it says why it waits", || is_hindered(life.report(&task).condition)).await;
+    waits_with_a_new_day(&world, &life, &task, "announce").await;
     assert_eq!(life.query().0, before);
     assert!(life.worker.shutdown(Duration::from_secs(60)).await.is_empty());
 
     let life = world.start_life(FailPoints::none());
     let task = life.start(&document);
     // In a sequence of its own, whose segments are new.
-    life.wait("it waits again", || is_hindered(life.report(&task).condition)).await;
+    life.wait("it waits again", || is_hindered(&life, &task, "announce")).await;
     assert_eq!(life.count(), 0);
-    world.ledger.is_unknown.store(false, std::sync::atomic::Ordering::Relaxed);
+    world.ledger.is_unknown.store(false, Ordering::Relaxed);
     life.wait("the event is there", || life.count() == 5).await;
     life.stop(&task, StopReason::Suspend).await;
     assert_eq!((life.count(), world.ledger.committed()), (5, at(&[(0, 5)])));

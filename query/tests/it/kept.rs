@@ -258,6 +258,48 @@ fn another_lookup_of_the_same_name_and_version_makes_another_answer() {
     }
 }
 
+/// Whether an answer is met that was kept tells who sees a part of the rows nothing of where others have some.
+#[test]
+fn who_sees_a_part_meets_what_was_kept_wherever_it_looks_or_nowhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let inventory = served(vec![publish(folder, 0, "v", 1)]);
+    let authorizer = Authorizer::new(rules(1, own_rows(), json!({}), "one"));
+    let ann = who("ann", "t1");
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut watched = Watched::new(all());
+    // All of them are of t0.
+    let hidden = |day: i64| Change::Serve(id(day, "v"), Served::Published(file(folder, &id(day, "v"), 1, 1)));
+    let grows = Arc::new(index(folder, &id(5, "v"), 1, 2));
+    let steps: Vec<(&str, bool, Vec<Change>)> = vec![
+        ("nothing", true, vec![]),
+        ("rows come", false, vec![Change::Serve(id(5, "v"), Served::Realtime(grows))]),
+        ("a handoff", true, vec![hidden(5)]),
+        ("another segment", true, vec![hidden(6)]),
+        ("one goes", true, vec![Change::Retire(id(5, "v"))]),
+    ];
+    for (step, is_kept, changes) in steps {
+        inventory.apply(changes);
+        let keeping = |node: &str| node.is_empty().then(|| watched.caches.clone());
+        let (_view, broker) =
+            spread_keeping(&inventory, &["events"], &mut rng, &settings(), &authorizer, &BTreeMap::new(), keeping);
+        let mut look = |day: i64| {
+            let mut query = sums(json!({}));
+            query["intervals"] = json!([format!("1970-01-{:02}/1970-01-{:02}", day + 1, day + 2)]);
+            [0, 1].map(|_| {
+                let found = (day == 0).then_some("t1");
+                assert_eq!(ask(&broker, &ann, &query).contains("t1"), found.is_some(), "{step}, day {day}");
+                let [_, _, hits, misses] = watched.moved();
+                (hits, misses)
+            })
+        };
+        let [own, others, nobodys] = [0, 5, 9].map(&mut look);
+        assert_eq!((others, own), (nobodys, nobodys), "{step}");
+        assert_eq!(nobodys[1].0 == 1, is_kept, "{step}: the second time");
+        assert_eq!(nobodys[0].0, 0, "{step}: what was kept is of all of the table as it was");
+    }
+}
+
 /// Whatever becomes of segments, answers are those of a broker that keeps nothing.
 #[test]
 fn answers_follow_what_becomes_of_segments() {
