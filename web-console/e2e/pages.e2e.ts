@@ -3,6 +3,7 @@
 
 import type { Page } from "playwright-core";
 import { describe, expect, test } from "vitest";
+import { about } from "../src/parts/routines";
 import { axe, brokers, onTablet, shot, sql, TABLET, walking } from "./browser";
 
 const walk = walking();
@@ -111,7 +112,12 @@ test("completion knows columns and functions", async () => {
   await page.keyboard.type("SELECT TIME_FL");
   await page.locator(".cm-tooltip-autocomplete").getByText("TIME_FLOOR").first().waitFor();
   await page.getByText("TIME_FLOOR(<TIMESTAMP>, <CHARACTER>, <TIMESTAMP>)").waitFor();
+  await page.getByText("the beginning of the period").waitFor();
   await shot(page, "completion");
+  const answer = await page.request.post(`${walk.url}/druid/v2/sql`, { data: { query: "SELECT ROUTINE_NAME FROM INFORMATION_SCHEMA.ROUTINES" } });
+  const names = ((await answer.json()) as { ROUTINE_NAME: string }[]).map((one) => one.ROUTINE_NAME);
+  expect(names.length).toBeGreaterThan(200);
+  expect(names.filter((name) => about(name) === null)).toEqual([]);
   // The statement was typed over another, and no style came with it.
   expect(complaints).toEqual([]);
   await context.close();

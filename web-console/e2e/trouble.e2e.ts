@@ -122,8 +122,7 @@ test("a query whose connection is lost, before and in the midst of its answer", 
   const { context, page } = await walk.visit("light");
   await page.goto(`${walk.url}/query`);
   await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("lost") === true ? route.abort("connectionrefused") : route.continue()));
-  // Not by a click: a list of completions may lie over it still.
-  await page.locator(".cm-content").focus();
+  await page.locator(".cm-content").click();
   await page.keyboard.insertText("SELECT 'lost' AS it");
   await page.getByRole("button", { name: "Run" }).click();
   await page.getByRole("alert").getByText("No connection").waitFor();
@@ -131,7 +130,8 @@ test("a query whose connection is lost, before and in the midst of its answer", 
   expect(await axe(page)).toEqual([]);
   await goesOn(page);
   await page.route("**/druid/v2/sql", (route) => (route.request().postData()?.includes("broken") === true ? route.fulfill({ body: '["a"]\n["LONG"]\n["BIGINT"]\n[1]\n[2]\n[', contentType: "application/json" }) : route.continue()));
-  await page.locator(".cm-content").focus();
+  // Completions that were looked for while it was left do not lie over it.
+  await page.locator(".cm-content").click();
   await page.keyboard.press("Control+a");
   await page.keyboard.insertText("SELECT 'broken' AS it");
   await page.getByRole("button", { name: "Run" }).click();

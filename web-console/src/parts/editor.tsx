@@ -4,7 +4,7 @@
 // It stands in a shadow root: there CodeMirror keeps its styles in constructed style sheets, where in the document it would
 // write <style> elements, which the page's Content-Security-Policy refuses.
 
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, type Completion, type CompletionContext, type CompletionResult } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { json, jsonParseLinter } from "@codemirror/lang-json";
 import { SQLDialect, sql } from "@codemirror/lang-sql";
@@ -17,6 +17,7 @@ import { tags } from "@lezer/highlight";
 import { useEffect, useRef, type ReactNode } from "react";
 import type { Place } from "../api/error";
 import { quoted, type Routine, type Table } from "../api/sql";
+import { about } from "./routines";
 
 export interface Vocabulary {
   tables: Table[];
@@ -129,7 +130,7 @@ export function completions(vocabulary: Vocabulary, statement: string): Completi
       apply: `${routine.name}(`,
       type: "function",
       detail: (routine.signatures[0]?.slice(routine.name.length) ?? "").slice(0, 60) || (routine.aggregates ? "aggregate" : "function"),
-      info: `${routine.aggregates ? "An aggregate" : "A function"} of each ${routine.aggregates ? "group of rows" : "row"}:\n${routine.signatures.join("\n")}`,
+      info: [routine.signatures.join("\n"), about(routine.name) ?? `${routine.aggregates ? "an aggregate of each group of rows" : "a function of each row"}`].join("\n\n"),
       boost: -5,
     });
   }
@@ -176,6 +177,14 @@ const typedOver = EditorView.domEventHandlers({
   },
 });
 
+/** Completions that are still looked for would open over the page after the editor was left. */
+const leftAlone = EditorView.domEventHandlers({
+  blur(_, view) {
+    closeCompletion(view);
+    return false;
+  },
+});
+
 export default function Editor(props: EditorProps): ReactNode {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
@@ -206,6 +215,7 @@ export default function Editor(props: EditorProps): ReactNode {
           highlightActiveLine(),
           highlightSelectionMatches(),
           typedOver,
+          leftAlone,
           syntaxHighlighting(colours),
           look,
           EditorView.lineWrapping,
@@ -217,6 +227,7 @@ export default function Editor(props: EditorProps): ReactNode {
             {
               key: "Mod-Enter",
               run: (editor) => {
+                closeCompletion(editor);
                 const { from, to } = editor.state.selection.main;
                 latest.current.onRun?.(from === to ? null : editor.state.sliceDoc(from, to));
                 return true;

@@ -131,7 +131,7 @@ function Form({ edited, again: task }: { edited: string | null; again: string | 
   const streams = spec === null || sourceOf(spec) === "kafka";
   return (
     <div className="page fill load-page">
-      <Head title={edited === null ? "Load data" : <>Change <bdi>{edited}</bdi></>} about="Fill in what is asked; the spec beside it says the same, and may be edited as well.">
+      <Head title={edited === null ? "Load data" : <>Change <bdi>{edited}</bdi></>} about="Fill in what is asked; the spec says the same, and may be edited as well.">
         {missing.length > 0 && <span className="muted">needs {missing.join(", ")}</span>}
         <button type="button" className="primary" disabled={spec === null || missing.length > 0 || busy} onClick={() => void submit()}>
           <Icon name="run" size={15} /> {busy ? "Sending…" : edited !== null ? "Put it in force" : streams ? "Start reading" : "Load it"}
