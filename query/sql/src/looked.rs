@@ -43,7 +43,7 @@ impl<'a> Looked<'a> {
         let found = self.sql.broker.find_columns(name, self.who);
         let found = found.map_err(|error| DataFusionError::External(Box::new(Error::from(error))))?;
         let Some(columns) = found else {
-            return Err(DataFusionError::Plan(format!("object '{name}' not found")));
+            return Err(DataFusionError::Plan(format!("Object '{name}' not found")));
         };
         lock(&self.members).push((name.to_string(), columns.clone()));
         Ok(columns)
@@ -89,7 +89,7 @@ impl Tables for Looked<'_> {
             self.system.store(true, Ordering::Relaxed);
             return match system::table(reference.table(), &self.sql.broker, self.who) {
                 Some(table) => table,
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
+                None => refuse(format!("Object '{}' not found within '{}'", reference.table(), system::SCHEMA)),
             };
         }
         if reference.schema() == Some(sys::SCHEMA) {
@@ -107,14 +107,14 @@ impl Tables for Looked<'_> {
             self.system.store(true, Ordering::Relaxed);
             return match sys::table(reference.table(), &self.sql.cluster, self.who) {
                 Some(table) => Ok(table),
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
+                None => refuse(format!("Object '{}' not found within '{}'", reference.table(), sys::SCHEMA)),
             };
         }
         if reference.schema() == Some(system::LOOKUPS) {
             self.system.store(true, Ordering::Relaxed);
             return match system::lookup(reference.table(), &self.sql.broker, self.who) {
                 Some(table) => table,
-                None => refuse(format!("object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
+                None => refuse(format!("Object '{}' not found within '{}'", reference.table(), system::LOOKUPS)),
             };
         }
         if reference.schema() == Some(idioms::APPENDED) {
@@ -123,7 +123,7 @@ impl Tables for Looked<'_> {
             return Ok(Arc::new(Table::new(names, &columns, self.sql.settings.push_down)));
         }
         let Some(name) = planner::datasource(reference) else {
-            return refuse(format!("object '{reference}' not found; tables stand in the schema druid"));
+            return refuse(format!("Object '{reference}' not found; tables stand in the schema druid"));
         };
         self.datasource(name)
     }

@@ -155,17 +155,40 @@ pub fn parse(text: &str) -> Result<Parsed> {
     }
 }
 
-/// A refusal that names a column, with the place where the statement names it.
+/// How refusals that name a word of the statement begin, and whether it is a function's.
+const NAMING: [(&str, bool); 4] =
+    [("Column '", false), ("Object '", false), ("No function is named '", true), ("Cannot apply '", true)];
+
+/// What may follow in a refusal, behind the place: hints at what to write.
+const HINTS: [&str; 3] = [", did you mean", "; ", ". "];
+
+/// A refusal that names a word of the statement, with the place where the statement names it.
 pub fn placed(error: Error, text: &str) -> Error {
     let Error::Invalid(message) = &error else { return error };
-    let named = message.strip_prefix("Column '").and_then(|rest| rest.split_once('\''));
-    let Some((name, rest)) = named else { return error };
+    let named = |(before, is_function): &(&str, bool)| {
+        let (name, rest) = message.strip_prefix(before)?.split_once('\'')?;
+        Some((name, rest, *is_function))
+    };
+    let Some((name, rest, is_function)) = NAMING.iter().find_map(named) else { return error };
     let tokens = Tokenizer::new(&Druid::new(0), text).tokenize_with_location().unwrap_or_default();
-    let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value == name);
-    let Some(found) = tokens.iter().find(is_it) else { return error };
-    let place = Place { token: name.to_string(), ..place_of(found.span.start) };
-    let (what, hint) = rest.split_once(", ").map_or((rest, String::new()), |(what, hint)| (what, format!(", {hint}")));
-    let message = format!("Column '{name}'{what} (line [{}], column [{}]){hint}", place.line, place.column);
+    let tokens: Vec<_> = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    // A datasource may be named with its schema.
+    let last = name.rsplit('.').next();
+    let place = tokens.iter().enumerate().find_map(|(at, token)| {
+        let Token::Word(word) = &token.token else { return None };
+        let is_it = match is_function {
+            true => {
+                let is_called = tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen);
+                is_called && word.value.eq_ignore_ascii_case(name)
+            }
+            false => word.value == name || Some(&*word.value) == last,
+        };
+        is_it.then(|| Place { token: word.value.clone(), ..place_of(token.span.start) })
+    });
+    let Some(place) = place else { return error };
+    let end = HINTS.iter().filter_map(|hint| rest.find(hint)).min().unwrap_or(rest.len());
+    let (said, hint) = message.split_at(message.len() - rest.len() + end);
+    let message = format!("{said} (line [{}], column [{}]){hint}", place.line, place.column);
     Error::Syntax { message, place }
 }
 

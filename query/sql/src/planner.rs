@@ -30,6 +30,7 @@ use crate::expansion;
 use crate::functions;
 use crate::place;
 use crate::rewrite::instant_of;
+use crate::routines;
 use crate::semi;
 use crate::sketches;
 use crate::unnest;
@@ -172,7 +173,9 @@ pub struct Outer {
 pub fn invalid(error: DataFusionError) -> Error {
     match error {
         DataFusionError::NotImplemented(text) => Error::Unsupported(format!("not supported: {text}")),
-        DataFusionError::Plan(text) => Error::Invalid(text),
+        DataFusionError::Plan(text) => {
+            Error::Invalid(unknown_function(&text).or_else(|| not_of_numbers(&text)).unwrap_or(text))
+        }
         DataFusionError::SchemaError(error, _) => match *error {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let known = valid_fields.iter().map(|column| column.name.as_str());
@@ -189,6 +192,9 @@ pub fn invalid(error: DataFusionError) -> Error {
         },
         DataFusionError::Collection(mut errors) if !errors.is_empty() => invalid(errors.swap_remove(0)),
         DataFusionError::Internal(text) => {
+            if let Some(text) = not_of_numbers(&text) {
+                return Error::Invalid(text);
+            }
             Error::Unsupported(format!("statement cannot be planned: {}", first_line(&text)))
         }
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
@@ -197,6 +203,30 @@ pub fn invalid(error: DataFusionError) -> Error {
         },
         other => Error::Invalid(other.strip_backtrace()),
     }
+}
+
+/// The refusal of a function that there is not. DataFusion's tells of the nearest of its own, whether or not it may be called.
+fn unknown_function(text: &str) -> Option<String> {
+    let name = text.strip_prefix("Invalid function '")?.split('\'').next()?.to_ascii_uppercase();
+    let known: Vec<String> = routines::all().map(|routine| routine.name).collect();
+    let near = segment::spelling::nearest(&name, known.iter().map(String::as_str));
+    let hint = near.map_or(String::new(), |near| format!(", did you mean '{near}'"));
+    Some(format!("No function is named '{name}'{hint}"))
+}
+
+/// The refusal of an aggregate of numbers that is given something else, which DataFusion tells of as of a fault of its own.
+fn not_of_numbers(text: &str) -> Option<String> {
+    let (before, reasons) = text.split_once("' failed to match any signature")?;
+    let name = before.rsplit('\'').next()?.to_ascii_uppercase();
+    let given = match reasons.split_once("but received ")?.1.split_whitespace().next()? {
+        "String" => "VARCHAR",
+        other => other,
+    };
+    Some(format!(
+        "Cannot apply '{name}' to arguments of type '{name}(<{}>)'. Supported form(s): '{name}(<NUMERIC>)'; write \
+         {name}(CAST(… AS DOUBLE)) to read it as a number",
+        given.to_ascii_uppercase()
+    ))
 }
 
 fn first_line(text: &str) -> &str {

@@ -156,3 +156,31 @@ fn a_column_that_is_not_there_has_a_place() {
     );
     assert_eq!((error.context()["line"].as_str(), error.context()["column"].as_str()), ("2", "3"));
 }
+
+#[test]
+fn whatever_is_named_and_is_not_there_or_does_not_fit_has_a_place() {
+    let f = Fixture::new();
+    for (text, told, column) in [
+        ("SELECT 1 FROM nope", "Object 'nope' not found (line [1], column [15])", "15"),
+        ("SELECT 1 FROM druid.\"no.pe\"", "Object 'no.pe' not found (line [1], column [21])", "21"),
+        ("SELECT 1 FROM sys.nope", "Object 'nope' not found within 'sys' (line [1], column [19])", "19"),
+        ("SELECT flor(1)", "No function is named 'FLOR' (line [1], column [8]), did you mean 'FLOOR'", "8"),
+        ("SELECT zyzzyvas(1)", "No function is named 'ZYZZYVAS' (line [1], column [8])", "8"),
+        (
+            "SELECT 'sum', SUM(channel) FROM wiki",
+            "Cannot apply 'SUM' to arguments of type 'SUM(<VARCHAR>)' (line [1], column [15]). Supported form(s): \
+             'SUM(<NUMERIC>)'; write SUM(CAST(… AS DOUBLE)) to read it as a number",
+            "15",
+        ),
+        (
+            "SELECT AVG(channel) OVER () FROM wiki",
+            "Cannot apply 'AVG' to arguments of type 'AVG(<VARCHAR>)' (line [1], column [8]). Supported form(s): \
+             'AVG(<NUMERIC>)'; write AVG(CAST(… AS DOUBLE)) to read it as a number",
+            "8",
+        ),
+    ] {
+        let error = f.body(&f.native, &statement(text), &Format::default()).unwrap_err();
+        assert_eq!(error.to_string(), told, "{text}");
+        assert_eq!(error.context()["column"], column, "{text}");
+    }
+}
