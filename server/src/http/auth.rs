@@ -111,6 +111,7 @@ pub async fn gate(State((app, need)): State<(Arc<App>, Need)>, request: Request,
             _ => response,
         };
     }
+    app.standing.wake().await;
     // Its changes are from before anything is looked at, so that none falls between.
     let door = Door { asking, changes: app.identity.changes(), parts: parts.clone(), need, app: app.clone() };
     let host = parts.uri.authority().map(|authority| authority.as_str().to_string());

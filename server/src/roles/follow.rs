@@ -3,7 +3,8 @@
 //!
 //! Followers read the documents from the store themselves: now and then, and at once where another node shows that it knows
 //! of newer ones. One that has not seen the store for [`STALE_MAX`] answers nobody, nor one that has heard from the leader of
-//! newer documents for [`BEHIND_MAX`] and has not got them: rights may have been taken from who asks.
+//! newer documents for [`BEHIND_MAX`] and has not got them: rights may have been taken from who asks. One that was held up looks
+//! before it answers.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -28,6 +29,11 @@ const STALE_MAX: Duration = Duration::from_secs(10);
 /// the second in which what was taken from somebody is taken on all nodes.
 const BEHIND_MAX: Duration = Duration::from_millis(300);
 
+/// A follower that has not seen the store for so long was held up, or the store is: no request is answered before it has looked
+/// anew, for which requests wait no longer than [`LATE_WAIT`].
+const LATE: Duration = Duration::from_millis(600);
+const LATE_WAIT: Duration = Duration::from_millis(300);
+
 /// By what a node answers.
 #[derive(Clone)]
 pub enum Standing {
@@ -41,6 +47,18 @@ impl Standing {
         match self {
             Standing::Leads(coordinator) => coordinator.leads(),
             Standing::Follows(follower) => follower.is_fresh(),
+        }
+    }
+
+    /// Before a request is looked at: one that was held up learns first what there is by now.
+    pub async fn wake(&self) {
+        if let Standing::Follows(follower) = self
+            && follower.is_late()
+        {
+            let late = follower.clone();
+            // Who hangs up must not leave what was read without being in force.
+            let look = tokio::spawn(async move { late.look_if(Follower::is_late).await });
+            let _ = tokio::time::timeout(LATE_WAIT, look).await;
         }
     }
 
@@ -122,6 +140,10 @@ impl Follower {
         self.asked.lock().elapsed() < STALE_MAX && !is_behind
     }
 
+    fn is_late(&self) -> bool {
+        self.asked.lock().elapsed() >= LATE
+    }
+
     /// Whether this is news.
     fn hear_of(&self, version: i64) -> bool {
         let known = self.known();
@@ -150,7 +172,15 @@ impl Follower {
 
     /// Whatever was read before is in force when this returns.
     async fn look(&self) {
+        self.look_if(|_| true).await
+    }
+
+    /// Looks, if that is wanted yet when its turn has come.
+    async fn look_if(&self, is_wanted: impl FnOnce(&Follower) -> bool) {
         let mut known = self.looking.lock().await;
+        if !is_wanted(self) {
+            return;
+        }
         let asked = Instant::now();
         match self.coordinator.refresh_documents().await {
             Ok(changed) => {

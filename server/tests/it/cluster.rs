@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -157,7 +156,7 @@ impl Cluster {
 
     pub fn signal(&self, at: usize, signal: &str) {
         if let Some(server) = &*self.nodes[at].lock().unwrap() {
-            let _ = Command::new("kill").args([signal, &server.pid().to_string()]).status();
+            server.signal(signal);
         }
     }
 

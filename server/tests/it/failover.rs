@@ -1,7 +1,6 @@
 //! Two nodes on one PostgreSQL and one S3 bucket: one leads, the other takes its place when it dies, stands still or is
 //! stopped. No answer of either that is given without error is wrong, whatever happens to the other.
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,10 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{Fed, Server, StopOnDrop, amount, create_topic, feed, kafka, node, shared, supervisor};
-
-fn signal(server: &Server, signal: &str) {
-    assert!(Command::new("kill").args([signal, &server.pid().to_string()]).status().unwrap().success());
-}
 
 /// What all answers are held to.
 #[derive(Default)]
@@ -110,14 +105,14 @@ fn another_node_takes_the_place_of_the_one_that_leads() {
             }
             std::thread::sleep(Duration::from_millis(1500 + 700 * (round % 3)));
             match round % 3 {
-                0 => signal(&leader, "-KILL"),
+                0 => assert!(leader.signal("-KILL")),
                 // It stands still for longer than its lease, and wakes while another leads.
-                1 => signal(&leader, "-STOP"),
-                _ => signal(&leader, "-TERM"),
+                1 => assert!(leader.signal("-STOP")),
+                _ => assert!(leader.signal("-TERM")),
             }
             let elapsed = takes_over(&follower, Duration::from_secs(30));
             if round % 3 == 1 {
-                signal(&leader, "-CONT");
+                assert!(leader.signal("-CONT"));
                 std::thread::sleep(Duration::from_millis(1500));
             }
             elapsed

@@ -215,8 +215,7 @@ fn hand_overs_that_are_cut_short_lose_nothing() {
         for round in 0..rounds as usize {
             std::thread::sleep(Duration::from_secs(2));
             let which = round % 2;
-            let told = std::process::Command::new("kill").arg(ingests[which].pid().to_string()).status().unwrap();
-            assert!(told.success());
+            assert!(ingests[which].signal("-TERM"));
             // A hand-over takes a second: at one step of it or another.
             std::thread::sleep(Duration::from_millis(50 + 130 * round as u64 % 900));
             if round % 4 < 2 {

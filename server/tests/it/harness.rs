@@ -166,6 +166,11 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// As `kill` does, `-STOP` for instance. Whether there was a process to tell.
+    pub fn signal(&self, signal: &str) -> bool {
+        Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -396,7 +395,7 @@ fn a_broker_that_leaves_ends_what_it_has_begun() {
     let first = avatica(broker, run);
     let mut fetched = first.body["results"][0]["firstFrame"]["rows"].as_array().unwrap().len();
     let told = Instant::now();
-    assert!(Command::new("kill").arg(broker.pid().to_string()).status().unwrap().success());
+    assert!(broker.signal("-TERM"));
     while broker.try_get("/status/health").is_ok_and(|reply| reply.status == 200) {
         assert!(told.elapsed() < Duration::from_secs(10), "it is ready yet:\n{}", broker.log_end());
     }

@@ -2,6 +2,7 @@
 
 mod guessing;
 mod held_back;
+mod late;
 mod open_port;
 mod others;
 mod pages;
