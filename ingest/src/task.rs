@@ -1,20 +1,26 @@
 //! The conductor of a supervised task: reads its share of a topic into sequences, for ever, each row exactly once.
 //!
-//! 1. What an earlier life left on disk is restored, as far as it follows on what is committed (`restore.rs`).
+//! 1. What an earlier life left on disk is restored, as far as it follows on what is committed (`task/resume.rs`).
 //! 2. Records are read from there, parsed, transformed and appended a batch at a time: after that they are queryable.
+//!    Which partitions those are, and where each begins, says `task/partitions.rs`.
 //! 3. At a row, byte or time limit everything in memory is set aside at one batch boundary and written in the background
-//!    (`sequence.rs`); reading goes on until memory is full a second time.
+//!    (`task/spill.rs`); reading goes on until memory is full a second time.
 //! 4. At a duration or size the sequence is closed and goes down the pipeline (`pipeline.rs`), while the next one is read.
 //! 5. When another task takes over, the sequence is closed and published while reading goes on, and only then the little
 //!    that came meanwhile: the other begins as soon as that is published, so that records wait for no large publication.
 //!
 //! It runs on a thread of its own, because it computes; what waits for others runs on the runtime.
 
+mod partitions;
+mod resume;
+mod spill;
+mod tell;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use segment::inventory::{Change, Served};
+use segment::inventory::Change;
 use segment::realtime::RealtimeIndex;
 use segment::schema::Schema;
 use segment::{Interval, SegmentId};
@@ -22,19 +28,18 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::appender::{Appender, AppenderSetup, INDEXES_MAX, Open};
+use crate::appender::{Appender, AppenderSetup, INDEXES_MAX};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::handoff::Handoff;
 use crate::intake::{Intake, Kept};
-use crate::ledger::{Publication, PublishMode};
 use crate::metrics::TaskMetrics;
 use crate::pipeline::{CLOSED_MAX, Pipeline};
 use crate::positions::{PartitionKey, Positions};
-use crate::report::{Condition, Phase, PublishingReport, RowStats};
-use crate::restore::{self, Manifest, fingerprint};
-use crate::sequence::{Closed, Persist, Persister, Sequence, joined};
-use crate::source::{Limits, Range, Share, Source, Watch};
+use crate::report::{Phase, PublishingReport, RowStats};
+use crate::restore::{self, fingerprint};
+use crate::sequence::{Closed, Persister, Sequence};
+use crate::source::{Limits, Share, Source, Watch};
 use crate::spec::{MemoryBound, SupervisorSpec};
 use crate::worker::{Ports, Settings, StartTask, StopReason, mark_of};
 
@@ -44,9 +49,6 @@ const BATCH: Limits = Limits { records: 8192, bytes: 4 << 20, time: Duration::fr
 
 /// How long is waited for a first record: also how soon an order to stop is seen.
 const POLL_WAIT: Duration = Duration::from_millis(50);
-
-/// How often the report is renewed while records come.
-const REPORT_EVERY_MS: i64 = 100;
 
 pub(crate) struct Setup {
     pub order: StartTask,
@@ -248,75 +250,6 @@ impl Task {
         Ok(task)
     }
 
-    /// Brings back what an earlier life left, and removes what is void.
-    fn restore(&mut self) -> Result<()> {
-        let (generation, share) = (self.setup.order.generation, self.share);
-        let fits = |manifest: &Manifest| {
-            manifest.generation == generation
-                && manifest.fingerprint == self.fingerprint
-                && manifest.from.0.keys().all(|key| share.holds(key))
-        };
-        let mut found = restore::find(&self.folder, &self.known, fits)?;
-        let mut restored: Vec<(PathBuf, Manifest, Vec<Open>)> = Vec::new();
-        while let Some((path, manifest)) = (!found.chain.is_empty()).then(|| found.chain.remove(0)) {
-            match manifest.open(&path, &self.schema) {
-                Ok(indexes) => restored.push((path, manifest, indexes)),
-                // The stream has these rows still: read again rather than fail for ever.
-                Err(error) => {
-                    tracing::warn!(sequence = manifest.sequence, %error, "spilled rows cannot be restored, reading again");
-                    self.setup.control.add_incident(format!("spilled rows cannot be restored: {error}"), false);
-                    found.stale.push((path, Some(manifest)));
-                    found.stale.extend(found.chain.drain(..).map(|(path, manifest)| (path, Some(manifest))));
-                }
-            }
-        }
-        for (path, manifest) in found.stale {
-            if let Some(manifest) = manifest
-                && manifest.closed
-                && !manifest.from.is_empty()
-                && self.known.reaches(&manifest.reached)
-            {
-                self.to_be_served.extend(manifest.segments.into_iter().map(|segment| segment.id));
-            }
-            restore::remove(&path)?;
-        }
-        let serve = |open: &Open| Change::Serve(open.id.clone(), Served::Realtime(open.index.clone()));
-        let changes: Vec<Change> = restored.iter().flat_map(|(_, _, indexes)| indexes.iter().map(serve)).collect();
-        if !changes.is_empty() {
-            self.setup.ports.inventory.apply(changes);
-        }
-        let rows = restored.iter().flat_map(|(_, _, indexes)| indexes).map(|open| open.index.rows() as u64).sum();
-        self.setup.control.update(|report| report.rows.restored = rows);
-        for (folder, manifest, indexes) in restored {
-            self.known.advance(&manifest.reached);
-            tracing::info!(sequence = manifest.sequence, closed = manifest.closed, "sequence restored");
-            if manifest.closed {
-                let pieces = indexes.iter().map(|open| open.index.pieces()).collect();
-                let persist = Persist { folder, manifest, indexes, pieces };
-                self.enqueue(Closed { name: persist.manifest.sequence.clone(), persist, persisting: None })?;
-            } else {
-                let now = self.setup.control.now();
-                let Manifest { sequence, from, reached, opened_at, .. } = manifest;
-                let appender = appender_setup(&self.setup, &self.schema, sequence.clone(), folder.clone());
-                self.sequence = Sequence {
-                    name: sequence,
-                    window: self.setup.spec.io.window(opened_at),
-                    folder,
-                    from,
-                    opened_at,
-                    appender: Appender::resume(appender, indexes),
-                    persisted: reached,
-                    persisted_at: now,
-                };
-            }
-        }
-        if self.sequence.from.is_empty() {
-            self.sequence =
-                new_sequence(&self.setup, &self.schema, &self.folder, self.known.clone(), self.setup.control.now());
-        }
-        Ok(())
-    }
-
     /// Reads until an order to stop comes.
     fn read(&mut self) -> Result<StopReason> {
         loop {
@@ -411,189 +344,6 @@ impl Task {
             return Err(Error::Bug("the pipeline ended while records are read".into()));
         }
         Ok(())
-    }
-
-    /// Looks at what the watcher saw: new partitions, lost records, whether the stream answers.
-    fn look(&mut self) -> Result<()> {
-        if self.source.looks() == self.looks {
-            return Ok(());
-        }
-        self.watch = self.source.watch();
-        self.looks = self.watch.looks;
-        if self.watch.answers {
-            self.adopt_partitions()?;
-        }
-        let problem = self.watch.problem.clone();
-        let condition = match (self.watch.answers, problem) {
-            (true, problem) => match self.lost.clone().or(problem) {
-                Some(reason) => Condition::StreamProblem(reason),
-                None => Condition::Healthy,
-            },
-            (false, None) => Condition::Connecting,
-            (false, Some(reason)) if self.watch.answered_once => Condition::LostContact(reason),
-            (false, Some(reason)) => Condition::UnableToConnect(reason),
-        };
-        self.setup.control.set_stream(condition);
-        Ok(())
-    }
-
-    fn adopt_partitions(&mut self) -> Result<()> {
-        let initial = self.initial.get_or_insert_with(|| self.watch.partitions.clone());
-        let io = &self.setup.spec.io;
-        let edge = |range: &Range| if io.use_earliest_offset { range.low } else { range.high };
-        let automatic = self.setup.spec.tuning.reset_offset_automatically;
-        let mut lost = None;
-        let mut assign = Positions::default();
-        let mut chosen = Positions::default();
-        for (key, range) in &self.watch.ranges {
-            let assigned = self.source.position(key);
-            let (position, is_known) = match assigned.or(self.known.get(key)) {
-                Some(position) => (position, true),
-                None if self.first_ever && initial.contains(key) => (edge(range), false),
-                None => (range.low, false),
-            };
-            // The end as seen may be older than what was read since; what was never read, or was refused before this
-            // look began, cannot be ahead of it (a topic that was deleted and made again, say).
-            let is_refused = |(looks, at): &(u64, Positions)| self.looks > looks + 1 && at.get(key) == assigned;
-            let is_read = assigned.is_some() && !self.refused.as_ref().is_some_and(is_refused);
-            let is_gone = position < range.low || (!is_read && position > range.high);
-            if is_known && is_gone {
-                let reason = format!(
-                    "the next record of partition {key}, {position}, is not among those the brokers have ({} to {}); \
-                     reset the supervisor's offsets, or set tuningConfig.resetOffsetAutomatically",
-                    range.low, range.high
-                );
-                if !automatic {
-                    lost.get_or_insert(reason);
-                    continue;
-                }
-                let to = edge(range);
-                self.setup.control.add_incident(format!("{reason}; went on at {to}"), true);
-                if assigned.is_some() {
-                    self.source.seek(key, to)?;
-                } else {
-                    assign.0.insert(key.clone(), to);
-                    self.sequence.from.0.insert(key.clone(), position);
-                }
-                continue;
-            }
-            if assigned.is_none() {
-                assign.0.insert(key.clone(), position);
-                if self.sequence.from.get(key).is_none() {
-                    self.sequence.from.0.insert(key.clone(), position);
-                }
-                if !is_known {
-                    chosen.0.insert(key.clone(), position);
-                }
-            }
-        }
-        self.lost = lost;
-        if !chosen.is_empty() {
-            self.commit_starts(chosen)?;
-        }
-        if !assign.is_empty() {
-            self.source.assign(&assign)?;
-            tracing::info!(task = self.setup.order.id, from = %assign, "reading partitions");
-        }
-        if self.goal.is_none() && self.watch.ranges.len() >= self.watch.partitions.len() {
-            self.goal = Some(self.watch.ends());
-        }
-        Ok(())
-    }
-
-    /// Puts on record where partitions start, before they are read: the edge of the log that was chosen will have moved
-    /// when a next life asks, and what follows on a start must be told from what does not.
-    fn commit_starts(&mut self, starts: Positions) -> Result<()> {
-        let publication = Publication {
-            task: self.setup.order.id.clone(),
-            attempt: self.setup.order.attempt,
-            supervisor: Some(self.setup.supervisor.clone()),
-            datasource: self.setup.order.datasource.clone(),
-            segments: Vec::new(),
-            from: Positions::default(),
-            to: starts,
-            mode: PublishMode::Append,
-        };
-        let ledger = &self.setup.ports.ledger;
-        let publish = || ledger.publish(&publication);
-        self.setup.runtime.block_on(self.setup.control.retry("record where partitions start", publish))?;
-        self.known.advance(&publication.to);
-        Ok(())
-    }
-
-    /// The next offset of each partition, also of those that are not assigned yet.
-    fn positions(&self) -> Positions {
-        let mut positions = self.known.clone();
-        positions.advance(&self.source.positions());
-        positions
-    }
-
-    /// Where the sequence has come to.
-    fn reached(&self) -> Positions {
-        let mut reached = self.sequence.from.clone();
-        reached.advance(&self.positions());
-        reached
-    }
-
-    fn is_memory_full(&self) -> bool {
-        let appender = &self.sequence.appender;
-        appender.rows_in_memory() >= self.setup.spec.tuning.max_rows_in_memory
-            || appender.bytes_in_memory() >= self.setup.bytes_max()
-    }
-
-    /// Whether rows that wait to be written, together with those in memory, take twice what memory may.
-    fn is_too_much_set_aside(&mut self) -> bool {
-        self.closed.retain(|index| index.bytes_sealed() > 0);
-        let appender = &self.sequence.appender;
-        let open = appender.indexes().map(|open| &open.index);
-        let sealed: usize = open.chain(&self.closed).map(|index| index.bytes_sealed()).sum();
-        sealed > 0 && sealed + appender.bytes_in_memory() >= self.setup.bytes_max().saturating_mul(2)
-    }
-
-    fn is_persist_due(&self, now: i64) -> bool {
-        now - self.sequence.persisted_at >= self.setup.spec.tuning.intermediate_persist_millis
-            && self.sequence.persisted != self.reached()
-    }
-
-    /// Sets everything in memory aside and writes it in the background. `false` if the last time is not over.
-    fn start_persist(&mut self) -> Result<bool> {
-        if self.persisting.is_some() {
-            self.check_background()?;
-            if self.persisting.is_some() {
-                return Ok(false);
-            }
-        }
-        let persist = self.seal(false);
-        self.sequence.persisted = persist.manifest.reached.clone();
-        self.sequence.persisted_at = self.setup.control.now();
-        self.persisting = Some(self.persister.start(persist, None));
-        Ok(true)
-    }
-
-    /// The state of the sequence at this batch boundary, its rows out of memory.
-    fn seal(&self, closed: bool) -> Persist {
-        let indexes: Vec<Open> = self.sequence.appender.indexes().cloned().collect();
-        indexes.iter().for_each(|open| {
-            open.index.seal();
-        });
-        let reached = self.reached();
-        let pieces = indexes.iter().map(|open| open.index.pieces()).collect();
-        let manifest = Manifest {
-            sequence: self.sequence.name.clone(),
-            generation: self.setup.order.generation,
-            fingerprint: self.fingerprint.clone(),
-            from: self.sequence.from.clone(),
-            reached,
-            closed,
-            opened_at: self.sequence.opened_at,
-            segments: Vec::new(),
-        };
-        Persist { folder: self.sequence.folder.clone(), manifest, indexes, pieces }
-    }
-
-    fn finish_persist(&mut self) -> Result<()> {
-        let Some(persisting) = self.persisting.take() else { return Ok(()) };
-        self.setup.runtime.block_on(joined(persisting))
     }
 
     fn has_progress(&self) -> bool {
@@ -724,77 +474,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    fn report(&mut self, now: i64, is_reading: bool) {
-        if is_reading && now - self.reported_at < REPORT_EVERY_MS {
-            return;
-        }
-        self.reported_at = now;
-        let positions = self.positions();
-        let is_idle = self.setup.spec.io.idle_after_millis.is_some_and(|idle| now - self.last_record_at >= idle);
-        let reached = |goal: &Positions| {
-            goal.0.iter().all(|(key, end)| {
-                positions.get(key).is_some_and(|position| self.watch.effective(key, position) >= *end)
-            })
-        };
-        let is_caught_up = self.is_caught_up || (self.goal.as_ref().is_some_and(reached) && self.are_served_again());
-        let (rows, rates) = self.intake.stats(now);
-        let newest_event = self.intake.newest_event();
-        self.measure(rows, &positions);
-        let (sequence, watch) = (&self.sequence, &self.watch);
-        let duration = self.setup.spec.io.task_duration_millis;
-        if is_caught_up && !self.is_caught_up {
-            self.is_caught_up = true;
-            (self.setup.caught_up)();
-        }
-        self.setup.control.update(|report| {
-            report.caught_up = self.is_caught_up;
-            if report.phase != Phase::Publishing {
-                report.phase = match (watch.answered_once, is_idle) {
-                    (false, _) => Phase::Starting,
-                    (true, true) => Phase::Idle,
-                    (true, false) => Phase::Reading,
-                };
-            }
-            report.start = sequence.from.clone();
-            report.sequence_opened_at = sequence.opened_at;
-            report.sequence_closes_at = sequence.opened_at.saturating_add(duration);
-            report.positions = positions.clone();
-            if watch.answers {
-                report.ends = watch.ends();
-                // Watermarks are older than what was read since.
-                let read = |(key, end): (&PartitionKey, &mut i64)| *end = (*end).max(positions.get(key).unwrap_or(0));
-                report.ends.0.iter_mut().for_each(read);
-                report.ends_at = now;
-            }
-            let restored = report.rows.restored;
-            report.rows = rows;
-            report.rows.restored = restored;
-            report.newest_event = newest_event;
-            report.rates = rates;
-        });
-    }
-
-    fn measure(&mut self, rows: RowStats, positions: &Positions) {
-        let (metrics, before) = (&self.metrics, std::mem::replace(&mut self.measured, rows));
-        let taken = |stats: &RowStats| stats.processed + stats.processed_with_error;
-        metrics.rows_processed.increment(taken(&rows) - taken(&before));
-        metrics.rows_unparseable.increment(rows.unparseable - before.unparseable);
-        metrics.rows_thrown_away.increment(rows.thrown_away.total() - before.thrown_away.total());
-        metrics.bytes_processed.increment(rows.processed_bytes - before.processed_bytes);
-        metrics.lag_records.set(positions.lag(&self.watch.ends()).values().sum::<i64>() as f64);
-        let appender = &self.sequence.appender;
-        let indexes = appender.indexes().map(|open| &open.index).chain(&self.closed);
-        let sealed: usize = indexes.map(|index| index.bytes_sealed()).sum();
-        metrics.memory_bytes.set((appender.bytes_in_memory() + sealed) as f64);
-    }
-
-    /// Whether the segments that were published before a crash are served again.
-    fn are_served_again(&mut self) -> bool {
-        let (ledger, runtime) = (&self.setup.ports.ledger, &self.setup.runtime);
-        self.to_be_served.retain(|id| !runtime.block_on(ledger.is_served(id)).unwrap_or(false));
-        self.to_be_served.is_empty()
     }
 }
 
