@@ -48,7 +48,8 @@ pub struct Cluster {
 
 /// What is known of all of a table, wherever a query looks.
 pub struct Witnesses {
-    /// Of each set of nodes that has any of it one segment, to be asked about without an interval.
+    /// Of each set of nodes that has any of it one segment, to be asked about without an interval: once of each of these nodes,
+    /// of the others in its place.
     segments: Vec<WantedSegment>,
     /// By which it is told from what it was at other times; `None` while some of it grows.
     mark: Option<u64>,
@@ -79,6 +80,13 @@ pub struct WantedSegment {
     pub asked: Asked,
     pub nodes: Vec<String>,
     pub grows: bool,
+}
+
+impl WantedSegment {
+    /// Whether it is asked only if it is there, of its first node if that answers.
+    pub fn is_witness(&self) -> bool {
+        self.asked.intervals.is_empty()
+    }
 }
 
 /// Segments that one node is asked about, by their places in what is wanted.
@@ -136,38 +144,38 @@ impl Request {
             if matches!(self.sight.of(table)?, Restriction::Unrestricted) {
                 continue;
             }
-            let of_table = segments.iter().filter(|one| one.asked.id.datasource == table);
-            let met: HashSet<Vec<String>> = of_table.map(|one| one.nodes.clone()).collect();
-            segments.extend(self.witnesses(table).segments.iter().filter(|one| !met.contains(&one.nodes)).cloned());
+            segments.extend(self.witnesses(table).segments.iter().cloned());
         }
         Ok(Wanted { number: routes.number, segments, incomplete: routes.incomplete })
     }
 
-    /// A query of who sees a part of the rows meets whoever has any of the table, or does not answer, wherever it looks: else it
-    /// would be told where there are rows by what becomes of it when a node is gone. What is kept of its answers is of all of
-    /// the table too.
+    /// A query of who sees a part of the rows asks every node that has any of the table, wherever it looks: else it would be told
+    /// where there are rows by what becomes of it when a node is gone or stands still. What is kept of its answers is of all
+    /// of the table too.
     fn witnesses(&self, table: &str) -> Arc<Witnesses> {
         let number = self.cluster.view.number();
         if let Some((_, known)) = self.cluster.witnesses.lock().get(table).filter(|(of, _)| *of == number) {
             return known.clone();
         }
         let routes = self.cluster.view.routes(&[table], &[Interval::ETERNITY]);
-        let mut by_nodes: BTreeMap<Vec<String>, WantedSegment> = BTreeMap::new();
+        let mut by_nodes: BTreeMap<Vec<String>, SegmentId> = BTreeMap::new();
         let (mut mark, mut grows) = (0u64, false);
         for route in routes.slices {
             grows |= route.grows;
-            let mut hasher = DefaultHasher::new();
-            (&route.id, route.interval).hash(&mut hasher);
             // In no order.
-            mark = mark.wrapping_add(hasher.finish());
-            by_nodes.entry(route.nodes.clone()).or_insert_with(|| WantedSegment {
-                asked: Asked { id: route.id, intervals: Vec::new() },
-                nodes: route.nodes,
-                // None of its rows are asked for.
-                grows: false,
-            });
+            mark = mark.wrapping_add(hash(&(&route.id, route.interval)));
+            by_nodes.entry(route.nodes).or_insert(route.id);
         }
-        let segments: Vec<WantedSegment> = by_nodes.into_values().collect();
+        let witnesses = by_nodes.into_iter().flat_map(|(nodes, id)| {
+            // Where nobody has it, that is what is met.
+            (0..nodes.len().max(1)).map(move |first| {
+                let mut nodes = nodes.clone();
+                nodes.rotate_left(first);
+                // None of its rows are asked for.
+                WantedSegment { asked: Asked { id: id.clone(), intervals: Vec::new() }, nodes, grows: false }
+            })
+        });
+        let segments: Vec<WantedSegment> = witnesses.collect();
         let is_any = !segments.is_empty();
         let found = Arc::new(Witnesses { segments, mark: (!grows).then_some(mark) });
         // Names of tables that are not there are as many as anybody thinks of.
@@ -195,17 +203,30 @@ impl Request {
         Ok(Some(marks))
     }
 
-    /// Deals segments out to nodes that were not tried for them: each to the one of its replicas that has fewest so far. Those
-    /// for which nobody is left come second.
+    /// Deals segments out to nodes that were not tried for them. Those for which nobody is left come second.
+    ///
+    /// Each goes to the one of its replicas that has fewest so far. Of who sees a part of the rows it goes to one by its own name:
+    /// which of the rows that they see meet at a node tells nothing of what lies between these.
     pub fn deal(&self, wanted: &Wanted, places: &[usize], tried: &[HashSet<String>]) -> (Vec<Lot>, Vec<usize>) {
         let turn = self.cluster.turn.fetch_add(1, Ordering::Relaxed);
+        let is_restricted = self.sight.is_restricted();
         let mut lots: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut stuck = Vec::new();
         for place in places {
-            let nodes = &wanted.segments[*place].nodes;
-            let left = (0..nodes.len()).map(|n| nodes[(n + turn) % nodes.len()].as_str());
-            let left = left.filter(|node| !tried[*place].contains(*node));
-            match left.min_by_key(|node| lots.get(node).map_or(0, Vec::len)) {
+            let one = &wanted.segments[*place];
+            let first = match is_restricted {
+                _ if one.is_witness() => 0,
+                true => turn.wrapping_add(hash(&one.asked.id) as usize),
+                false => turn,
+            };
+            let count = one.nodes.len();
+            let left = (0..count).map(|n| one.nodes[(first % count + n) % count].as_str());
+            let mut left = left.filter(|node| !tried[*place].contains(*node));
+            let node = match is_restricted {
+                true => left.next(),
+                false => left.min_by_key(|node| lots.get(node).map_or(0, Vec::len)),
+            };
+            match node {
                 Some(node) => lots.entry(node).or_default().push(*place),
                 None => stuck.push(*place),
             }
@@ -232,8 +253,9 @@ impl Request {
                 let others = |one: &WantedSegment| {
                     stuck.get(&one.asked.id).map(|tried| one.nodes.iter().any(|node| !tried.contains(node)))
                 };
-                let shown: Vec<bool> = fresh.segments.iter().filter_map(others).collect();
-                if Instant::now() >= until || shown.len() < stuck.len() || shown.contains(&true) {
+                let there: HashSet<&SegmentId> = fresh.segments.iter().map(|one| &one.asked.id).collect();
+                let is_gone = stuck.keys().any(|id| !there.contains(id));
+                if Instant::now() >= until || is_gone || fresh.segments.iter().filter_map(others).any(|shown| shown) {
                     return Ok(fresh);
                 }
                 number = fresh.number;
@@ -305,6 +327,12 @@ impl Request {
             false => unreachable(gaps, last),
         }
     }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A query as nodes get it.

@@ -38,7 +38,7 @@ impl Request {
         // Where a part is seen only, an answer that was kept is met, or is not, wherever the query looks.
         let Some(marks) = self.marks(scope)? else { return Ok(None) };
         // Of some it is asked only whether they are there.
-        let counted = wanted.segments.iter().filter(|one| !one.asked.intervals.is_empty());
+        let counted = wanted.segments.iter().filter(|one| !one.is_witness());
         let named = counted.map(|one| (&one.asked.id, &one.asked.intervals as &[Interval]));
         Ok(Some(answers::of_segments(named, &marks)))
     }

@@ -174,14 +174,16 @@ impl Run {
     /// done anew: `false`. Rows that grow went on growing since they were answered for, perhaps into segments that the other
     /// picture has beside them: with later rows than those of an answer kept, the ones in between would be missing.
     pub fn renew(&mut self, wanted: Wanted) -> bool {
+        let counted = |(_, one): &(usize, &WantedSegment)| !one.is_witness();
         let places: HashMap<&SegmentId, usize> =
-            wanted.segments.iter().enumerate().map(|(place, one)| (&one.asked.id, place)).collect();
-        let same = |place: &usize| {
-            let WantedSegment { asked, grows, .. } = &self.wanted.segments[*place];
-            let is_same = |new: &WantedSegment| !grows && !new.grows && new.asked.intervals == asked.intervals;
-            places.get(&asked.id).copied().filter(|new| is_same(&wanted.segments[*new]))
+            wanted.segments.iter().enumerate().filter(counted).map(|(place, one)| (&one.asked.id, place)).collect();
+        let same = |one: &WantedSegment| {
+            let is_same = |new: &WantedSegment| !one.grows && !new.grows && new.asked.intervals == one.asked.intervals;
+            places.get(&one.asked.id).copied().filter(|new| is_same(&wanted.segments[*new]))
         };
-        let done: Option<HashSet<usize>> = self.done.iter().map(same).collect();
+        // Whether others are there is asked anew.
+        let done = self.done.iter().map(|place| &self.wanted.segments[*place]).filter(|one| !one.is_witness());
+        let done: Option<HashSet<usize>> = done.map(same).collect();
         let stays = done.is_some();
         let fresh = Run::new(wanted);
         let next = self.next;

@@ -51,6 +51,8 @@ pub struct Far {
     /// Of every ask, if there is one.
     pub always: Mutex<Option<Fault>>,
     pub asked: AtomicUsize,
+    /// What it was asked about, of rows or only whether it is there, since this was looked at last.
+    pub heard: Mutex<Vec<(SegmentId, bool)>>,
 }
 
 impl Far {
@@ -77,6 +79,7 @@ impl Far {
 impl DataNode for Far {
     async fn run(&self, ask: &NodeAsk) -> Result<NodeAnswer> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        self.heard.lock().extend(ask.segments.iter().map(|asked| (asked.id.clone(), !asked.intervals.is_empty())));
         let mut rng = SmallRng::seed_from_u64(self.seed.fetch_add(1, Ordering::Relaxed));
         let fault = self.fault(&mut rng);
         let mut read = NodeAsk::from_bytes(&ask.to_bytes())?;
@@ -212,6 +215,11 @@ impl ClusterView for View {
 }
 
 impl View {
+    /// Who serves a segment.
+    pub fn serving(&self, id: &SegmentId) -> Vec<String> {
+        self.serving.lock().get(id).cloned().unwrap_or_default()
+    }
+
     /// A node of whose segments each is on another one too.
     pub fn replicated(&self) -> Option<String> {
         let serving = self.serving.lock();
@@ -282,6 +290,7 @@ pub fn spread_keeping(
             faulty: AtomicUsize::new(0),
             always: Mutex::new(None),
             asked: AtomicUsize::new(0),
+            heard: Mutex::default(),
         };
         (name.to_string(), Arc::new(far))
     });

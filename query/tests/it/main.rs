@@ -5,6 +5,7 @@ extern crate henge_query as query;
 mod answers;
 mod broker;
 mod cluster;
+mod dealt;
 mod expressions;
 mod fuzz;
 mod group;
