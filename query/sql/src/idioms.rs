@@ -17,8 +17,19 @@ use crate::error::{Error, Result};
 /// The schema of tables that are several read as one.
 pub const APPENDED: &str = "$append";
 
-/// The table that a table function stands for.
+/// The table that a table function stands for. Refuses what may stand behind a table and is not heeded.
 pub fn table(factor: &mut TableFactor) -> Result<()> {
+    // What DataFusion passes over would change the answer.
+    if let TableFactor::Table { sample, version, with_hints, .. } = factor {
+        let what = [
+            ("TABLESAMPLE", sample.is_some()),
+            ("FOR SYSTEM_TIME", version.is_some()),
+            ("WITH (…)", !with_hints.is_empty()),
+        ];
+        if let Some((what, _)) = what.iter().find(|(_, there)| *there) {
+            return Err(Error::Unsupported(format!("{what} behind a table is not supported; write a WHERE")));
+        }
+    }
     let TableFactor::TableFunction { expr, alias } = factor else { return Ok(()) };
     let Expr::Function(function) = &*expr else { return Ok(()) };
     let name = function.name.to_string();

@@ -438,7 +438,8 @@ fn a_rule_is_asked_as_its_owner_is_now_and_secrets_are_shown_to_nobody() {
         "policies": [{"name": "the first", "datasource": "counted", "sql": "v < 1"}]});
     put(&server, "/security/roles/watcher", &role);
     put(&server, "/security/roles/looker", &json!({"permissions": [may("STATE", "STATE", "READ")]}));
-    for (name, role) in [("ann", "watcher"), ("lou", "looker"), ("bob", "none")] {
+    put(&server, "/security/roles/writer", &json!({"permissions": [may("CONFIG", "CONFIG", "WRITE")]}));
+    for (name, role) in [("ann", "watcher"), ("lou", "looker"), ("kim", "writer"), ("bob", "none")] {
         let roles: Vec<&str> = Some(role).filter(|role| *role != "none").into_iter().collect();
         put(
             &server,
@@ -480,6 +481,15 @@ fn a_rule_is_asked_as_its_owner_is_now_and_secrets_are_shown_to_nobody() {
     ] {
         assert_eq!(send("lou", method, path, body.as_ref()).status, 403, "{method} {path}");
     }
+    // Who changes and does not look is told neither question nor number.
+    let until = json!({"until": "2090-01-01T00:00:00Z"});
+    for (method, body) in [("POST", Some(&until)), ("DELETE", None)] {
+        let reply = send("kim", method, "/alerts/own/silence", body);
+        let told: Vec<&String> = reply.body.as_object().unwrap().keys().collect();
+        assert_eq!((reply.status, told), (200, vec!["name", "version"]), "{method}: {}", reply.body);
+    }
+    let elsewhere = json!({"type": "webhook", "url": "https://127.0.0.1:9/x"});
+    assert_eq!(send("kim", "PUT", "/alert-channels/s", Some(&elsewhere)).status, 403, "it tells what others found");
     // Who may not ask any more is not asked for.
     put(&server, "/security/users/ann", &json!({"roles": ["watcher"], "disabled": true}));
     let failed = wait_for_state(&server, "own", "error");

@@ -143,6 +143,7 @@ fn operators_bind_and_convert_as_in_druid() {
         json!([["[1,2,null,1,2,null]"]]),
     );
     assert!(refused(&f, "SELECT 1 !~ 2").contains("operator"));
+    assert!(refused(&f, "SELECT COUNT(*) FROM wiki TABLESAMPLE BERNOULLI (50)").contains("TABLESAMPLE"));
     assert!(refused(&f, "SELECT LATEST_BY(channel, added) FROM wiki").contains("LATEST_BY"));
 }
 

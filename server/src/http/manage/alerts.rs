@@ -118,13 +118,18 @@ async fn list(State(app): State<Arc<App>>) -> Answered {
 }
 
 async fn whole(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered {
-    one(&app, &name, StatusCode::OK).await
+    let (document, _) = rule_of(&app, &name)?;
+    let states = app.coordinator.alert_states().await?;
+    Ok(Json(shown(&app, &document, &states)).into_response())
 }
 
-async fn one(app: &App, name: &str, status: StatusCode) -> Answered {
-    let (document, _) = rule_of(app, name)?;
-    let states = app.coordinator.alert_states().await?;
-    Ok((status, Json(shown(app, &document, &states))).into_response())
+/// The answer to a change. What the rule asks and found is for those who may read it.
+async fn changed(app: Arc<App>, caller: &Caller, name: String) -> Answered {
+    if app.may(caller, Kind::State, "STATE", Action::Read) {
+        return whole(State(app), Path(name)).await;
+    }
+    let (document, _) = rule_of(&app, &name)?;
+    Ok(Json(json!({"name": name, "version": document.version})).into_response())
 }
 
 /// A rule as posted, which its author may ask, with channels that there are.
@@ -191,7 +196,7 @@ async fn keep(
     let change =
         Change { kind: ALERT, name: name.clone(), value: Some(value), expected: Some(expected), history: true };
     app.coordinator.change_documents(vec![change], &caller.principal.name, now()).await?;
-    one(&app, &name, StatusCode::OK).await
+    changed(app, &caller, name).await
 }
 
 async fn discard(
@@ -253,7 +258,7 @@ async fn silence(
     let change =
         Change { kind: SILENCE, name: name.clone(), value: Some(silence.kept()), expected: None, history: false };
     app.coordinator.change_documents(vec![change], &caller.principal.name, now).await?;
-    one(&app, &name, StatusCode::OK).await
+    changed(app, &caller, name).await
 }
 
 async fn unsilence(
@@ -264,7 +269,7 @@ async fn unsilence(
     rule_exists(&app, &name)?;
     let change = Change { kind: SILENCE, name: name.clone(), value: None, expected: None, history: false };
     app.coordinator.change_documents(vec![change], &caller.principal.name, now()).await?;
-    one(&app, &name, StatusCode::OK).await
+    changed(app, &caller, name).await
 }
 
 /// Asks a rule's question once, as who asks for it. Nothing is kept, and nobody is told.
@@ -299,6 +304,8 @@ async fn keep_channel(
     body: Bytes,
 ) -> Answered {
     check_name(&name)?;
+    // Whoever says where it leads is told all that it tells.
+    app.require(&caller, Kind::State, "STATE", Action::Read)?;
     let mut body = json_body(&body)?;
     let version = version(&body)?;
     if let Some(fields) = body.as_object_mut() {
