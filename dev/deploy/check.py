@@ -267,6 +267,9 @@ def custom(path, *definitions):
         if not isinstance(schema, dict):
             return schema
         schema = {key: strict(value) for key, value in schema.items()}
+        if isinstance(schema.get("pattern"), str) and schema["pattern"].startswith("^(?i)"):
+            # Go takes flags anywhere, Python at the beginning only.
+            schema["pattern"] = "(?i)^" + schema["pattern"].removeprefix("^(?i)")
         if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
             schema.setdefault("additionalProperties", False)
         return schema
