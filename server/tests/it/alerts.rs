@@ -485,7 +485,7 @@ fn a_rule_is_asked_as_its_owner_is_now_and_secrets_are_shown_to_nobody() {
     let until = json!({"until": "2090-01-01T00:00:00Z"});
     for (method, body) in [("POST", Some(&until)), ("DELETE", None)] {
         let reply = send("kim", method, "/alerts/own/silence", body);
-        let told: Vec<&String> = reply.body.as_object().unwrap().keys().collect();
+        let told: Vec<&str> = reply.body.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!((reply.status, told), (200, vec!["name", "version"]), "{method}: {}", reply.body);
     }
     let elsewhere = json!({"type": "webhook", "url": "https://127.0.0.1:9/x"});
