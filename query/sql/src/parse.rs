@@ -188,6 +188,12 @@ pub fn placed(error: Error, text: &str) -> Error {
     let Some(place) = place else { return error };
     let end = HINTS.iter().filter_map(|hint| rest.find(hint)).min().unwrap_or(rest.len());
     let (said, hint) = message.split_at(message.len() - rest.len() + end);
+    // Names of functions come in lower case, however they are written.
+    let said = said.replacen(
+        &format!("'{name}'"),
+        &format!("'{}'", place.token),
+        usize::from(message.starts_with(NAMING[2].0)),
+    );
     let message = format!("{said} (line [{}], column [{}]){hint}", place.line, place.column);
     Error::Syntax { message, place }
 }

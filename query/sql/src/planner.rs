@@ -207,9 +207,9 @@ pub fn invalid(error: DataFusionError) -> Error {
 
 /// The refusal of a function that there is not. DataFusion's tells of the nearest of its own, whether or not it may be called.
 fn unknown_function(text: &str) -> Option<String> {
-    let name = text.strip_prefix("Invalid function '")?.split('\'').next()?.to_ascii_uppercase();
+    let name = text.strip_prefix("Invalid function '")?.split('\'').next()?;
     let known: Vec<String> = routines::all().map(|routine| routine.name).collect();
-    let near = segment::spelling::nearest(&name, known.iter().map(String::as_str));
+    let near = segment::spelling::nearest(name, known.iter().map(String::as_str));
     let hint = near.map_or(String::new(), |near| format!(", did you mean '{near}'"));
     Some(format!("No function is named '{name}'{hint}"))
 }

@@ -165,8 +165,8 @@ fn whatever_is_named_and_is_not_there_or_does_not_fit_has_a_place() {
         ("SELECT 1 FROM nope", "Object 'nope' not found (line [1], column [15])", "15"),
         ("SELECT 1 FROM druid.\"no.pe\"", "Object 'no.pe' not found (line [1], column [21])", "21"),
         ("SELECT 1 FROM sys.nope", "Object 'nope' not found within 'sys' (line [1], column [19])", "19"),
-        ("SELECT flor(1)", "No function is named 'FLOR' (line [1], column [8]), did you mean 'FLOOR'", "8"),
-        ("SELECT zyzzyvas(1)", "No function is named 'ZYZZYVAS' (line [1], column [8])", "8"),
+        ("SELECT Flor(1)", "No function is named 'Flor' (line [1], column [8]), did you mean 'FLOOR'", "8"),
+        ("SELECT zyzzyvas(1)", "No function is named 'zyzzyvas' (line [1], column [8])", "8"),
         (
             "SELECT 'sum', SUM(channel) FROM wiki",
             "Cannot apply 'SUM' to arguments of type 'SUM(<VARCHAR>)' (line [1], column [15]). Supported form(s): \

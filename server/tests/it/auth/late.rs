@@ -18,22 +18,21 @@ fn a_broker_that_stood_still_looks_before_it_answers() {
     }
     let ann = basic("ann", "a long password");
     let question = json!({"query": "SELECT 1"});
-    for round in 0..3 {
-        user(&leader, "ann", json!({"password": "a long password"}));
-        let ask_broker = || ask(&broker, &ann, "POST", "/druid/v2/sql", Some(&question)).status;
-        while ask_broker() != 200 {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(broker.signal("-STOP"));
-        ok(&leader, &admin(), "DELETE", &format!("{SECURITY}/users/ann"), Value::Null);
-        std::thread::sleep(Duration::from_secs(2));
-        // They are asked while it stands still, and wait for it.
-        let statuses: Vec<u16> = std::thread::scope(|scope| {
-            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask_broker)).collect();
-            std::thread::sleep(Duration::from_millis(300));
-            assert!(broker.signal("-CONT"));
-            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
-        });
-        assert_eq!(statuses, [401; 8], "round {round}");
+    user(&leader, "ann", json!({"password": "a long password"}));
+    let ask_broker = || ask(&broker, &ann, "POST", "/druid/v2/sql", Some(&question)).status;
+    while ask_broker() != 200 {
+        std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(broker.signal("-STOP"));
+    ok(&leader, &admin(), "DELETE", &format!("{SECURITY}/users/ann"), Value::Null);
+    std::thread::sleep(Duration::from_secs(2));
+    // They are asked while it stands still, and wait for it.
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask_broker)).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(broker.signal("-CONT"));
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    // Who is wrong so often is told to wait.
+    assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
 }
