@@ -200,15 +200,22 @@ impl Selector {
         }
         let part = Part { segment: &self.segment, start, len };
         let selected = self.node.select(part, scratch, words)?;
-        if selected == Selected::None || (from == start && to == start + len) {
-            return Ok(selected);
+        Ok(selected.within(words, len, from - start..to - start))
+    }
+}
+
+impl Selected {
+    /// Of so many rows of which `words` tells, no others than those of a range.
+    pub(crate) fn within(self, words: &mut [u64], len: usize, range: Range<usize>) -> Selected {
+        if self == Selected::None || range == (0..len) {
+            return self;
         }
         let words = &mut words[..len.div_ceil(64)];
-        if selected == Selected::All {
+        if self == Selected::All {
             fill(words, len);
         }
-        mask::keep(words, from - start, to - start);
-        Ok(settle(words, len))
+        mask::keep(words, range.start, range.end);
+        settle(words, len)
     }
 }
 

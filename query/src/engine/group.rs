@@ -48,6 +48,9 @@ struct Plan {
     units: Vec<(usize, Range<usize>)>,
     /// Whether rows of several values are refused.
     single: bool,
+    /// Whether values are folded each by itself: the blocks that rows are read in hold rows that are not seen, so that parts of
+    /// sums would tell how many these are.
+    one_by_one: bool,
 }
 
 /// An aggregate: what it folds and which rows.
@@ -272,13 +275,17 @@ fn plan(
         folds.push(Fold { aggregate: inner.clone(), sources: places, filter, never_empty });
     }
 
-    let pieces = compile(pieces, columns, scope, &keys, &folds, &sources, pool, budget)?;
+    let compiled = compile(pieces, columns, scope, &keys, &folds, &sources, pool, budget)?;
     let mut units = Vec::new();
     let mut rows_all = 0;
-    for (piece, plan) in pieces.iter().enumerate() {
+    for (piece, plan) in compiled.iter().enumerate() {
         let range = plan.selector.range();
-        let mut start = range.start / BLOCK_ROWS * BLOCK_ROWS;
         rows_all += range.len();
+        if let Some(parts) = pieces[piece].parts(range.clone()) {
+            units.extend(parts.into_iter().map(|part| (piece, part)));
+            continue;
+        }
+        let mut start = range.start / BLOCK_ROWS * BLOCK_ROWS;
         while start < range.end {
             let end = (start + UNIT_ROWS).min(range.end);
             units.push((piece, start..end));
@@ -286,7 +293,9 @@ fn plan(
         }
     }
     let sizes: Vec<_> = keys.iter().map(|key| key.space.size()).collect();
-    Ok(Plan { layout: Layout::choose(&sizes, rows_all), keys, folds, sources, pieces, units, single: false })
+    let one_by_one = pieces.iter().any(Piece::is_restricted);
+    let layout = Layout::choose(&sizes, rows_all);
+    Ok(Plan { layout, keys, folds, sources, pieces: compiled, units, single: false, one_by_one })
 }
 
 /// Whether the intervals hold all rows of the piece, and all of them are seen.

@@ -5,6 +5,7 @@
 //! is not there for anything that the engine does.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use segment::column::Column;
@@ -48,6 +49,11 @@ impl Piece {
     /// What tells the file of a published segment from all others; `None` of rows that are not published, or are in memory.
     pub fn fingerprint(&self) -> Option<u128> {
         self.segment.fingerprint().filter(|_| self.is_published)
+    }
+
+    /// A range of its rows in parts that may be worked on apart, if less than all of it is seen.
+    pub fn parts(&self, range: Range<usize>) -> Option<Vec<Range<usize>>> {
+        self.seen.as_ref().map(|seen| seen.parts(range))
     }
 
     /// Rows of the segment, seen or not.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -43,8 +43,13 @@ pub struct Seen {
     pub times: Option<(i64, i64)>,
     /// Whether a column has a value in any of them, as far as was asked.
     valued: Mutex<HashMap<String, bool>>,
+    /// Where the rows are cut, see [`Seen::parts`].
+    cuts: OnceLock<Vec<usize>>,
     bytes: AtomicUsize,
 }
+
+/// Rows that are seen between two cuts: as many as a unit of work has of a segment that is seen as a whole.
+const CUT_ROWS: usize = 32 * BLOCK_ROWS;
 
 /// What was worked out for published segments, within a budget of bytes: what was not asked for longest goes first, and
 /// what is of segments that are gone.
@@ -107,8 +112,27 @@ impl Seen {
             range,
             times,
             valued: Mutex::default(),
+            cuts: OnceLock::new(),
             bytes: AtomicUsize::new(bytes),
         })
+    }
+
+    /// A range of the segment's rows in parts that may be worked on apart: how many there are, and which of the rows that are
+    /// seen each has, tells nothing of those between them. Of rows that are not settled it is one.
+    pub fn parts(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let cuts = self.cuts.get_or_init(|| {
+            let cuts = match &*self.node {
+                Node::All => self.range.clone().step_by(CUT_ROWS).skip(1).collect(),
+                Node::Words(words) => cuts_of(words, &self.range, CUT_ROWS),
+                _ => Vec::new(),
+            };
+            self.bytes.fetch_add(cuts.capacity() * size_of::<usize>(), Ordering::Relaxed);
+            cuts
+        });
+        let within = cuts.iter().copied().filter(|cut| range.start < *cut && *cut < range.end);
+        let ends: Vec<usize> = within.chain([range.end]).collect();
+        let starts = [range.start].into_iter().chain(ends.iter().copied());
+        starts.zip(&ends).map(|(start, end)| start..*end).filter(|part| !part.is_empty()).collect()
     }
 
     /// Whether every row of a segment of so many is seen.
@@ -179,6 +203,24 @@ impl Seen {
         }
         Ok(false)
     }
+}
+
+/// Behind every so many bits of a range that are set, the place of the next bit.
+fn cuts_of(words: &[u64], range: &Range<usize>, every: usize) -> Vec<usize> {
+    let (mut cuts, mut left) = (Vec::new(), every);
+    for (at, word) in words.iter().enumerate() {
+        let from = range.start.saturating_sub(at * 64).min(64);
+        let to = range.end.saturating_sub(at * 64).min(64);
+        let ones = |bits: usize| if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+        let mut word = word & ones(to) & !ones(from);
+        while word.count_ones() as usize >= left {
+            (1..left).for_each(|_| word &= word - 1);
+            cuts.push(at * 64 + word.trailing_zeros() as usize + 1);
+            (word, left) = (word & (word - 1), every);
+        }
+        left -= word.count_ones() as usize;
+    }
+    cuts
 }
 
 impl SeenCache {

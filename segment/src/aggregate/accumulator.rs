@@ -133,6 +133,10 @@ pub trait Accumulator: Send + Sync {
     /// Promise of the caller: every group will get at least one non-null value. Saves the tracking of empty groups.
     fn never_empty(&mut self) {}
 
+    /// From now on each value is taken in by itself, in the order of the rows: what comes of them hangs on nothing but these
+    /// values, however the rows are cut into folds. Else numbers that do not add up exactly are summed in parts.
+    fn one_by_one(&mut self) {}
+
     /// Promise of the caller: ids (see [`Want::Ids`]) are from `0..below`.
     fn ids_below(&mut self, below: u64) {
         let _ = below;

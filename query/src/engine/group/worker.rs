@@ -57,6 +57,9 @@ impl Worker {
             if fold.never_empty {
                 state.never_empty();
             }
+            if plan.one_by_one {
+                state.one_by_one();
+            }
             if let ([source], AggregateKind::Distinct { .. }) = (&fold.sources[..], &fold.aggregate.kind)
                 && let Some(below) = plan.sources[*source].ids_below()
             {
@@ -154,11 +157,12 @@ impl Worker {
             .map(|(source, shared)| source.reader(&piece.columns, shared, piece.sorted, &self.taken))
             .collect::<Result<Vec<_>>>()?;
         let segment_rows = piece.columns.segment().rows();
-        let mut start = rows.start;
+        let mut start = rows.start / BLOCK_ROWS * BLOCK_ROWS;
         while start < rows.end {
             budget.check()?;
             let len = (segment_rows - start).min(BLOCK_ROWS);
-            self.block(plan, piece, &readers, &sources, start, len)?;
+            let within = rows.start.saturating_sub(start)..(rows.end - start).min(len);
+            self.block(plan, piece, &readers, &sources, (start, len), within)?;
             if self.table.groups() > self.counted_groups * 2 + 1024 {
                 self.count()?;
             }
@@ -173,11 +177,12 @@ impl Worker {
         piece: &PiecePlan,
         readers: &[Reader<'_>],
         sources: &[SourceReader<'_>],
-        start: usize,
-        len: usize,
+        (start, len): (usize, usize),
+        within: Range<usize>,
     ) -> Result<()> {
         let mut list = std::mem::take(&mut self.list);
         let selected = piece.selector.select(start, len, &mut self.selection, &mut self.words)?;
+        let selected = selected.within(&mut self.words, len, within);
         let mut rows = match selected {
             Selected::None => {
                 self.list = list;

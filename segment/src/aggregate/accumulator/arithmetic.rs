@@ -155,6 +155,8 @@ impl Operation<f64> for Greatest {
 
 /// The two number types that are folded in.
 trait Number: Copy + Default + Send + Sync + 'static {
+    /// Whether it does not matter in which order, and in which parts, they are folded.
+    const IS_EXACT: bool;
     /// The values of a fold where they have this type already.
     fn slices<'a>(values: &Values<'a>) -> Option<(&'a [Self], Option<&'a [bool]>)>;
     fn get(values: &Values<'_>, row: usize) -> Option<Self>;
@@ -163,6 +165,8 @@ trait Number: Copy + Default + Send + Sync + 'static {
 }
 
 impl Number for i64 {
+    const IS_EXACT: bool = true;
+
     fn slices<'a>(values: &Values<'a>) -> Option<(&'a [i64], Option<&'a [bool]>)> {
         match *values {
             Values::Longs { values, nulls } => Some((values, nulls)),
@@ -184,6 +188,8 @@ impl Number for i64 {
 }
 
 impl Number for f64 {
+    const IS_EXACT: bool = false;
+
     fn slices<'a>(values: &Values<'a>) -> Option<(&'a [f64], Option<&'a [bool]>)> {
         match *values {
             Values::Doubles { values, nulls } => Some((values, nulls)),
@@ -240,6 +246,7 @@ struct Plain<T, O> {
     seen: Seen,
     /// Finished values are rounded to 32 bits.
     float: bool,
+    one_by_one: bool,
     operation: PhantomData<O>,
 }
 
@@ -311,6 +318,13 @@ impl<T: Number, O: Operation<T>> Plain<T, O> {
     }
 
     fn fold_slices(&mut self, groups: Groups<'_>, values: &[T], nulls: Option<&[bool]>) {
+        if self.one_by_one {
+            return for_each_group(values.len(), groups, |row, group| {
+                if nulls.is_none_or(|nulls| !nulls[row]) {
+                    self.put(group, values[row]);
+                }
+            });
+        }
         match (groups, nulls) {
             (Groups::One(group), None) => {
                 if !values.is_empty() {
@@ -412,7 +426,7 @@ impl<T: Number, O: Operation<T>> Accumulator for Plain<T, O> {
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Plain::<T, O> { float: self.float, ..Plain::default() })
+        Box::new(Plain::<T, O> { float: self.float, one_by_one: self.one_by_one, ..Plain::default() })
     }
 
     fn bytes(&self) -> usize {
@@ -421,6 +435,10 @@ impl<T: Number, O: Operation<T>> Accumulator for Plain<T, O> {
 
     fn never_empty(&mut self) {
         self.seen = Seen::All;
+    }
+
+    fn one_by_one(&mut self) {
+        self.one_by_one = !T::IS_EXACT;
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -432,6 +450,7 @@ impl<T: Number, O: Operation<T>> Accumulator for Plain<T, O> {
 pub struct Mean {
     sums: Vec<f64>,
     counts: Vec<i64>,
+    one_by_one: bool,
 }
 
 impl Accumulator for Mean {
@@ -445,11 +464,11 @@ impl Accumulator for Mean {
     fn fold(&mut self, rows: usize, groups: Groups<'_>, inputs: &[Values<'_>]) {
         match (groups, inputs[0]) {
             (_, Values::Null) => {}
-            (Groups::One(group), Values::Doubles { values, nulls: None }) => {
+            (Groups::One(group), Values::Doubles { values, nulls: None }) if !self.one_by_one => {
                 self.sums[group as usize] += reduce::<f64, Add>(values);
                 self.counts[group as usize] += values.len() as i64;
             }
-            (Groups::Each(groups), Values::Doubles { values, nulls: None }) => {
+            (Groups::Each(groups), Values::Doubles { values, nulls: None }) if !self.one_by_one => {
                 let values = &values[..groups.len()];
                 if !fold_few::<f64, Add>(&mut self.sums, groups, |row| values[row]) {
                     groups.iter().zip(values).for_each(|(g, v)| self.sums[*g as usize] += v);
@@ -500,7 +519,11 @@ impl Accumulator for Mean {
     }
 
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Mean::default())
+        Box::new(Mean { one_by_one: self.one_by_one, ..Mean::default() })
+    }
+
+    fn one_by_one(&mut self) {
+        self.one_by_one = true;
     }
 
     fn bytes(&self) -> usize {
