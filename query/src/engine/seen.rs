@@ -396,3 +396,31 @@ fn times(segment: &Segment, selector: &Selector) -> Result<Option<(i64, i64)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn cuts_stand_behind_every_so_many_rows_that_are_seen() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for _ in 0..500 {
+            let rows = rng.random_range(1..700usize);
+            let mut words = vec![0u64; rows.div_ceil(64)];
+            let density = [0.02, 0.5, 1.0][rng.random_range(0..3)];
+            (0..rows).filter(|_| rng.random_bool(density)).collect::<Vec<_>>().iter().for_each(|row| {
+                words[row / 64] |= 1 << (row % 64);
+            });
+            let start = rng.random_range(0..rows);
+            let range = start..rng.random_range(start..rows) + 1;
+            let every = rng.random_range(1..90);
+            let is_set = |row: &usize| words[row / 64] >> (row % 64) & 1 == 1;
+            let set: Vec<usize> = range.clone().filter(is_set).collect();
+            let expected: Vec<usize> = set.chunks_exact(every).map(|part| part[every - 1] + 1).collect();
+            assert_eq!(cuts_of(&words, &range, every), expected, "{range:?} {every}");
+        }
+    }
+}

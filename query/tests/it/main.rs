@@ -3,6 +3,7 @@
 extern crate henge_query as query;
 
 mod answers;
+mod between;
 mod broker;
 mod cluster;
 mod dealt;
