@@ -41,7 +41,7 @@ fn broker(numbers: &[f64], hidden: &[usize], threads: usize) -> Arc<Broker> {
             let kind = if at % 2 == 0 { "even" } else { "odd" };
             let fields = vec![
                 ("tenant", Value::text(tenant)),
-                ("name", Value::text(name)),
+                ("name", Value::text(&name)),
                 ("kind", Value::text(kind)),
                 ("worth", Value::Double(worth)),
             ];
