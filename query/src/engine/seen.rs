@@ -48,8 +48,10 @@ pub struct Seen {
     bytes: AtomicUsize,
 }
 
-/// Rows that are seen between two cuts: as many as a unit of work has of a segment that is seen as a whole.
-const CUT_ROWS: usize = 32 * BLOCK_ROWS;
+/// Parts that a segment has about, so that threads end together; and how many rows that are seen each has at least and at
+/// most. The block that a cut falls into is read twice.
+const PARTS: usize = 8;
+const PART_ROWS: (usize, usize) = (BLOCK_ROWS, 32 * BLOCK_ROWS);
 
 /// What was worked out for published segments, within a budget of bytes: what was not asked for longest goes first, and
 /// what is of segments that are gone.
@@ -121,9 +123,13 @@ impl Seen {
     /// seen each has, tells nothing of those between them. Of rows that are not settled it is one.
     pub fn parts(&self, range: Range<usize>) -> Vec<Range<usize>> {
         let cuts = self.cuts.get_or_init(|| {
+            let every = |seen: usize| (seen / PARTS).clamp(PART_ROWS.0, PART_ROWS.1);
             let cuts = match &*self.node {
-                Node::All => self.range.clone().step_by(CUT_ROWS).skip(1).collect(),
-                Node::Words(words) => cuts_of(words, &self.range, CUT_ROWS),
+                Node::All => self.range.clone().step_by(every(self.range.len())).skip(1).collect(),
+                Node::Words(words) => {
+                    let seen = words.iter().map(|word| word.count_ones() as usize).sum();
+                    cuts_of(words, &self.range, every(seen))
+                }
                 _ => Vec::new(),
             };
             self.bytes.fetch_add(cuts.capacity() * size_of::<usize>(), Ordering::Relaxed);
