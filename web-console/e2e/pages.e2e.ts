@@ -114,8 +114,7 @@ test("completion knows columns and functions", async () => {
   await page.getByText("TIME_FLOOR(<TIMESTAMP>, <CHARACTER>, <TIMESTAMP>)").waitFor();
   await page.getByText("the beginning of the period").waitFor();
   await shot(page, "completion");
-  const answer = await page.request.post(`${walk.url}/druid/v2/sql`, { data: { query: "SELECT ROUTINE_NAME FROM INFORMATION_SCHEMA.ROUTINES" } });
-  const names = ((await answer.json()) as { ROUTINE_NAME: string }[]).map((one) => one.ROUTINE_NAME);
+  const names = (await sql("SELECT ROUTINE_NAME FROM INFORMATION_SCHEMA.ROUTINES")).map((one) => String(one["ROUTINE_NAME"]));
   expect(names.length).toBeGreaterThan(200);
   expect(names.filter((name) => about(name) === null)).toEqual([]);
   // The statement was typed over another, and no style came with it.

@@ -1,6 +1,6 @@
 //! A cluster in one process: nodes in memory, everything through bytes, and nodes that fail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -99,8 +99,10 @@ impl DataNode for Far {
                 return Ok(stream::iter([Ok(closing)]).boxed());
             }
             Fault::Forgets => {
-                // A name that nobody serves.
-                for asked in read.segments.iter_mut().filter(|_| rng.random_bool(0.5)) {
+                // A name that nobody serves. What is named twice, to be read and to be there, it has or has not.
+                let named: BTreeSet<SegmentId> = read.segments.iter().map(|asked| asked.id.clone()).collect();
+                let gone: BTreeSet<SegmentId> = named.into_iter().filter(|_| rng.random_bool(0.5)).collect();
+                for asked in read.segments.iter_mut().filter(|asked| gone.contains(&asked.id)) {
                     asked.id.version = "gone".into();
                 }
             }
