@@ -51,7 +51,7 @@ pub struct Seen {
 /// Parts that a segment has about, so that threads end together; and how many rows that are seen each has at least and at
 /// most. The block that a cut falls into is read twice.
 const PARTS: usize = 8;
-const PART_ROWS: (usize, usize) = (BLOCK_ROWS, 32 * BLOCK_ROWS);
+const PART_ROWS: (usize, usize) = (8 * BLOCK_ROWS, 32 * BLOCK_ROWS);
 
 /// What was worked out for published segments, within a budget of bytes: what was not asked for longest goes first, and
 /// what is of segments that are gone.
